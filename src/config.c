@@ -1,0 +1,394 @@
+/* config.c - the option table, and how command line and file fill a struct config from it.
+ *
+ *   file = *( line LF )    line = *BLANK [ name *BLANK "=" *BLANK value / "#" anything ] *BLANK
+ *
+ * A new option is one row in the table, and a field.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <sys/utsname.h>
+
+#include "deliver/delivery.h"
+
+#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+#define FIELD(name) offsetof(struct config, name)
+
+/* --- kinds of values: each parses a text into a field, or says what it expects, and prints it back ------- */
+
+struct option {
+        const char *name;
+        const char *syntax;   /* of the value; NULL for an action, which takes none */
+        const char *fallback; /* the default, parsed like any value; "" where there is none */
+        const char *help;
+        const struct kind *kind;
+        size_t field;
+        uint64_t min, max;    /* of a number */
+        const char *shown;    /* how --help says the default where it is not fixed */
+};
+
+struct kind {
+        bool (*parse)(const struct option *o, const char *value, void *field);
+        void (*print)(const void *field, FILE *out);
+        const char *expected;
+};
+
+static bool parse_digits(const char *s, const char **ret_end, uint64_t *ret) {
+        char *end;
+
+        errno = 0;
+        *ret = strtoumax(s, &end, 10);
+        *ret_end = end;
+        return *s >= '0' && *s <= '9' && errno == 0;
+}
+
+static bool is_in_range(const struct option *o, uint64_t value) {
+        return value >= o->min && value <= o->max;
+}
+
+static bool parse_number(const struct option *o, const char *value, void *field) {
+        const char *end;
+
+        return parse_digits(value, &end, field) && *end == '\0' && is_in_range(o, *(uint64_t *) field);
+}
+
+static void print_number(const void *field, FILE *out) {
+        fprintf(out, "%" PRIu64, *(const uint64_t *) field);
+}
+static const struct kind number = { parse_number, print_number, "a number" };
+static const struct kind seconds = { parse_number, print_number, "a number of seconds" };
+
+static bool parse_size(const struct option *o, const char *value, void *field) {
+        static const char units[] = "KMG";
+        const char *end, *unit;
+        uint64_t *size = field;
+
+        if (!parse_digits(value, &end, size))
+                return false;
+        if (*end && (unit = strchr(units, *end & ~0x20))) {
+                unsigned shift = (unsigned) (10 * (unit - units + 1));
+
+                if (*size > UINT64_MAX >> shift)
+                        return false;
+                *size <<= shift;
+                end++;
+        }
+        return *end == '\0' && is_in_range(o, *size);
+}
+static const struct kind size = { parse_size, print_number, "a number of octets, or of K, M or G (such as 32M)" };
+
+static bool parse_yes_no(const struct option *o, const char *value, void *field) {
+        (void) o;
+        *(bool *) field = strcmp(value, "yes") == 0;
+        return *(bool *) field || strcmp(value, "no") == 0;
+}
+
+static void print_yes_no(const void *field, FILE *out) {
+        fputs(*(const bool *) field ? "yes" : "no", out);
+}
+static const struct kind yes_no = { parse_yes_no, print_yes_no, "yes or no" };
+
+static bool parse_protocol(const struct option *o, const char *value, void *field) {
+        (void) o;
+        *(bool *) field = strcmp(value, "lmtp") == 0;
+        return *(bool *) field || strcmp(value, "smtp") == 0;
+}
+
+static void print_protocol(const void *field, FILE *out) {
+        fputs(*(const bool *) field ? "lmtp" : "smtp", out);
+}
+static const struct kind protocol = { parse_protocol, print_protocol, "smtp or lmtp" };
+
+static bool parse_hostname(const struct option *o, const char *value, void *field) {
+        static const char others[] = "-._:[]"; /* an address literal will do */
+        size_t n = strlen(value);
+
+        (void) o;
+        for (const char *p = value; *p; p++)
+                if (!((*p >= '0' && *p <= '9') || ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') || strchr(others, *p)))
+                        return false;
+        if (n == 0 || n > HOSTNAME_MAX)
+                return false;
+        memcpy(field, value, n + 1);
+        return true;
+}
+
+static void print_text(const void *field, FILE *out) {
+        fputs(field, out);
+}
+static const struct kind hostname = { parse_hostname, print_text, "a host name" };
+
+static bool parse_peer(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return peer_parse(value, field);
+}
+
+static void print_peer(const void *field, FILE *out) {
+        const struct peer *p = field;
+        bool is_bracketed = *p->port && strchr(p->address, ':');
+
+        fprintf(out, "%s%s%s%s%s", is_bracketed ? "[" : "", p->address, is_bracketed ? "]" : "", *p->port ? ":" : "", p->port);
+}
+static const struct kind peer_address = { parse_peer, print_peer, "an IPv4 or IPv6 address; with a port, 192.0.2.1:4000 or [2001:db8::1]:4000" };
+
+static bool parse_strategy(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return (*(const struct delivery_ops **) field = delivery_find(value)) != NULL;
+}
+
+static void print_strategy(const void *field, FILE *out) {
+        fputs((*(const struct delivery_ops *const *) field)->name, out);
+}
+static const struct kind strategy = { parse_strategy, print_strategy, DELIVERY_NAMES };
+
+/* Options that say what to do instead of serving. They are on the command line only. */
+static bool parse_action(const struct option *o, const char *value, void *field) {
+        (void) value;
+        *(int *) field = (int) o->min;
+        return true;
+}
+static const struct kind action = { parse_action, NULL, "" };
+
+static bool parse_file(const struct option *o, const char *value, void *field) {
+        (void) o;
+        *(const char **) field = value;
+        return *value != '\0';
+}
+static const struct kind file = { parse_file, NULL, "a file name" };
+
+/* --- the table ------------------------------------------------------------------------------------------- */
+
+enum { YEAR = 365 * 24 * 3600 };
+
+/* Where a mail system's limits end and mistakes begin. */
+#define SIZE_MAX_OCTETS (UINT64_C(1) << 62)
+#define COUNT_MAX UINT64_C(1000000)
+
+static const struct option options[] = {
+        { "config", "FILE", "", "read this configuration file", &file, FIELD(file), 0, 0, DEFAULT_CONFIG ", if it exists" },
+        { "strategy", "NAME", "", "what to do with messages: " DELIVERY_NAMES, &strategy, FIELD(strategy), 0, 0, "print" },
+        { "hostname", "NAME", "", "our name in the greeting and the EHLO reply", &hostname, FIELD(hostname), 0, 0,
+          "the system's" },
+        { "protocol", "smtp|lmtp", "smtp", "what we speak; lmtp (RFC 2033) has a verdict for each recipient", &protocol,
+          FIELD(is_lmtp), 0, 0, NULL },
+        { "max-size", "BYTES", "32M", "longest message, in octets or with K, M, G; 0: no limit", &size, FIELD(max_size), 0,
+          SIZE_MAX_OCTETS, NULL },
+        { "max-recipients", "N", "100", "recipients of a message", &number, FIELD(max_recipients), 1, COUNT_MAX, NULL },
+        { "max-commands", "N", "1000", "commands in a session", &number, FIELD(max_commands), 1, COUNT_MAX, NULL },
+        { "max-errors", "N", "20", "refused commands in a session", &number, FIELD(max_errors), 1, COUNT_MAX, NULL },
+        { "timeout", "SECONDS", "300", "longest wait for the client", &seconds, FIELD(timeout), 1, YEAR, NULL },
+        { "session-timeout", "SECONDS", "3600", "longest session, however busy", &seconds, FIELD(session_timeout), 1, YEAR,
+          NULL },
+        { "x-peer", "yes|no", "yes", "add X-Peer: ADDRESS as last header of the message", &yes_no, FIELD(x_peer), 0, 0, NULL },
+        { "peer", "ADDRESS[:PORT]", "", "who the client is, where stdin is no socket", &peer_address, FIELD(peer), 0, 0,
+          "from the connection" },
+        { "check", NULL, "", "check the configuration and print it", &action, FIELD(action), ACTION_CHECK, 0, NULL },
+        { "help", NULL, "", "show this", &action, FIELD(action), ACTION_HELP, 0, NULL },
+        { "version", NULL, "", "show the version", &action, FIELD(action), ACTION_VERSION, 0, NULL },
+};
+
+static bool is_for_file(const struct option *o) {
+        return o->kind != &action && o->kind != &file;
+}
+
+static const struct option *find_option(const char *name, size_t n) {
+        for (size_t i = 0; i < ELEMENTS(options); i++)
+                if (strlen(options[i].name) == n && memcmp(options[i].name, name, n) == 0)
+                        return options + i;
+        return NULL;
+}
+
+static void *field_of(const struct option *o, struct config *c) {
+        return (char *) c + o->field;
+}
+
+/* --- from texts to fields ---------------------------------------------------------------------------------- */
+
+/* What one source of options says, as it is read. */
+struct source {
+        struct config *config;
+        config_complaint *complain;
+        unsigned n_mistakes;
+};
+
+__attribute__((format(printf, 3, 4))) static void complain(struct source *s, const char *where, const char *format, ...) {
+        char what[512];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(what, sizeof(what), format, ap);
+        va_end(ap);
+        s->complain(where, what);
+        s->n_mistakes++;
+}
+
+static void set_value(struct source *s, const struct option *o, const char *value, const char *where) {
+        if (o->kind->parse(o, value, field_of(o, s->config)))
+                return;
+        if (o->max > 0)
+                complain(s, where, "%s=%.200s: use %s between %" PRIu64 " and %" PRIu64, o->name, value, o->kind->expected,
+                         o->min, o->max);
+        else
+                complain(s, where, "%s=%.200s: use %s", o->name, value, o->kind->expected);
+}
+
+/* --- the command line ---------------------------------------------------------------------------------------- */
+
+/* Which options of the command line to take: first those that say where the others are. */
+enum pass { PASS_BEFORE_FILE, PASS_AFTER_FILE };
+
+static void take_argument(struct source *s, const char *argument, enum pass pass) {
+        const char *name = argument + 2, *equals;
+        const struct option *o;
+        char where[256];
+
+        if (strncmp(argument, "--", 2) != 0 || name[0] == '\0') {
+                if (pass == PASS_BEFORE_FILE)
+                        complain(s, "command line", "%.200s: options are written --name=value; see --help", argument);
+                return;
+        }
+        equals = strchrnul(name, '=');
+        snprintf(where, sizeof(where), "command line: --%.*s", (int) (equals - name), name);
+        o = find_option(name, (size_t) (equals - name));
+        if (o && is_for_file(o) != (pass == PASS_AFTER_FILE))
+                return;
+        if (o && (*equals == '=') == (o->syntax != NULL))
+                set_value(s, o, equals + (*equals == '='), "command line");
+        else if (o && o->syntax)
+                complain(s, where, "needs a value: write --%s=%s", o->name, o->syntax);
+        else if (o)
+                complain(s, where, "takes no value");
+        else if (pass == PASS_BEFORE_FILE)
+                complain(s, where, "unknown option; see --help");
+}
+
+static unsigned take_arguments(struct source s, int argc, char **argv, enum pass pass) {
+        for (int i = 1; i < argc; i++)
+                take_argument(&s, argv[i], pass);
+        return s.n_mistakes;
+}
+
+/* --- the file ------------------------------------------------------------------------------------------------ */
+
+static bool is_blank(char c) {
+        return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Without the blanks at both ends; in place. */
+static char *trim(char *s, size_t n) {
+        while (n > 0 && is_blank(s[n - 1]))
+                n--;
+        s[n] = '\0';
+        while (is_blank(*s))
+                s++;
+        return s;
+}
+
+static void take_file_line(struct source *s, char *line, size_t n, const char *where) {
+        char *name, *value, *equals;
+        const struct option *o;
+
+        if (memchr(line, '\0', n)) {
+                complain(s, where, "has a NUL octet: this is no text");
+                return;
+        }
+        name = trim(line, n);
+        if (*name == '\0' || *name == '#')
+                return;
+        equals = strchr(name, '=');
+        value = equals ? trim(equals + 1, strlen(equals + 1)) : NULL;
+        name = trim(name, equals ? (size_t) (equals - name) : strlen(name));
+        o = find_option(name, strlen(name));
+        if (!o)
+                complain(s, where, "%.200s: unknown option; --help lists them", name);
+        else if (!is_for_file(o))
+                complain(s, where, "%s: only for the command line", o->name);
+        else if (!value)
+                complain(s, where, "%s needs a value: write %s=%s", o->name, o->name, o->syntax);
+        else
+                set_value(s, o, value, where);
+}
+
+static unsigned take_file(struct source s, const char *name, bool must_exist) {
+        FILE *f = fopen(name, "re");
+        char *line = NULL;
+        size_t room = 0;
+        ssize_t n;
+
+        if (!f && (must_exist || errno != ENOENT))
+                complain(&s, name, "cannot be opened: %s", strerror(errno));
+        if (!f)
+                return s.n_mistakes;
+        for (unsigned number_of_line = 1; (n = getline(&line, &room, f)) >= 0; number_of_line++) {
+                char where[512];
+
+                snprintf(where, sizeof(where), "%.480s:%u", name, number_of_line);
+                take_file_line(&s, line, (size_t) n, where);
+        }
+        if (ferror(f))
+                complain(&s, name, "cannot be read: %s", strerror(errno));
+        free(line);
+        fclose(f);
+        return s.n_mistakes;
+}
+
+/* --- all together ---------------------------------------------------------------------------------------- */
+
+static void set_defaults(struct config *c) {
+        struct utsname system;
+
+        for (size_t i = 0; i < ELEMENTS(options); i++)
+                if (*options[i].fallback)
+                        options[i].kind->parse(options + i, options[i].fallback, field_of(options + i, c));
+        if (uname(&system) < 0 || !parse_hostname(NULL, system.nodename, c->hostname))
+                strcpy(c->hostname, "localhost");
+        c->strategy = delivery_default(c->is_stderr_journal);
+}
+
+int config_load(int argc, char **argv, struct config *ret, config_complaint *complain_of) {
+        struct source source = { .config = ret, .complain = complain_of };
+        unsigned in_arguments, in_file;
+
+        set_defaults(ret);
+        in_arguments = take_arguments(source, argc, argv, PASS_BEFORE_FILE);
+        in_file = take_file(source, ret->file ? ret->file : DEFAULT_CONFIG, ret->file != NULL);
+        in_arguments += take_arguments(source, argc, argv, PASS_AFTER_FILE);
+        return in_arguments > 0 ? EX_USAGE : in_file > 0 ? EX_CONFIG : 0;
+}
+
+void config_print(const struct config *c, FILE *out) {
+        for (size_t i = 0; i < ELEMENTS(options); i++) {
+                const struct option *o = options + i;
+                const char *field = (const char *) c + o->field;
+
+                if (!is_for_file(o))
+                        continue;
+                if (o->kind == &peer_address && *c->peer.address == '\0') {
+                        fprintf(out, "#%s=%s\n", o->name, o->syntax);
+                        continue;
+                }
+                fprintf(out, "%s=", o->name);
+                o->kind->print(field, out);
+                fputc('\n', out);
+        }
+}
+
+void config_help(FILE *out) {
+        for (size_t i = 0; i < ELEMENTS(options); i++) {
+                const struct option *o = options + i;
+                const char *shown = o->shown ? o->shown : o->fallback;
+                char left[64];
+
+                snprintf(left, sizeof(left), "--%s%s%s", o->name, o->syntax ? "=" : "", o->syntax ? o->syntax : "");
+                fprintf(out, "  %-26s %s", left, o->help);
+                if (*shown)
+                        fprintf(out, " (default: %s)", shown);
+                fputc('\n', out);
+        }
+}

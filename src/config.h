@@ -1,0 +1,43 @@
+/* config.h - the one vocabulary of command line and configuration file: an option table, parsed into struct config.
+ *
+ * Every option `--name=value` is also a line `name=value` in the file. It only parses; what the values mean is their
+ * users' business.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "io/peer.h"
+
+enum { HOSTNAME_MAX = 255 };
+
+struct config {
+        const char *file;                /* read as configuration file; NULL if there was none */
+        const struct delivery_ops *strategy;
+        char hostname[HOSTNAME_MAX + 1];
+        bool is_lmtp;
+        uint64_t max_size;               /* octets; 0: no limit */
+        uint64_t max_recipients, max_commands, max_errors;
+        uint64_t timeout, session_timeout; /* seconds */
+        bool x_peer;
+        struct peer peer;                /* address "" if not given */
+
+        enum { ACTION_SERVE, ACTION_CHECK, ACTION_HELP, ACTION_VERSION } action; /* what the command line asks for */
+        bool is_stderr_journal;          /* given by the caller: decides the default strategy */
+};
+
+/* Called for each mistake. `where` is "FILE:LINE" or "--option"; `what` says what is wrong and what to do. */
+typedef void config_complaint(const char *where, const char *what);
+
+/* Reads the command line, the file it names (or else the system's, if that exists), and puts both together; the
+ * command line wins. Complains about every mistake, not only the first. Returns 0, EX_USAGE if the command line was
+ * wrong, EX_CONFIG if the file was (sysexits.h); `ret` is usable for the action in any case. */
+int config_load(int argc, char **argv, struct config *ret, config_complaint *complain);
+
+/* Prints the effective configuration, in the form of a configuration file. */
+void config_print(const struct config *c, FILE *out);
+
+/* Prints the options as --help shows them. */
+void config_help(FILE *out);

@@ -1,0 +1,25 @@
+/* deliver/delivery.c - the table of strategies. */
+#include "deliver/delivery.h"
+
+#include <string.h>
+
+extern const struct delivery_ops print_ops;
+
+static const struct delivery_ops *const strategies[] = { &print_ops };
+
+const struct delivery_ops *delivery_find(const char *name) {
+        for (size_t i = 0; i < sizeof(strategies) / sizeof(strategies[0]); i++)
+                if (strcmp(strategies[i]->name, name) == 0)
+                        return strategies[i];
+        return NULL;
+}
+
+const struct delivery_ops *delivery_default(bool is_stderr_journal) {
+        (void) is_stderr_journal;
+        return &print_ops;
+}
+
+void delivery_verdict(struct envelope *e, const struct reply *verdict) {
+        for (size_t i = 0; i < e->n_addressees; i++)
+                e->addressees[i].verdict = *verdict;
+}

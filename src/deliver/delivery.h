@@ -1,0 +1,76 @@
+/* deliver/delivery.h - what becomes of a message: the interface of the strategies, and their table.
+ *
+ * A strategy is a struct delivery_ops at the end of its file and a row in delivery.c. The session asks it as the client
+ * goes on; every verdict it gives is the reply that the client gets. 250 is the destination's word: a verdict starts as
+ * a temporary failure and becomes positive only when the destination has the whole message.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "io/peer.h"
+#include "io/spool.h"
+#include "smtp/command.h"
+#include "smtp/reply.h"
+#include "smtp/trace.h"
+
+/* For messages to people; the table in delivery.c is what counts, and a test compares them. */
+#define DELIVERY_NAMES "print"
+
+enum { ENVELOPE_ID_MAX = 47 };
+
+/* An accepted recipient, and what becomes of the message for it. */
+struct addressee {
+        struct recipient recipient;
+        struct reply verdict;
+};
+
+/* One transaction: from whom, to whom, how it came. */
+struct envelope {
+        char id[ENVELOPE_ID_MAX + 1]; /* unique on this host */
+        const struct peer *peer;
+        const char *helo;             /* the client's name for itself */
+        const char *protocol;         /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, ... */
+        struct sender sender;
+        struct addressee *addressees;
+        size_t n_addressees;
+};
+
+/* A whole message: LF lines, without added dots. */
+struct message {
+        struct spool spool;
+        struct header_scan header;
+        uint64_t size; /* octets as RFC 1870 counts them: CRLF line ends */
+};
+
+/* The state of a strategy in a session. A strategy has its own behind this. */
+struct delivery;
+
+struct delivery_ops {
+        const char *name, *summary;
+
+        /* For one session. Returns 0 or a negative errno: no session can be served then. */
+        int (*open)(const struct config *c, struct delivery **ret);
+
+        /* Asked at MAIL and RCPT, while the client waits. NULL: welcome. */
+        void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
+        void (*recipient)(struct delivery *d, const struct recipient *r, struct reply *ret_verdict);
+
+        /* The message is complete. Sets each addressee's verdict, which is a 451 before; never a 421. */
+        void (*process_message)(struct delivery *d, struct envelope *e, struct message *m);
+
+        void (*reset)(struct delivery *d); /* the transaction is over. NULL: nothing to do */
+        void (*close)(struct delivery *d); /* frees what open() made */
+};
+
+/* The strategy of that name, or NULL. */
+const struct delivery_ops *delivery_find(const char *name);
+
+/* The one for those who asked for none. */
+const struct delivery_ops *delivery_default(bool is_stderr_journal);
+
+/* The same verdict for all. */
+void delivery_verdict(struct envelope *e, const struct reply *verdict);

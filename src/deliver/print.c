@@ -1,0 +1,117 @@
+/* deliver/print.c - strategy print: the whole message to standard error, in the format of the ancestor's
+ * DebuggingServer. Byte for byte, with LF line ends. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deliver/delivery.h"
+#include "io/deadline.h"
+#include "io/fd.h"
+#include "io/log.h"
+
+static const char begin[] = "---------- MESSAGE FOLLOWS ----------\n";
+static const char end[] = "------------ END MESSAGE ------------\n";
+
+struct delivery {
+        bool x_peer;
+        uint64_t timeout; /* seconds that the reader of standard error may take */
+        int64_t deadline;
+        int error;        /* negative errno of the first write that failed */
+        size_t n;         /* octets gathered: a short message goes out in one piece, so that sessions do not mix */
+        char buffer[16 * 1024];
+};
+
+static int print_open(const struct config *c, struct delivery **ret) {
+        struct delivery *d;
+
+        if (log_current_target() == LOG_TO_SYSLOG) {
+                log_say(LOG_ERR, "strategy=print has nowhere to print: standard error is closed, or is the client's connection "
+                                 "(as under inetd); redirect it, or choose another strategy");
+                return -EINVAL;
+        }
+        d = malloc(sizeof(*d));
+        if (!d)
+                return -ENOMEM;
+        d->n = 0;
+        d->x_peer = c->x_peer;
+        d->timeout = c->timeout;
+        *ret = d;
+        return 0;
+}
+
+static void flush(struct delivery *d) {
+        if (d->error == 0)
+                d->error = fd_write_all(STDERR_FILENO, d->buffer, d->n, d->deadline);
+        d->n = 0;
+}
+
+static void put(struct delivery *d, const char *data, size_t n) {
+        while (n > 0 && d->error == 0) {
+                size_t room = sizeof(d->buffer) - d->n, part = n < room ? n : room;
+
+                memcpy(d->buffer + d->n, data, part);
+                d->n += part;
+                data += part;
+                n -= part;
+                if (d->n == sizeof(d->buffer))
+                        flush(d);
+        }
+}
+
+static void put_part(struct delivery *d, struct spool *s, uint64_t from, uint64_t to) {
+        char buffer[16 * 1024];
+
+        while (from < to && d->error == 0) {
+                const char *data;
+                int64_t n = spool_read(s, from, buffer, sizeof(buffer), &data);
+
+                if (n < 0) {
+                        d->error = (int) n;
+                        return;
+                }
+                if ((uint64_t) n > to - from)
+                        n = (int64_t) (to - from);
+                put(d, data, (size_t) n);
+                from += (uint64_t) n;
+        }
+}
+
+static void put_x_peer(struct delivery *d, const struct peer *p) {
+        put(d, "X-Peer: ", 8);
+        put(d, p->address, strlen(p->address));
+        put(d, "\n", 1);
+}
+
+static void print_process_message(struct delivery *d, struct envelope *e, struct message *m) {
+        static const struct reply printed = { 250, "2.0.0", "printed" };
+        struct reply failed;
+
+        d->deadline = deadline_after(d->timeout);
+        d->error = 0;
+        put(d, begin, sizeof(begin) - 1);
+        put_part(d, &m->spool, 0, m->header.n_header);
+        if (d->x_peer)
+                put_x_peer(d, e->peer);
+        put_part(d, &m->spool, m->header.n_header, m->spool.size);
+        put(d, end, sizeof(end) - 1);
+        flush(d);
+        if (d->error == 0) {
+                delivery_verdict(e, &printed);
+                return;
+        }
+        reply_set(&failed, 451, "4.3.0", "cannot print: standard error: %s", strerror(-d->error));
+        delivery_verdict(e, &failed);
+}
+
+static void print_close(struct delivery *d) {
+        free(d);
+}
+
+const struct delivery_ops print_ops = {
+        .name = "print",
+        .summary = "print it to standard error",
+        .open = print_open,
+        .process_message = print_process_message,
+        .close = print_close,
+};

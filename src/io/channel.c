@@ -1,0 +1,107 @@
+/* io/channel.c - the connection to a peer. */
+#include "io/channel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "io/deadline.h"
+#include "io/fd.h"
+
+enum { LINGER_SECONDS = 2 };
+
+void channel_init(struct channel *c, int in, int out, int stop_fd) {
+        c->in = in;
+        c->out = out;
+        c->stop_fd = stop_fd;
+        c->timeout = 0;
+        c->deadline = INT64_MAX;
+        c->n_out = 0;
+}
+
+static int64_t next_deadline(const struct channel *c) {
+        int64_t deadline = deadline_after(c->timeout);
+
+        return deadline < c->deadline ? deadline : c->deadline;
+}
+
+int channel_flush(struct channel *c) {
+        size_t n = c->n_out;
+
+        c->n_out = 0;
+        return n > 0 ? fd_write_all(c->out, c->out_buffer, n, next_deadline(c)) : 0;
+}
+
+int channel_write(struct channel *c, const char *data, size_t n) {
+        while (n > 0) {
+                size_t room = CHANNEL_OUT - c->n_out, part = n < room ? n : room;
+                int r;
+
+                memcpy(c->out_buffer + c->n_out, data, part);
+                c->n_out += part;
+                data += part;
+                n -= part;
+                if (c->n_out == CHANNEL_OUT && (r = channel_flush(c)) < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* Waits until there is input. 0, or the negative errno of channel_read(). */
+static int wait_for_input(struct channel *c) {
+        int64_t deadline = next_deadline(c);
+
+        for (;;) {
+                struct pollfd fds[] = { { .fd = c->in, .events = POLLIN }, { .fd = c->stop_fd, .events = POLLIN } };
+                int r = poll(fds, 2, deadline_left(deadline));
+
+                if (r < 0 && errno != EINTR)
+                        return -errno;
+                if (r == 0)
+                        return deadline == c->deadline ? -ETIME : -ETIMEDOUT;
+                if (r > 0 && fds[1].revents)
+                        return -ECANCELED;
+                if (r > 0)
+                        return 0;
+        }
+}
+
+int64_t channel_read(struct channel *c, char **ret) {
+        int r = channel_flush(c);
+
+        *ret = c->in_buffer;
+        while (r == 0) {
+                ssize_t n;
+
+                r = wait_for_input(c);
+                if (r < 0)
+                        break;
+                n = read(c->in, c->in_buffer, sizeof(c->in_buffer));
+                if (n >= 0)
+                        return n;
+                if (errno != EINTR && errno != EAGAIN)
+                        return -errno;
+        }
+        return r;
+}
+
+bool channel_has_input(const struct channel *c) {
+        struct pollfd fd = { .fd = c->in, .events = POLLIN };
+
+        return poll(&fd, 1, 0) > 0;
+}
+
+void channel_hang_up(struct channel *c) {
+        int64_t deadline = deadline_after(LINGER_SECONDS);
+
+        if (channel_flush(c) < 0 || shutdown(c->out, SHUT_WR) < 0)
+                return; /* the peer is gone, or this is no socket */
+        for (;;) {
+                struct pollfd fd = { .fd = c->in, .events = POLLIN };
+
+                if (poll(&fd, 1, deadline_left(deadline)) <= 0 || read(c->in, c->in_buffer, sizeof(c->in_buffer)) <= 0)
+                        return;
+        }
+}

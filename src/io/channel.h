@@ -1,0 +1,42 @@
+/* io/channel.h - the connection to a peer: a buffered pair of descriptors with deadlines.
+ *
+ * Replies gather in the buffer and leave when we are about to wait for input, so that pipelining (RFC 2920) comes out
+ * right by construction. The descriptors are plain fields and may be exchanged between two calls.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CHANNEL_IN = 128 * 1024, CHANNEL_OUT = 8 * 1024 };
+
+struct channel {
+        int in, out;      /* descriptors */
+        int stop_fd;      /* readable when all is to end (a signalfd, say), or -1 */
+        uint64_t timeout; /* seconds to wait for the peer, in each wait */
+        int64_t deadline; /* of all of it, see io/deadline.h */
+        size_t n_out;
+        char out_buffer[CHANNEL_OUT];
+        char in_buffer[CHANNEL_IN];
+};
+
+void channel_init(struct channel *c, int in, int out, int stop_fd);
+
+/* Queues octets for the peer. Returns 0 or a negative errno. */
+int channel_write(struct channel *c, const char *data, size_t n);
+
+/* Sends what is queued. Returns 0, -ETIMEDOUT, or what send(2) failed with. */
+int channel_flush(struct channel *c);
+
+/* Flushes, then waits for input. `*ret` points into the buffer, valid and writable until the next call. Returns its
+ * octets, 0 at the end of input, or: -ETIMEDOUT when the peer was silent for `timeout`, -ETIME when the deadline has
+ * passed, -ECANCELED when stop_fd became readable, or another negative errno. */
+int64_t channel_read(struct channel *c, char **ret);
+
+/* Whether there is input to read without waiting. */
+bool channel_has_input(const struct channel *c);
+
+/* Flushes and ends a connection on which the peer may still be talking, so that the last reply arrives: on TCP, unread
+ * input at close makes the kernel reset the connection, and the peer loses what we said. Takes at most two seconds. */
+void channel_hang_up(struct channel *c);

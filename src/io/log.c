@@ -1,0 +1,113 @@
+/* io/log.c - the log. */
+#include "io/log.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/deadline.h"
+#include "io/fd.h"
+
+enum { LOG_SECONDS = 5 }; /* what a stuck reader of the log can cost us */
+
+static enum log_target current_target = LOG_TO_STDERR;
+
+void log_open(enum log_target target) {
+        current_target = target;
+        if (target == LOG_TO_SYSLOG)
+                openlog("smtpd", LOG_PID, LOG_MAIL);
+}
+
+enum log_target log_current_target(void) {
+        return current_target;
+}
+
+static void append(struct log_line *l, const char *s, size_t n) {
+        static const char dots[] = "...";
+        size_t room = sizeof(l->text) - sizeof(dots) - 1 - l->n; /* 1: the line end */
+
+        if (l->n + sizeof(dots) + 1 > sizeof(l->text))
+                return;
+        if (n > room) {
+                memcpy(l->text + l->n, s, room);
+                memcpy(l->text + l->n + room, dots, sizeof(dots) - 1);
+                l->n = sizeof(l->text) - 1; /* full */
+                return;
+        }
+        memcpy(l->text + l->n, s, n);
+        l->n += n;
+}
+
+static bool is_plain(const char *value) {
+        for (const char *p = value; *p; p++)
+                if (*p <= ' ' || *p > '~' || *p == '"' || *p == '\\')
+                        return false;
+        return *value != '\0';
+}
+
+static void append_escaped(struct log_line *l, const char *value) {
+        for (const char *p = value; *p; p++) {
+                char escape[5];
+
+                if (*p >= ' ' && *p <= '~' && *p != '"' && *p != '\\')
+                        append(l, p, 1);
+                else {
+                        snprintf(escape, sizeof(escape), "\\x%02x", (unsigned char) *p);
+                        append(l, escape, 4);
+                }
+        }
+}
+
+void log_start(struct log_line *l, const char *what) {
+        l->n = 0;
+        append_escaped(l, what);
+}
+
+void log_field(struct log_line *l, const char *key, const char *format, ...) {
+        char value[4096];
+        const char *quote;
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(value, sizeof(value), format, ap);
+        va_end(ap);
+        quote = is_plain(value) ? "" : "\"";
+        append(l, " ", 1);
+        append(l, key, strlen(key));
+        append(l, "=", 1);
+        append(l, quote, strlen(quote));
+        append_escaped(l, value);
+        append(l, quote, strlen(quote));
+}
+
+/* One write for the whole line, so that lines of several processes do not mix. */
+static void send_to_stderr(const struct log_line *l, int priority) {
+        char line[sizeof(l->text) + 40];
+        int n = current_target == LOG_TO_JOURNAL ? snprintf(line, sizeof(line), "<%d>", priority)
+                                                 : snprintf(line, sizeof(line), "smtpd: ");
+
+        memcpy(line + n, l->text, l->n);
+        line[(size_t) n + l->n] = '\n';
+        fd_write_all(STDERR_FILENO, line, (size_t) n + l->n + 1, deadline_after(LOG_SECONDS));
+}
+
+void log_send(struct log_line *l, int priority) {
+        if (current_target == LOG_TO_SYSLOG)
+                syslog(priority, "%.*s", (int) l->n, l->text);
+        else
+                send_to_stderr(l, priority);
+}
+
+void log_say(int priority, const char *format, ...) {
+        struct log_line l;
+        char text[4096];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        log_start(&l, text);
+        log_send(&l, priority);
+}

@@ -1,0 +1,110 @@
+/* io/peer.c - who is at the other end. No look-ups: names are not asked for. */
+#include "io/peer.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+void peer_local(struct peer *ret) {
+        *ret = (struct peer) { .address = "local", .uid = -1, .pid = -1 };
+}
+
+/* Stores the address in its canonical spelling. */
+static bool set_address(struct peer *p, const char *s) {
+        struct in6_addr v6;
+        struct in_addr v4;
+
+        if (inet_pton(AF_INET, s, &v4) == 1)
+                return inet_ntop(AF_INET, &v4, p->address, sizeof(p->address)) != NULL;
+        if (inet_pton(AF_INET6, s, &v6) != 1)
+                return false;
+        if (IN6_IS_ADDR_V4MAPPED(&v6))
+                return inet_ntop(AF_INET, v6.s6_addr + 12, p->address, sizeof(p->address)) != NULL;
+        return inet_ntop(AF_INET6, &v6, p->address, sizeof(p->address)) != NULL;
+}
+
+static bool set_port(struct peer *p, const char *s) {
+        char *end;
+        unsigned long port = strtoul(s, &end, 10);
+
+        if (*s < '0' || *s > '9' || *end || port > 65535)
+                return false;
+        snprintf(p->port, sizeof(p->port), "%lu", port);
+        return true;
+}
+
+static bool set_credentials(int fd, struct peer *p) {
+        struct ucred cred;
+        socklen_t n = sizeof(cred);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0 && cred.pid > 0) {
+                p->uid = (long) cred.uid;
+                p->pid = (long) cred.pid;
+        }
+        return true;
+}
+
+bool peer_of_socket(int fd, struct peer *ret) {
+        union {
+                struct sockaddr any;
+                struct sockaddr_in v4;
+                struct sockaddr_in6 v6;
+                struct sockaddr_un local;
+        } name;
+        socklen_t n = sizeof(name);
+        char text[INET6_ADDRSTRLEN];
+
+        peer_local(ret);
+        if (getpeername(fd, &name.any, &n) < 0)
+                return false;
+        if (name.any.sa_family == AF_UNIX)
+                return set_credentials(fd, ret);
+        if (name.any.sa_family == AF_INET)
+                inet_ntop(AF_INET, &name.v4.sin_addr, text, sizeof(text));
+        else if (name.any.sa_family == AF_INET6)
+                inet_ntop(AF_INET6, &name.v6.sin6_addr, text, sizeof(text));
+        else
+                return true;
+        snprintf(ret->port, sizeof(ret->port), "%u", ntohs(name.v4.sin_port)); /* the same place in both */
+        return set_address(ret, text);
+}
+
+bool peer_of_environment(struct peer *ret) {
+        static const char *const names[][2] = { { "REMOTE_ADDR", "REMOTE_PORT" }, { "TCPREMOTEIP", "TCPREMOTEPORT" } };
+
+        peer_local(ret);
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+                const char *address = getenv(names[i][0]), *port = getenv(names[i][1]);
+
+                if (address && set_address(ret, address)) {
+                        if (port)
+                                set_port(ret, port);
+                        return true;
+                }
+        }
+        return false;
+}
+
+bool peer_parse(const char *s, struct peer *ret) {
+        char address[INET6_ADDRSTRLEN + 2];
+        const char *colon = strrchr(s, ':'), *bracket = strchr(s, ']');
+        bool has_port = *s == '[' ? bracket && bracket[1] == ':' : colon && strchr(s, ':') == colon;
+        size_t n = has_port ? (size_t) (colon - s) : strlen(s);
+
+        peer_local(ret);
+        if (strcmp(s, "local") == 0)
+                return true;
+        if (n >= sizeof(address) || n == 0)
+                return false;
+        memcpy(address, s, n);
+        address[n] = '\0';
+        if (*address == '[') {
+                if (address[n - 1] != ']')
+                        return false;
+                address[n - 1] = '\0';
+        }
+        return set_address(ret, address + (*address == '[')) && (!has_port || set_port(ret, colon + 1));
+}

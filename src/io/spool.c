@@ -1,0 +1,111 @@
+/* io/spool.c - the message at rest. */
+#include "io/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void spool_init(struct spool *s) {
+        s->size = 0;
+        s->fd = -1;
+        s->error = 0;
+        s->n_memory = 0;
+}
+
+void spool_reset(struct spool *s) {
+        if (s->fd >= 0)
+                close(s->fd);
+        spool_init(s);
+}
+
+/* A file without a name in `directory`; the second way is for file systems without O_TMPFILE. */
+static int open_in(const char *directory) {
+        int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+        if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
+                char name[4096];
+
+                if ((size_t) snprintf(name, sizeof(name), "%s/smtpd.XXXXXX", directory) >= sizeof(name))
+                        return -ENAMETOOLONG;
+                fd = mkostemp(name, O_CLOEXEC);
+                if (fd >= 0)
+                        unlink(name);
+        }
+        return fd < 0 ? -errno : fd;
+}
+
+static int open_file(void) {
+        const char *directory = secure_getenv("TMPDIR");
+        int fd;
+
+        if (directory && *directory == '/')
+                return open_in(directory);
+        fd = open_in("/var/tmp");
+        if (fd == -ENOENT || fd == -EACCES || fd == -EROFS || fd == -EPERM)
+                fd = open_in("/tmp");
+        return fd;
+}
+
+static int write_out(struct spool *s, const char *data, size_t n) {
+        if (s->fd < 0 && (s->fd = open_file()) < 0)
+                return s->fd;
+        while (n > 0) {
+                ssize_t k = write(s->fd, data, n);
+
+                if (k < 0 && errno != EINTR)
+                        return -errno;
+                if (k > 0)
+                        data += k, n -= (size_t) k;
+        }
+        return 0;
+}
+
+static int flush(struct spool *s) {
+        size_t n = s->n_memory;
+
+        s->n_memory = 0;
+        return write_out(s, s->memory, n);
+}
+
+/* Small pieces gather in memory, large ones go from where they are to the file. */
+static int append(struct spool *s, const char *data, size_t n) {
+        int r;
+
+        if (n > SPOOL_MEMORY - s->n_memory && (r = flush(s)) < 0)
+                return r;
+        if (n > SPOOL_MEMORY / 2 && s->fd >= 0)
+                return write_out(s, data, n);
+        memcpy(s->memory + s->n_memory, data, n);
+        s->n_memory += n;
+        return 0;
+}
+
+int spool_append(struct spool *s, const char *data, size_t n) {
+        while (n > 0 && s->error == 0) {
+                size_t part = n < SPOOL_MEMORY ? n : SPOOL_MEMORY;
+
+                s->error = append(s, data, part);
+                s->size += part;
+                data += part;
+                n -= part;
+        }
+        return s->error;
+}
+
+int64_t spool_read(struct spool *s, uint64_t offset, char *buffer, size_t buffer_size, const char **ret) {
+        uint64_t in_file = s->size - s->n_memory;
+        ssize_t k;
+
+        if (offset >= in_file) {
+                *ret = s->memory + (offset - in_file);
+                return (int64_t) (s->size - offset);
+        }
+        do
+                k = pread(s->fd, buffer, buffer_size < in_file - offset ? buffer_size : in_file - offset, (off_t) offset);
+        while (k < 0 && errno == EINTR);
+        *ret = buffer;
+        return k < 0 ? -errno : k == 0 ? -EIO : k;
+}

@@ -1,0 +1,31 @@
+/* io/spool.h - the message at rest: in memory as long as it is small, then in a file without a name.
+ *
+ * The file is in $TMPDIR, or else in /var/tmp, or else in /tmp, and vanishes with the process however that ends.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { SPOOL_MEMORY = 64 * 1024 }; /* octets up to which there is no file; also what is written at once */
+
+struct spool {
+        uint64_t size;   /* octets in it */
+        int fd;          /* the file, or -1 */
+        int error;       /* negative errno of what went wrong first, 0 if nothing did */
+        size_t n_memory; /* octets in memory, which come after those in the file */
+        char memory[SPOOL_MEMORY];
+};
+
+/* An empty one. */
+void spool_init(struct spool *s);
+
+/* Forgets all that is in it, and its error. */
+void spool_reset(struct spool *s);
+
+/* Appends. Returns 0, or a negative errno (-ENOSPC, -EFBIG, ...), which then stays. */
+int spool_append(struct spool *s, const char *data, size_t n);
+
+/* The octets from `offset` on: as many as are at hand, at `*ret`, valid until the next call. Returns their number, 0 at
+ * the end, or a negative errno. For a file they are read into `buffer`. */
+int64_t spool_read(struct spool *s, uint64_t offset, char *buffer, size_t buffer_size, const char **ret);

@@ -1,0 +1,202 @@
+/* main.c - smtpd: one SMTP or LMTP session on standard input and output. See smtpd(8).
+ *
+ * Finds out what it was given (descriptors, options, peer), runs the session, and says how it went by its exit status.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "deliver/delivery.h"
+#include "io/channel.h"
+#include "io/log.h"
+#include "io/peer.h"
+#include "session.h"
+
+/* --- descriptors ------------------------------------------------------------------------------------------- */
+
+/* What the descriptors 0 to 2 are. A missing one is replaced by /dev/null, so that nothing else gets its number. */
+struct descriptors {
+        struct stat in, out, err;
+        bool has_in, has_out, has_err;
+};
+
+static bool look_at(int fd, struct stat *ret) {
+        if (fstat(fd, ret) == 0)
+                return true;
+        if (open("/dev/null", O_RDWR) != fd)
+                abort(); /* the lower ones are there, so it is the lowest free */
+        return false;
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b) {
+        return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* A connected socket passed by systemd's protocol (sd_listen_fds(3)) takes the place of a stdin that is none. */
+static void take_passed_socket(void) {
+        const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+        struct stat in;
+        struct peer p;
+
+        if (!pid || !n || strtol(pid, NULL, 10) != getpid() || strcmp(n, "1") != 0)
+                return;
+        if ((fstat(STDIN_FILENO, &in) == 0 && S_ISSOCK(in.st_mode)) || !peer_of_socket(3, &p))
+                return;
+        dup2(3, STDIN_FILENO);
+        dup2(3, STDOUT_FILENO);
+        close(3);
+}
+
+static struct descriptors look_at_descriptors(void) {
+        struct descriptors d;
+
+        take_passed_socket();
+        d.has_in = look_at(STDIN_FILENO, &d.in);
+        d.has_out = look_at(STDOUT_FILENO, &d.out);
+        d.has_err = look_at(STDERR_FILENO, &d.err);
+        return d;
+}
+
+/* Whether standard error is the journal: $JOURNAL_STREAM is its device and inode (systemd.exec(5)). */
+static bool is_stderr_journal(const struct descriptors *d) {
+        const char *stream = getenv("JOURNAL_STREAM");
+        unsigned long long dev, ino;
+
+        return d->has_err && stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && dev == d->err.st_dev &&
+               ino == d->err.st_ino;
+}
+
+/* Under inetd all three are the client's connection, and nothing but SMTP may reach it. A pipe is a connection if
+ * whoever made it names a peer. */
+static bool is_stderr_client(const struct descriptors *d) {
+        struct peer p;
+
+        if (!is_same_file(&d->err, &d->out) && !is_same_file(&d->err, &d->in))
+                return false;
+        return S_ISSOCK(d->err.st_mode) || (S_ISFIFO(d->err.st_mode) && peer_of_environment(&p));
+}
+
+static void open_log(const struct descriptors *d) {
+        if (!d->has_err || is_stderr_client(d))
+                log_open(LOG_TO_SYSLOG);
+        else
+                log_open(is_stderr_journal(d) ? LOG_TO_JOURNAL : LOG_TO_STDERR);
+}
+
+/* A transcript is what a person types or has in a file: LF ends its lines. */
+static bool is_transcript(const struct descriptors *d) {
+        struct peer p;
+
+        return S_ISREG(d->in.st_mode) || (S_ISCHR(d->in.st_mode) && isatty(STDIN_FILENO)) ||
+               (S_ISFIFO(d->in.st_mode) && !peer_of_environment(&p));
+}
+
+static struct peer find_peer(const struct config *c, const struct descriptors *d) {
+        struct peer p;
+
+        if (S_ISSOCK(d->in.st_mode) && peer_of_socket(STDIN_FILENO, &p))
+                return p;
+        if (!S_ISSOCK(d->in.st_mode) && peer_of_environment(&p))
+                return p;
+        if (*c->peer.address)
+                return c->peer;
+        peer_local(&p);
+        return p;
+}
+
+/* --- signals ------------------------------------------------------------------------------------------------- */
+
+/* Signals that ask us to end become input on a descriptor; those that would kill us for a closed pipe or a file size
+ * limit become errors of write(2). Returns the descriptor. */
+static int take_signals(void) {
+        sigset_t set;
+
+        signal(SIGPIPE, SIG_IGN);
+        signal(SIGXFSZ, SIG_IGN);
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* --- the program --------------------------------------------------------------------------------------------- */
+
+static void complain(const char *where, const char *what) {
+        log_say(LOG_ERR, "%s: %s", where, what);
+}
+
+static int help(void) {
+        puts("smtpd speaks one SMTP session on standard input and output, and hands each message to a strategy.\n\n"
+             "usage: smtpd [--name=value ...]\n\n"
+             "Every option is also a line name=value in the configuration file; the command line wins.\n");
+        config_help(stdout);
+        puts("\nTry it: smtpd <session.txt. The manual is smtpd(8).");
+        return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
+}
+
+static int version(void) {
+        puts("smtpd " VERSION);
+        return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
+}
+
+static int check(const struct config *c, int mistakes) {
+        if (mistakes)
+                return mistakes;
+        config_print(c, stdout);
+        return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
+}
+
+/* Tells a client that there will be no session, and why the administrator has to look into the log. A person at a
+ * terminal has seen that already. */
+static int refuse(struct channel *channel, int status) {
+        static const char reply[] = "421 4.3.5 this server is not configured correctly, try again later\r\n";
+
+        channel->timeout = 10;
+        if (!isatty(channel->in)) {
+                channel_write(channel, reply, sizeof(reply) - 1);
+                channel_hang_up(channel);
+        }
+        return status;
+}
+
+static int serve(const struct config *c, const struct descriptors *d, struct channel *channel) {
+        struct peer peer = find_peer(c, d);
+        int r = session_run(c, &peer, channel, is_transcript(d));
+
+        if (r == 0)
+                return EXIT_SUCCESS;
+        return refuse(channel, r == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
+}
+
+int main(int argc, char **argv) {
+        static struct channel channel; /* large */
+        struct descriptors d = look_at_descriptors();
+        struct config config = { .is_stderr_journal = is_stderr_journal(&d) };
+        int mistakes;
+
+        open_log(&d);
+        channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
+        mistakes = config_load(argc, argv, &config, complain);
+        if (config.action == ACTION_HELP)
+                return help();
+        if (config.action == ACTION_VERSION)
+                return version();
+        if (config.action == ACTION_CHECK)
+                return check(&config, mistakes);
+        if (!d.has_in || !d.has_out) {
+                log_say(LOG_ERR, "standard %s is closed: there is no session to serve", d.has_in ? "output" : "input");
+                return EX_TEMPFAIL;
+        }
+        return mistakes ? refuse(&channel, mistakes) : serve(&config, &d, &channel);
+}

@@ -1,0 +1,358 @@
+/* session.c - one session: each event of the server becomes a question to the strategy, and its answer the reply. */
+#include "session.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deliver/delivery.h"
+#include "io/deadline.h"
+#include "io/log.h"
+#include "smtp/server.h"
+
+struct session {
+        const struct config *config;
+        const struct peer *peer;
+        struct channel *channel;
+        struct delivery *delivery;
+        struct server server;
+        struct envelope envelope;
+        struct message message;
+        size_t room;             /* addressees that fit into envelope.addressees */
+        const char *end;         /* why the session ended; NULL while it goes on */
+        bool is_hung_up;         /* we ended it, the client may still be talking */
+        bool is_verdict_unsent;  /* a 250 to a message is said, but still in the channel's buffer */
+        bool is_processed;       /* this transaction's message went to the strategy */
+        unsigned n_ids, n_messages, n_accepted;
+        char last_reply[80];
+        int64_t started, asked;  /* the session; the question to the strategy (io/deadline.h) */
+};
+
+static const struct reply sender_ok = { 250, "2.1.0", "sender OK" };
+static const struct reply recipient_ok = { 250, "2.1.5", "recipient OK" };
+static const struct reply start_input = { 354, "", "end the message with <CRLF>.<CRLF>" };
+static const struct reply undelivered = { 451, "4.3.0", "not delivered, try again later" };
+static const struct reply no_memory = { 452, "4.3.1", "out of memory, try again later" };
+
+/* --- the log ------------------------------------------------------------------------------------------- */
+
+static double seconds_since(int64_t then) {
+        return (double) (deadline_now() - then) / 1000;
+}
+
+static void log_peer(struct log_line *l, const struct peer *p) {
+        log_field(l, "peer", "%s", p->address);
+        if (*p->port)
+                log_field(l, "port", "%s", p->port);
+        if (p->uid >= 0)
+                log_field(l, "uid", "%ld", p->uid);
+}
+
+static const char *protocol(const struct session *s) {
+        const struct server *v = &s->server;
+
+        if (v->rules.is_lmtp)
+                return v->is_smtputf8 ? "UTF8LMTP" : "LMTP";
+        return v->is_smtputf8 ? "UTF8SMTP" : v->is_extended ? "ESMTP" : "SMTP";
+}
+
+static void log_verdict(struct log_line *l, const char *key, const struct reply *r) {
+        log_field(l, key, "%d%s%s %s", r->code, *r->enhanced ? " " : "", r->enhanced, r->text);
+}
+
+/* Who, from whom, to whom. With different verdicts (LMTP, or several destinations) each recipient has its own. */
+static void log_envelope(struct log_line *l, const struct session *s, bool has_verdicts) {
+        const struct envelope *e = &s->envelope;
+
+        log_field(l, "id", "%s", e->id);
+        log_peer(l, s->peer);
+        log_field(l, "helo", "%s", s->server.helo);
+        log_field(l, "protocol", "%s", e->protocol);
+        log_field(l, "from", "<%s>", e->sender.address.text);
+        log_field(l, "recipients", "%zu", e->n_addressees);
+        for (size_t i = 0; i < e->n_addressees && l->n < sizeof(l->text) / 2; i++) {
+                log_field(l, "to", "<%s>", e->addressees[i].recipient.address.text);
+                if (has_verdicts)
+                        log_verdict(l, "verdict", &e->addressees[i].verdict);
+        }
+        log_field(l, "size", "%" PRIu64, s->server.size);
+}
+
+static void log_message(const struct session *s, const struct reply *verdict) {
+        const struct envelope *e = &s->envelope;
+        struct log_line l;
+        bool is_same = true;
+
+        for (size_t i = 1; i < e->n_addressees; i++)
+                is_same &= memcmp(&e->addressees[i].verdict, &e->addressees[0].verdict, sizeof(struct reply)) == 0;
+        log_start(&l, "message");
+        log_envelope(&l, s, !is_same);
+        log_field(&l, "strategy", "%s", s->config->strategy->name);
+        log_verdict(&l, "verdict", verdict);
+        log_field(&l, "duration", "%.3f", seconds_since(s->asked));
+        log_send(&l, reply_is_positive(verdict) ? LOG_INFO : LOG_WARNING);
+}
+
+/* A transaction with recipients ended before there was a whole message. */
+static void log_abandoned(const struct session *s) {
+        struct log_line l;
+
+        log_start(&l, "abandoned");
+        log_envelope(&l, s, false);
+        log_field(&l, "reason", "%s", s->end ? s->end : s->last_reply);
+        log_send(&l, LOG_NOTICE);
+}
+
+static void log_session(const struct session *s) {
+        struct log_line l;
+
+        log_start(&l, "session");
+        log_peer(&l, s->peer);
+        log_field(&l, "helo", "%s", s->server.helo);
+        log_field(&l, "protocol", "%s", protocol(s));
+        log_field(&l, "commands", "%u", s->server.n_commands);
+        log_field(&l, "errors", "%u", s->server.n_errors);
+        log_field(&l, "messages", "%u", s->n_messages);
+        log_field(&l, "accepted", "%u", s->n_accepted);
+        log_field(&l, "end", "%s", s->end);
+        log_field(&l, "duration", "%.3f", seconds_since(s->started));
+        log_send(&l, LOG_INFO);
+}
+
+/* --- the envelope ---------------------------------------------------------------------------------------- */
+
+static void forget_message(struct session *s) {
+        spool_reset(&s->message.spool);
+        s->message.header = (struct header_scan) { 0 };
+        s->message.size = 0;
+        s->envelope.n_addressees = 0;
+        s->is_processed = false;
+}
+
+/* Unique on this host: the time in microseconds, our pid, and a count, in hexadecimal. */
+static void make_id(struct session *s) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_REALTIME, &t);
+        snprintf(s->envelope.id, sizeof(s->envelope.id), "%llx%05lx.%x.%x", (unsigned long long) t.tv_sec,
+                 (unsigned long) t.tv_nsec / 1000, (unsigned) getpid(), ++s->n_ids);
+}
+
+static bool add_addressee(struct envelope *e, size_t *room, const struct recipient *r) {
+        if (e->n_addressees == *room) {
+                size_t more = *room * 2 + 1;
+                struct addressee *p = reallocarray(e->addressees, more, sizeof(*p));
+
+                if (!p)
+                        return false;
+                e->addressees = p;
+                *room = more;
+        }
+        memset(&e->addressees[e->n_addressees].verdict, 0, sizeof(struct reply));
+        e->addressees[e->n_addressees].recipient = *r;
+        e->addressees[e->n_addressees++].verdict = undelivered;
+        return true;
+}
+
+/* --- one function for each event that asks for more than a word ------------------------------------------ */
+
+static void on_sender(struct session *s, const struct sender *sender) {
+        struct reply verdict = sender_ok;
+
+        make_id(s);
+        s->envelope.sender = *sender;
+        if (s->config->strategy->sender)
+                s->config->strategy->sender(s->delivery, &s->envelope, &verdict);
+        server_answer(&s->server, &verdict);
+}
+
+static void on_recipient(struct session *s, const struct recipient *recipient) {
+        struct reply verdict = recipient_ok;
+
+        if (s->config->strategy->recipient)
+                s->config->strategy->recipient(s->delivery, recipient, &verdict);
+        if (reply_is_positive(&verdict) && !add_addressee(&s->envelope, &s->room, recipient))
+                verdict = no_memory;
+        server_answer(&s->server, &verdict);
+}
+
+/* A full disk is found out at the end: the client hears 452 and keeps the message. */
+static void on_body(struct session *s, const char *text, size_t n) {
+        if (spool_append(&s->message.spool, text, n) == 0 && !s->message.header.is_over)
+                header_scan(&s->message.header, text, n);
+}
+
+static void process_message(struct session *s) {
+        int error = s->message.spool.error;
+        struct reply verdict;
+
+        s->asked = deadline_now();
+        s->message.size = s->server.size;
+        s->envelope.protocol = protocol(s);
+        s->envelope.helo = s->server.helo;
+        s->is_processed = true;
+        s->n_messages++;
+        if (error == 0) {
+                s->config->strategy->process_message(s->delivery, &s->envelope, &s->message);
+                return;
+        }
+        log_say(LOG_ERR, "cannot store the message: %s (in $TMPDIR, or else /var/tmp or /tmp)", strerror(-error));
+        if (error == -ENOSPC || error == -EDQUOT || error == -EFBIG)
+                reply_set(&verdict, 452, "4.3.1", "no space to store the message, try again later");
+        else
+                reply_set(&verdict, 451, "4.3.0", "cannot store the message, try again later");
+        delivery_verdict(&s->envelope, &verdict);
+}
+
+/* One reply that speaks for all recipients; in LMTP each has its own. */
+static const struct reply *verdict_of(const struct session *s, size_t index) {
+        const struct reply *worst = &s->envelope.addressees[index].verdict;
+
+        if (!s->server.rules.is_lmtp)
+                for (size_t i = 1; i < s->envelope.n_addressees; i++)
+                        worst = reply_worst(worst, &s->envelope.addressees[i].verdict);
+        return worst;
+}
+
+static void on_end(struct session *s, size_t index) {
+        const struct reply *verdict;
+
+        if (index == 0)
+                process_message(s);
+        verdict = verdict_of(s, index);
+        if (index == 0) {
+                log_message(s, verdict);
+                s->n_accepted += reply_is_positive(verdict);
+        }
+        s->is_verdict_unsent |= reply_is_positive(verdict);
+        server_answer(&s->server, verdict);
+}
+
+static void on_reset(struct session *s) {
+        if (s->envelope.n_addressees > 0 && !s->is_processed)
+                log_abandoned(s);
+        forget_message(s);
+        if (s->config->strategy->reset)
+                s->config->strategy->reset(s->delivery);
+}
+
+static void on_reply(struct session *s, const struct reply *r) {
+        char wire[REPLY_WIRE_MAX];
+
+        snprintf(s->last_reply, sizeof(s->last_reply), "%d %.60s", r->code, r->text);
+        if (channel_write(s->channel, wire, reply_format(r, wire)) < 0)
+                s->end = "the client does not read our replies";
+}
+
+/* A client that was told 250 may not have heard it, and then sends the message again (RFC 1047). */
+static bool flush_replies(struct session *s) {
+        int r = channel_flush(s->channel);
+
+        if (r < 0) {
+                s->end = r == -ETIMEDOUT ? "the client does not read our replies" : "the client is gone";
+                if (s->is_verdict_unsent)
+                        log_say(LOG_WARNING, "duplicate possible: the client was gone before it heard the 250 for the last message");
+        }
+        s->is_verdict_unsent = false;
+        return r == 0;
+}
+
+/* Waits for input. Returns the octets that came, 0 if the session has to end. */
+static size_t on_more(struct session *s, char **ret) {
+        int64_t n;
+
+        if (!flush_replies(s))
+                return 0;
+        n = channel_read(s->channel, ret);
+        if (n == -ETIMEDOUT)
+                server_close(&s->server, 421, "4.4.2", "timeout: nothing came from you, closing connection");
+        else if (n == -ETIME)
+                server_close(&s->server, 421, "4.4.2", "the session took too long, closing connection");
+        else if (n == -ECANCELED)
+                server_close(&s->server, 421, "4.3.2", "service is shutting down, closing connection");
+        else if (n <= 0)
+                s->end = n == 0 ? "the client closed the connection" : "the connection was lost";
+        return n > 0 ? (size_t) n : 0;
+}
+
+static void on_close(struct session *s) {
+        s->end = s->last_reply;
+        s->is_hung_up = strncmp(s->last_reply, "221", 3) != 0;
+}
+
+/* --- the session ------------------------------------------------------------------------------------------ */
+
+static void start(struct session *s, const struct config *c, const struct peer *p, struct channel *channel) {
+        s->config = c;
+        s->peer = p;
+        s->channel = channel;
+        s->envelope.peer = p;
+        s->started = deadline_now();
+        spool_init(&s->message.spool);
+        forget_message(s);
+        channel->timeout = c->timeout;
+        channel->deadline = deadline_after(c->session_timeout);
+}
+
+static void finish(struct session *s) {
+        on_reset(s);
+        flush_replies(s);
+        if (s->is_hung_up)
+                channel_hang_up(s->channel);
+        log_session(s);
+        s->config->strategy->close(s->delivery);
+        free(s->envelope.addressees);
+}
+
+static void converse(struct session *s) {
+        char *in = NULL;
+        size_t n = 0;
+
+        while (!s->end) {
+                struct event event;
+                size_t used = server_step(&s->server, in, n, &event);
+
+                in += used;
+                n -= used;
+                switch (event.kind) {
+                case SERVER_HELLO: on_reset(s); server_offer(&s->server, EXTENSIONS_ALL); break;
+                case SERVER_SENDER: on_sender(s, event.sender); break;
+                case SERVER_RECIPIENT: on_recipient(s, event.recipient); break;
+                case SERVER_DATA: server_answer(&s->server, &start_input); break;
+                case SERVER_BODY: on_body(s, event.data, event.n); break;
+                case SERVER_REPLY: on_reply(s, event.reply); break;
+                case SERVER_END: on_end(s, event.n); break;
+                case SERVER_RESET: on_reset(s); break;
+                case SERVER_QUIET: if (n > 0 || channel_has_input(s->channel)) on_close(s); break;
+                case SERVER_CLOSE: on_close(s); break;
+                case SERVER_MORE: n = on_more(s, &in); break;
+                }
+        }
+}
+
+int session_run(const struct config *c, const struct peer *p, struct channel *channel, bool lf_is_line_end) {
+        static struct session s; /* large, and there is one in a process */
+        const struct server_rules rules = {
+                .hostname = c->hostname,
+                .is_lmtp = c->is_lmtp,
+                .lf_is_line_end = lf_is_line_end,
+                .extensions = EXTENSIONS_ALL,
+                .max_size = c->max_size,
+                .max_recipients = (unsigned) c->max_recipients,
+                .max_commands = (unsigned) c->max_commands,
+                .max_errors = (unsigned) c->max_errors,
+        };
+        int r;
+
+        start(&s, c, p, channel);
+        r = c->strategy->open(c, &s.delivery);
+        if (r < 0)
+                return r;
+        server_init(&s.server, &rules);
+        converse(&s);
+        finish(&s);
+        return 0;
+}

@@ -1,0 +1,189 @@
+/* smtp/address.c - mailboxes and paths. RFC 5321 section 4.1.2, 4.1.3; RFC 6531 section 3.3.
+ *
+ *   Path           = "<" [ A-d-l ":" ] Mailbox ">"  /  "<>"  /  "<" Local-part ">"  /  Mailbox
+ *   A-d-l          = "@" Domain *( "," "@" Domain )
+ *   Mailbox        = Local-part "@" ( Domain / address-literal )
+ *   Local-part     = Dot-string / Quoted-string
+ *   Dot-string     = Atom *( "." Atom )             Atom = 1*( atext / UTF8-non-ascii )
+ *   Quoted-string  = DQUOTE *( qtext / "\" %d32-126 / UTF8-non-ascii ) DQUOTE
+ *   Domain         = sub-domain *( "." sub-domain ) sub-domain = 1*63( ALPHA / DIGIT / "-" / "_" / UTF8-non-ascii ),
+ *                                                   without a hyphen at either end; "_" is no RFC's, but is in use
+ *   address-literal = "[" 1*( %d33-90 / %d94-126 ) "]"
+ *
+ * Each function below takes its piece at p and returns the octets it takes; 0 says that there is none.
+ */
+#include "smtp/address.h"
+
+#include <string.h>
+#include <strings.h>
+
+static bool is_alnum(char c) {
+        return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+}
+
+static bool is_atext(char c) {
+        return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c));
+}
+
+static bool is_continuation(char c) {
+        return ((unsigned char) c & 0xc0) == 0x80;
+}
+
+/* RFC 3629 section 4: no overlong forms, no surrogates, nothing over U+10FFFF. */
+size_t utf8_length(const char *s, size_t n) {
+        static const struct {
+                unsigned char first, last, second_min, second_max, length;
+        } forms[] = {
+                { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
+                { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
+                { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+        };
+        unsigned char first = n > 0 ? (unsigned char) s[0] : 0;
+
+        for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+                if (first >= forms[i].first && first <= forms[i].last) {
+                        if (n < forms[i].length || (unsigned char) s[1] < forms[i].second_min ||
+                            (unsigned char) s[1] > forms[i].second_max)
+                                return 0;
+                        for (size_t k = 2; k < forms[i].length; k++)
+                                if (!is_continuation(s[k]))
+                                        return 0;
+                        return forms[i].length;
+                }
+        return 0;
+}
+
+static size_t atom(const char *p, size_t n) {
+        size_t at = 0, utf8 = 0;
+
+        while (at < n && (is_atext(p[at]) || (utf8 = utf8_length(p + at, n - at)) > 0))
+                at += is_atext(p[at]) ? 1 : utf8;
+        return at;
+}
+
+static size_t quoted_string(const char *p, size_t n) {
+        size_t at = 1;
+
+        if (n < 2 || p[0] != '"')
+                return 0;
+        while (at < n && p[at] != '"') {
+                size_t utf8 = utf8_length(p + at, n - at);
+
+                if (p[at] == '\\' && ++at == n)
+                        return 0;
+                if (utf8 == 0 && (p[at] < ' ' || p[at] > '~'))
+                        return 0;
+                at += utf8 > 0 ? utf8 : 1;
+        }
+        return at < n ? at + 1 : 0;
+}
+
+/* Pieces with dots between them, but none at either end. */
+static size_t dotted(const char *p, size_t n, size_t (*piece)(const char *p, size_t n)) {
+        size_t at = piece(p, n), next;
+
+        while (at > 0 && at + 1 < n && p[at] == '.' && (next = piece(p + at + 1, n - at - 1)) > 0)
+                at += 1 + next;
+        return at;
+}
+
+static size_t sub_domain(const char *p, size_t n) {
+        size_t at = 0, utf8 = 0;
+
+        while (at < n && (is_alnum(p[at]) || p[at] == '-' || p[at] == '_' || (utf8 = utf8_length(p + at, n - at)) > 0))
+                at += (p[at] & 0x80) ? utf8 : 1;
+        return at > 0 && at <= 63 && p[0] != '-' && p[at - 1] != '-' ? at : 0;
+}
+
+static size_t address_literal(const char *p, size_t n) {
+        size_t at = 1;
+
+        if (n < 3 || p[0] != '[')
+                return 0;
+        while (at < n && p[at] >= '!' && p[at] <= '~' && p[at] != '[' && p[at] != '\\' && p[at] != ']')
+                at++;
+        return at > 1 && at < n && p[at] == ']' ? at + 1 : 0;
+}
+
+static size_t domain(const char *p, size_t n) {
+        return n > 0 && p[0] == '[' ? address_literal(p, n) : dotted(p, n, sub_domain);
+}
+
+static size_t local_part(const char *p, size_t n) {
+        return n > 0 && p[0] == '"' ? quoted_string(p, n) : dotted(p, n, atom);
+}
+
+/* "@a.example,@b.example:" */
+static size_t source_route(const char *p, size_t n) {
+        size_t at = 0, name;
+
+        while (at < n && p[at] == '@' && (name = dotted(p + at + 1, n - at - 1, sub_domain)) > 0) {
+                at += 1 + name;
+                if (at < n && p[at] == ':')
+                        return at + 1;
+                if (at == n || p[at++] != ',')
+                        return 0;
+        }
+        return 0;
+}
+
+/* Stores what stands at p: a local part, and a domain if an "@" follows it. */
+static enum address_status take_mailbox(const char *p, size_t n, struct address *ret, size_t *ret_used) {
+        size_t n_local = local_part(p, n), n_domain, used = n_local;
+
+        if (n_local == 0)
+                return ADDRESS_BAD;
+        if (used < n && p[used] == '@') {
+                n_domain = domain(p + used + 1, n - used - 1);
+                if (n_domain == 0)
+                        return ADDRESS_BAD;
+                if (n_domain > DOMAIN_MAX)
+                        return ADDRESS_TOO_LONG;
+                used += 1 + n_domain;
+        }
+        if (used > ADDRESS_MAX)
+                return ADDRESS_TOO_LONG;
+        memcpy(ret->text, p, used);
+        ret->text[used] = '\0';
+        ret->n_local = (unsigned short) n_local;
+        for (size_t i = 0; i < used; i++)
+                ret->is_utf8 |= (p[i] & 0x80) != 0;
+        *ret_used = used;
+        return ADDRESS_OK;
+}
+
+static void clear(struct address *a) {
+        a->text[0] = '\0';
+        a->n_local = 0;
+        a->is_utf8 = a->has_route = false;
+}
+
+enum address_status address_parse_path(const char *s, size_t n, struct address *ret, size_t *ret_used) {
+        bool has_angle = n > 0 && s[0] == '<';
+        size_t at = has_angle, used = 0, route;
+
+        clear(ret);
+        if (!(has_angle && n > 1 && s[1] == '>')) { /* not the null path */
+                enum address_status status;
+
+                route = has_angle ? source_route(s + at, n - at) : 0;
+                ret->has_route = route > 0;
+                at += route;
+                status = take_mailbox(s + at, n - at, ret, &used);
+                if (status != ADDRESS_OK)
+                        return status;
+                at += used;
+        }
+        if (has_angle && (at == n || s[at++] != '>'))
+                return ADDRESS_BAD;
+        *ret_used = at;
+        return ADDRESS_OK;
+}
+
+const char *address_domain(const struct address *a) {
+        return a->text + a->n_local + (a->text[a->n_local] == '@');
+}
+
+bool address_is_postmaster(const struct address *a) {
+        return strcasecmp(a->text, "postmaster") == 0;
+}

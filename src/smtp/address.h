@@ -1,0 +1,39 @@
+/* smtp/address.h - mailboxes and paths as MAIL and RCPT carry them.
+ *
+ * RFC 5321 section 4.1.2 (Path, Mailbox), 4.1.3 (address literals), RFC 6531 section 3.3 (UTF-8).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+        ADDRESS_MAX = 1024, /* octets of a mailbox. RFC 5321 asks for 64 + 1 + 255; real local parts are longer */
+        DOMAIN_MAX = 255,   /* octets of a domain (RFC 5321 section 4.5.3.1.2) */
+};
+
+/* A mailbox, as it was written: quotes and letter case are kept. The empty one is the null sender "<>". */
+struct address {
+        char text[ADDRESS_MAX + 1]; /* local-part "@" domain; without the "@" for <> and <Postmaster> */
+        unsigned short n_local;     /* octets of the local part in text */
+        bool is_utf8;               /* has octets over 127: may only travel under SMTPUTF8 */
+        bool has_route;             /* came with a source route, which is dropped (RFC 5321 appendix C) */
+};
+
+enum address_status { ADDRESS_OK, ADDRESS_BAD, ADDRESS_TOO_LONG };
+
+/* Parses a path at the beginning of `s`: "<" [route ":"] mailbox ">", or a bare mailbox as the lenient servers of old
+ * take it. With `*ret_used` the octets it took. "<>" and a local part without domain parse; whether they are
+ * allowed depends on the command. */
+enum address_status address_parse_path(const char *s, size_t n, struct address *ret, size_t *ret_used);
+
+/* The domain, or "" where there is none. */
+const char *address_domain(const struct address *a);
+
+static inline bool address_is_null(const struct address *a) { return a->text[0] == '\0'; }
+
+/* <Postmaster>, in any letter case: the one recipient that needs no domain (RFC 5321 section 4.5.1). */
+bool address_is_postmaster(const struct address *a);
+
+/* Length of the well-formed UTF-8 sequence (RFC 3629) of two to four octets at `s`, 0 where there is none. */
+size_t utf8_length(const char *s, size_t n);

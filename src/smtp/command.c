@@ -1,0 +1,225 @@
+/* smtp/command.c - the arguments of MAIL and RCPT. RFC 5321 sections 4.1.1.2, 4.1.1.3, 4.1.1.11.
+ *
+ *   MAIL args = "FROM:" *SP Path [ SP parameters ]      RCPT args = "TO:" *SP Path [ SP parameters ]
+ *   parameters = parameter *( SP parameter )            parameter = keyword [ "=" value ]
+ *   keyword = ( ALPHA / DIGIT ) *( ALPHA / DIGIT / "-" )  value = 1*( %d33-60 / %d62-126 )
+ */
+#include "smtp/command.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* --- parameters ---------------------------------------------------------------------------------------- */
+
+struct value {
+        const char *text; /* not terminated; NULL where the parameter has no "=" */
+        size_t n;
+};
+
+static bool value_is(const struct value *v, const char *word) {
+        return v->text && v->n == strlen(word) && strncasecmp(v->text, word, v->n) == 0;
+}
+
+/* 1*20DIGIT, RFC 1870 section 6; more than 64 bits hold is as much as they hold. */
+static bool take_size(struct sender *s, const struct value *v) {
+        if (!v->text || v->n > 20)
+                return false;
+        for (size_t i = 0; i < v->n; i++) {
+                unsigned digit = (unsigned) (v->text[i] - '0');
+
+                if (digit > 9)
+                        return false;
+                s->size = s->size > (UINT64_MAX - digit) / 10 ? UINT64_MAX : s->size * 10 + digit;
+        }
+        return true;
+}
+
+static bool take_body(struct sender *s, const struct value *v) {
+        s->is_8bit = value_is(v, "8BITMIME");
+        return s->is_8bit || value_is(v, "7BIT");
+}
+
+static bool take_smtputf8(struct sender *s, const struct value *v) {
+        s->is_smtputf8 = true;
+        return !v->text;
+}
+
+/* Parameters of MAIL; RCPT has none yet. */
+static const struct parameter {
+        const char *keyword;
+        enum extension extension;
+        bool (*take)(struct sender *s, const struct value *v);
+        const char *syntax;
+} mail_parameters[] = {
+        { "SIZE", EXTENSION_SIZE, take_size, "SIZE=octets" },
+        { "BODY", EXTENSION_8BITMIME, take_body, "BODY=7BIT or BODY=8BITMIME" },
+        { "SMTPUTF8", EXTENSION_SMTPUTF8, take_smtputf8, "SMTPUTF8 without a value" },
+};
+enum { N_MAIL_PARAMETERS = sizeof(mail_parameters) / sizeof(mail_parameters[0]) };
+
+static const struct parameter *find_parameter(const char *keyword, size_t n, unsigned extensions) {
+        for (size_t i = 0; i < N_MAIL_PARAMETERS; i++) {
+                const struct parameter *p = mail_parameters + i;
+
+                if (strlen(p->keyword) == n && strncasecmp(p->keyword, keyword, n) == 0)
+                        return extensions & p->extension ? p : NULL;
+        }
+        return NULL;
+}
+
+static bool is_keyword(const char *s, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (!((s[i] >= '0' && s[i] <= '9') || ((s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'z') ||
+                      (s[i] == '-' && i > 0)))
+                        return false;
+        return n > 0;
+}
+
+static bool is_value(const struct value *v) {
+        for (size_t i = 0; i < v->n; i++)
+                if (v->text[i] <= ' ' || v->text[i] == '=' || v->text[i] > '~')
+                        return false;
+        return !v->text || v->n > 0;
+}
+
+/* Takes "KEYWORD" or "KEYWORD=value". `sender` is NULL for RCPT. */
+static bool take_parameter(const char *s, size_t n, unsigned extensions, struct sender *sender, unsigned *seen,
+                           struct reply *ret_reply) {
+        const char *equals = memchr(s, '=', n);
+        size_t n_keyword = equals ? (size_t) (equals - s) : n;
+        struct value value = { equals ? equals + 1 : NULL, equals ? n - n_keyword - 1 : 0 };
+        const struct parameter *p;
+
+        if (!is_keyword(s, n_keyword) || !is_value(&value)) {
+                reply_set(ret_reply, 501, "5.5.4", "malformed parameter: use KEYWORD or KEYWORD=value");
+                return false;
+        }
+        p = sender ? find_parameter(s, n_keyword, extensions) : NULL;
+        if (!p) {
+                reply_set(ret_reply, 555, "5.5.4", "parameter %.*s not recognized or not implemented",
+                          (int) (n_keyword < 40 ? n_keyword : 40), s);
+                return false;
+        }
+        if (*seen & 1U << (p - mail_parameters)) {
+                reply_set(ret_reply, 501, "5.5.4", "parameter %s given twice", p->keyword);
+                return false;
+        }
+        *seen |= 1U << (p - mail_parameters);
+        if (!p->take(sender, &value)) {
+                reply_set(ret_reply, 501, "5.5.4", "bad value: use %s", p->syntax);
+                return false;
+        }
+        return true;
+}
+
+static bool take_parameters(const char *s, size_t n, const struct command_rules *rules, struct sender *sender,
+                            char options[static OPTIONS_MAX + 1], struct reply *ret_reply) {
+        size_t at = 0, n_options = 0;
+        unsigned seen = 0;
+
+        options[0] = '\0';
+        while (at < n) {
+                const char *blank = memchr(s + at, ' ', n - at);
+                size_t word = blank ? (size_t) (blank - s) - at : n - at;
+
+                if (word > 0) {
+                        if (!rules->is_extended) {
+                                reply_set(ret_reply, 501, "5.5.4", "parameters need EHLO");
+                                return false;
+                        }
+                        if (n_options + word + 1 > OPTIONS_MAX) {
+                                reply_set(ret_reply, 501, "5.5.4", "parameters longer than %d octets", OPTIONS_MAX);
+                                return false;
+                        }
+                        if (!take_parameter(s + at, word, rules->extensions, sender, &seen, ret_reply))
+                                return false;
+                        if (n_options > 0)
+                                options[n_options++] = ' ';
+                        memcpy(options + n_options, s + at, word);
+                        n_options += word;
+                        options[n_options] = '\0';
+                }
+                at += word + 1;
+        }
+        return true;
+}
+
+/* --- paths --------------------------------------------------------------------------------------------- */
+
+/* The words of a command, for its replies. */
+struct words {
+        const char *prefix;   /* "FROM:" */
+        const char *syntax;   /* "MAIL FROM:<address>" */
+        const char *bad_path; /* enhanced code */
+};
+static const struct words mail_words = { "FROM:", "MAIL FROM:<address> [parameters]", "5.1.7" };
+static const struct words rcpt_words = { "TO:", "RCPT TO:<address> [parameters]", "5.1.3" };
+
+/* Takes "FROM:" or "TO:" and the path; `*ret_used` octets, with the blanks after it. */
+static bool take_path(const char *s, size_t n, const struct words *w, struct address *ret, size_t *ret_used,
+                      struct reply *ret_reply) {
+        size_t at = strlen(w->prefix), used = 0;
+        enum address_status status;
+
+        if (n < at || strncasecmp(s, w->prefix, at) != 0) {
+                reply_set(ret_reply, 501, "5.5.4", "syntax: %s", w->syntax);
+                return false;
+        }
+        while (at < n && s[at] == ' ')
+                at++;
+        status = address_parse_path(s + at, n - at, ret, &used);
+        at += used;
+        if (status == ADDRESS_TOO_LONG)
+                reply_set(ret_reply, 501, w->bad_path, "address too long: at most %d octets, its domain %d", ADDRESS_MAX,
+                          DOMAIN_MAX);
+        else if (status != ADDRESS_OK || (at < n && s[at] != ' '))
+                reply_set(ret_reply, 501, w->bad_path, "malformed address: use %s", w->syntax);
+        else {
+                *ret_used = at;
+                return true;
+        }
+        return false;
+}
+
+static bool may_be_utf8(const struct address *a, bool is_smtputf8, struct reply *ret_reply) {
+        if (a->is_utf8 && !is_smtputf8) {
+                reply_set(ret_reply, 553, "5.6.7", "an address beyond ASCII needs SMTPUTF8 in MAIL");
+                return false;
+        }
+        return true;
+}
+
+bool command_parse_mail(const char *args, size_t n, const struct command_rules *rules, struct sender *ret,
+                        struct reply *ret_reply) {
+        size_t used;
+
+        ret->size = 0;
+        ret->is_8bit = ret->is_smtputf8 = false;
+        if (!take_path(args, n, &mail_words, &ret->address, &used, ret_reply) ||
+            !take_parameters(args + used, n - used, rules, ret, ret->options, ret_reply))
+                return false;
+        if (!address_is_null(&ret->address) && *address_domain(&ret->address) == '\0') {
+                reply_set(ret_reply, 501, "5.1.7", "the sender's address needs a domain");
+                return false;
+        }
+        if (rules->max_size > 0 && ret->size > rules->max_size) {
+                reply_set(ret_reply, 552, "5.3.4", "message too big: at most %llu octets",
+                          (unsigned long long) rules->max_size);
+                return false;
+        }
+        return may_be_utf8(&ret->address, ret->is_smtputf8, ret_reply);
+}
+
+bool command_parse_rcpt(const char *args, size_t n, const struct command_rules *rules, struct recipient *ret,
+                        struct reply *ret_reply) {
+        size_t used;
+
+        if (!take_path(args, n, &rcpt_words, &ret->address, &used, ret_reply) ||
+            !take_parameters(args + used, n - used, rules, NULL, ret->options, ret_reply))
+                return false;
+        if (*address_domain(&ret->address) == '\0' && !address_is_postmaster(&ret->address)) {
+                reply_set(ret_reply, 501, "5.1.3", "the recipient's address needs a domain");
+                return false;
+        }
+        return may_be_utf8(&ret->address, rules->is_smtputf8, ret_reply);
+}

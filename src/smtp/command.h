@@ -1,0 +1,52 @@
+/* smtp/command.h - the arguments of MAIL and RCPT.
+ *
+ * RFC 5321 section 4.1.1.2 and 4.1.1.3, and the parameters of RFC 1870 (SIZE), RFC 6152 (BODY) and RFC 6531
+ * (SMTPUTF8). A further parameter is a further row in the table in command.c.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "smtp/address.h"
+#include "smtp/reply.h"
+
+enum { OPTIONS_MAX = 512 }; /* octets of all the parameters of one command */
+
+/* What can be offered in the EHLO reply beyond what every session has (PIPELINING, ENHANCEDSTATUSCODES, HELP). */
+enum extension {
+        EXTENSION_SIZE = 1 << 0,
+        EXTENSION_8BITMIME = 1 << 1,
+        EXTENSION_SMTPUTF8 = 1 << 2,
+        EXTENSIONS_ALL = (1 << 3) - 1,
+};
+
+/* MAIL FROM:<address> options: who sends, and what the message will be like. */
+struct sender {
+        struct address address;
+        char options[OPTIONS_MAX + 1]; /* the parameters as given, one blank between them */
+        uint64_t size;                 /* SIZE=, in octets; 0 if not given */
+        bool is_8bit;                  /* BODY=8BITMIME */
+        bool is_smtputf8;              /* SMTPUTF8 */
+};
+
+/* RCPT TO:<address> options. */
+struct recipient {
+        struct address address;
+        char options[OPTIONS_MAX + 1];
+};
+
+/* What the session allows in them. */
+struct command_rules {
+        bool is_extended;      /* the client said EHLO or LHLO: parameters are allowed */
+        unsigned extensions;   /* offered: enum extension, or-ed */
+        uint64_t max_size;     /* octets; 0: no limit */
+        bool is_smtputf8;      /* this transaction's sender asked for SMTPUTF8 */
+};
+
+/* Parse what follows the verb, without the line end. true and the result; or false and the reply to give. */
+bool command_parse_mail(const char *args, size_t n, const struct command_rules *rules, struct sender *ret,
+                        struct reply *ret_reply);
+bool command_parse_rcpt(const char *args, size_t n, const struct command_rules *rules, struct recipient *ret,
+                        struct reply *ret_reply);

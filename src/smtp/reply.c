@@ -1,0 +1,177 @@
+/* smtp/reply.c - SMTP replies as values. RFC 5321 section 4.2, RFC 2034, RFC 3463. */
+#include "smtp/reply.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool is_digit(char c) {
+        return c >= '0' && c <= '9';
+}
+
+/* Reply texts are printable ASCII (RFC 5321 section 4.2: textstring), here with LF between lines. */
+static void clean(char *text) {
+        size_t n_lines = 1;
+
+        for (; *text; text++)
+                if (*text == '\n' && n_lines < REPLY_LINES_MAX)
+                        n_lines++;
+                else if (*text < ' ' || *text > '~')
+                        *text = '?';
+}
+
+void reply_set(struct reply *ret, int code, const char *enhanced, const char *format, ...) {
+        va_list ap;
+
+        assert(code >= 200 && code <= 599);
+        assert(strlen(enhanced) < sizeof(ret->enhanced));
+        ret->code = (short) code;
+        strcpy(ret->enhanced, enhanced);
+        va_start(ap, format);
+        vsnprintf(ret->text, sizeof(ret->text), format, ap);
+        va_end(ap);
+        clean(ret->text);
+}
+
+size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]) {
+        const char *line = r->text, *end;
+        size_t at = 0;
+
+        do {
+                int n;
+
+                end = strchrnul(line, '\n');
+                n = snprintf(out + at, REPLY_WIRE_MAX - at, "%03d%c%s%s%.*s\r\n", r->code, *end ? '-' : ' ', r->enhanced,
+                             *r->enhanced && end > line ? " " : "", (int) (end - line), line);
+                assert(n > 0 && (size_t) n < REPLY_WIRE_MAX - at);
+                at += (size_t) n;
+                line = end + 1;
+        } while (*end);
+        return at;
+}
+
+/* class "." subject "." detail, RFC 3463 section 2: "5.1.1" has length 5; 0 where there is none, or one
+ * whose class contradicts the code (RFC 2034 section 4). */
+static size_t enhanced_length(const char *s, size_t n, int code) {
+        size_t at = 1;
+
+        if (n < 5 || s[0] != '0' + code / 100 || (s[0] != '2' && s[0] != '4' && s[0] != '5'))
+                return 0;
+        for (int i = 0; i < 2; i++) {
+                size_t digits = 0;
+
+                if (at >= n || s[at++] != '.')
+                        return 0;
+                for (; at < n && digits < 3 && is_digit(s[at]); at++)
+                        digits++;
+                if (digits == 0)
+                        return 0;
+        }
+        return at == n || s[at] == ' ' ? at : 0;
+}
+
+/* One line of a reply: Reply-code [ ("-" / SP) [ enhanced SP ] textstring ] */
+struct line {
+        int code;
+        bool last;
+        const char *enhanced, *text;
+        size_t n_enhanced, n_text;
+};
+
+static bool split_line(const char *s, size_t n, struct line *ret) {
+        if (n < 3 || s[0] < '2' || s[0] > '5' || !is_digit(s[1]) || !is_digit(s[2]))
+                return false;
+        if (n > 3 && s[3] != ' ' && s[3] != '-')
+                return false;
+        *ret = (struct line) {
+                .code = (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0'),
+                .last = n == 3 || s[3] == ' ',
+                .enhanced = n > 4 ? s + 4 : s + n,
+        };
+        n -= (size_t) (ret->enhanced - s);
+        ret->n_enhanced = enhanced_length(ret->enhanced, n, ret->code);
+        ret->text = ret->enhanced + ret->n_enhanced;
+        ret->n_text = n - ret->n_enhanced;
+        if (ret->n_enhanced > 0 && ret->n_text > 0)
+                ret->text++, ret->n_text--; /* the blank between them */
+        return true;
+}
+
+static void start_reply(struct reply *ret, const struct line *l) {
+        ret->code = (short) l->code;
+        memcpy(ret->enhanced, l->enhanced, l->n_enhanced);
+        ret->enhanced[l->n_enhanced] = '\0';
+        ret->text[0] = '\0';
+}
+
+bool reply_parse_line(const char *line, size_t n, struct reply *ret) {
+        struct line l;
+
+        if (memchr(line, '\0', n) || !split_line(line, n, &l))
+                return false;
+        start_reply(ret, &l);
+        if (l.n_text > REPLY_TEXT_MAX)
+                l.n_text = REPLY_TEXT_MAX;
+        memcpy(ret->text, l.text, l.n_text);
+        ret->text[l.n_text] = '\0';
+        clean(ret->text);
+        return true;
+}
+
+static void append_text(struct reply_parser *p, const struct line *l) {
+        size_t room = REPLY_TEXT_MAX - p->n_text, n;
+
+        if (p->n_lines > REPLY_LINES_MAX || room == 0)
+                return;
+        if (p->n_lines > 1)
+                p->reply.text[p->n_text++] = '\n', room--;
+        n = l->n_text < room ? l->n_text : room;
+        memcpy(p->reply.text + p->n_text, l->text, n);
+        p->n_text += n;
+        p->reply.text[p->n_text] = '\0';
+}
+
+static enum reply_status take_line(struct reply_parser *p) {
+        struct line l;
+
+        if (p->n_line > 0 && p->line[p->n_line - 1] == '\r')
+                p->n_line--;
+        if (memchr(p->line, '\0', p->n_line) || !split_line(p->line, p->n_line, &l))
+                return REPLY_BAD;
+        if (++p->n_lines == 1)
+                start_reply(&p->reply, &l);
+        else if (l.code != p->reply.code || p->n_lines > REPLY_LINES_HEARD)
+                return REPLY_BAD;
+        append_text(p, &l);
+        p->n_line = 0;
+        if (!l.last)
+                return REPLY_MORE;
+        clean(p->reply.text);
+        return REPLY_DONE;
+}
+
+enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, size_t *ret_used) {
+        for (size_t used = 0; used < n;) {
+                const char *lf = memchr(in + used, '\n', n - used);
+                size_t part = lf ? (size_t) (lf - in) - used : n - used;
+                size_t room = sizeof(p->line) - p->n_line, kept = part < room ? part : room;
+                enum reply_status status;
+
+                memcpy(p->line + p->n_line, in + used, kept);
+                p->n_line += kept;
+                used += part + (lf != NULL);
+                *ret_used = used;
+                if (lf && (status = take_line(p)) != REPLY_MORE)
+                        return status;
+        }
+        *ret_used = n;
+        return REPLY_MORE;
+}
+
+const struct reply *reply_worst(const struct reply *a, const struct reply *b) {
+        if (reply_is_temporary(a) || !reply_is_temporary(b))
+                if (!reply_is_positive(a) || reply_is_positive(b))
+                        return a;
+        return b;
+}

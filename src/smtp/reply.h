@@ -1,0 +1,62 @@
+/* smtp/reply.h - SMTP replies as values: build, print, parse, compare.
+ *
+ * RFC 5321 section 4.2 (codes, lines, texts), RFC 2034 and RFC 3463 (enhanced status codes).
+ * Used by everything that has something to say to a client or hears something from an upstream.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+        REPLY_TEXT_MAX = 1000,  /* octets of text we keep, all lines together (RFC 5321 section 4.5.3.1.5: 512) */
+        REPLY_LINES_MAX = 40,   /* lines of text we keep */
+        REPLY_WIRE_MAX = 2048,  /* octets on the wire of the longest reply that we keep */
+        REPLY_LINES_HEARD = 512 /* lines we listen to before we call it nonsense */
+};
+
+struct reply {
+        short code;                    /* 200 to 599; 0 is no reply at all */
+        char enhanced[12];             /* "5.1.1", or "" where there is none */
+        char text[REPLY_TEXT_MAX + 1]; /* printable ASCII; LF between the lines of a reply of several */
+};
+
+/* Makes a reply. `enhanced` may be "". The text is formatted as printf does, cut at REPLY_TEXT_MAX, and
+ * every octet that has no place in a reply becomes '?'. LF separates lines. */
+__attribute__((format(printf, 4, 5))) void reply_set(struct reply *ret, int code, const char *enhanced,
+                                                     const char *format, ...);
+
+/* Prints a reply as it goes over the wire, with CRLF, into `out`, which has room for REPLY_WIRE_MAX
+ * octets. Returns the octets written. */
+size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]);
+
+/* A parser of the replies an upstream sends. It is fed octets as they come, keeps bounded memory whatever
+ * comes, and knows nothing of descriptors. Starts zeroed; after REPLY_DONE or REPLY_BAD zero it again. */
+struct reply_parser {
+        struct reply reply;   /* what has been read of it so far */
+        size_t n_text;        /* octets in reply.text */
+        size_t n_lines;       /* lines that have been read */
+        size_t n_line;        /* octets in `line`; what does not fit there is dropped */
+        char line[REPLY_TEXT_MAX + 4];
+};
+
+enum reply_status {
+        REPLY_MORE, /* all was taken; the reply goes on */
+        REPLY_DONE, /* parser->reply is complete; the octets after it were not taken */
+        REPLY_BAD,  /* this is no SMTP reply: no code, different codes on its lines, a NUL, or too many lines */
+};
+
+/* Takes octets of a reply. `*ret_used` is how many of the n; the rest belongs to what follows. A bare LF
+ * ends a line too: replies are shown to people and obeyed by code, and carry no framing of a message. */
+enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, size_t *ret_used);
+
+/* Reads one line "NNN[ x.y.z][ text]" without its line end; false where it is none. */
+bool reply_parse_line(const char *line, size_t n, struct reply *ret);
+
+static inline bool reply_is_positive(const struct reply *r) { return r->code >= 200 && r->code < 300; }
+static inline bool reply_is_temporary(const struct reply *r) { return r->code >= 400 && r->code < 500; }
+static inline bool reply_is_permanent(const struct reply *r) { return r->code >= 500; }
+
+/* The one of two verdicts that speaks for both when only one reply can be given: a temporary failure before
+ * a permanent one (the client then tries again, and nothing is lost), any failure before success, else `a`. */
+const struct reply *reply_worst(const struct reply *a, const struct reply *b);

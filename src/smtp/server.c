@@ -1,0 +1,472 @@
+/* smtp/server.c - the verb table and the state behind it. RFC 5321 sections 4.1.1 (commands) and 4.1.4 (order). */
+#include "smtp/server.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+
+/* --- events that are due ------------------------------------------------------------------------------- */
+
+static void add_due(struct server *s, enum event_kind kind) {
+        s->due |= 1U << kind;
+}
+
+/* Takes the first of the events that are due. */
+static bool take_due(struct server *s, struct event *ret) {
+        const unsigned questions = 1U << SERVER_HELLO | 1U << SERVER_SENDER | 1U << SERVER_RECIPIENT |
+                                   1U << SERVER_DATA | 1U << SERVER_END;
+
+        if (s->due == 0)
+                return false;
+        ret->kind = (enum event_kind) __builtin_ctz(s->due);
+        s->due &= s->due - 1;
+        if (questions & 1U << ret->kind)
+                s->question = (int) ret->kind;
+        ret->sender = &s->sender;
+        ret->recipient = &s->recipient;
+        ret->reply = &s->reply;
+        if (ret->kind == SERVER_END)
+                ret->n = s->n_verdicts;
+        return true;
+}
+
+/* Say s->reply, and no more. */
+static void close_session(struct server *s) {
+        s->question = -1;
+        s->phase = SERVER_CLOSED;
+        s->due = 1U << SERVER_REPLY | 1U << SERVER_RESET | 1U << SERVER_CLOSE;
+}
+
+void server_close(struct server *s, int code, const char *enhanced, const char *text) {
+        reply_set(&s->reply, code, enhanced, "%s", text);
+        close_session(s);
+}
+
+/* s->reply answers a command. Clients that do nothing but err are sent away. */
+static void say_reply(struct server *s) {
+        add_due(s, SERVER_REPLY);
+        if (s->reply.code == 421)
+                close_session(s);
+        else if (reply_is_permanent(&s->reply) && ++s->n_errors > s->rules.max_errors)
+                server_close(s, 421, "4.7.0", "too many errors, closing connection");
+}
+
+static void say(struct server *s, int code, const char *enhanced, const char *text) {
+        reply_set(&s->reply, code, enhanced, "%s", text);
+        say_reply(s);
+}
+
+/* --- the transaction ----------------------------------------------------------------------------------- */
+
+/* What a command can ask of the session so far: done, or not done. */
+enum {
+        HELLO = 1 << 0,
+        SENDER = 1 << 1,
+        RECIPIENT = 1 << 2,
+        NO_SENDER = 1 << 3,
+};
+
+static void end_transaction(struct server *s) {
+        s->done &= HELLO;
+        s->n_recipients = 0;
+        s->is_smtputf8 = false;
+        add_due(s, SERVER_RESET);
+}
+
+static struct command_rules command_rules(const struct server *s) {
+        return (struct command_rules) {
+                .is_extended = s->is_extended,
+                .extensions = s->rules.extensions,
+                .max_size = s->rules.max_size,
+                .is_smtputf8 = s->is_smtputf8,
+        };
+}
+
+static void invite_body(struct server *s) {
+        s->phase = SERVER_IN_BODY;
+        s->body = (struct body_decoder) { .lf_is_line_end = s->rules.lf_is_line_end };
+        s->is_too_big = false;
+        s->size = 0;
+}
+
+static void refuse_data(struct server *s) {
+        add_due(s, SERVER_QUIET);
+        end_transaction(s);
+}
+
+/* --- one function for each verb, given what follows it ------------------------------------------------- */
+
+static void greet(struct server *s, const char *name, size_t n, bool is_extended) {
+        for (size_t i = 0; i < n; i++)
+                if ((unsigned char) name[i] < ' ' || name[i] == '\x7f' || n > HELO_MAX) {
+                        say(s, 501, "5.5.4", "that is no host name");
+                        return;
+                }
+        memcpy(s->helo, name, n);
+        s->helo[n] = '\0';
+        s->is_extended = is_extended;
+        end_transaction(s);
+        s->due &= ~(1U << SERVER_RESET); /* HELLO says it all */
+        s->done = HELLO;
+        add_due(s, SERVER_HELLO);
+}
+
+static void do_helo(struct server *s, const char *args, size_t n) {
+        greet(s, args, n, false);
+}
+
+static void do_ehlo(struct server *s, const char *args, size_t n) {
+        greet(s, args, n, true);
+}
+
+void server_offer(struct server *s, unsigned extensions) {
+        char size[32] = "";
+
+        assert(s->question == SERVER_HELLO);
+        s->question = -1;
+        s->rules.extensions = extensions;
+        if (extensions & EXTENSION_SIZE)
+                snprintf(size, sizeof(size), "\nSIZE %llu", (unsigned long long) s->rules.max_size);
+        if (s->is_extended)
+                reply_set(&s->reply, 250, "", "%s\nPIPELINING%s%s%s\nENHANCEDSTATUSCODES\nHELP", s->rules.hostname, size,
+                          extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
+                          extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "");
+        else
+                reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
+        add_due(s, SERVER_REPLY);
+}
+
+static void do_mail(struct server *s, const char *args, size_t n) {
+        struct command_rules rules = command_rules(s);
+
+        if (command_parse_mail(args, n, &rules, &s->sender, &s->reply))
+                add_due(s, SERVER_SENDER);
+        else
+                say_reply(s);
+}
+
+static void do_rcpt(struct server *s, const char *args, size_t n) {
+        struct command_rules rules = command_rules(s);
+
+        if (!command_parse_rcpt(args, n, &rules, &s->recipient, &s->reply))
+                say_reply(s);
+        else if (s->n_recipients >= s->rules.max_recipients)
+                say(s, 452, "4.5.3", "too many recipients: send the rest in another message");
+        else
+                add_due(s, SERVER_RECIPIENT);
+}
+
+static void do_data(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        add_due(s, SERVER_DATA);
+}
+
+static void do_rset(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        end_transaction(s);
+        say(s, 250, "2.0.0", "OK");
+}
+
+static void do_noop(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        say(s, 250, "2.0.0", "OK");
+}
+
+static void do_vrfy(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        say(s, 252, "2.0.0", "cannot verify it, but will take a message and try to deliver it");
+}
+
+static void do_unimplemented(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        say(s, 502, "5.5.1", "command not implemented");
+}
+
+static void do_help(struct server *s, const char *args, size_t n);
+
+static void do_quit(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        server_close(s, 221, "2.0.0", "goodbye");
+}
+
+/* --- verbs --------------------------------------------------------------------------------------------- */
+
+enum { SMTP = 1 << 0, LMTP = 1 << 1, BOTH = SMTP | LMTP };
+
+static const struct verb {
+        const char *name;
+        unsigned dialects;
+        unsigned needs; /* HELLO, SENDER, RECIPIENT, NO_SENDER */
+        enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
+        bool has_content; /* when it is refused, what follows is not commands */
+        const char *syntax;
+        void (*run)(struct server *s, const char *args, size_t n);
+} verbs[] = {
+        { "HELO", SMTP, 0, ONE_ARGUMENT, false, "HELO hostname", do_helo },
+        { "EHLO", SMTP, 0, ONE_ARGUMENT, false, "EHLO hostname", do_ehlo },
+        { "LHLO", LMTP, 0, ONE_ARGUMENT, false, "LHLO hostname", do_ehlo },
+        { "MAIL", BOTH, HELLO | NO_SENDER, ANY_ARGUMENT, false, "MAIL FROM:<address> [parameters]", do_mail },
+        { "RCPT", BOTH, HELLO | SENDER, ANY_ARGUMENT, false, "RCPT TO:<address> [parameters]", do_rcpt },
+        { "DATA", BOTH, HELLO | SENDER | RECIPIENT, NO_ARGUMENT, true, "DATA", do_data },
+        { "RSET", BOTH, 0, NO_ARGUMENT, false, "RSET", do_rset },
+        { "NOOP", BOTH, 0, ANY_ARGUMENT, false, "NOOP", do_noop },
+        { "VRFY", BOTH, 0, ONE_ARGUMENT, false, "VRFY address", do_vrfy },
+        { "EXPN", BOTH, 0, ANY_ARGUMENT, false, "EXPN list", do_unimplemented },
+        { "BDAT", BOTH, 0, ANY_ARGUMENT, true, "BDAT", do_unimplemented },
+        { "HELP", BOTH, 0, ANY_ARGUMENT, false, "HELP", do_help },
+        { "QUIT", BOTH, 0, NO_ARGUMENT, false, "QUIT", do_quit },
+};
+
+static unsigned dialect(const struct server *s) {
+        return s->rules.is_lmtp ? LMTP : SMTP;
+}
+
+static void do_help(struct server *s, const char *args, size_t n) {
+        char text[200] = "commands:";
+
+        (void) args, (void) n;
+        for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
+                if (v->dialects & dialect(s) && v->run != do_unimplemented)
+                        strcat(strcat(text, " "), v->name);
+        say(s, 214, "2.0.0", text);
+}
+
+static const struct verb *find_verb(const struct server *s, const char *name, size_t n) {
+        for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
+                if (strlen(v->name) == n && strncasecmp(v->name, name, n) == 0 && v->dialects & dialect(s))
+                        return v;
+        return NULL;
+}
+
+/* What a 503 says for the first precondition that is not met; NULL when all are. */
+static const char *wrong_order(const struct server *s, const struct verb *v) {
+        unsigned missing = v->needs & ~(s->done | (s->done & SENDER ? 0 : NO_SENDER));
+
+        if (missing & HELLO)
+                return s->rules.is_lmtp ? "send LHLO first" : "send HELO or EHLO first";
+        if (missing & SENDER)
+                return "send MAIL first";
+        if (missing & RECIPIENT)
+                return "send RCPT first: there is no valid recipient";
+        if (missing & NO_SENDER)
+                return "a transaction is under way: end it with DATA or RSET first";
+        return NULL;
+}
+
+/* Order is judged before syntax (RFC 5321 section 4.1.4). */
+static void run_verb(struct server *s, const struct verb *v, const char *args, size_t n) {
+        const char *complaint = wrong_order(s, v);
+        char text[60];
+
+        if (v->has_content)
+                add_due(s, SERVER_QUIET);
+        if (complaint)
+                say(s, 503, "5.5.1", complaint);
+        else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
+                snprintf(text, sizeof(text), "syntax: %s", v->syntax);
+                say(s, 501, "5.5.4", text);
+        } else {
+                s->due &= ~(1U << SERVER_QUIET);
+                v->run(s, args, n);
+        }
+}
+
+/* --- command lines ------------------------------------------------------------------------------------- */
+
+/* What a browser, or a program led astray by one, sends first. */
+static bool is_http(const char *verb, size_t n) {
+        static const char *const methods[] = { "GET",     "HEAD",    "POST",  "PUT",   "DELETE",
+                                               "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI" };
+
+        for (size_t i = 0; i < ELEMENTS(methods); i++)
+                if (strlen(methods[i]) == n && strncasecmp(methods[i], verb, n) == 0)
+                        return true;
+        return false;
+}
+
+static size_t trimmed_length(const char *line, size_t n) {
+        while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
+                n--;
+        return n;
+}
+
+/* A whole command, without its line end. */
+static void run_command(struct server *s, const char *line, size_t n) {
+        const char *blank;
+        size_t n_verb, args;
+        const struct verb *v;
+
+        n = trimmed_length(line, n);
+        blank = memchr(line, ' ', n);
+        n_verb = args = blank ? (size_t) (blank - line) : n;
+        while (args < n && line[args] == ' ')
+                args++;
+        v = find_verb(s, line, n_verb);
+        if (++s->n_commands > s->rules.max_commands)
+                server_close(s, 421, "4.7.0", "too many commands, closing connection");
+        else if (s->n_commands == 1 && is_http(line, n_verb))
+                server_close(s, 554, "5.5.1", "this is SMTP, not HTTP");
+        else if (s->is_overlong)
+                say(s, 500, "5.5.2", "line too long");
+        else if (memchr(line, '\0', n))
+                say(s, 500, "5.5.2", "a NUL has no place in a command");
+        else if (!v)
+                say(s, 500, "5.5.2", "command not recognized");
+        else
+                run_verb(s, v, line + args, n - args);
+}
+
+static void close_for_bare(struct server *s, const char *octet) {
+        char text[80];
+
+        snprintf(text, sizeof(text), "bare %s received: only CRLF ends a line (RFC 5321 section 2.3.8)", octet);
+        server_close(s, 554, "5.5.2", text);
+}
+
+/* Octets of the line under way, up to its LF but without it. */
+static void keep_line(struct server *s, const char *in, size_t n) {
+        size_t room = sizeof(s->line) - 1 - s->n_line; /* 1: the LF */
+
+        s->is_after_cr = n > 0 ? in[n - 1] == '\r' : s->is_after_cr;
+        if (n > room) {
+                s->is_overlong = true;
+                n = room;
+        }
+        memcpy(s->line + s->n_line, in, n);
+        s->n_line += n;
+}
+
+static void end_line(struct server *s) {
+        size_t n = s->n_line;
+
+        if (!s->is_after_cr && !s->rules.lf_is_line_end) {
+                close_for_bare(s, "LF");
+                return;
+        }
+        if (s->is_after_cr && !s->is_overlong)
+                n--;
+        run_command(s, s->line, n);
+        s->n_line = 0;
+        s->is_overlong = s->is_after_cr = false;
+}
+
+/* Takes octets up to the end of a command line. */
+static size_t take_line(struct server *s, const char *in, size_t n) {
+        const char *lf = memchr(in, '\n', n);
+        size_t part = lf ? (size_t) (lf - in) : n;
+
+        if (s->n_commands == 0 && s->n_line == 0 && *in == '\x16') /* RFC 8446 section 5.1: ContentType handshake */
+                server_close(s, 554, "5.5.1", "this is SMTP without TLS");
+        else if (part > 0 && (s->is_after_cr || memchr(in, '\r', part - 1)))
+                close_for_bare(s, "CR");
+        else {
+                keep_line(s, in, part);
+                if (lf)
+                        end_line(s);
+        }
+        return part + (lf != NULL);
+}
+
+/* --- the message --------------------------------------------------------------------------------------- */
+
+/* Takes octets of the message. A message that is too big is read to its end, but goes nowhere. */
+static size_t take_body(struct server *s, char *in, size_t n, struct event *ret) {
+        size_t used;
+        enum body_status status = body_decode(&s->body, in, n, &used, &ret->n);
+
+        ret->data = in;
+        s->size = s->body.n_octets;
+        s->is_too_big = s->rules.max_size > 0 && s->size > s->rules.max_size;
+        if (status == BODY_BARE_CR || status == BODY_BARE_LF) {
+                close_for_bare(s, status == BODY_BARE_CR ? "CR" : "LF");
+                return used;
+        }
+        if (ret->n > 0 && !s->is_too_big)
+                add_due(s, SERVER_BODY);
+        if (status == BODY_END) {
+                s->phase = SERVER_VERDICTS;
+                s->n_verdicts = 0;
+        }
+        return used;
+}
+
+/* The message is there: one verdict (SMTP), or one for each recipient (LMTP, RFC 2033 section 4.2). */
+static void next_verdict(struct server *s) {
+        if (s->n_verdicts == (s->rules.is_lmtp ? s->n_recipients : 1)) {
+                s->phase = SERVER_COMMANDS;
+                end_transaction(s);
+        } else if (s->is_too_big) {
+                s->n_verdicts++;
+                reply_set(&s->reply, 552, "5.3.4", "message too big: at most %llu octets",
+                          (unsigned long long) s->rules.max_size);
+                add_due(s, SERVER_REPLY);
+        } else
+                add_due(s, SERVER_END);
+}
+
+/* --- the machine --------------------------------------------------------------------------------------- */
+
+void server_init(struct server *s, const struct server_rules *rules) {
+        *s = (struct server) { .rules = *rules, .question = -1 };
+}
+
+size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
+        size_t used = 0;
+
+        assert(s->question < 0);
+        while (!take_due(s, ret)) {
+                if (s->phase == SERVER_GREETING) {
+                        s->phase = SERVER_COMMANDS;
+                        reply_set(&s->reply, 220, "", "%s %s smtpd", s->rules.hostname, s->rules.is_lmtp ? "LMTP" : "ESMTP");
+                        add_due(s, SERVER_REPLY);
+                } else if (s->phase == SERVER_VERDICTS)
+                        next_verdict(s);
+                else if (s->phase == SERVER_CLOSED)
+                        add_due(s, SERVER_CLOSE);
+                else if (used == n) {
+                        ret->kind = SERVER_MORE;
+                        break;
+                } else if (s->phase == SERVER_IN_BODY)
+                        used += take_body(s, in + used, n - used, ret);
+                else
+                        used += take_line(s, in + used, n - used);
+        }
+        return used;
+}
+
+void server_answer(struct server *s, const struct reply *verdict) {
+        bool is_yes = reply_is_positive(verdict);
+
+        s->reply = *verdict;
+        switch (s->question) {
+        case SERVER_SENDER:
+                s->is_smtputf8 = is_yes && s->sender.is_smtputf8;
+                s->done |= is_yes ? SENDER : 0;
+                say_reply(s);
+                break;
+        case SERVER_RECIPIENT:
+                s->n_recipients += is_yes;
+                s->done |= is_yes ? RECIPIENT : 0;
+                say_reply(s);
+                break;
+        case SERVER_DATA:
+                if (verdict->code == 354)
+                        invite_body(s);
+                else
+                        refuse_data(s);
+                say_reply(s);
+                break;
+        case SERVER_END:
+                s->n_verdicts++;
+                add_due(s, SERVER_REPLY);
+                if (verdict->code == 421)
+                        close_session(s);
+                break;
+        default:
+                assert(!"a question was asked");
+        }
+        s->question = -1;
+}

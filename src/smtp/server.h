@@ -1,0 +1,112 @@
+/* smtp/server.h - the server's side of an SMTP or LMTP session, as a machine that eats octets and says what to do.
+ *
+ * RFC 5321 (SMTP), RFC 2033 (LMTP), RFC 2920 (pipelining), RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531
+ * (SMTPUTF8), RFC 2034 (enhanced codes).
+ *
+ * It owns no descriptor, clock, memory or log. The caller feeds it and does what its events say:
+ *
+ *      for (;;) {
+ *              used = server_step(s, in, n, &event);
+ *              in += used, n -= used;
+ *              switch (event.kind) { ... SERVER_MORE: read more ... SERVER_CLOSE: done ... }
+ *      }
+ *
+ * The same input gives the same events however it is cut into pieces (BODY events apart, whose octets are the same).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "smtp/body.h"
+#include "smtp/command.h"
+#include "smtp/reply.h"
+
+enum {
+        COMMAND_MAX = 2048, /* octets of a command line with its CRLF (RFC 5321 section 4.5.3.1.4 asks for 512) */
+        HELO_MAX = 255,     /* octets of the client's name in HELO, EHLO, LHLO */
+};
+
+/* What a session is like. */
+struct server_rules {
+        const char *hostname;     /* ours, in the greeting and the EHLO reply */
+        bool is_lmtp;             /* LHLO instead of HELO and EHLO; a verdict for each recipient */
+        bool lf_is_line_end;      /* a transcript: LF alone ends lines too. Never from a socket */
+        unsigned extensions;      /* to offer: enum extension, or-ed */
+        uint64_t max_size;        /* octets as RFC 1870 counts; 0: no limit */
+        unsigned max_recipients;  /* of a message */
+        unsigned max_commands;    /* of a session */
+        unsigned max_errors;      /* 5xx replies of a session */
+};
+
+/* In the order in which they come when one input makes several due. "?" is a question: the caller gives its verdict
+ * with server_answer() before the next step. */
+enum event_kind {
+        SERVER_HELLO,     /* ? HELO, EHLO or LHLO: s->helo is the client's name; a transaction, if any, is over. The
+                           * answer is server_offer() */
+        SERVER_SENDER,    /* ? MAIL: event.sender */
+        SERVER_RECIPIENT, /* ? RCPT: event.recipient */
+        SERVER_DATA,      /* ? DATA: 354, or a refusal */
+        SERVER_BODY,      /* decoded text of the message, in place in the input: event.data, event.n */
+        SERVER_REPLY,     /* say event.reply to the client */
+        SERVER_END,       /* ? the message is complete. Asked once (SMTP), or for each accepted recipient in order
+                           * (LMTP): event.n is its index */
+        SERVER_RESET,     /* the transaction is over, for whatever reason */
+        SERVER_QUIET,     /* the client has to wait for our reply here. If it has sent more already, that is no command
+                           * but the message it thinks it may send: close without reading it */
+        SERVER_CLOSE,     /* the session is over */
+        SERVER_MORE,      /* all input is used: flush replies, read more */
+};
+
+struct event {
+        enum event_kind kind;
+        const struct sender *sender;
+        const struct recipient *recipient;
+        const struct reply *reply;
+        const char *data;
+        size_t n;
+};
+
+struct server {
+        struct server_rules rules;
+        char helo[HELO_MAX + 1]; /* "" until the client said it */
+        unsigned n_commands, n_errors;
+        bool is_extended;        /* it was EHLO or LHLO */
+        bool is_smtputf8;        /* of this transaction */
+        unsigned n_recipients;   /* accepted in this transaction */
+        uint64_t size;           /* of the message in DATA, in octets as RFC 1870 counts */
+
+        /* the rest is its own business */
+        enum { SERVER_GREETING, SERVER_COMMANDS, SERVER_IN_BODY, SERVER_VERDICTS, SERVER_CLOSED } phase;
+        unsigned done;           /* what the client has done so far: enum precondition in server.c */
+        unsigned due;            /* events to come: 1 << enum event_kind */
+        int question;            /* event kind whose answer is awaited, or -1 */
+        unsigned n_verdicts;     /* given for this message */
+        bool is_too_big;         /* this message */
+        bool is_overlong;        /* this command line */
+        bool is_after_cr;        /* the last octet of the line so far was a CR */
+        struct body_decoder body;
+        struct reply reply;
+        union {
+                struct sender sender;
+                struct recipient recipient;
+        };
+        size_t n_line;
+        char line[COMMAND_MAX];
+};
+
+void server_init(struct server *s, const struct server_rules *rules);
+
+/* Takes octets and says what to do next. Returns how many of the n it used; the caller presents the rest again. It
+ * may overwrite those it used (text is decoded in place). */
+size_t server_step(struct server *s, char *in, size_t n, struct event *ret);
+
+/* The verdict on the last question. A 421 closes the session. */
+void server_answer(struct server *s, const struct reply *verdict);
+
+/* The answer to SERVER_HELLO: what to offer, enum extension, or-ed. */
+void server_offer(struct server *s, unsigned extensions);
+
+/* Ends the session from outside (time is up, SIGTERM): the next steps say `reply` and close, whatever was due. */
+void server_close(struct server *s, int code, const char *enhanced, const char *text);

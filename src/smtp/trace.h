@@ -1,0 +1,23 @@
+/* smtp/trace.h - what a server reads from and adds to the header section: Received and X-Peer.
+ *
+ * RFC 5321 sections 4.4 (trace information) and 6.3 (loops).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Watches a message go by and finds where its header section ends. Starts zeroed. */
+struct header_scan {
+        uint64_t n_header;   /* octets before the first empty line; of the whole text as long as there is none */
+        unsigned n_received; /* Received fields in them: the hops that the message has made */
+        bool is_over;        /* the empty line was found */
+
+        /* its own business: which column of the line we are in, and whether the line may still be a Received field */
+        unsigned column;
+        bool is_in_name;
+};
+
+/* Takes the next octets of the text (LF line ends). */
+void header_scan(struct header_scan *h, const char *text, size_t n);
