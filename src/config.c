@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -316,7 +317,8 @@ static void take_file_line(struct source *s, char *line, size_t n, const char *w
 }
 
 static unsigned take_file(struct source s, const char *name, bool must_exist) {
-        FILE *f = fopen(name, "re");
+        int fd = open(name, O_RDONLY | O_CLOEXEC);
+        FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
         char *line = NULL;
         size_t room = 0;
         ssize_t n;

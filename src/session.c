@@ -39,8 +39,10 @@ static const struct reply no_memory = { 452, "4.3.1", "out of memory, try again 
 
 /* --- the log ------------------------------------------------------------------------------------------- */
 
-static double seconds_since(int64_t then) {
-        return (double) (deadline_now() - then) / 1000;
+static void log_duration(struct log_line *l, int64_t then) {
+        int64_t ms = deadline_now() - then;
+
+        log_field(l, "duration", "%" PRId64 ".%03d", ms / 1000, (int) (ms % 1000));
 }
 
 static void log_peer(struct log_line *l, const struct peer *p) {
@@ -92,7 +94,7 @@ static void log_message(const struct session *s, const struct reply *verdict) {
         log_envelope(&l, s, !is_same);
         log_field(&l, "strategy", "%s", s->config->strategy->name);
         log_verdict(&l, "verdict", verdict);
-        log_field(&l, "duration", "%.3f", seconds_since(s->asked));
+        log_duration(&l, s->asked);
         log_send(&l, reply_is_positive(verdict) ? LOG_INFO : LOG_WARNING);
 }
 
@@ -118,7 +120,7 @@ static void log_session(const struct session *s) {
         log_field(&l, "messages", "%u", s->n_messages);
         log_field(&l, "accepted", "%u", s->n_accepted);
         log_field(&l, "end", "%s", s->end);
-        log_field(&l, "duration", "%.3f", seconds_since(s->started));
+        log_duration(&l, s->started);
         log_send(&l, LOG_INFO);
 }
 

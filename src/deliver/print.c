@@ -20,6 +20,7 @@ struct delivery {
         int error;        /* negative errno of the first write that failed */
         size_t n;         /* octets gathered: a short message goes out in one piece, so that sessions do not mix */
         char buffer[16 * 1024];
+        char file_buffer[64 * 1024];
 };
 
 static int print_open(const struct config *c, struct delivery **ret) {
@@ -40,31 +41,31 @@ static int print_open(const struct config *c, struct delivery **ret) {
         return 0;
 }
 
-static void flush(struct delivery *d) {
+static void write_out(struct delivery *d, const char *data, size_t n) {
         if (d->error == 0)
-                d->error = fd_write_all(STDERR_FILENO, d->buffer, d->n, d->deadline);
+                d->error = fd_write_all(STDERR_FILENO, data, n, d->deadline);
+}
+
+static void flush(struct delivery *d) {
+        write_out(d, d->buffer, d->n);
         d->n = 0;
 }
 
 static void put(struct delivery *d, const char *data, size_t n) {
-        while (n > 0 && d->error == 0) {
-                size_t room = sizeof(d->buffer) - d->n, part = n < room ? n : room;
-
-                memcpy(d->buffer + d->n, data, part);
-                d->n += part;
-                data += part;
-                n -= part;
-                if (d->n == sizeof(d->buffer))
-                        flush(d);
+        if (n > sizeof(d->buffer) - d->n)
+                flush(d);
+        if (n > sizeof(d->buffer)) {
+                write_out(d, data, n);
+                return;
         }
+        memcpy(d->buffer + d->n, data, n);
+        d->n += n;
 }
 
 static void put_part(struct delivery *d, struct spool *s, uint64_t from, uint64_t to) {
-        char buffer[16 * 1024];
-
         while (from < to && d->error == 0) {
                 const char *data;
-                int64_t n = spool_read(s, from, buffer, sizeof(buffer), &data);
+                int64_t n = spool_read(s, from, d->file_buffer, sizeof(d->file_buffer), &data);
 
                 if (n < 0) {
                         d->error = (int) n;

@@ -25,15 +25,15 @@ enum log_target log_current_target(void) {
 }
 
 static void append(struct log_line *l, const char *s, size_t n) {
-        static const char dots[] = "...";
-        size_t room = sizeof(l->text) - sizeof(dots) - 1 - l->n; /* 1: the line end */
+        static const char dots[] = "...\n";
+        size_t room = sizeof(l->text) - sizeof(dots) - l->n;
 
-        if (l->n + sizeof(dots) + 1 > sizeof(l->text))
-                return;
+        if (l->n + sizeof(dots) > sizeof(l->text))
+                return; /* it was cut before */
         if (n > room) {
                 memcpy(l->text + l->n, s, room);
-                memcpy(l->text + l->n + room, dots, sizeof(dots) - 1);
-                l->n = sizeof(l->text) - 1; /* full */
+                memcpy(l->text + l->n + room, dots, sizeof(dots) - 2);
+                l->n = sizeof(l->text) - 2;
                 return;
         }
         memcpy(l->text + l->n, s, n);
@@ -62,11 +62,15 @@ static void append_escaped(struct log_line *l, const char *value) {
 
 void log_start(struct log_line *l, const char *what) {
         l->n = 0;
+        if (current_target == LOG_TO_JOURNAL)
+                append(l, "<N>", 3); /* log_send() puts the priority in */
+        else if (current_target == LOG_TO_STDERR)
+                append(l, "smtpd: ", 7);
         append_escaped(l, what);
 }
 
 void log_field(struct log_line *l, const char *key, const char *format, ...) {
-        char value[4096];
+        char value[1280];
         const char *quote;
         va_list ap;
 
@@ -82,27 +86,20 @@ void log_field(struct log_line *l, const char *key, const char *format, ...) {
         append(l, quote, strlen(quote));
 }
 
-/* One write for the whole line, so that lines of several processes do not mix. */
-static void send_to_stderr(const struct log_line *l, int priority) {
-        char line[sizeof(l->text) + 40];
-        int n = current_target == LOG_TO_JOURNAL ? snprintf(line, sizeof(line), "<%d>", priority)
-                                                 : snprintf(line, sizeof(line), "smtpd: ");
-
-        memcpy(line + n, l->text, l->n);
-        line[(size_t) n + l->n] = '\n';
-        fd_write_all(STDERR_FILENO, line, (size_t) n + l->n + 1, deadline_after(LOG_SECONDS));
-}
-
 void log_send(struct log_line *l, int priority) {
-        if (current_target == LOG_TO_SYSLOG)
+        if (current_target == LOG_TO_SYSLOG) {
                 syslog(priority, "%.*s", (int) l->n, l->text);
-        else
-                send_to_stderr(l, priority);
+                return;
+        }
+        if (current_target == LOG_TO_JOURNAL)
+                l->text[1] = (char) ('0' + priority);
+        l->text[l->n++] = '\n';
+        fd_write_all(STDERR_FILENO, l->text, l->n, deadline_after(LOG_SECONDS));
 }
 
 void log_say(int priority, const char *format, ...) {
         struct log_line l;
-        char text[4096];
+        char text[2048];
         va_list ap;
 
         va_start(ap, format);

@@ -17,7 +17,7 @@ enum log_target log_current_target(void);
 
 struct log_line {
         size_t n;
-        char text[8192]; /* longer lines are cut, with "..." */
+        char text[4096]; /* PIPE_BUF: a line is written in one piece. Longer ones are cut, with "..." */
 };
 
 /* A line that begins with `what`, fields after it, and off it goes. */

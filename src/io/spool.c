@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,7 @@ static int write_out(struct spool *s, const char *data, size_t n) {
         return 0;
 }
 
+/* What is in memory becomes the end of the file. */
 static int flush(struct spool *s) {
         size_t n = s->n_memory;
 
@@ -70,28 +72,18 @@ static int flush(struct spool *s) {
         return write_out(s, s->memory, n);
 }
 
-/* Small pieces gather in memory, large ones go from where they are to the file. */
-static int append(struct spool *s, const char *data, size_t n) {
-        int r;
-
-        if (n > SPOOL_MEMORY - s->n_memory && (r = flush(s)) < 0)
-                return r;
-        if (n > SPOOL_MEMORY / 2 && s->fd >= 0)
-                return write_out(s, data, n);
-        memcpy(s->memory + s->n_memory, data, n);
-        s->n_memory += n;
-        return 0;
-}
-
 int spool_append(struct spool *s, const char *data, size_t n) {
-        while (n > 0 && s->error == 0) {
-                size_t part = n < SPOOL_MEMORY ? n : SPOOL_MEMORY;
+        bool is_large = n > SPOOL_MEMORY - s->n_memory || (s->fd >= 0 && n > SPOOL_MEMORY / 2);
 
-                s->error = append(s, data, part);
-                s->size += part;
-                data += part;
-                n -= part;
+        if (s->error == 0 && is_large)
+                s->error = flush(s);
+        if (s->error == 0 && is_large && n > SPOOL_MEMORY / 2) /* goes to the file from where it is */
+                s->error = write_out(s, data, n);
+        else if (s->error == 0) {
+                memcpy(s->memory + s->n_memory, data, n);
+                s->n_memory += n;
         }
+        s->size += n;
         return s->error;
 }
 

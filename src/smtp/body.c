@@ -2,25 +2,14 @@
  *
  *   message = *line "." CRLF      line = [ "." if it begins with one ] text CRLF
  *
- * Most octets are the text of a line: they move in runs, found by memchr. The few that mean something (CR, LF,
- * and the first of a line) go through the state machine, one at a time.
+ * Most lines are plain: they begin with no dot, and their only CR stands before their LF. Those move as a whole, found by
+ * memchr. Everything else (dots, what a cut left over, mistakes) goes through the state machine, octet by octet.
  */
 #include "smtp/body.h"
 
 #include <string.h>
 
-/* The octets up to the first CR or LF. Looking for LF first keeps both searches inside one line. */
-static size_t run_length(const char *s, size_t n) {
-        const char *lf = memchr(s, '\n', n), *cr;
-
-        if (lf)
-                n = (size_t) (lf - s);
-        cr = memchr(s, '\r', n);
-        return cr ? (size_t) (cr - s) : n;
-}
-
-/* One octet, which is a CR, an LF, or the first of a line. Returns BODY_MORE with `*ret_text` set if it belongs to
- * the text (an LF then stands for a line end). */
+/* One octet. Returns BODY_MORE with `*ret_text` set if it belongs to the text (an LF then stands for a line end). */
 static enum body_status step(struct body_decoder *b, char c, bool *ret_text) {
         bool after_cr = b->state == BODY_CR || b->state == BODY_DOT_CR;
         bool after_dot = b->state == BODY_DOT || b->state == BODY_DOT_CR;
@@ -46,32 +35,68 @@ static enum body_status step(struct body_decoder *b, char c, bool *ret_text) {
         return BODY_MORE;
 }
 
-enum body_status body_decode(struct body_decoder *b, char *data, size_t n, size_t *ret_used, size_t *ret_decoded) {
-        enum body_status status = BODY_MORE;
-        const char *in = data, *end = data + n;
-        char *out = data;
-        size_t n_lines = 0;
+/* Where a decoding stands. `out` never overtakes `in`. */
+struct cursor {
+        const char *in, *end;
+        char *out;
+        size_t n_lines;
+};
 
-        while (in < end && status == BODY_MORE) {
-                bool is_text;
-                char c = *in++;
+/* Takes plain lines as long as there are any. To be called at the start of a line. */
+static void take_plain_lines(struct cursor *c) {
+        const char *lf;
 
-                status = step(b, c, &is_text);
-                if (is_text)
-                        *out++ = c;
-                if (is_text && c == '\n')
-                        n_lines++;
-                if (b->state == BODY_IN_LINE) {
-                        size_t run = run_length(in, (size_t) (end - in));
+        while (c->in < c->end && *c->in != '.' && (lf = memchr(c->in, '\n', (size_t) (c->end - c->in)))) {
+                size_t n = (size_t) (lf - c->in);
 
-                        memmove(out, in, run);
-                        out += run;
-                        in += run;
-                }
+                if (n == 0 || lf[-1] != '\r' || memchr(c->in, '\r', n - 1))
+                        return;
+                memmove(c->out, c->in, n - 1);
+                c->out[n - 1] = '\n';
+                c->out += n;
+                c->in = lf + 1;
+                c->n_lines++;
         }
-        *ret_used = (size_t) (in - data);
-        *ret_decoded = (size_t) (out - data);
-        b->n_octets += *ret_decoded + n_lines;
+}
+
+/* Takes octets of a line that mean nothing by themselves. */
+static void take_text(struct cursor *c) {
+        size_t n = (size_t) (c->end - c->in);
+        const char *lf = memchr(c->in, '\n', n), *cr;
+
+        if (lf)
+                n = (size_t) (lf - c->in);
+        cr = memchr(c->in, '\r', n);
+        if (cr)
+                n = (size_t) (cr - c->in);
+        memmove(c->out, c->in, n);
+        c->out += n;
+        c->in += n;
+}
+
+enum body_status body_decode(struct body_decoder *b, char *data, size_t n, size_t *ret_used, size_t *ret_decoded) {
+        struct cursor c = { .in = data, .end = data + n, .out = data };
+        enum body_status status = BODY_MORE;
+
+        while (c.in < c.end && status == BODY_MORE) {
+                bool is_text;
+                char octet;
+
+                if (b->state == BODY_LINE_START)
+                        take_plain_lines(&c);
+                else if (b->state == BODY_IN_LINE)
+                        take_text(&c);
+                if (c.in == c.end)
+                        break;
+                octet = *c.in++;
+                status = step(b, octet, &is_text);
+                if (is_text)
+                        *c.out++ = octet;
+                c.n_lines += is_text && octet == '\n';
+        }
+        *ret_used = (size_t) (c.in - data);
+        *ret_decoded = (size_t) (c.out - data);
+        b->n_octets += *ret_decoded + c.n_lines;
         return status;
 }
 
