@@ -27,7 +27,7 @@ struct session {
         bool is_verdict_unsent;  /* a 250 to a message is said, but still in the channel's buffer */
         bool is_processed;       /* this transaction's message went to the strategy */
         unsigned n_ids, n_messages, n_accepted;
-        char last_reply[80];
+        char last_reply[120];
         int64_t started, asked;  /* the session; the question to the strategy (io/deadline.h) */
 };
 
@@ -72,7 +72,7 @@ static void log_envelope(struct log_line *l, const struct session *s, bool has_v
         log_field(l, "id", "%s", e->id);
         log_peer(l, s->peer);
         log_field(l, "helo", "%s", s->server.helo);
-        log_field(l, "protocol", "%s", e->protocol);
+        log_field(l, "protocol", "%s", protocol(s));
         log_field(l, "from", "<%s>", e->sender.address.text);
         log_field(l, "recipients", "%zu", e->n_addressees);
         for (size_t i = 0; i < e->n_addressees && l->n < sizeof(l->text) / 2; i++) {
@@ -244,7 +244,7 @@ static void on_reset(struct session *s) {
 static void on_reply(struct session *s, const struct reply *r) {
         char wire[REPLY_WIRE_MAX];
 
-        snprintf(s->last_reply, sizeof(s->last_reply), "%d %.60s", r->code, r->text);
+        snprintf(s->last_reply, sizeof(s->last_reply), "%d %.100s", r->code, r->text);
         if (channel_write(s->channel, wire, reply_format(r, wire)) < 0)
                 s->end = "the client does not read our replies";
 }
@@ -280,9 +280,15 @@ static size_t on_more(struct session *s, char **ret) {
         return n > 0 ? (size_t) n : 0;
 }
 
-static void on_close(struct session *s) {
-        s->end = s->last_reply;
+static void on_close(struct session *s, const char *end) {
+        s->end = end;
         s->is_hung_up = strncmp(s->last_reply, "221", 3) != 0;
+}
+
+/* What the client sent behind a refused DATA is the message, and must not run as commands. */
+static void on_quiet(struct session *s, bool has_more) {
+        if (has_more || channel_has_input(s->channel))
+                on_close(s, "the message came although DATA was refused");
 }
 
 /* --- the session ------------------------------------------------------------------------------------------ */
@@ -328,8 +334,8 @@ static void converse(struct session *s) {
                 case SERVER_REPLY: on_reply(s, event.reply); break;
                 case SERVER_END: on_end(s, event.n); break;
                 case SERVER_RESET: on_reset(s); break;
-                case SERVER_QUIET: if (n > 0 || channel_has_input(s->channel)) on_close(s); break;
-                case SERVER_CLOSE: on_close(s); break;
+                case SERVER_QUIET: on_quiet(s, n > 0); break;
+                case SERVER_CLOSE: on_close(s, s->last_reply); break;
                 case SERVER_MORE: n = on_more(s, &in); break;
                 }
         }

@@ -127,7 +127,7 @@ static bool take_parameters(const char *s, size_t n, const struct command_rules 
                                 reply_set(ret_reply, 501, "5.5.4", "parameters need EHLO");
                                 return false;
                         }
-                        if (n_options + word + 1 > OPTIONS_MAX) {
+                        if (n_options + (n_options > 0) + word > OPTIONS_MAX) {
                                 reply_set(ret_reply, 501, "5.5.4", "parameters longer than %d octets", OPTIONS_MAX);
                                 return false;
                         }

@@ -108,7 +108,7 @@ static void start_reply(struct reply *ret, const struct line *l) {
 bool reply_parse_line(const char *line, size_t n, struct reply *ret) {
         struct line l;
 
-        if (memchr(line, '\0', n) || !split_line(line, n, &l))
+        if (memchr(line, '\0', n) || !split_line(line, n, &l) || !l.last)
                 return false;
         start_reply(ret, &l);
         if (l.n_text > REPLY_TEXT_MAX)
@@ -137,7 +137,7 @@ static enum reply_status take_line(struct reply_parser *p) {
 
         if (p->n_line > 0 && p->line[p->n_line - 1] == '\r')
                 p->n_line--;
-        if (memchr(p->line, '\0', p->n_line) || !split_line(p->line, p->n_line, &l))
+        if (!split_line(p->line, p->n_line, &l))
                 return REPLY_BAD;
         if (++p->n_lines == 1)
                 start_reply(&p->reply, &l);
@@ -153,15 +153,17 @@ static enum reply_status take_line(struct reply_parser *p) {
 
 enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, size_t *ret_used) {
         for (size_t used = 0; used < n;) {
-                const char *lf = memchr(in + used, '\n', n - used);
-                size_t part = lf ? (size_t) (lf - in) - used : n - used;
-                size_t room = sizeof(p->line) - p->n_line, kept = part < room ? part : room;
+                const char *part = in + used, *lf = memchr(part, '\n', n - used);
+                size_t n_part = lf ? (size_t) (lf - part) : n - used;
+                size_t room = sizeof(p->line) - p->n_line, n_kept = n_part < room ? n_part : room;
                 enum reply_status status;
 
-                memcpy(p->line + p->n_line, in + used, kept);
-                p->n_line += kept;
-                used += part + (lf != NULL);
+                used += n_part + (lf != NULL);
                 *ret_used = used;
+                if (memchr(part, '\0', n_part))
+                        return REPLY_BAD;
+                memcpy(p->line + p->n_line, part, n_kept);
+                p->n_line += n_kept;
                 if (lf && (status = take_line(p)) != REPLY_MORE)
                         return status;
         }

@@ -37,7 +37,7 @@ struct reply_parser {
         size_t n_text;        /* octets in reply.text */
         size_t n_lines;       /* lines that have been read */
         size_t n_line;        /* octets in `line`; what does not fit there is dropped */
-        char line[REPLY_TEXT_MAX + 4];
+        char line[REPLY_TEXT_MAX + 18]; /* with code, enhanced code, blanks and CR */
 };
 
 enum reply_status {
@@ -50,7 +50,7 @@ enum reply_status {
  * ends a line too: replies are shown to people and obeyed by code, and carry no framing of a message. */
 enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, size_t *ret_used);
 
-/* Reads one line "NNN[ x.y.z][ text]" without its line end; false where it is none. */
+/* Reads a reply of one line, "NNN[ x.y.z][ text]" without its line end; false where it is none. */
 bool reply_parse_line(const char *line, size_t n, struct reply *ret);
 
 static inline bool reply_is_positive(const struct reply *r) { return r->code >= 200 && r->code < 300; }

@@ -185,6 +185,12 @@ static void do_unimplemented(struct server *s, const char *args, size_t n) {
         say(s, 502, "5.5.1", "command not implemented");
 }
 
+/* The octets of its chunk follow at once (RFC 3030), though nobody offered CHUNKING. */
+static void do_bdat(struct server *s, const char *args, size_t n) {
+        add_due(s, SERVER_QUIET);
+        do_unimplemented(s, args, n);
+}
+
 static void do_help(struct server *s, const char *args, size_t n);
 
 static void do_quit(struct server *s, const char *args, size_t n) {
@@ -215,7 +221,7 @@ static const struct verb {
         { "NOOP", BOTH, 0, ANY_ARGUMENT, false, "NOOP", do_noop },
         { "VRFY", BOTH, 0, ONE_ARGUMENT, false, "VRFY address", do_vrfy },
         { "EXPN", BOTH, 0, ANY_ARGUMENT, false, "EXPN list", do_unimplemented },
-        { "BDAT", BOTH, 0, ANY_ARGUMENT, true, "BDAT", do_unimplemented },
+        { "BDAT", BOTH, 0, ANY_ARGUMENT, true, "BDAT", do_bdat },
         { "HELP", BOTH, 0, ANY_ARGUMENT, false, "HELP", do_help },
         { "QUIT", BOTH, 0, NO_ARGUMENT, false, "QUIT", do_quit },
 };
@@ -229,7 +235,7 @@ static void do_help(struct server *s, const char *args, size_t n) {
 
         (void) args, (void) n;
         for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
-                if (v->dialects & dialect(s) && v->run != do_unimplemented)
+                if (v->dialects & dialect(s) && v->run != do_unimplemented && v->run != do_bdat)
                         strcat(strcat(text, " "), v->name);
         say(s, 214, "2.0.0", text);
 }

@@ -3,6 +3,11 @@
 
 #include <string.h>
 
+/* Whether c is the lower-case letter or the sign `expected`, in either case. */
+static bool is_same_letter(char c, char expected) {
+        return c == expected || (expected >= 'a' && c == (expected & ~0x20));
+}
+
 /* One octet of a header line. */
 static void scan_octet(struct header_scan *h, char c) {
         static const char received[] = "received:";
@@ -16,7 +21,7 @@ static void scan_octet(struct header_scan *h, char c) {
         } else {
                 if (h->column == 0)
                         h->is_in_name = true;
-                h->is_in_name &= h->column < sizeof(received) - 1 && (c | 0x20) == (received[h->column] | 0x20);
+                h->is_in_name &= h->column < sizeof(received) - 1 && is_same_letter(c, received[h->column]);
                 h->column++;
                 if (h->is_in_name && h->column == sizeof(received) - 1)
                         h->n_received++;

@@ -1,0 +1,205 @@
+/* fuzz/oracle.c - what a client must believe that it delivered. RFC 5321 sections 2.3.8, 4.1.1.4, 4.5.2. */
+#include "oracle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+struct oracle {
+        const char *in;
+        size_t n, at;
+        const struct server_rules *rules;
+        const struct log *log;
+        size_t record;         /* of the log, next to be heard */
+        unsigned n_recipients; /* that were accepted */
+};
+
+#define must(condition) \
+        do { \
+                if (!(condition)) \
+                        fail(o, #condition, __LINE__); \
+        } while (0)
+
+static void fail(const struct oracle *o, const char *what, int line) {
+        fprintf(stderr, "oracle.c:%d: not so: %s (octet %zu, event %zu)\n", line, what, o->at, o->record);
+        abort();
+}
+
+/* The next record of this kind, before any reply that comes first. */
+static const struct record *hear(struct oracle *o, enum event_kind kind) {
+        for (size_t i = o->record; i < o->log->n; i++) {
+                const struct record *r = o->log->records + i;
+
+                if (r->kind == kind) {
+                        o->record = i + 1;
+                        return r;
+                }
+                if (r->kind == SERVER_REPLY)
+                        return NULL;
+        }
+        return NULL;
+}
+
+static bool is_closed(struct oracle *o) {
+        struct oracle copy = *o;
+
+        return hear(&copy, SERVER_CLOSE);
+}
+
+/* A line, as text without its line end. */
+enum line { LINE_WHOLE, LINE_INCOMPLETE, LINE_BROKEN };
+
+static enum line next_line(struct oracle *o, const char **ret, size_t *ret_n) {
+        const char *text = o->in + o->at, *lf = memchr(text, '\n', o->n - o->at);
+        size_t n = lf ? (size_t) (lf - text) : o->n - o->at;
+        bool has_cr = n > 0 && text[n - 1] == '\r';
+
+        if (n > 0 && memchr(text, '\r', n - 1)) /* one before the last octet */
+                return LINE_BROKEN;
+        if (!lf)
+                return LINE_INCOMPLETE;
+        if (!has_cr && !o->rules->lf_is_line_end)
+                return LINE_BROKEN;
+        *ret = text;
+        *ret_n = has_cr ? n - 1 : n;
+        o->at += n + 1;
+        return LINE_WHOLE;
+}
+
+/* The session must have ended here, with this reply. */
+static void hear_end(struct oracle *o, short code) {
+        const struct record *r = hear(o, SERVER_REPLY);
+
+        must(r && r->code == code);
+        must(hear(o, SERVER_CLOSE));
+        must(o->record == o->log->n);
+}
+
+/* Nothing may be left to be heard: the client has said no more. */
+static void hear_nothing(struct oracle *o) {
+        must(!hear(o, SERVER_REPLY) && !hear(o, SERVER_CLOSE) && !hear(o, SERVER_END));
+}
+
+/* --- a message ------------------------------------------------------------------------------------------- */
+
+/* Reads lines until the dot. */
+static enum line read_message(struct oracle *o, struct text *ret) {
+        const char *line;
+        size_t n;
+        enum line status;
+
+        while ((status = next_line(o, &line, &n)) == LINE_WHOLE) {
+                if (n == 1 && *line == '.')
+                        return LINE_WHOLE;
+                if (n > 0 && *line == '.')
+                        line++, n--;
+                text_add(ret, line, n);
+                text_add(ret, "\n", 1);
+        }
+        return status;
+}
+
+static bool is_too_big(const struct oracle *o, const struct text *message) {
+        size_t size = message->n;
+
+        for (size_t i = 0; i < message->n; i++)
+                size += message->data[i] == '\n';
+        return o->rules->max_size > 0 && size > o->rules->max_size;
+}
+
+/* A whole message: delivered as it was sent, or too big and not delivered; and all the replies that are due. */
+static bool judge_delivery(struct oracle *o, const struct text *message) {
+        unsigned n_replies = o->rules->is_lmtp ? o->n_recipients : 1;
+        bool is_big = is_too_big(o, message);
+
+        must(n_replies > 0);
+        for (unsigned i = 0; i < n_replies; i++) {
+                const struct record *end = hear(o, SERVER_END), *reply;
+
+                must(!end == is_big);
+                must(is_big || end->index == i);
+                must(is_big || i > 0 || text_equal(&end->text, message));
+                reply = hear(o, SERVER_REPLY);
+                must(reply && (!is_big || reply->code == 552));
+                if (is_closed(o))
+                        return false;
+        }
+        o->n_recipients = 0;
+        return true;
+}
+
+/* false if the session is over. */
+static bool judge_message(struct oracle *o) {
+        struct text message = { 0 };
+        enum line status = read_message(o, &message);
+        bool goes_on = false;
+
+        if (status == LINE_BROKEN)
+                hear_end(o, 554);
+        else if (status == LINE_INCOMPLETE)
+                hear_nothing(o);
+        else
+                goes_on = judge_delivery(o, &message);
+        text_clear(&message);
+        return goes_on;
+}
+
+/* --- commands -------------------------------------------------------------------------------------------- */
+
+static bool has_verb(const char *line, size_t n, const char *verb) {
+        size_t n_verb = strlen(verb);
+
+        return n >= n_verb && strncasecmp(line, verb, n_verb) == 0 && (n == n_verb || line[n_verb] == ' ' || line[n_verb] == '\t');
+}
+
+static bool is_positive(const struct record *reply) {
+        return reply->code >= 200 && reply->code < 300;
+}
+
+/* A refused DATA or BDAT must say that what follows is no command. */
+static void judge_content(struct oracle *o, const char *line, size_t n, const struct record *reply) {
+        struct oracle copy = *o;
+
+        if ((has_verb(line, n, "DATA") || has_verb(line, n, "BDAT")) && reply->code != 354 && reply->code != 500 && !is_closed(o))
+                must(hear(&copy, SERVER_QUIET));
+}
+
+/* false if the session is over. */
+static bool judge_command(struct oracle *o, const char *line, size_t n) {
+        const struct record *reply = hear(o, SERVER_REPLY);
+
+        must(reply);
+        must(reply->code != 354 || has_verb(line, n, "DATA"));
+        judge_content(o, line, n, reply);
+        if (is_closed(o))
+                return false;
+        if (has_verb(line, n, "MAIL") && is_positive(reply))
+                o->n_recipients = 0;
+        if (has_verb(line, n, "RCPT") && is_positive(reply))
+                o->n_recipients++;
+        return reply->code != 354 || judge_message(o);
+}
+
+void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log) {
+        struct oracle oracle = { .in = in, .n = n, .rules = rules, .log = log }, *o = &oracle;
+        const struct record *greeting = hear(o, SERVER_REPLY);
+        const char *line;
+        size_t n_line;
+        enum line status;
+
+        must(greeting && greeting->code == 220);
+        if (n > 0 && *in == '\x16') {
+                hear_end(o, 554);
+                return;
+        }
+        while ((status = next_line(o, &line, &n_line)) == LINE_WHOLE)
+                if (!judge_command(o, line, n_line)) {
+                        must(o->record == log->n || is_closed(o));
+                        return;
+                }
+        if (status == LINE_BROKEN)
+                hear_end(o, 554);
+        else
+                hear_nothing(o);
+}

@@ -1,0 +1,89 @@
+/* fuzz/seeds.c - makes the first inputs of the fuzzers from the transcripts.
+ *
+ * Usage: seeds DIRECTORY TRANSCRIPT... Writes server-N (a session), address-N (an argument) and reply-N (what the server
+ * says) into the directory.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "../transcripts/transcript.h"
+
+static bool write_seed(const char *directory, const char *kind, unsigned number, const char *choices, size_t n_choices,
+                       const struct text *t) {
+        char path[4096];
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/%s-%u", directory, kind, number);
+        f = fopen(path, "we");
+        if (!f) {
+                perror(path);
+                return false;
+        }
+        fwrite(choices, 1, n_choices, f);
+        if (t->n > 0)
+                fwrite(t->data, 1, t->n, f);
+        return fclose(f) == 0;
+}
+
+static bool write_session(const char *directory, const struct session *s) {
+        static unsigned number;
+        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1), (char) (number % 7) };
+        struct text all = { 0 };
+        bool is_good;
+
+        choices[2] = (char) ((s->rules.max_size == 100 ? 2 : 0) | (s->rules.max_recipients == 2 ? 2 << 2 : 0) |
+                             (s->rules.max_errors == 3 ? 2 << 6 : 0));
+        for (size_t i = 0; i < s->n_items; i++)
+                if (s->items[i].kind == ITEM_CLIENT)
+                        text_add(&all, s->items[i].text.data, s->items[i].text.n);
+        is_good = all.n > 20000 || write_seed(directory, "server", number++, choices, sizeof(choices), &all);
+        text_clear(&all);
+        return is_good;
+}
+
+static bool write_reply(const char *directory, const struct item *item) {
+        static unsigned number;
+        struct text reply = { 0 };
+        bool is_good;
+
+        text_add(&reply, item->text.data, item->text.n);
+        text_add(&reply, "\r\n", 2);
+        is_good = write_seed(directory, "reply", number++, "\1", 1, &reply);
+        text_clear(&reply);
+        return is_good;
+}
+
+/* What follows "MAIL FROM:" and "RCPT TO:". */
+static bool write_argument(const char *directory, const struct item *item) {
+        static unsigned number;
+        const char *colon = memchr(item->text.data, ':', item->text.n);
+        struct text argument = { 0 };
+        bool is_good;
+
+        if (item->text.n < 4 || !colon || (strncmp(item->text.data, "MAIL", 4) != 0 && strncmp(item->text.data, "RCPT", 4) != 0))
+                return true;
+        text_add(&argument, colon + 1, strcspn(colon + 1, "\r\n"));
+        is_good = write_seed(directory, "address", number++, "\3", 1, &argument);
+        text_clear(&argument);
+        return is_good;
+}
+
+int main(int argc, char **argv) {
+        bool is_good = argc > 2;
+
+        for (int i = 2; i < argc && is_good; i++) {
+                struct transcript t;
+
+                is_good = transcript_read(argv[i], &t);
+                for (struct session *s = t.sessions; is_good && s < t.sessions + t.n; s++) {
+                        is_good = write_session(argv[1], s);
+                        for (struct item *item = s->items; is_good && item < s->items + s->n_items; item++)
+                                if (item->kind == ITEM_CLIENT)
+                                        is_good = write_argument(argv[1], item);
+                                else if (item->kind == ITEM_SERVER)
+                                        is_good = write_reply(argv[1], item);
+                }
+                transcript_clear(&t);
+        }
+        return !is_good;
+}

@@ -1,0 +1,298 @@
+/* transcripts/player.c - plays the octets of a client to the core. */
+#include "player.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define must(condition) \
+        do { \
+                if (!(condition)) \
+                        fail(p, #condition, __LINE__); \
+        } while (0)
+
+static void fail(const struct player *p, const char *what, int line) {
+        fprintf(stderr, "%s: the core breaks a promise: %s (player.c:%d, event %zu)\n", p->name, what, line, p->log.n);
+        abort();
+}
+
+/* --- octets and logs ----------------------------------------------------------------------------------- */
+
+void text_add(struct text *t, const char *data, size_t n) {
+        if (t->n + n + 1 > t->size) {
+                t->size = 2 * (t->n + n + 1);
+                t->data = realloc(t->data, t->size);
+                if (!t->data)
+                        abort();
+        }
+        if (n > 0)
+                memcpy(t->data + t->n, data, n);
+        t->n += n;
+        t->data[t->n] = '\0';
+}
+
+void text_clear(struct text *t) {
+        free(t->data);
+        *t = (struct text) { 0 };
+}
+
+bool text_equal(const struct text *a, const struct text *b) {
+        return a->n == b->n && (a->n == 0 || memcmp(a->data, b->data, a->n) == 0);
+}
+
+static void add_string(struct text *t, const char *s) {
+        text_add(t, s, strlen(s));
+}
+
+void log_clear(struct log *l) {
+        for (size_t i = 0; i < l->n; i++) {
+                text_clear(&l->records[i].envelope);
+                text_clear(&l->records[i].text);
+        }
+        free(l->records);
+        *l = (struct log) { 0 };
+}
+
+static struct record *add_record(struct player *p, enum event_kind kind) {
+        struct log *l = &p->log;
+
+        if ((l->n & (l->n - 1)) == 0) {
+                l->records = realloc(l->records, (l->n ? 2 * l->n : 1) * sizeof(*l->records));
+                if (!l->records)
+                        abort();
+        }
+        l->records[l->n] = (struct record) { .kind = kind };
+        return l->records + l->n++;
+}
+
+static bool is_same(const struct record *a, const struct record *b) {
+        return a->kind == b->kind && a->index == b->index && a->code == b->code && text_equal(&a->text, &b->text) &&
+               text_equal(&a->envelope, &b->envelope);
+}
+
+static void print_record(const char *label, const struct log *l, size_t i) {
+        static const char *const names[] = { "HELLO", "SENDER", "RECIPIENT", "DATA",  "BODY", "REPLY",
+                                             "END",   "RESET",  "QUIET",     "CLOSE", "MORE" };
+
+        if (i >= l->n)
+                fprintf(stderr, "  %s: nothing\n", label);
+        else
+                fprintf(stderr, "  %s: %s %zu \"%s\"\n", label, names[l->records[i].kind], l->records[i].index,
+                        l->records[i].text.data ? l->records[i].text.data : "");
+}
+
+bool log_is_equal(const struct log *a, const struct log *b, const char *name) {
+        for (size_t i = 0; i < a->n || i < b->n; i++) {
+                if (i < b->n && b->records[i].is_ours)
+                        return true;
+                if (i >= a->n || i >= b->n || !is_same(a->records + i, b->records + i)) {
+                        fprintf(stderr, "%s: event %zu differs\n", name, i);
+                        print_record("first", a, i);
+                        print_record("second", b, i);
+                        return false;
+                }
+        }
+        return true;
+}
+
+/* --- what each event must be like ---------------------------------------------------------------------- */
+
+static void end_transaction(struct player *p) {
+        for (unsigned i = 0; i < p->n_recipients; i++)
+                text_clear(p->recipients + i);
+        text_clear(&p->sender);
+        text_clear(&p->envelope);
+        text_clear(&p->body);
+        p->has_sender = p->is_in_message = false;
+        p->n_recipients = p->n_ends = 0;
+}
+
+static void add_path(struct text *t, const char *mark, const char *address, const char *options) {
+        add_string(t, mark);
+        add_string(t, " <");
+        add_string(t, address);
+        add_string(t, *options ? "> " : ">");
+        add_string(t, options);
+        add_string(t, "\n");
+}
+
+static void hear_hello(struct player *p) {
+        struct record *r = add_record(p, SERVER_HELLO);
+
+        must(!p->is_in_message);
+        must(*p->server.helo && strlen(p->server.helo) <= HELO_MAX);
+        must(p->server.n_recipients == 0);
+        add_string(&r->text, p->server.is_extended ? "extended " : "plain ");
+        add_string(&r->text, p->server.helo);
+        end_transaction(p);
+        p->has_hello = true;
+        server_offer(&p->server, p->offer);
+}
+
+static void hear_sender(struct player *p, const struct sender *s, struct reply *verdict) {
+        struct record *r = add_record(p, SERVER_SENDER);
+        char details[60];
+
+        must(p->has_hello && !p->has_sender);
+        must(strlen(s->address.text) <= ADDRESS_MAX && strlen(s->options) <= OPTIONS_MAX);
+        must(p->server.is_extended || !*s->options);
+        snprintf(details, sizeof(details), "size %llu%s%s%s", (unsigned long long) s->size, s->is_8bit ? " 8bit" : "",
+                 s->is_smtputf8 ? " smtputf8" : "", s->address.has_route ? " route" : "");
+        add_path(&r->text, "!", s->address.text, s->options);
+        add_string(&r->text, details);
+        p->verdict(p->userdata, SERVER_SENDER, s->address.text, verdict);
+        p->has_sender = reply_is_positive(verdict);
+        if (p->has_sender)
+                add_path(&p->envelope, "!", s->address.text, s->options);
+}
+
+static void hear_recipient(struct player *p, const struct recipient *a, struct reply *verdict) {
+        struct record *r = add_record(p, SERVER_RECIPIENT);
+
+        must(p->has_sender && !p->is_in_message);
+        must(*a->address.text && strlen(a->address.text) <= ADDRESS_MAX);
+        must(p->n_recipients < p->rules.max_recipients);
+        add_path(&r->text, ">", a->address.text, a->options);
+        p->verdict(p->userdata, SERVER_RECIPIENT, a->address.text, verdict);
+        if (!reply_is_positive(verdict))
+                return;
+        add_path(&p->envelope, ">", a->address.text, a->options);
+        add_string(p->recipients + p->n_recipients++, a->address.text);
+}
+
+static void hear_data(struct player *p, struct reply *verdict) {
+        add_record(p, SERVER_DATA);
+        must(p->n_recipients > 0 && !p->is_in_message);
+        p->verdict(p->userdata, SERVER_DATA, "", verdict);
+        p->is_in_message = verdict->code == 354;
+}
+
+static void hear_body(struct player *p, const struct event *e, const char *in, size_t used) {
+        must(p->is_in_message && p->n_ends == 0);
+        must(e->n > 0 && e->data >= in && e->data + e->n <= in + used);
+        must(!memchr(e->data, '\r', e->n));
+        text_add(&p->body, e->data, e->n);
+}
+
+/* RFC 1870 section 5: each line end counts as two, added dots do not count. */
+static unsigned long long wire_size(const struct text *t) {
+        unsigned long long size = t->n;
+
+        for (size_t i = 0; i < t->n; i++)
+                size += t->data[i] == '\n';
+        return size;
+}
+
+static void hear_end(struct player *p, const struct event *e, struct reply *verdict) {
+        struct record *r = add_record(p, SERVER_END);
+
+        must(p->is_in_message);
+        must(e->n == p->n_ends && e->n < (p->rules.is_lmtp ? p->n_recipients : 1));
+        must(p->server.n_recipients == p->n_recipients);
+        must(p->server.size == wire_size(&p->body));
+        must(p->rules.max_size == 0 || p->server.size <= p->rules.max_size);
+        must(p->body.n == 0 || p->body.data[p->body.n - 1] == '\n');
+        r->index = e->n;
+        if (p->n_ends++ == 0) {
+                text_add(&r->text, p->body.data, p->body.n);
+                text_add(&r->envelope, p->envelope.data, p->envelope.n);
+        }
+        p->verdict(p->userdata, SERVER_END, p->rules.is_lmtp ? p->recipients[e->n].data : "", verdict);
+}
+
+static void hear_reply(struct player *p, const struct reply *reply) {
+        struct record *r = add_record(p, SERVER_REPLY);
+        struct reply_parser parser = { 0 };
+        char wire[REPLY_WIRE_MAX], again[REPLY_WIRE_MAX];
+        size_t n = reply_format(reply, wire), used;
+
+        must(reply_parse(&parser, wire, n, &used) == REPLY_DONE && used == n);
+        must(parser.reply.code == reply->code && strcmp(parser.reply.text, reply->text) == 0);
+        must(strcmp(parser.reply.enhanced, reply->enhanced) == 0);
+        must(reply_format(&parser.reply, again) == n && memcmp(wire, again, n) == 0);
+        must(reply->code >= 400 || reply->code < 300 || reply->code == 354);
+        text_add(&r->text, wire, n);
+        r->code = reply->code;
+}
+
+static void hear_close(struct player *p, bool is_ours) {
+        struct event again;
+
+        add_record(p, SERVER_CLOSE)->is_ours = is_ours;
+        p->is_closed = true;
+        if (is_ours)
+                return;
+        server_step(&p->server, NULL, 0, &again);
+        must(again.kind == SERVER_CLOSE);
+}
+
+static void hear(struct player *p, const struct event *e, const char *in, size_t used) {
+        struct reply verdict = { 0 };
+
+        switch (e->kind) {
+        case SERVER_HELLO: hear_hello(p); break;
+        case SERVER_SENDER: hear_sender(p, e->sender, &verdict); break;
+        case SERVER_RECIPIENT: hear_recipient(p, e->recipient, &verdict); break;
+        case SERVER_DATA: hear_data(p, &verdict); break;
+        case SERVER_BODY: hear_body(p, e, in, used); break;
+        case SERVER_END: hear_end(p, e, &verdict); break;
+        case SERVER_REPLY: hear_reply(p, e->reply); break;
+        case SERVER_RESET:
+                add_record(p, SERVER_RESET);
+                end_transaction(p);
+                break;
+        case SERVER_QUIET:
+                add_record(p, SERVER_QUIET);
+                must(!p->has_sender || !p->is_in_message);
+                break;
+        case SERVER_CLOSE: hear_close(p, false); break;
+        case SERVER_MORE: break;
+        }
+        if (verdict.code)
+                server_answer(&p->server, &verdict);
+}
+
+/* --- playing ------------------------------------------------------------------------------------------- */
+
+/* One piece, in memory of exactly its size. `rest` octets of the burst follow it. */
+static void feed_piece(struct player *p, const char *octets, size_t n, size_t rest) {
+        char *in = malloc(n), *at = in;
+        struct event e = { .kind = SERVER_CLOSE };
+
+        if (n > 0)
+                memcpy(in, octets, n);
+        while (!p->is_closed) {
+                size_t left = n - (size_t) (at - in), used = server_step(&p->server, at, left, &e);
+
+                must(used <= left);
+                must(e.kind != SERVER_MORE || used == left);
+                hear(p, &e, at, used);
+                at += used;
+                left -= used;
+                if (e.kind == SERVER_MORE)
+                        break;
+                if (e.kind == SERVER_QUIET && !p->is_patient && left + rest > 0)
+                        hear_close(p, true);
+        }
+        free(in);
+}
+
+void player_start(struct player *p) {
+        p->recipients = calloc(p->rules.max_recipients + 1, sizeof(*p->recipients));
+        server_init(&p->server, &p->rules);
+}
+
+void player_feed(struct player *p, const char *octets, size_t n, size_t piece) {
+        size_t at = 0, part;
+
+        do {
+                part = n - at < piece ? n - at : piece;
+                feed_piece(p, octets + at, part, n - at - part);
+                at += part;
+        } while (at < n && !p->is_closed);
+}
+
+void player_end(struct player *p) {
+        end_transaction(p);
+        free(p->recipients);
+}
