@@ -271,7 +271,8 @@ def test_msmtp(server, name):
     server.start()
     done = subprocess.run(
         [need("msmtp"), "-C", "/dev/null", "--host=127.0.0.1", f"--port={server.port}", "--timeout=20", "--auth=off", "--tls=off",
-         "--domain=client.example.org", "--from=a@example.org", "--set-from-header=off", "--set-date-header=off", "--",
+         "--domain=client.example.org", "--from=a@example.org", "--set-from-header=off", "--set-date-header=off",
+         "--set-msgid-header=off", "--",
          "b@example.com"],
         input=MESSAGES[name], capture_output=True, timeout=PATIENCE + 5,
     )

@@ -137,7 +137,7 @@ static enum reply_status take_line(struct reply_parser *p) {
 
         if (p->n_line > 0 && p->line[p->n_line - 1] == '\r')
                 p->n_line--;
-        if (!split_line(p->line, p->n_line, &l))
+        if (p->has_nul || !split_line(p->line, p->n_line, &l))
                 return REPLY_BAD;
         if (++p->n_lines == 1)
                 start_reply(&p->reply, &l);
@@ -160,8 +160,7 @@ enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, 
 
                 used += n_part + (lf != NULL);
                 *ret_used = used;
-                if (memchr(part, '\0', n_part))
-                        return REPLY_BAD;
+                p->has_nul |= memchr(part, '\0', n_part) != NULL;
                 memcpy(p->line + p->n_line, part, n_kept);
                 p->n_line += n_kept;
                 if (lf && (status = take_line(p)) != REPLY_MORE)

@@ -36,6 +36,7 @@ struct reply_parser {
         struct reply reply;   /* what has been read of it so far */
         size_t n_text;        /* octets in reply.text */
         size_t n_lines;       /* lines that have been read */
+        bool has_nul;         /* there was one, maybe in what was dropped */
         size_t n_line;        /* octets in `line`; what does not fit there is dropped */
         char line[REPLY_TEXT_MAX + 18]; /* with code, enhanced code, blanks and CR */
 };
