@@ -32,12 +32,14 @@ struct option {
         size_t field;
         uint64_t min, max;    /* of a number */
         const char *shown;    /* how --help says the default where it is not fixed */
+        const char *only_for; /* names of the strategies for which it makes sense; NULL: all */
 };
 
 struct kind {
         bool (*parse)(const struct option *o, const char *value, void *field);
         void (*print)(const void *field, FILE *out);
         const char *expected;
+        bool (*is_set)(const void *field); /* NULL: it always is */
 };
 
 static bool parse_digits(const char *s, const char **ret_end, uint64_t *ret) {
@@ -136,7 +138,11 @@ static void print_peer(const void *field, FILE *out) {
 
         fprintf(out, "%s%s%s%s%s", is_bracketed ? "[" : "", p->address, is_bracketed ? "]" : "", *p->port ? ":" : "", p->port);
 }
-static const struct kind peer_address = { parse_peer, print_peer, "an IPv4 or IPv6 address; with a port, 192.0.2.1:4000 or [2001:db8::1]:4000" };
+
+static bool is_peer_set(const void *field) {
+        return *((const struct peer *) field)->address != '\0';
+}
+static const struct kind peer_address = { parse_peer, print_peer, "ADDRESS, IPV4:PORT or [IPV6]:PORT", is_peer_set };
 
 static bool parse_strategy(const struct option *o, const char *value, void *field) {
         (void) o;
@@ -147,6 +153,70 @@ static void print_strategy(const void *field, FILE *out) {
         fputs((*(const struct delivery_ops *const *) field)->name, out);
 }
 static const struct kind strategy = { parse_strategy, print_strategy, DELIVERY_NAMES };
+
+/* The length of the word at s, in which quotes group; 0 where a quote is not closed. */
+static size_t word_length(const char *s) {
+        size_t n = 0;
+
+        for (char quote = '\0'; s[n] && (quote || (s[n] != ' ' && s[n] != '\t')); n++)
+                if (quote == s[n])
+                        quote = '\0';
+                else if (!quote && (s[n] == '"' || s[n] == '\''))
+                        quote = s[n];
+                else if (quote && !s[n + 1])
+                        return 0;
+        return n;
+}
+
+/* A word without its quotes. NULL when memory is out. */
+static char *unquote(const char *word, size_t n) {
+        char *text = malloc(n + 1), *end = text, quote = '\0';
+
+        for (size_t i = 0; text && i < n; i++)
+                if (quote ? word[i] == quote : word[i] == '"' || word[i] == '\'')
+                        quote = quote ? '\0' : word[i];
+                else
+                        *end++ = word[i];
+        if (text)
+                *end = '\0';
+        return text;
+}
+
+/* PROGRAM [ARG...]: words between blanks, where "" and '' group. No shell, and no other sign means anything. */
+static bool parse_command(const struct option *o, const char *value, void *field) {
+        char **words = calloc(strlen(value) / 2 + 2, sizeof(*words));
+        size_t n = 0;
+
+        (void) o;
+        for (const char *p = value + strspn(value, " \t"); words && *p; p += strspn(p, " \t")) {
+                size_t length = word_length(p);
+
+                if (length == 0 || !(words[n++] = unquote(p, length)))
+                        return false;
+                p += length;
+        }
+        *(char ***) field = words;
+        return n > 0 && *words[0];
+}
+
+static void print_command(const void *field, FILE *out) {
+        char *const *words = *(char *const *const *) field;
+
+        for (size_t i = 0; words[i]; i++) {
+                char quote = strchr(words[i], '"') ? '\'' : '"';
+
+                if (words[i][0] && !strpbrk(words[i], " \t\"'"))
+                        fprintf(out, "%s%s", i > 0 ? " " : "", words[i]);
+                else
+                        fprintf(out, "%s%c%s%c", i > 0 ? " " : "", quote, words[i], quote);
+        }
+}
+
+static bool is_command_set(const void *field) {
+        return *(char *const *const *) field != NULL;
+}
+static const struct kind command = { parse_command, print_command, "PROGRAM [ARG...], where quotes group words",
+                                     is_command_set };
 
 /* Options that say what to do instead of serving. They are on the command line only. */
 static bool parse_action(const struct option *o, const char *value, void *field) {
@@ -173,9 +243,12 @@ enum { YEAR = 365 * 24 * 3600 };
 
 static const struct option options[] = {
         { "config", "FILE", "", "read this configuration file", &file, FIELD(file), 0, 0, DEFAULT_CONFIG ", if it exists" },
-        { "strategy", "NAME", "", "what to do with messages: " DELIVERY_NAMES, &strategy, FIELD(strategy), 0, 0, "print" },
+        { "strategy", "NAME", "", "what to do with messages: " DELIVERY_NAMES, &strategy, FIELD(strategy), 0, 0,
+          "journal if standard error is the journal, else print" },
         { "hostname", "NAME", "", "our name in the greeting and the EHLO reply", &hostname, FIELD(hostname), 0, 0,
           "the system's" },
+        { "command", "PROGRAM [ARG...]", "", "strategy exec: run this for each message", &command, FIELD(command), 0, 0, NULL,
+          "exec" },
         { "protocol", "smtp|lmtp", "smtp", "what we speak; lmtp (RFC 2033) has a verdict for each recipient", &protocol,
           FIELD(is_lmtp), 0, 0, NULL },
         { "max-size", "BYTES", "32M", "longest message, in octets or with K, M, G; 0: no limit", &size, FIELD(max_size), 0,
@@ -209,34 +282,51 @@ static void *field_of(const struct option *o, struct config *c) {
         return (char *) c + o->field;
 }
 
-/* --- from texts to fields ---------------------------------------------------------------------------------- */
+enum { N_OPTIONS = ELEMENTS(options) };
 
-/* What one source of options says, as it is read. */
-struct source {
-        struct config *config;
-        config_complaint *complain;
-        unsigned n_mistakes;
+/* --- from texts to fields -------------------------------------------------------------------------------- */
+
+/* Where something stands. */
+struct place {
+        const char *file; /* NULL: on the command line */
+        unsigned line;    /* 0: in no particular one */
 };
 
-__attribute__((format(printf, 3, 4))) static void complain(struct source *s, const char *where, const char *format, ...) {
-        char what[512];
+/* What is being read, and what has been found. */
+struct reading {
+        struct config *config;
+        config_complaint *complain;
+        struct place given[N_OPTIONS]; /* of each option, its last place */
+        bool is_given[N_OPTIONS];
+        unsigned n_in_arguments, n_in_files; /* mistakes */
+};
+
+__attribute__((format(printf, 3, 4))) static void complain(struct reading *r, struct place place, const char *format, ...) {
+        char what[512], where[512] = "command line";
         va_list ap;
 
         va_start(ap, format);
         vsnprintf(what, sizeof(what), format, ap);
         va_end(ap);
-        s->complain(where, what);
-        s->n_mistakes++;
+        if (place.file && place.line > 0)
+                snprintf(where, sizeof(where), "%.480s:%u", place.file, place.line);
+        else if (place.file)
+                snprintf(where, sizeof(where), "%.480s", place.file);
+        r->complain(where, what);
+        *(place.file ? &r->n_in_files : &r->n_in_arguments) += 1;
 }
 
-static void set_value(struct source *s, const struct option *o, const char *value, const char *where) {
-        if (o->kind->parse(o, value, field_of(o, s->config)))
+static void set_value(struct reading *r, const struct option *o, const char *value, struct place place) {
+        if (!o->kind->parse(o, value, field_of(o, r->config))) {
+                if (o->max > 0)
+                        complain(r, place, "%s=%.200s: use %s between %" PRIu64 " and %" PRIu64, o->name, value,
+                                 o->kind->expected, o->min, o->max);
+                else
+                        complain(r, place, "%s=%.200s: use %s", o->name, value, o->kind->expected);
                 return;
-        if (o->max > 0)
-                complain(s, where, "%s=%.200s: use %s between %" PRIu64 " and %" PRIu64, o->name, value, o->kind->expected,
-                         o->min, o->max);
-        else
-                complain(s, where, "%s=%.200s: use %s", o->name, value, o->kind->expected);
+        }
+        r->given[o - options] = place;
+        r->is_given[o - options] = true;
 }
 
 /* --- the command line ---------------------------------------------------------------------------------------- */
@@ -244,35 +334,33 @@ static void set_value(struct source *s, const struct option *o, const char *valu
 /* Which options of the command line to take: first those that say where the others are. */
 enum pass { PASS_BEFORE_FILE, PASS_AFTER_FILE };
 
-static void take_argument(struct source *s, const char *argument, enum pass pass) {
+static void take_argument(struct reading *r, const char *argument, enum pass pass) {
+        const struct place here = { NULL, 0 };
         const char *name = argument + 2, *equals;
         const struct option *o;
-        char where[256];
 
         if (strncmp(argument, "--", 2) != 0 || name[0] == '\0') {
                 if (pass == PASS_BEFORE_FILE)
-                        complain(s, "command line", "%.200s: options are written --name=value; see --help", argument);
+                        complain(r, here, "%.200s: options are written --name=value; see --help", argument);
                 return;
         }
         equals = strchrnul(name, '=');
-        snprintf(where, sizeof(where), "command line: --%.*s", (int) (equals - name), name);
         o = find_option(name, (size_t) (equals - name));
         if (o && is_for_file(o) != (pass == PASS_AFTER_FILE))
                 return;
         if (o && (*equals == '=') == (o->syntax != NULL))
-                set_value(s, o, equals + (*equals == '='), "command line");
+                set_value(r, o, equals + (*equals == '='), here);
         else if (o && o->syntax)
-                complain(s, where, "needs a value: write --%s=%s", o->name, o->syntax);
+                complain(r, here, "--%s needs a value: write --%s=%s", o->name, o->name, o->syntax);
         else if (o)
-                complain(s, where, "takes no value");
+                complain(r, here, "--%s takes no value", o->name);
         else if (pass == PASS_BEFORE_FILE)
-                complain(s, where, "unknown option; see --help");
+                complain(r, here, "--%.*s: unknown option; --help lists them", (int) (equals - name), name);
 }
 
-static unsigned take_arguments(struct source s, int argc, char **argv, enum pass pass) {
+static void take_arguments(struct reading *r, int argc, char **argv, enum pass pass) {
         for (int i = 1; i < argc; i++)
-                take_argument(&s, argv[i], pass);
-        return s.n_mistakes;
+                take_argument(r, argv[i], pass);
 }
 
 /* --- the file ------------------------------------------------------------------------------------------------ */
@@ -291,12 +379,12 @@ static char *trim(char *s, size_t n) {
         return s;
 }
 
-static void take_file_line(struct source *s, char *line, size_t n, const char *where) {
+static void take_file_line(struct reading *r, char *line, size_t n, struct place place) {
         char *name, *value, *equals;
         const struct option *o;
 
         if (memchr(line, '\0', n)) {
-                complain(s, where, "has a NUL octet: this is no text");
+                complain(r, place, "has a NUL octet: this is no text");
                 return;
         }
         name = trim(line, n);
@@ -307,37 +395,61 @@ static void take_file_line(struct source *s, char *line, size_t n, const char *w
         name = trim(name, equals ? (size_t) (equals - name) : strlen(name));
         o = find_option(name, strlen(name));
         if (!o)
-                complain(s, where, "%.200s: unknown option; --help lists them", name);
+                complain(r, place, "%.200s: unknown option; --help lists them", name);
         else if (!is_for_file(o))
-                complain(s, where, "%s: only for the command line", o->name);
+                complain(r, place, "%s: only for the command line", o->name);
         else if (!value)
-                complain(s, where, "%s needs a value: write %s=%s", o->name, o->name, o->syntax);
+                complain(r, place, "%s needs a value: write %s=%s", o->name, o->name, o->syntax);
         else
-                set_value(s, o, value, where);
+                set_value(r, o, value, place);
 }
 
-static unsigned take_file(struct source s, const char *name, bool must_exist) {
+static void take_file(struct reading *r, const char *name, bool must_exist) {
         int fd = open(name, O_RDONLY | O_CLOEXEC);
         FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
+        struct place place = { name, 0 };
         char *line = NULL;
         size_t room = 0;
         ssize_t n;
 
         if (!f && (must_exist || errno != ENOENT))
-                complain(&s, name, "cannot be opened: %s", strerror(errno));
+                complain(r, place, "cannot be opened: %s", strerror(errno));
         if (!f)
-                return s.n_mistakes;
-        for (unsigned number_of_line = 1; (n = getline(&line, &room, f)) >= 0; number_of_line++) {
-                char where[512];
-
-                snprintf(where, sizeof(where), "%.480s:%u", name, number_of_line);
-                take_file_line(&s, line, (size_t) n, where);
+                return;
+        while ((n = getline(&line, &room, f)) >= 0) {
+                place.line++;
+                take_file_line(r, line, (size_t) n, place);
         }
-        if (ferror(f))
-                complain(&s, name, "cannot be read: %s", strerror(errno));
+        if (ferror(f)) {
+                place.line = 0;
+                complain(r, place, "cannot be read: %s", strerror(errno));
+        }
         free(line);
         fclose(f);
-        return s.n_mistakes;
+}
+
+/* --- what does not go together --------------------------------------------------------------------------- */
+
+/* Whether a list of words has this one. */
+static bool has_word(const char *list, const char *word) {
+        size_t n = strlen(word);
+
+        for (const char *p = strstr(list, word); p; p = strstr(p + 1, word))
+                if ((p == list || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0'))
+                        return true;
+        return false;
+}
+
+static void check_together(struct reading *r) {
+        const char *name = r->config->strategy->name;
+        const struct option *o = find_option("strategy", strlen("strategy"));
+
+        if (strcmp(name, "exec") == 0 && !r->config->command)
+                complain(r, r->given[o - options], "strategy=exec needs command=PROGRAM [ARG...]");
+        for (size_t i = 0; i < N_OPTIONS; i++)
+                if (r->is_given[i] && options[i].only_for && !has_word(options[i].only_for, name))
+                        complain(r, r->given[i], "%s makes no sense with strategy=%s: it is for %s", options[i].name, name,
+                                 options[i].only_for);
 }
 
 /* --- all together ---------------------------------------------------------------------------------------- */
@@ -354,24 +466,25 @@ static void set_defaults(struct config *c) {
 }
 
 int config_load(int argc, char **argv, struct config *ret, config_complaint *complain_of) {
-        struct source source = { .config = ret, .complain = complain_of };
-        unsigned in_arguments, in_file;
+        struct reading r = { .config = ret, .complain = complain_of };
 
         set_defaults(ret);
-        in_arguments = take_arguments(source, argc, argv, PASS_BEFORE_FILE);
-        in_file = take_file(source, ret->file ? ret->file : DEFAULT_CONFIG, ret->file != NULL);
-        in_arguments += take_arguments(source, argc, argv, PASS_AFTER_FILE);
-        return in_arguments > 0 ? EX_USAGE : in_file > 0 ? EX_CONFIG : 0;
+        take_arguments(&r, argc, argv, PASS_BEFORE_FILE);
+        take_file(&r, ret->file ? ret->file : DEFAULT_CONFIG, ret->file != NULL);
+        take_arguments(&r, argc, argv, PASS_AFTER_FILE);
+        if (ret->strategy)
+                check_together(&r);
+        return r.n_in_arguments > 0 ? EX_USAGE : r.n_in_files > 0 ? EX_CONFIG : 0;
 }
 
 void config_print(const struct config *c, FILE *out) {
-        for (size_t i = 0; i < ELEMENTS(options); i++) {
+        for (size_t i = 0; i < N_OPTIONS; i++) {
                 const struct option *o = options + i;
                 const char *field = (const char *) c + o->field;
 
                 if (!is_for_file(o))
                         continue;
-                if (o->kind == &peer_address && *c->peer.address == '\0') {
+                if (o->kind->is_set && !o->kind->is_set(field)) {
                         fprintf(out, "#%s=%s\n", o->name, o->syntax);
                         continue;
                 }

@@ -18,6 +18,7 @@ struct config {
         const struct delivery_ops *strategy;
         char hostname[HOSTNAME_MAX + 1];
         bool is_lmtp;
+        char **command;                  /* NULL-terminated, for strategy exec; NULL if not given */
         uint64_t max_size;               /* octets; 0: no limit */
         uint64_t max_recipients, max_commands, max_errors;
         uint64_t timeout, session_timeout; /* seconds */
@@ -28,7 +29,7 @@ struct config {
         bool is_stderr_journal;          /* given by the caller: decides the default strategy */
 };
 
-/* Called for each mistake. `where` is "FILE:LINE" or "--option"; `what` says what is wrong and what to do. */
+/* Called for each mistake. `where` is "FILE:LINE", "FILE" or "command line"; `what` says what is wrong and what to do. */
 typedef void config_complaint(const char *where, const char *what);
 
 /* Reads the command line, the file it names (or else the system's, if that exists), and puts both together; the

@@ -93,6 +93,8 @@ static void log_message(const struct session *s, const struct reply *verdict) {
         log_start(&l, "message");
         log_envelope(&l, s, !is_same);
         log_field(&l, "strategy", "%s", s->config->strategy->name);
+        if (*e->destination)
+                log_field(&l, "destination", "%s", e->destination);
         log_verdict(&l, "verdict", verdict);
         log_duration(&l, s->asked);
         log_send(&l, reply_is_positive(verdict) ? LOG_INFO : LOG_WARNING);
@@ -131,6 +133,7 @@ static void forget_message(struct session *s) {
         s->message.header = (struct header_scan) { 0 };
         s->message.size = 0;
         s->envelope.n_addressees = 0;
+        s->envelope.destination[0] = '\0';
         s->is_processed = false;
 }
 

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-extern const struct delivery_ops print_ops;
+extern const struct delivery_ops print_ops, exec_ops, journal_ops;
 
-static const struct delivery_ops *const strategies[] = { &print_ops };
+static const struct delivery_ops *const strategies[] = { &print_ops, &journal_ops, &exec_ops };
 
 const struct delivery_ops *delivery_find(const char *name) {
         for (size_t i = 0; i < sizeof(strategies) / sizeof(strategies[0]); i++)
@@ -15,8 +15,7 @@ const struct delivery_ops *delivery_find(const char *name) {
 }
 
 const struct delivery_ops *delivery_default(bool is_stderr_journal) {
-        (void) is_stderr_journal;
-        return &print_ops;
+        return is_stderr_journal ? &journal_ops : &print_ops;
 }
 
 void delivery_verdict(struct envelope *e, const struct reply *verdict) {

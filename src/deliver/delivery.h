@@ -18,7 +18,7 @@
 #include "smtp/trace.h"
 
 /* For messages to people; the table in delivery.c is what counts, and a test compares them. */
-#define DELIVERY_NAMES "print"
+#define DELIVERY_NAMES "print, journal or exec"
 
 enum { ENVELOPE_ID_MAX = 47 };
 
@@ -37,6 +37,7 @@ struct envelope {
         struct sender sender;
         struct addressee *addressees;
         size_t n_addressees;
+        char destination[160];        /* where it went and what is known there, for the log; "" if nothing is */
 };
 
 /* A whole message: LF lines, without added dots. */
@@ -52,7 +53,8 @@ struct delivery;
 struct delivery_ops {
         const char *name, *summary;
 
-        /* For one session. Returns 0 or a negative errno: no session can be served then. */
+        /* For one session. Returns 0, -EINVAL where the strategy cannot work as configured (it has said why), or another
+         * negative errno. */
         int (*open)(const struct config *c, struct delivery **ret);
 
         /* Asked at MAIL and RCPT, while the client waits. NULL: welcome. */

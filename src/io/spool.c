@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 void spool_init(struct spool *s) {
@@ -100,4 +101,15 @@ int64_t spool_read(struct spool *s, uint64_t offset, char *buffer, size_t buffer
         while (k < 0 && errno == EINTR);
         *ret = buffer;
         return k < 0 ? -errno : k == 0 ? -EIO : k;
+}
+
+int spool_open(struct spool *s) {
+        int r;
+
+        if (s->fd < 0)
+                s->fd = memfd_create("message", MFD_CLOEXEC); /* where that fails, write_out() makes a file */
+        r = flush(s);
+        if (r < 0)
+                return r;
+        return lseek(s->fd, 0, SEEK_SET) < 0 ? -errno : s->fd;
 }

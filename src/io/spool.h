@@ -29,3 +29,7 @@ int spool_append(struct spool *s, const char *data, size_t n);
 /* The octets from `offset` on: as many as are at hand, at `*ret`, valid until the next call. Returns their number, 0 at
  * the end, or a negative errno. For a file they are read into `buffer`. */
 int64_t spool_read(struct spool *s, uint64_t offset, char *buffer, size_t buffer_size, const char **ret);
+
+/* A descriptor from which the whole can be read, at its beginning; it belongs to the spool. A message in memory becomes a
+ * file in memory (memfd_create(2)). Returns a negative errno where that fails. */
+int spool_open(struct spool *s);

@@ -267,8 +267,6 @@ static void run_verb(struct server *s, const struct verb *v, const char *args, s
         const char *complaint = wrong_order(s, v);
         char text[60];
 
-        if (v->has_content)
-                add_due(s, SERVER_QUIET);
         if (complaint)
                 say(s, 503, "5.5.1", complaint);
         else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
@@ -311,6 +309,8 @@ static void run_command(struct server *s, const char *line, size_t n) {
         while (args < n && line[args] == ' ')
                 args++;
         v = find_verb(s, line, n_verb);
+        if (v && v->has_content)
+                add_due(s, SERVER_QUIET); /* unless it is found to be right */
         if (++s->n_commands > s->rules.max_commands)
                 server_close(s, 421, "4.7.0", "too many commands, closing connection");
         else if (s->n_commands == 1 && is_http(line, n_verb))

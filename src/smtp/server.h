@@ -11,7 +11,8 @@
  *              switch (event.kind) { ... SERVER_MORE: read more ... SERVER_CLOSE: done ... }
  *      }
  *
- * The same input gives the same events however it is cut into pieces (BODY events apart, whose octets are the same).
+ * The same input gives the same events however it is cut into pieces. BODY events follow the cuts; their octets, put
+ * together, are the same for every message that comes to its END.
  */
 #pragma once
 

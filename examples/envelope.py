@@ -1,0 +1,26 @@
+#!/usr/bin/python3
+"""The custom class of the manual of Python's smtpd module, as a program for strategy exec.
+
+    smtpd --strategy=exec --command=examples/envelope.py <examples/session.txt
+
+What it prints to standard error appears in the log of smtpd. To refuse a message, print a reply such as
+"550 5.7.1 not here" to standard output, or exit with a status of smtpd-exec(7).
+"""
+
+import os
+import sys
+
+
+def process_message(peer, mailfrom, rcpttos, data):
+    print("Receiving message from:", peer, file=sys.stderr)
+    print("Message addressed from:", mailfrom, file=sys.stderr)
+    print("Message addressed to  :", rcpttos, file=sys.stderr)
+    print("Message length        :", len(data), file=sys.stderr)
+
+
+process_message(
+    (os.environ["SMTPD_PEER"], os.environ["SMTPD_PEER_PORT"]),
+    os.environ["SMTPD_MAIL_FROM"],
+    os.environ["SMTPD_RCPT_TO"].split("\n"),
+    sys.stdin.buffer.read(),
+)

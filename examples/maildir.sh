@@ -1,0 +1,23 @@
+#!/bin/sh
+# Stores the message in a Maildir, with strategy exec.
+#
+#   command=/path/to/maildir.sh DIRECTORY
+#
+# As in maildir(5): written to tmp, on disk, and only then moved to new. Whatever fails on the way is a temporary failure.
+set -u
+umask 077
+maildir=${1:?usage: maildir.sh DIRECTORY}
+name=$(date +%s).$SMTPD_ID.$SMTPD_HOSTNAME
+
+store() {
+	mkdir -p "$maildir/tmp" "$maildir/new" "$maildir/cur" &&
+		{ printf 'Return-Path: <%s>\n' "$SMTPD_MAIL_FROM" && cat; } >"$maildir/tmp/$name" &&
+		sync "$maildir/tmp/$name" &&
+		mv "$maildir/tmp/$name" "$maildir/new/$name" &&
+		sync "$maildir/new"
+}
+
+store || {
+	rm -f "$maildir/tmp/$name"
+	exit 75
+}

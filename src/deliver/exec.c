@@ -1,0 +1,123 @@
+/* deliver/exec.c - strategies exec and journal: a program decides what becomes of the message.
+ *
+ * With exec it is the user's. With journal it is our own helper, smtpd-journal, under the same contract: libsystemd is
+ * linked there, and not into the process that reads the network.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deliver/program.h"
+#include "io/log.h"
+
+#define HELPER "smtpd-journal"
+
+struct delivery {
+        const struct config *config;
+        struct program_room room;
+        char **argv;
+        char program[PATH_MAX]; /* argv[0], unless it is as configured */
+};
+
+/* With room for an argv of n words and NULL. */
+static int new_delivery(const struct config *c, size_t n, struct delivery **ret) {
+        struct delivery *d = calloc(1, sizeof(*d));
+        char **argv = calloc(n + 1, sizeof(*argv));
+
+        if (!d || !argv) {
+                free(d);
+                free(argv);
+                return -ENOMEM;
+        }
+        d->config = c;
+        d->argv = argv;
+        *ret = d;
+        return 0;
+}
+
+static void exec_close(struct delivery *d) {
+        free(d->argv);
+        free(d);
+}
+
+/* The program runs in /, but its name is relative to where we are. */
+static int exec_open(const struct config *c, struct delivery **ret) {
+        size_t n = 0;
+        int r;
+
+        while (c->command[n])
+                n++;
+        if ((r = new_delivery(c, n, ret)) < 0)
+                return r;
+        memcpy((*ret)->argv, c->command, n * sizeof(char *));
+        if (strchr(c->command[0], '/') && realpath(c->command[0], (*ret)->program))
+                (*ret)->argv[0] = (*ret)->program;
+        return 0;
+}
+
+/* The helper beside the running program (in the build directory), or else where it is installed. */
+static bool find_helper(char ret[static PATH_MAX]) {
+        ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - sizeof(HELPER) - 1);
+
+        if (n > 0) {
+                ret[n] = '\0';
+                strcpy(strrchr(ret, '/') + 1, HELPER);
+                if (access(ret, X_OK) == 0)
+                        return true;
+        }
+        strcpy(ret, LIBEXECDIR "/" HELPER);
+        return access(ret, X_OK) == 0;
+}
+
+static int journal_open(const struct config *c, struct delivery **ret) {
+        static char x_peer[] = "--x-peer";
+        struct delivery *d;
+        int r = new_delivery(c, 2, &d);
+
+        if (r < 0)
+                return r;
+        if (!find_helper(d->program)) {
+                log_say(LOG_ERR, "strategy=journal: %s is not installed: install it, or choose another strategy", d->program);
+                exec_close(d);
+                return -EINVAL;
+        }
+        d->argv[0] = d->program;
+        d->argv[1] = c->x_peer ? x_peer : NULL;
+        *ret = d;
+        return 0;
+}
+
+static void exec_recipient(struct delivery *d, const struct recipient *r, struct reply *ret_verdict) {
+        program_has_room(&d->room, r, ret_verdict);
+}
+
+static void exec_process_message(struct delivery *d, struct envelope *e, struct message *m) {
+        program_run(d->argv, d->config->timeout, d->config->hostname, e, m);
+}
+
+static void exec_reset(struct delivery *d) {
+        d->room = (struct program_room) { 0 };
+}
+
+const struct delivery_ops exec_ops = {
+        .name = "exec",
+        .summary = "run a program with it",
+        .open = exec_open,
+        .recipient = exec_recipient,
+        .process_message = exec_process_message,
+        .reset = exec_reset,
+        .close = exec_close,
+};
+
+const struct delivery_ops journal_ops = {
+        .name = "journal",
+        .summary = "make it an entry in the systemd journal",
+        .open = journal_open,
+        .recipient = exec_recipient,
+        .process_message = exec_process_message,
+        .reset = exec_reset,
+        .close = exec_close,
+};

@@ -1,0 +1,418 @@
+/* deliver/program.c - run a program with a message. The contract is smtpd-exec(7).
+ *
+ * The child is made by vfork(2): it shares our memory until it executes the program, which costs nothing however large
+ * we are, and between the two it makes system calls only.
+ */
+#include "deliver/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "io/deadline.h"
+#include "io/log.h"
+
+#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+
+extern char **environ;
+
+static const struct reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
+
+/* --- verdicts -------------------------------------------------------------------------------------------- */
+
+/* What an exit status says (sysexits.h, and qmail-command(8) for 100). Every other, and every signal, is temporary: a
+ * broken program must not bounce mail. */
+static const struct {
+        int status;
+        struct reply verdict;
+} verdicts[] = {
+        { EX_OK, { 250, "2.0.0", "delivered" } },
+        { EX_USAGE, { 554, "5.3.0", "the delivery program was called in a wrong way" } },
+        { EX_DATAERR, { 554, "5.6.0", "the message's content is not acceptable" } },
+        { EX_NOUSER, { 550, "5.1.1", "no such recipient" } },
+        { EX_NOHOST, { 550, "5.1.2", "no such host" } },
+        { EX_SOFTWARE, { 554, "5.3.0", "internal error of the delivery program" } },
+        { EX_PROTOCOL, { 554, "5.5.0", "protocol error" } },
+        { EX_NOPERM, { 550, "5.7.1", "not permitted" } },
+        { 100, { 554, "5.0.0", "the message was refused" } },
+};
+
+static const struct reply *verdict_of_status(int wait_status) {
+        for (size_t i = 0; i < ELEMENTS(verdicts); i++)
+                if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == verdicts[i].status)
+                        return &verdicts[i].verdict;
+        return &try_again;
+}
+
+/* --- what a running program is to us --------------------------------------------------------------------- */
+
+enum { LINE_MAX_LENGTH = 1000, LINES_MAX = 1000 };
+
+/* Collects the lines of a pipe; what does not fit into a line is dropped. */
+struct lines {
+        int fd;          /* -1 when it has ended */
+        unsigned n_lines; /* that have ended */
+        size_t n;
+        char line[LINE_MAX_LENGTH + 1];
+};
+
+struct run {
+        const struct envelope *envelope;
+        const char *program;
+        pid_t pid;
+        int pid_fd;
+        struct lines out, err;
+        char first_line[LINE_MAX_LENGTH + 1]; /* of standard output */
+        bool is_late;
+};
+
+static void take_output_line(struct run *r) {
+        if (r->out.n_lines == 1)
+                strcpy(r->first_line, r->out.line);
+}
+
+static void log_error_line(struct run *r) {
+        struct log_line l;
+
+        if (r->err.n_lines > LINES_MAX)
+                return;
+        log_start(&l, "program");
+        log_field(&l, "id", "%s", r->envelope->id);
+        log_field(&l, "program", "%s", r->program);
+        log_field(&l, "stderr", "%s", r->err.n_lines < LINES_MAX ? r->err.line : "(there is more, which is not logged)");
+        log_send(&l, LOG_NOTICE);
+}
+
+static void end_line(struct run *r, struct lines *l) {
+        l->line[l->n] = '\0';
+        l->n = 0;
+        l->n_lines++;
+        if (l == &r->out)
+                take_output_line(r);
+        else
+                log_error_line(r);
+}
+
+static void take_octets(struct run *r, struct lines *l, const char *data, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (data[i] == '\n')
+                        end_line(r, l);
+                else if (l->n < LINE_MAX_LENGTH)
+                        l->line[l->n++] = data[i];
+}
+
+/* Reads what there is, without waiting. false at the end, or when there is nothing now. */
+static bool read_lines(struct run *r, struct lines *l) {
+        char buffer[16 * 1024];
+        ssize_t n = l->fd >= 0 ? read(l->fd, buffer, sizeof(buffer)) : -1;
+
+        if (n > 0)
+                take_octets(r, l, buffer, (size_t) n);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+                if (l->fd >= 0)
+                        close(l->fd);
+                l->fd = -1;
+        }
+        return n > 0;
+}
+
+/* The program has ended; what it wrote is in the pipes. Somebody it left behind may hold them open: we do not wait. */
+static void drain(struct run *r, struct lines *l) {
+        for (int i = 0; i < 16 && read_lines(r, l); i++)
+                ; /* a pipe holds 64 KiB */
+        if (l->n > 0)
+                end_line(r, l);
+        if (l->fd >= 0)
+                close(l->fd);
+}
+
+/* Waits until the program ends or the deadline comes. */
+static bool wait_until(struct run *r, int64_t deadline) {
+        for (;;) {
+                struct pollfd fds[] = {
+                        { .fd = r->pid_fd, .events = POLLIN },
+                        { .fd = r->out.fd, .events = POLLIN },
+                        { .fd = r->err.fd, .events = POLLIN },
+                };
+                int left = deadline_left(deadline), n = left > 0 ? poll(fds, ELEMENTS(fds), left) : 0;
+
+                if (n == 0)
+                        return false;
+                if (n < 0)
+                        continue; /* EINTR; the deadline ends it */
+                if (fds[0].revents)
+                        return true;
+                if (fds[1].revents)
+                        read_lines(r, &r->out);
+                if (fds[2].revents)
+                        read_lines(r, &r->err);
+        }
+}
+
+/* --- environment ------------------------------------------------------------------------------------------- */
+
+/* Variables that say something about us and would be wrong for a program of ours. */
+static const char *const not_inherited[] = { "LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES=", "NOTIFY_SOCKET=",
+                                             "WATCHDOG_PID=", "WATCHDOG_USEC=", "SMTPD_" };
+
+enum { N_VARIABLES = 11, ENVIRONMENT_SLACK = 16 * 1024 };
+
+static bool is_inherited(const char *variable) {
+        for (size_t i = 0; i < ELEMENTS(not_inherited); i++)
+                if (strncmp(variable, not_inherited[i], strlen(not_inherited[i])) == 0)
+                        return false;
+        return true;
+}
+
+/* What the kernel takes in the arguments and environment of a program together (execve(2)), less what we need. */
+static size_t room_in_all(void) {
+        static size_t room; /* does not change */
+        size_t used = ENVIRONMENT_SLACK, limit;
+
+        if (room > 0)
+                return room;
+        for (char **p = environ; *p; p++)
+                used += strlen(*p) + 1 + sizeof(*p);
+        limit = (size_t) sysconf(_SC_ARG_MAX);
+        return room = limit > used ? limit - used : 1;
+}
+
+bool program_has_room(struct program_room *room, const struct recipient *r, struct reply *ret_verdict) {
+        const size_t in_one = 31 * 4096; /* MAX_ARG_STRLEN is 32 pages, and the variable has a name */
+        size_t n_addresses = room->n_addresses + strlen(r->address.text) + 1;
+        size_t n_options = room->n_options + strlen(r->options) + 1;
+
+        if (n_addresses > in_one || n_options > in_one || n_addresses + n_options > room_in_all()) {
+                reply_set(ret_verdict, 452, "4.5.3", "too many recipients: send the rest in another message");
+                return false;
+        }
+        *room = (struct program_room) { n_addresses, n_options };
+        return true;
+}
+
+/* A growing text of "NAME=value" strings, each with its NUL. */
+struct environment {
+        FILE *file;
+        char *text;
+        size_t n;
+};
+
+static void put(struct environment *v, const char *name, const char *value) {
+        fprintf(v->file, "%s=%s%c", name, value, '\0');
+}
+
+/* All that the contract promises; variables without a value are there, and empty. */
+static void put_variables(struct environment *v, const char *hostname, const struct envelope *e, const struct message *m) {
+        char size[24];
+
+        snprintf(size, sizeof(size), "%llu", (unsigned long long) m->size);
+        put(v, "SMTPD_ID", e->id);
+        put(v, "SMTPD_PEER", e->peer->address);
+        put(v, "SMTPD_PEER_PORT", e->peer->port);
+        put(v, "SMTPD_HELO", e->helo);
+        put(v, "SMTPD_PROTOCOL", e->protocol);
+        put(v, "SMTPD_HOSTNAME", hostname);
+        put(v, "SMTPD_MAIL_FROM", e->sender.address.text);
+        put(v, "SMTPD_MAIL_OPTIONS", e->sender.options);
+        put(v, "SMTPD_SIZE", size);
+        fputs("SMTPD_RCPT_TO=", v->file);
+        for (size_t i = 0; i < e->n_addressees; i++)
+                fprintf(v->file, "%s%s", i > 0 ? "\n" : "", e->addressees[i].recipient.address.text);
+        fprintf(v->file, "%cSMTPD_RCPT_OPTIONS=", '\0');
+        for (size_t i = 0; i < e->n_addressees; i++)
+                fprintf(v->file, "%s%s", i > 0 ? "\n" : "", e->addressees[i].recipient.options);
+        fputc('\0', v->file);
+}
+
+/* The strings of `v` and the inherited ones, as execve(2) wants them; NULL when memory is out. */
+static char **make_vector(struct environment *v) {
+        size_t n = N_VARIABLES + 2; /* PATH, and NULL */
+        char **vector;
+
+        for (char **p = environ; *p; p++)
+                n++;
+        vector = calloc(n, sizeof(*vector));
+        if (!vector)
+                return NULL;
+        n = 0;
+        for (char *p = v->text; p < v->text + v->n; p += strlen(p) + 1)
+                vector[n++] = p;
+        for (char **p = environ; *p; p++)
+                if (is_inherited(*p))
+                        vector[n++] = *p;
+        if (!getenv("PATH"))
+                vector[n++] = (char *) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        return vector;
+}
+
+static char **make_environment(struct environment *v, const char *hostname, const struct envelope *e,
+                               const struct message *m) {
+        *v = (struct environment) { 0 };
+        v->file = open_memstream(&v->text, &v->n);
+        if (!v->file)
+                return NULL;
+        put_variables(v, hostname, e, m);
+        return fclose(v->file) == 0 ? make_vector(v) : NULL;
+}
+
+/* --- the child ------------------------------------------------------------------------------------------------ */
+
+/* What the program is started with. */
+struct start {
+        char *const *argv;
+        char *const *environment;
+        int in, out, err;   /* its standard descriptors */
+        pid_t parent;
+        volatile int error; /* what the child could not do: it shares our memory until it executes the program */
+};
+
+/* In the child, between vfork(2) and execve(2). */
+static void become_program(struct start *s) {
+        const struct sigaction by_default = { .sa_handler = SIG_DFL };
+        sigset_t none;
+
+        setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* killed as we are, it must not deliver what we cannot acknowledge */
+        if (getppid() != s->parent)
+                _exit(EX_TEMPFAIL);
+        for (int i = 1; i < NSIG; i++)
+                sigaction(i, &by_default, NULL);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        if (dup2(s->in, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 && dup2(s->err, STDERR_FILENO) >= 0 &&
+            chdir("/") == 0 && close_range(3, ~0U, 0) == 0)
+                execvpe(s->argv[0], s->argv, s->environment);
+        s->error = errno;
+        _exit(EX_TEMPFAIL);
+}
+
+static pid_t start_program(struct start *s) {
+        pid_t pid;
+
+        s->parent = getpid();
+        s->error = 0;
+        pid = vfork();
+        if (pid == 0)
+                become_program(s);
+        if (pid < 0)
+                s->error = errno;
+        return pid;
+}
+
+/* --- running it ------------------------------------------------------------------------------------------------ */
+
+enum { GRACE_SECONDS = 1 }; /* from SIGTERM to SIGKILL */
+
+/* A pipe whose reading end, ours, does not block. */
+static int make_pipe(int ret[static 2]) {
+        if (pipe2(ret, O_CLOEXEC) < 0)
+                return -errno;
+        fcntl(ret[0], F_SETFL, O_NONBLOCK);
+        return 0;
+}
+
+/* Starts the program with pipes to us. Returns 0 or a negative errno. */
+static int start_run(struct run *r, struct start *s) {
+        int out[2], err[2], error;
+
+        if ((error = make_pipe(out)) < 0)
+                return error;
+        if ((error = make_pipe(err)) < 0) {
+                close(out[0]);
+                close(out[1]);
+                return error;
+        }
+        s->out = out[1];
+        s->err = err[1];
+        r->out.fd = out[0];
+        r->err.fd = err[0];
+        r->pid = start_program(s);
+        close(out[1]);
+        close(err[1]);
+        r->pid_fd = r->pid > 0 ? pidfd_open(r->pid, 0) : -1;
+        return -s->error;
+}
+
+/* Waits for it, and kills it with all its group when its time is over. Returns its wait status. */
+static int end_run(struct run *r, uint64_t timeout) {
+        int wait_status = 0;
+
+        r->is_late = r->pid_fd < 0 || !wait_until(r, deadline_after(timeout));
+        if (r->is_late) {
+                kill(-r->pid, SIGTERM);
+                wait_until(r, deadline_after(GRACE_SECONDS));
+                kill(-r->pid, SIGKILL);
+        }
+        while (waitpid(r->pid, &wait_status, 0) < 0 && errno == EINTR)
+                ;
+        return wait_status;
+}
+
+static void judge(const struct run *r, int wait_status, struct reply *ret) {
+        struct reply said;
+
+        *ret = *verdict_of_status(wait_status);
+        if (r->is_late)
+                reply_set(ret, 451, "4.3.0", "the delivery program took too long, try again later");
+        else if (reply_parse_line(r->first_line, strcspn(r->first_line, "\r"), &said)) {
+                if (reply_is_positive(&said) ? reply_is_positive(ret) : said.code >= 400)
+                        *ret = said;
+                if (ret->code == 421) /* would say that we close the session */
+                        ret->code = 451;
+        }
+}
+
+static void describe(const struct run *r, int wait_status, struct envelope *e) {
+        const char *how = r->is_late ? "timeout" : WIFEXITED(wait_status) ? "exit" : "signal";
+        int number = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status);
+
+        snprintf(e->destination, sizeof(e->destination), "%.100s %s %d", r->program, how, number);
+}
+
+static void run(struct start *s, uint64_t timeout, struct envelope *e, struct reply *ret) {
+        struct run r = { .envelope = e, .program = s->argv[0], .pid_fd = -1 };
+        int error = start_run(&r, s), wait_status;
+
+        if (r.pid <= 0) {
+                log_say(LOG_ERR, "cannot start %s: %s", r.program, strerror(-error));
+                *ret = try_again;
+                drain(&r, &r.out);
+                drain(&r, &r.err);
+                return;
+        }
+        wait_status = end_run(&r, timeout);
+        drain(&r, &r.out);
+        drain(&r, &r.err);
+        if (r.pid_fd >= 0)
+                close(r.pid_fd);
+        judge(&r, wait_status, ret);
+        describe(&r, wait_status, e);
+        if (error < 0)
+                log_say(LOG_ERR, "cannot run %s: %s", r.program, strerror(-error));
+}
+
+void program_run(char *const *argv, uint64_t timeout, const char *hostname, struct envelope *e, struct message *m) {
+        struct environment variables;
+        char **environment = make_environment(&variables, hostname, e, m);
+        struct start s = { .argv = argv, .environment = environment, .in = spool_open(&m->spool) };
+        struct reply verdict = try_again;
+
+        if (s.in < 0)
+                log_say(LOG_ERR, "cannot hand the message to %s: %s", argv[0], strerror(-s.in));
+        else if (!environment)
+                log_say(LOG_ERR, "cannot hand the message to %s: out of memory", argv[0]);
+        else
+                run(&s, timeout, e, &verdict);
+        free(environment);
+        free(variables.text);
+        delivery_verdict(e, &verdict);
+}
