@@ -17,6 +17,7 @@
 #include <sys/utsname.h>
 
 #include "deliver/delivery.h"
+#include "io/connect.h"
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 #define FIELD(name) offsetof(struct config, name)
@@ -26,7 +27,6 @@
 struct option {
         const char *name;
         const char *syntax;   /* of the value; NULL for an action, which takes none */
-        const char *fallback; /* the default, parsed like any value; "" where there is none */
         const char *help;
         const struct kind *kind;
         size_t field;
@@ -40,6 +40,7 @@ struct kind {
         void (*print)(const void *field, FILE *out);
         const char *expected;
         bool (*is_set)(const void *field); /* NULL: it always is */
+        void (*clear)(void *field);        /* a list: values are added, until another source gives new ones */
 };
 
 static bool parse_digits(const char *s, const char **ret_end, uint64_t *ret) {
@@ -66,6 +67,11 @@ static void print_number(const void *field, FILE *out) {
 }
 static const struct kind number = { parse_number, print_number, "a number" };
 static const struct kind seconds = { parse_number, print_number, "a number of seconds" };
+
+static bool is_number_set(const void *field) {
+        return *(const uint64_t *) field > 0;
+}
+static const struct kind optional_seconds = { parse_number, print_number, "a number of seconds", is_number_set };
 
 static bool parse_size(const struct option *o, const char *value, void *field) {
         static const char units[] = "KMG";
@@ -184,7 +190,7 @@ static char *unquote(const char *word, size_t n) {
 
 /* PROGRAM [ARG...]: words between blanks, where "" and '' group. No shell, and no other sign means anything. */
 static bool parse_command(const struct option *o, const char *value, void *field) {
-        char **words = calloc(strlen(value) / 2 + 2, sizeof(*words));
+        char **words = *(char ***) field = calloc(strlen(value) / 2 + 2, sizeof(*words));
         size_t n = 0;
 
         (void) o;
@@ -195,7 +201,6 @@ static bool parse_command(const struct option *o, const char *value, void *field
                         return false;
                 p += length;
         }
-        *(char ***) field = words;
         return n > 0 && *words[0];
 }
 
@@ -218,6 +223,64 @@ static bool is_command_set(const void *field) {
 static const struct kind command = { parse_command, print_command, "PROGRAM [ARG...], where quotes group words",
                                      is_command_set };
 
+/* ITEM[,ITEM...] */
+static bool parse_list(const char *value, struct list *list, bool (*is_item)(const char *item)) {
+        for (const char *p = value; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+                const char *begin = p + strspn(p, " \t");
+                size_t n = strcspn(begin, ", \t");
+                char **items = reallocarray(list->items, list->n + 1, sizeof(*items));
+
+                if (items)
+                        list->items = items;
+                if (!items || begin[n + strspn(begin + n, " \t")] != *strchrnul(p, ',') ||
+                    !(items[list->n] = strndup(begin, n)) || !is_item(items[list->n]))
+                        return false;
+                list->n++;
+        }
+        return true;
+}
+
+static void print_list(const void *field, FILE *out) {
+        const struct list *list = field;
+
+        for (size_t i = 0; i < list->n; i++)
+                fprintf(out, "%s%s", i > 0 ? "," : "", list->items[i]);
+}
+
+static bool is_list_set(const void *field) {
+        return ((const struct list *) field)->n > 0;
+}
+
+static void clear_list(void *field) {
+        *(struct list *) field = (struct list) { NULL, 0 };
+}
+
+static bool parse_endpoints(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return parse_list(value, field, connect_is_endpoint);
+}
+static const struct kind endpoints = { parse_endpoints, print_list, "HOST[:PORT], [IPV6]:PORT or /SOCKET", is_list_set,
+                                       clear_list };
+
+static bool is_domain(const char *s) {
+        char name[HOSTNAME_MAX + 1];
+
+        return parse_hostname(NULL, s, name) && strcmp(s, ".") != 0;
+}
+
+static bool parse_domains(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return parse_list(value, field, is_domain);
+}
+static const struct kind domains = { parse_domains, print_list, "DOMAIN, or .DOMAIN with its subdomains", is_list_set,
+                                     clear_list };
+
+static bool parse_networks(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return parse_list(value, field, peer_is_network);
+}
+static const struct kind networks = { parse_networks, print_list, "ADDRESS[/BITS], or local", is_list_set, clear_list };
+
 /* Options that say what to do instead of serving. They are on the command line only. */
 static bool parse_action(const struct option *o, const char *value, void *field) {
         (void) value;
@@ -228,7 +291,8 @@ static const struct kind action = { parse_action, NULL, "" };
 
 static bool parse_file(const struct option *o, const char *value, void *field) {
         (void) o;
-        *(const char **) field = value;
+        if (*value)
+                *(const char **) field = value;
         return *value != '\0';
 }
 static const struct kind file = { parse_file, NULL, "a file name" };
@@ -241,30 +305,56 @@ enum { YEAR = 365 * 24 * 3600 };
 #define SIZE_MAX_OCTETS (UINT64_C(1) << 62)
 #define COUNT_MAX UINT64_C(1000000)
 
+static char loopback_4[] = "127.0.0.0/8", loopback_6[] = "::1", local_sockets[] = "local";
+static char *const relay_from_default[] = { loopback_4, loopback_6, local_sockets };
+
+static const struct config defaults = {
+        .max_size = 32 << 20,
+        .max_recipients = 100,
+        .max_commands = 1000,
+        .max_errors = 20,
+        .timeout = 300,
+        .session_timeout = 3600,
+        .x_peer = true,
+        .relay_from = { (char **) relay_from_default, ELEMENTS(relay_from_default) },
+};
+
 static const struct option options[] = {
-        { "config", "FILE", "", "read this configuration file", &file, FIELD(file), 0, 0, DEFAULT_CONFIG ", if it exists" },
-        { "strategy", "NAME", "", "what to do with messages: " DELIVERY_NAMES, &strategy, FIELD(strategy), 0, 0,
+        { "config", "FILE", "read this configuration file", &file, FIELD(file), 0, 0, DEFAULT_CONFIG ", if it exists" },
+        { "strategy", "NAME", "what to do with messages: " DELIVERY_NAMES, &strategy, FIELD(strategy), 0, 0,
           "journal if standard error is the journal, else print" },
-        { "hostname", "NAME", "", "our name in the greeting and the EHLO reply", &hostname, FIELD(hostname), 0, 0,
+        { "hostname", "NAME", "our name in the greeting and the EHLO reply", &hostname, FIELD(hostname), 0, 0,
           "the system's" },
-        { "command", "PROGRAM [ARG...]", "", "strategy exec: run this for each message", &command, FIELD(command), 0, 0, NULL,
+        { "command", "PROGRAM [ARG...]", "strategy exec: run this for each message", &command, FIELD(command), 0, 0, NULL,
           "exec" },
-        { "protocol", "smtp|lmtp", "smtp", "what we speak; lmtp (RFC 2033) has a verdict for each recipient", &protocol,
+        { "upstream", "HOST[:PORT]|/SOCKET", "strategy proxy: where mail goes; several are tried in order", &endpoints,
+          FIELD(upstream), 0, 0, NULL, "proxy" },
+        { "upstream-protocol", "smtp|lmtp", "what the upstream speaks", &protocol, FIELD(is_upstream_lmtp), 0, 0, NULL,
+          "proxy" },
+        { "upstream-timeout", "SECONDS", "longest wait for the upstream, in each step", &optional_seconds,
+          FIELD(upstream_timeout), 1, YEAR, "300, 540 after the final dot", "proxy" },
+        { "xclient", "yes|no", "tell the upstream who our client is, by XCLIENT, if it offers that", &yes_no, FIELD(xclient),
+          0, 0, NULL, "proxy" },
+        { "relay-to", "DOMAIN", "recipients that anyone may reach; .DOMAIN: with subdomains", &domains, FIELD(relay_to), 0, 0,
+          NULL, "proxy" },
+        { "relay-from", "ADDRESS[/BITS]", "clients that may reach everyone", &networks,
+          FIELD(relay_from), 0, 0, NULL, "proxy" },
+        { "protocol", "smtp|lmtp", "what we speak; lmtp (RFC 2033) has a verdict for each recipient", &protocol,
           FIELD(is_lmtp), 0, 0, NULL },
-        { "max-size", "BYTES", "32M", "longest message, in octets or with K, M, G; 0: no limit", &size, FIELD(max_size), 0,
-          SIZE_MAX_OCTETS, NULL },
-        { "max-recipients", "N", "100", "recipients of a message", &number, FIELD(max_recipients), 1, COUNT_MAX, NULL },
-        { "max-commands", "N", "1000", "commands in a session", &number, FIELD(max_commands), 1, COUNT_MAX, NULL },
-        { "max-errors", "N", "20", "refused commands in a session", &number, FIELD(max_errors), 1, COUNT_MAX, NULL },
-        { "timeout", "SECONDS", "300", "longest wait for the client", &seconds, FIELD(timeout), 1, YEAR, NULL },
-        { "session-timeout", "SECONDS", "3600", "longest session, however busy", &seconds, FIELD(session_timeout), 1, YEAR,
+        { "max-size", "BYTES", "longest message, in octets or with K, M, G; 0: no limit", &size, FIELD(max_size), 0,
+          SIZE_MAX_OCTETS, "32M" },
+        { "max-recipients", "N", "recipients of a message", &number, FIELD(max_recipients), 1, COUNT_MAX, NULL },
+        { "max-commands", "N", "commands in a session", &number, FIELD(max_commands), 1, COUNT_MAX, NULL },
+        { "max-errors", "N", "refused commands in a session", &number, FIELD(max_errors), 1, COUNT_MAX, NULL },
+        { "timeout", "SECONDS", "longest wait for the client", &seconds, FIELD(timeout), 1, YEAR, NULL },
+        { "session-timeout", "SECONDS", "longest session, however busy", &seconds, FIELD(session_timeout), 1, YEAR,
           NULL },
-        { "x-peer", "yes|no", "yes", "add X-Peer: ADDRESS as last header of the message", &yes_no, FIELD(x_peer), 0, 0, NULL },
-        { "peer", "ADDRESS[:PORT]", "", "who the client is, where stdin is no socket", &peer_address, FIELD(peer), 0, 0,
+        { "x-peer", "yes|no", "add X-Peer: ADDRESS as last header of the message", &yes_no, FIELD(x_peer), 0, 0, NULL },
+        { "peer", "ADDRESS[:PORT]", "who the client is, where stdin is no socket", &peer_address, FIELD(peer), 0, 0,
           "from the connection" },
-        { "check", NULL, "", "check the configuration and print it", &action, FIELD(action), ACTION_CHECK, 0, NULL },
-        { "help", NULL, "", "show this", &action, FIELD(action), ACTION_HELP, 0, NULL },
-        { "version", NULL, "", "show the version", &action, FIELD(action), ACTION_VERSION, 0, NULL },
+        { "check", NULL, "check the configuration and print it", &action, FIELD(action), ACTION_CHECK, 0, NULL },
+        { "help", NULL, "show this", &action, FIELD(action), ACTION_HELP, 0, NULL },
+        { "version", NULL, "show the version", &action, FIELD(action), ACTION_VERSION, 0, NULL },
 };
 
 static bool is_for_file(const struct option *o) {
@@ -316,7 +406,16 @@ __attribute__((format(printf, 3, 4))) static void complain(struct reading *r, st
         *(place.file ? &r->n_in_files : &r->n_in_arguments) += 1;
 }
 
+/* Whether what the option has so far comes from elsewhere: a default, or the other one of file and command line. */
+static bool is_from_elsewhere(const struct reading *r, const struct option *o, struct place place) {
+        size_t i = (size_t) (o - options);
+
+        return !r->is_given[i] || (r->given[i].file == NULL) != (place.file == NULL);
+}
+
 static void set_value(struct reading *r, const struct option *o, const char *value, struct place place) {
+        if (o->kind->clear && is_from_elsewhere(r, o, place))
+                o->kind->clear(field_of(o, r->config));
         if (!o->kind->parse(o, value, field_of(o, r->config))) {
                 if (o->max > 0)
                         complain(r, place, "%s=%.200s: use %s between %" PRIu64 " and %" PRIu64, o->name, value,
@@ -446,6 +545,8 @@ static void check_together(struct reading *r) {
 
         if (strcmp(name, "exec") == 0 && !r->config->command)
                 complain(r, r->given[o - options], "strategy=exec needs command=PROGRAM [ARG...]");
+        if (strcmp(name, "proxy") == 0 && r->config->upstream.n == 0)
+                complain(r, r->given[o - options], "strategy=proxy needs upstream=HOST[:PORT]");
         for (size_t i = 0; i < N_OPTIONS; i++)
                 if (r->is_given[i] && options[i].only_for && !has_word(options[i].only_for, name))
                         complain(r, r->given[i], "%s makes no sense with strategy=%s: it is for %s", options[i].name, name,
@@ -457,9 +558,10 @@ static void check_together(struct reading *r) {
 static void set_defaults(struct config *c) {
         struct utsname system;
 
-        for (size_t i = 0; i < ELEMENTS(options); i++)
-                if (*options[i].fallback)
-                        options[i].kind->parse(options + i, options[i].fallback, field_of(options + i, c));
+        bool is_stderr_journal = c->is_stderr_journal;
+
+        *c = defaults;
+        c->is_stderr_journal = is_stderr_journal;
         if (uname(&system) < 0 || !parse_hostname(NULL, system.nodename, c->hostname))
                 strcpy(c->hostname, "localhost");
         c->strategy = delivery_default(c->is_stderr_journal);
@@ -495,15 +597,18 @@ void config_print(const struct config *c, FILE *out) {
 }
 
 void config_help(FILE *out) {
-        for (size_t i = 0; i < ELEMENTS(options); i++) {
+        for (size_t i = 0; i < N_OPTIONS; i++) {
                 const struct option *o = options + i;
-                const char *shown = o->shown ? o->shown : o->fallback;
+                const char *field = (const char *) &defaults + o->field;
+                bool has_default = o->kind->print && !o->shown && (!o->kind->is_set || o->kind->is_set(field));
                 char left[64];
 
                 snprintf(left, sizeof(left), "--%s%s%s", o->name, o->syntax ? "=" : "", o->syntax ? o->syntax : "");
-                fprintf(out, "  %-26s %s", left, o->help);
-                if (*shown)
-                        fprintf(out, " (default: %s)", shown);
-                fputc('\n', out);
+                fprintf(out, "  %-28s %s", left, o->help);
+                if (has_default || o->shown)
+                        fprintf(out, " (default: %s", o->shown ? o->shown : "");
+                if (has_default)
+                        o->kind->print(field, out);
+                fputs(has_default || o->shown ? ")\n" : "\n", out);
         }
 }

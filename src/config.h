@@ -13,12 +13,23 @@
 
 enum { HOSTNAME_MAX = 255 };
 
+struct list {
+        char **items;
+        size_t n;
+};
+
 struct config {
         const char *file;                /* read as configuration file; NULL if there was none */
         const struct delivery_ops *strategy;
         char hostname[HOSTNAME_MAX + 1];
         bool is_lmtp;
         char **command;                  /* NULL-terminated, for strategy exec; NULL if not given */
+        struct list upstream;            /* endpoints: io/connect.h */
+        bool is_upstream_lmtp;
+        uint64_t upstream_timeout;       /* seconds; 0 if not given */
+        bool xclient;
+        struct list relay_to;            /* domains: deliver/relay.h */
+        struct list relay_from;          /* networks: io/peer.h */
         uint64_t max_size;               /* octets; 0: no limit */
         uint64_t max_recipients, max_commands, max_errors;
         uint64_t timeout, session_timeout; /* seconds */

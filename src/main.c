@@ -33,7 +33,7 @@ static bool look_at(int fd, struct stat *ret) {
         if (fstat(fd, ret) == 0)
                 return true;
         if (open("/dev/null", O_RDWR) != fd)
-                abort(); /* the lower ones are there, so it is the lowest free */
+                _exit(EX_TEMPFAIL); /* not the lowest free: there is no /dev/null, and nothing works here */
         return false;
 }
 
@@ -100,17 +100,17 @@ static bool is_transcript(const struct descriptors *d) {
                (S_ISFIFO(d->in.st_mode) && !peer_of_environment(&p));
 }
 
-static struct peer find_peer(const struct config *c, const struct descriptors *d) {
-        struct peer p;
-
-        if (S_ISSOCK(d->in.st_mode) && peer_of_socket(STDIN_FILENO, &p))
-                return p;
-        if (!S_ISSOCK(d->in.st_mode) && peer_of_environment(&p))
-                return p;
-        if (*c->peer.address)
-                return c->peer;
-        peer_local(&p);
-        return p;
+/* false where stdin is a socket that is connected to nobody (any more): who that was decides what it may do. */
+static bool find_peer(const struct config *c, const struct descriptors *d, struct peer *ret) {
+        if (S_ISSOCK(d->in.st_mode))
+                return peer_of_socket(STDIN_FILENO, ret);
+        if (!peer_of_environment(ret)) {
+                if (*c->peer.address)
+                        *ret = c->peer;
+                else
+                        peer_local(ret);
+        }
+        return true;
 }
 
 /* --- signals ------------------------------------------------------------------------------------------------- */
@@ -171,9 +171,18 @@ static int refuse(struct channel *channel, int status) {
 }
 
 static int serve(const struct config *c, const struct descriptors *d, struct channel *channel) {
-        struct peer peer = find_peer(c, d);
-        int r = session_run(c, &peer, channel, is_transcript(d));
+        struct peer peer;
+        int r;
 
+        if (!find_peer(c, d, &peer)) {
+                struct log_line l;
+
+                log_start(&l, "session");
+                log_field(&l, "end", "the client was gone before it began");
+                log_send(&l, LOG_INFO);
+                return EXIT_SUCCESS;
+        }
+        r = session_run(c, &peer, channel, is_transcript(d));
         if (r == 0)
                 return EXIT_SUCCESS;
         return refuse(channel, r == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
@@ -181,11 +190,12 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
 
 int main(int argc, char **argv) {
         static struct channel channel; /* large */
+        static struct config config;
         struct descriptors d = look_at_descriptors();
-        struct config config = { .is_stderr_journal = is_stderr_journal(&d) };
         int mistakes;
 
         open_log(&d);
+        config.is_stderr_journal = is_stderr_journal(&d);
         channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
         mistakes = config_load(argc, argv, &config, complain);
         if (config.action == ACTION_HELP)

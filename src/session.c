@@ -13,6 +13,8 @@
 #include "io/log.h"
 #include "smtp/server.h"
 
+#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+
 struct session {
         const struct config *config;
         const struct peer *peer;
@@ -20,22 +22,23 @@ struct session {
         struct delivery *delivery;
         struct server server;
         struct envelope envelope;
-        struct message message;
-        size_t room;             /* addressees that fit into envelope.addressees */
         const char *end;         /* why the session ended; NULL while it goes on */
         bool is_hung_up;         /* we ended it, the client may still be talking */
-        bool is_verdict_unsent;  /* a 250 to a message is said, but still in the channel's buffer */
+        bool is_verdict_unheard;  /* a 250 to a message was said, and nothing came from the client since */
         bool is_processed;       /* this transaction's message went to the strategy */
         unsigned n_ids, n_messages, n_accepted;
         char last_reply[120];
         int64_t started, asked;  /* the session; the question to the strategy (io/deadline.h) */
+        struct message message;  /* last: what comes before it fits into few pages */
 };
 
-static const struct reply sender_ok = { 250, "2.1.0", "sender OK" };
-static const struct reply recipient_ok = { 250, "2.1.5", "recipient OK" };
-static const struct reply start_input = { 354, "", "end the message with <CRLF>.<CRLF>" };
-static const struct reply undelivered = { 451, "4.3.0", "not delivered, try again later" };
-static const struct reply no_memory = { 452, "4.3.1", "out of memory, try again later" };
+/* Few addressees are the rule, and memory that is not allocated costs no system call. */
+static struct addressee few[100];
+
+static const struct fixed_reply sender_ok = { 250, "2.1.0", "sender OK" };
+static const struct fixed_reply recipient_ok = { 250, "2.1.5", "recipient OK" };
+static const struct fixed_reply start_input = { 354, "", "end the message with <CRLF>.<CRLF>" };
+static const struct fixed_reply undelivered = { 451, "4.3.0", "not delivered, try again later" };
 
 /* --- the log ------------------------------------------------------------------------------------------- */
 
@@ -89,7 +92,7 @@ static void log_message(const struct session *s, const struct reply *verdict) {
         bool is_same = true;
 
         for (size_t i = 1; i < e->n_addressees; i++)
-                is_same &= memcmp(&e->addressees[i].verdict, &e->addressees[0].verdict, sizeof(struct reply)) == 0;
+                is_same &= reply_is_same(&e->addressees[i].verdict, &e->addressees[0].verdict);
         log_start(&l, "message");
         log_envelope(&l, s, !is_same);
         log_field(&l, "strategy", "%s", s->config->strategy->name);
@@ -132,6 +135,7 @@ static void forget_message(struct session *s) {
         spool_reset(&s->message.spool);
         s->message.header = (struct header_scan) { 0 };
         s->message.size = 0;
+        s->message.has_nul = false;
         s->envelope.n_addressees = 0;
         s->envelope.destination[0] = '\0';
         s->is_processed = false;
@@ -146,27 +150,39 @@ static void make_id(struct session *s) {
                  (unsigned long) t.tv_nsec / 1000, (unsigned) getpid(), ++s->n_ids);
 }
 
-static bool add_addressee(struct envelope *e, size_t *room, const struct recipient *r) {
-        if (e->n_addressees == *room) {
-                size_t more = *room * 2 + 1;
-                struct addressee *p = reallocarray(e->addressees, more, sizeof(*p));
+/* The server has seen to it that there is room. */
+static void add_addressee(struct envelope *e, const struct recipient *r) {
+        struct addressee *a = &e->addressees[e->n_addressees++];
 
-                if (!p)
-                        return false;
-                e->addressees = p;
-                *room = more;
-        }
-        memset(&e->addressees[e->n_addressees].verdict, 0, sizeof(struct reply));
-        e->addressees[e->n_addressees].recipient = *r;
-        e->addressees[e->n_addressees++].verdict = undelivered;
-        return true;
+        a->recipient = *r;
+        reply_fix(&a->verdict, &undelivered);
 }
 
 /* --- one function for each event that asks for more than a word ------------------------------------------ */
 
-static void on_sender(struct session *s, const struct sender *sender) {
-        struct reply verdict = sender_ok;
+static void on_reset(struct session *s) {
+        if (s->envelope.n_addressees > 0 && !s->is_processed)
+                log_abandoned(s);
+        forget_message(s);
+        if (s->config->strategy->reset)
+                s->config->strategy->reset(s->delivery);
+}
 
+static void on_hello(struct session *s) {
+        const struct delivery_ops *strategy = s->config->strategy;
+        uint64_t max_size = s->config->max_size;
+        unsigned extensions = EXTENSIONS_ALL;
+
+        on_reset(s);
+        if (strategy->hello)
+                extensions = strategy->hello(s->delivery, s->server.helo, &max_size);
+        server_offer(&s->server, extensions, max_size);
+}
+
+static void on_sender(struct session *s, const struct sender *sender) {
+        struct reply verdict;
+
+        reply_fix(&verdict, &sender_ok);
         make_id(s);
         s->envelope.sender = *sender;
         if (s->config->strategy->sender)
@@ -174,19 +190,30 @@ static void on_sender(struct session *s, const struct sender *sender) {
         server_answer(&s->server, &verdict);
 }
 
-static void on_recipient(struct session *s, const struct recipient *recipient) {
-        struct reply verdict = recipient_ok;
+static void on_data(struct session *s) {
+        struct reply verdict;
 
+        reply_fix(&verdict, &start_input);
+        server_answer(&s->server, &verdict);
+}
+
+static void on_recipient(struct session *s, const struct recipient *recipient) {
+        struct reply verdict;
+
+        reply_fix(&verdict, &recipient_ok);
         if (s->config->strategy->recipient)
                 s->config->strategy->recipient(s->delivery, recipient, &verdict);
-        if (reply_is_positive(&verdict) && !add_addressee(&s->envelope, &s->room, recipient))
-                verdict = no_memory;
+        if (reply_is_positive(&verdict))
+                add_addressee(&s->envelope, recipient);
         server_answer(&s->server, &verdict);
 }
 
 /* A full disk is found out at the end: the client hears 452 and keeps the message. */
 static void on_body(struct session *s, const char *text, size_t n) {
-        if (spool_append(&s->message.spool, text, n) == 0 && !s->message.header.is_over)
+        if (spool_append(&s->message.spool, text, n) < 0)
+                return;
+        s->message.has_nul |= memchr(text, '\0', n) != NULL;
+        if (!s->message.header.is_over)
                 header_scan(&s->message.header, text, n);
 }
 
@@ -232,16 +259,15 @@ static void on_end(struct session *s, size_t index) {
                 log_message(s, verdict);
                 s->n_accepted += reply_is_positive(verdict);
         }
-        s->is_verdict_unsent |= reply_is_positive(verdict);
+        s->is_verdict_unheard |= reply_is_positive(verdict);
         server_answer(&s->server, verdict);
 }
 
-static void on_reset(struct session *s) {
-        if (s->envelope.n_addressees > 0 && !s->is_processed)
-                log_abandoned(s);
-        forget_message(s);
-        if (s->config->strategy->reset)
-                s->config->strategy->reset(s->delivery);
+/* A client that was told 250 may not have heard it, and then sends the message again (RFC 1047). */
+static void lose(struct session *s, const char *how) {
+        s->end = how;
+        if (s->is_verdict_unheard)
+                log_say(LOG_WARNING, "duplicate possible: the client was lost before it was seen to hear the 250 for its last message");
 }
 
 static void on_reply(struct session *s, const struct reply *r) {
@@ -249,19 +275,16 @@ static void on_reply(struct session *s, const struct reply *r) {
 
         snprintf(s->last_reply, sizeof(s->last_reply), "%d %.100s", r->code, r->text);
         if (channel_write(s->channel, wire, reply_format(r, wire)) < 0)
-                s->end = "the client does not read our replies";
+                lose(s, "the client does not read our replies");
 }
 
-/* A client that was told 250 may not have heard it, and then sends the message again (RFC 1047). */
 static bool flush_replies(struct session *s) {
         int r = channel_flush(s->channel);
 
-        if (r < 0) {
-                s->end = r == -ETIMEDOUT ? "the client does not read our replies" : "the client is gone";
-                if (s->is_verdict_unsent)
-                        log_say(LOG_WARNING, "duplicate possible: the client was gone before it heard the 250 for the last message");
-        }
-        s->is_verdict_unsent = false;
+        if (r < 0)
+                lose(s, r == -ETIMEDOUT    ? "the client does not read our replies"
+                        : r == -ECANCELED ? "shutting down, and the client does not read our replies"
+                                          : "the client is gone");
         return r == 0;
 }
 
@@ -278,8 +301,11 @@ static size_t on_more(struct session *s, char **ret) {
                 server_close(&s->server, 421, "4.4.2", "the session took too long, closing connection");
         else if (n == -ECANCELED)
                 server_close(&s->server, 421, "4.3.2", "service is shutting down, closing connection");
-        else if (n <= 0)
-                s->end = n == 0 ? "the client closed the connection" : "the connection was lost";
+        else if (n < 0)
+                lose(s, "the connection was lost");
+        else if (n == 0)
+                s->end = "the client closed the connection";
+        s->is_verdict_unheard = false;
         return n > 0 ? (size_t) n : 0;
 }
 
@@ -290,13 +316,13 @@ static void on_close(struct session *s, const char *end) {
 
 /* What the client sent behind a refused DATA is the message, and must not run as commands. */
 static void on_quiet(struct session *s, bool has_more) {
-        if (has_more || channel_has_input(s->channel))
+        if (has_more || channel_has_octets(s->channel))
                 on_close(s, "the message came although DATA was refused");
 }
 
 /* --- the session ------------------------------------------------------------------------------------------ */
 
-static void start(struct session *s, const struct config *c, const struct peer *p, struct channel *channel) {
+static int start(struct session *s, const struct config *c, const struct peer *p, struct channel *channel) {
         s->config = c;
         s->peer = p;
         s->channel = channel;
@@ -306,6 +332,10 @@ static void start(struct session *s, const struct config *c, const struct peer *
         forget_message(s);
         channel->timeout = c->timeout;
         channel->deadline = deadline_after(c->session_timeout);
+        s->envelope.addressees = c->max_recipients <= ELEMENTS(few) ? few : calloc(c->max_recipients, sizeof(few[0]));
+        if (!s->envelope.addressees)
+                return -ENOMEM;
+        return c->strategy->open(c, p, &s->delivery);
 }
 
 static void finish(struct session *s) {
@@ -314,8 +344,10 @@ static void finish(struct session *s) {
         if (s->is_hung_up)
                 channel_hang_up(s->channel);
         log_session(s);
-        s->config->strategy->close(s->delivery);
-        free(s->envelope.addressees);
+        if (s->config->strategy->close)
+                s->config->strategy->close(s->delivery);
+        if (s->envelope.addressees != few)
+                free(s->envelope.addressees);
 }
 
 static void converse(struct session *s) {
@@ -329,10 +361,10 @@ static void converse(struct session *s) {
                 in += used;
                 n -= used;
                 switch (event.kind) {
-                case SERVER_HELLO: on_reset(s); server_offer(&s->server, EXTENSIONS_ALL); break;
+                case SERVER_HELLO: on_hello(s); break;
                 case SERVER_SENDER: on_sender(s, event.sender); break;
                 case SERVER_RECIPIENT: on_recipient(s, event.recipient); break;
-                case SERVER_DATA: server_answer(&s->server, &start_input); break;
+                case SERVER_DATA: on_data(s); break;
                 case SERVER_BODY: on_body(s, event.data, event.n); break;
                 case SERVER_REPLY: on_reply(s, event.reply); break;
                 case SERVER_END: on_end(s, event.n); break;
@@ -358,8 +390,7 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
         };
         int r;
 
-        start(&s, c, p, channel);
-        r = c->strategy->open(c, &s.delivery);
+        r = start(&s, c, p, channel);
         if (r < 0)
                 return r;
         server_init(&s.server, &rules);

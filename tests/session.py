@@ -101,7 +101,7 @@ class Session:
         self.ours, theirs = pair or socket.socketpair()
         self.err_path = os.path.join(folder, f"err-{time.monotonic_ns()}")
         self.deadline = time.monotonic() + PATIENCE
-        self.heard = b""
+        self.heard = bytearray()
         with open(self.err_path, "wb") as file, theirs:
             streams = {"stdin": theirs, "stdout": theirs, "stderr": err or file} | popen
             self.process = subprocess.Popen(argv, env=env or environment(), **streams)
@@ -129,30 +129,32 @@ class Session:
             chunk = self.ours.recv(1 << 20)
         except (ConnectionResetError, BrokenPipeError):
             chunk = b""
-        self.heard += chunk
+        self.heard.extend(chunk)
         return bool(chunk)
 
     def say(self, octets):
         """Sends, and listens meanwhile. Returns how many octets the other side let us send."""
-        view = memoryview(octets)
-        while view:
+        view, sent = memoryview(octets), 0
+        while sent < len(view):
             readable, writable, _ = self.wait_for([self.ours], [self.ours])
             if readable and not self.take():
                 break
             if writable:
                 try:
-                    view = view[self.ours.send(view[: 1 << 20]) :]
+                    sent += self.ours.send(view[sent : sent + (1 << 20)])
                 except (BrokenPipeError, ConnectionResetError):
                     break
-        return len(octets) - len(view)
+        return sent
 
     def reply(self):
         """The next reply, without its last CRLF; b"" when the other side has closed."""
         while True:
             match = re.match(rb"(?:\d{3}-[^\r\n]*\r\n)*\d{3} [^\r\n]*\r\n", self.heard)
             if match:
-                self.heard = self.heard[match.end() :]
-                return match[0][:-2]
+                reply = bytes(match[0][:-2])
+                match = None  # it holds the buffer
+                del self.heard[: len(reply) + 2]
+                return reply
             self.wait_for([self.ours], [])
             if not self.take():
                 assert self.heard == b"", f"half a reply: {self.heard!r}"
@@ -195,8 +197,14 @@ class Session:
         while True:
             self.wait_for([self.ours], [])
             if not self.take():
-                said, self.heard = self.heard, b""
-                return said
+                break
+        try:
+            self.ours.shutdown(socket.SHUT_WR)  # smtpd may be waiting for this, so that its last words arrive
+        except OSError:
+            pass
+        said = bytes(self.heard)
+        self.heard.clear()
+        return said
 
     def status(self):
         """The exit status, when it comes. A sanitizer's finding is in standard error."""

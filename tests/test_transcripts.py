@@ -124,9 +124,11 @@ class Program:
 
     def __init__(self, smtpd, session, err):
         arguments = [smtpd, "--config=/dev/null", "--strategy=print", "--hostname=mx.example.com", *session.options]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("REMOTE_", "TCPREMOTE", "LISTEN_", "JOURNAL_"))}
+        foreign = ("REMOTE_", "TCPREMOTE", "LISTEN_", "JOURNAL_")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         if session.is_lf:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err, env=environment)
+            pipe = subprocess.PIPE
+            self.process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=err, env=environment)
             self.out, self.into = self.process.stdin.fileno(), self.process.stdout.fileno()
         else:
             self.socket, theirs = socket.socketpair()

@@ -18,7 +18,7 @@
 #include "smtp/trace.h"
 
 /* For messages to people; the table in delivery.c is what counts, and a test compares them. */
-#define DELIVERY_NAMES "print, journal or exec"
+#define DELIVERY_NAMES "print, journal, exec or proxy"
 
 enum { ENVELOPE_ID_MAX = 47 };
 
@@ -45,6 +45,7 @@ struct message {
         struct spool spool;
         struct header_scan header;
         uint64_t size; /* octets as RFC 1870 counts them: CRLF line ends */
+        bool has_nul;
 };
 
 /* The state of a strategy in a session. A strategy has its own behind this. */
@@ -55,7 +56,11 @@ struct delivery_ops {
 
         /* For one session. Returns 0, -EINVAL where the strategy cannot work as configured (it has said why), or another
          * negative errno. */
-        int (*open)(const struct config *c, struct delivery **ret);
+        int (*open)(const struct config *c, const struct peer *p, struct delivery **ret);
+
+        /* At HELO, EHLO, LHLO: what can be offered to the client (enum extension, or-ed); may lower `*max_size` (octets, 0 no
+         * limit). NULL: everything. */
+        unsigned (*hello)(struct delivery *d, const char *helo, uint64_t *max_size);
 
         /* Asked at MAIL and RCPT, while the client waits. NULL: welcome. */
         void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
@@ -65,7 +70,7 @@ struct delivery_ops {
         void (*process_message)(struct delivery *d, struct envelope *e, struct message *m);
 
         void (*reset)(struct delivery *d); /* the transaction is over. NULL: nothing to do */
-        void (*close)(struct delivery *d); /* frees what open() made */
+        void (*close)(struct delivery *d); /* frees what open() made. NULL: nothing to do */
 };
 
 /* The strategy of that name, or NULL. */

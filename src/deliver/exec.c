@@ -44,10 +44,11 @@ static void exec_close(struct delivery *d) {
 }
 
 /* The program runs in /, but its name is relative to where we are. */
-static int exec_open(const struct config *c, struct delivery **ret) {
+static int exec_open(const struct config *c, const struct peer *p, struct delivery **ret) {
         size_t n = 0;
         int r;
 
+        (void) p;
         while (c->command[n])
                 n++;
         if ((r = new_delivery(c, n, ret)) < 0)
@@ -72,11 +73,12 @@ static bool find_helper(char ret[static PATH_MAX]) {
         return access(ret, X_OK) == 0;
 }
 
-static int journal_open(const struct config *c, struct delivery **ret) {
+static int journal_open(const struct config *c, const struct peer *p, struct delivery **ret) {
         static char x_peer[] = "--x-peer";
         struct delivery *d;
         int r = new_delivery(c, 2, &d);
 
+        (void) p;
         if (r < 0)
                 return r;
         if (!find_helper(d->program)) {

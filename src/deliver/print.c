@@ -1,7 +1,6 @@
 /* deliver/print.c - strategy print: the whole message to standard error, in the format of the ancestor's
  * DebuggingServer. Byte for byte, with LF line ends. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,57 +17,55 @@ struct delivery {
         uint64_t timeout; /* seconds that the reader of standard error may take */
         int64_t deadline;
         int error;        /* negative errno of the first write that failed */
-        size_t n;         /* octets gathered: a short message goes out in one piece, so that sessions do not mix */
-        char buffer[16 * 1024];
-        char file_buffer[64 * 1024];
+        size_t n;         /* octets gathered in the buffer */
 };
 
-static int print_open(const struct config *c, struct delivery **ret) {
-        struct delivery *d;
+/* A short message goes out in one piece, so that sessions do not mix. */
+static char buffer[16 * 1024];
 
+static int print_open(const struct config *c, const struct peer *p, struct delivery **ret) {
+        static struct delivery only; /* there is one session in a process */
+
+        (void) p;
         if (log_current_target() == LOG_TO_SYSLOG) {
                 log_say(LOG_ERR, "strategy=print has nowhere to print: standard error is closed, or is the client's connection "
                                  "(as under inetd); redirect it, or choose another strategy");
                 return -EINVAL;
         }
-        d = malloc(sizeof(*d));
-        if (!d)
-                return -ENOMEM;
-        d->n = 0;
-        d->x_peer = c->x_peer;
-        d->timeout = c->timeout;
-        *ret = d;
+        only.x_peer = c->x_peer;
+        only.timeout = c->timeout;
+        *ret = &only;
         return 0;
 }
 
 static void write_out(struct delivery *d, const char *data, size_t n) {
         if (d->error == 0)
-                d->error = fd_write_all(STDERR_FILENO, data, n, d->deadline);
+                d->error = fd_write_all(STDERR_FILENO, -1, data, n, d->deadline);
 }
 
 static void flush(struct delivery *d) {
-        write_out(d, d->buffer, d->n);
+        write_out(d, buffer, d->n);
         d->n = 0;
 }
 
 static void put(struct delivery *d, const char *data, size_t n) {
-        if (n > sizeof(d->buffer) - d->n)
+        if (n > sizeof(buffer) - d->n)
                 flush(d);
-        if (n > sizeof(d->buffer)) {
+        if (n > sizeof(buffer)) {
                 write_out(d, data, n);
                 return;
         }
-        memcpy(d->buffer + d->n, data, n);
+        memcpy(buffer + d->n, data, n);
         d->n += n;
 }
 
 static void put_part(struct delivery *d, struct spool *s, uint64_t from, uint64_t to) {
         while (from < to && d->error == 0) {
                 const char *data;
-                int64_t n = spool_read(s, from, d->file_buffer, sizeof(d->file_buffer), &data);
+                int64_t n = spool_read(s, from, &data);
 
-                if (n < 0) {
-                        d->error = (int) n;
+                if (n <= 0) {
+                        d->error = n < 0 ? (int) n : -EIO; /* the file became shorter */
                         return;
                 }
                 if ((uint64_t) n > to - from)
@@ -85,8 +82,8 @@ static void put_x_peer(struct delivery *d, const struct peer *p) {
 }
 
 static void print_process_message(struct delivery *d, struct envelope *e, struct message *m) {
-        static const struct reply printed = { 250, "2.0.0", "printed" };
-        struct reply failed;
+        static const struct fixed_reply printed = { 250, "2.0.0", "printed" };
+        struct reply verdict;
 
         d->deadline = deadline_after(d->timeout);
         d->error = 0;
@@ -97,16 +94,11 @@ static void print_process_message(struct delivery *d, struct envelope *e, struct
         put_part(d, &m->spool, m->header.n_header, m->spool.size);
         put(d, end, sizeof(end) - 1);
         flush(d);
-        if (d->error == 0) {
-                delivery_verdict(e, &printed);
-                return;
-        }
-        reply_set(&failed, 451, "4.3.0", "cannot print: standard error: %s", strerror(-d->error));
-        delivery_verdict(e, &failed);
-}
-
-static void print_close(struct delivery *d) {
-        free(d);
+        if (d->error == 0)
+                reply_fix(&verdict, &printed);
+        else
+                reply_set(&verdict, 451, "4.3.0", "cannot print: standard error: %s", strerror(-d->error));
+        delivery_verdict(e, &verdict);
 }
 
 const struct delivery_ops print_ops = {
@@ -114,5 +106,4 @@ const struct delivery_ops print_ops = {
         .summary = "print it to standard error",
         .open = print_open,
         .process_message = print_process_message,
-        .close = print_close,
 };

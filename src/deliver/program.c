@@ -25,7 +25,7 @@
 
 extern char **environ;
 
-static const struct reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
+static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
 
 /* --- verdicts -------------------------------------------------------------------------------------------- */
 
@@ -33,7 +33,7 @@ static const struct reply try_again = { 451, "4.3.0", "temporary failure, try ag
  * broken program must not bounce mail. */
 static const struct {
         int status;
-        struct reply verdict;
+        struct fixed_reply verdict;
 } verdicts[] = {
         { EX_OK, { 250, "2.0.0", "delivered" } },
         { EX_USAGE, { 554, "5.3.0", "the delivery program was called in a wrong way" } },
@@ -46,7 +46,7 @@ static const struct {
         { 100, { 554, "5.0.0", "the message was refused" } },
 };
 
-static const struct reply *verdict_of_status(int wait_status) {
+static const struct fixed_reply *verdict_of_status(int wait_status) {
         for (size_t i = 0; i < ELEMENTS(verdicts); i++)
                 if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == verdicts[i].status)
                         return &verdicts[i].verdict;
@@ -360,7 +360,7 @@ static int end_run(struct run *r, uint64_t timeout) {
 static void judge(const struct run *r, int wait_status, struct reply *ret) {
         struct reply said;
 
-        *ret = *verdict_of_status(wait_status);
+        reply_fix(ret, verdict_of_status(wait_status));
         if (r->is_late)
                 reply_set(ret, 451, "4.3.0", "the delivery program took too long, try again later");
         else if (reply_parse_line(r->first_line, strcspn(r->first_line, "\r"), &said)) {
@@ -384,7 +384,7 @@ static void run(struct start *s, uint64_t timeout, struct envelope *e, struct re
 
         if (r.pid <= 0) {
                 log_say(LOG_ERR, "cannot start %s: %s", r.program, strerror(-error));
-                *ret = try_again;
+                reply_fix(ret, &try_again);
                 drain(&r, &r.out);
                 drain(&r, &r.err);
                 return;
@@ -404,8 +404,9 @@ void program_run(char *const *argv, uint64_t timeout, const char *hostname, stru
         struct environment variables;
         char **environment = make_environment(&variables, hostname, e, m);
         struct start s = { .argv = argv, .environment = environment, .in = spool_open(&m->spool) };
-        struct reply verdict = try_again;
+        struct reply verdict;
 
+        reply_fix(&verdict, &try_again);
         if (s.in < 0)
                 log_say(LOG_ERR, "cannot hand the message to %s: %s", argv[0], strerror(-s.in));
         else if (!environment)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ int channel_flush(struct channel *c) {
         size_t n = c->n_out;
 
         c->n_out = 0;
-        return n > 0 ? fd_write_all(c->out, c->out_buffer, n, next_deadline(c)) : 0;
+        return n > 0 ? fd_write_all(c->out, c->stop_fd, c->out_buffer, n, next_deadline(c)) : 0;
 }
 
 int channel_write(struct channel *c, const char *data, size_t n) {
@@ -91,6 +92,12 @@ bool channel_has_input(const struct channel *c) {
         struct pollfd fd = { .fd = c->in, .events = POLLIN };
 
         return poll(&fd, 1, 0) > 0;
+}
+
+bool channel_has_octets(const struct channel *c) {
+        int n = 0;
+
+        return ioctl(c->in, FIONREAD, &n) == 0 && n > 0;
 }
 
 void channel_hang_up(struct channel *c) {

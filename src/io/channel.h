@@ -26,7 +26,8 @@ void channel_init(struct channel *c, int in, int out, int stop_fd);
 /* Queues octets for the peer. Returns 0 or a negative errno. */
 int channel_write(struct channel *c, const char *data, size_t n);
 
-/* Sends what is queued. Returns 0, -ETIMEDOUT, or what send(2) failed with. */
+/* Sends what is queued. Returns 0, -ETIMEDOUT, -ECANCELED when stop_fd is readable and the peer does not read, or what
+ * send(2) failed with. */
 int channel_flush(struct channel *c);
 
 /* Flushes, then waits for input. `*ret` points into the buffer, valid and writable until the next call. Returns its
@@ -34,8 +35,11 @@ int channel_flush(struct channel *c);
  * passed, -ECANCELED when stop_fd became readable, or another negative errno. */
 int64_t channel_read(struct channel *c, char **ret);
 
-/* Whether there is input to read without waiting. */
+/* Whether there is something to read without waiting: octets, or the end of input. */
 bool channel_has_input(const struct channel *c);
+
+/* Whether there are octets to read without waiting. */
+bool channel_has_octets(const struct channel *c);
 
 /* Flushes and ends a connection on which the peer may still be talking, so that the last reply arrives: on TCP, unread
  * input at close makes the kernel reset the connection, and the peer loses what we said. Takes at most two seconds. */

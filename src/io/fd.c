@@ -19,20 +19,25 @@ static ssize_t write_some(int fd, const void *data, size_t n) {
         return k < 0 ? -errno : k;
 }
 
-int fd_write_all(int fd, const void *data, size_t n, int64_t deadline) {
+/* Waits until fd can be written to. */
+static int wait_for_room(int fd, int stop_fd, int64_t deadline) {
+        struct pollfd fds[] = { { .fd = fd, .events = POLLOUT }, { .fd = stop_fd, .events = POLLIN } };
+        int r;
+
+        while ((r = poll(fds, 2, deadline_left(deadline))) < 0 && errno == EINTR)
+                ;
+        return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : fds[0].revents ? 0 : -ECANCELED;
+}
+
+int fd_write_all(int fd, int stop_fd, const void *data, size_t n, int64_t deadline) {
         const char *p = data;
 
         while (n > 0) {
-                struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+                int r = wait_for_room(fd, stop_fd, deadline);
                 ssize_t k;
-                int r = poll(&poll_fd, 1, deadline_left(deadline));
 
-                if (r == 0)
-                        return -ETIMEDOUT;
-                if (r < 0 && errno != EINTR)
-                        return -errno;
                 if (r < 0)
-                        continue;
+                        return r;
                 k = write_some(fd, p, n);
                 if (k < 0 && k != -EINTR && k != -EAGAIN)
                         return (int) k;

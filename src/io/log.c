@@ -94,7 +94,7 @@ void log_send(struct log_line *l, int priority) {
         if (current_target == LOG_TO_JOURNAL)
                 l->text[1] = (char) ('0' + priority);
         l->text[l->n++] = '\n';
-        fd_write_all(STDERR_FILENO, l->text, l->n, deadline_after(LOG_SECONDS));
+        fd_write_all(STDERR_FILENO, -1, l->text, l->n, deadline_after(LOG_SECONDS));
 }
 
 void log_say(int priority, const char *format, ...) {

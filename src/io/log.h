@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <syslog.h> /* LOG_INFO and the other priorities */
 
-enum log_target { LOG_TO_STDERR, LOG_TO_JOURNAL, LOG_TO_SYSLOG };
+enum log_target { LOG_TO_STDERR = 1, LOG_TO_JOURNAL, LOG_TO_SYSLOG };
 
 /* Before the first line. */
 void log_open(enum log_target target);

@@ -108,3 +108,53 @@ bool peer_parse(const char *s, struct peer *ret) {
         }
         return set_address(ret, address + (*address == '[')) && (!has_port || set_port(ret, colon + 1));
 }
+
+/* An address as octets: 4 or 16 of them. */
+struct octets {
+        unsigned char at[16];
+        unsigned n;
+};
+
+static bool parse_address(const char *s, struct octets *ret) {
+        ret->n = inet_pton(AF_INET, s, ret->at) == 1 ? 4 : inet_pton(AF_INET6, s, ret->at) == 1 ? 16 : 0;
+        return ret->n > 0;
+}
+
+static bool parse_network(const char *s, struct octets *ret, unsigned *ret_bits) {
+        char address[INET6_ADDRSTRLEN];
+        size_t n = strcspn(s, "/");
+        char *end;
+
+        if (n >= sizeof(address))
+                return false;
+        memcpy(address, s, n);
+        address[n] = '\0';
+        if (!parse_address(address, ret))
+                return false;
+        *ret_bits = 8 * ret->n;
+        if (s[n] == '\0')
+                return true;
+        *ret_bits = (unsigned) strtoul(s + n + 1, &end, 10);
+        return s[n + 1] >= '0' && s[n + 1] <= '9' && *end == '\0' && *ret_bits <= 8 * ret->n;
+}
+
+bool peer_is_network(const char *network) {
+        struct octets octets;
+        unsigned bits;
+
+        return strcmp(network, "local") == 0 || parse_network(network, &octets, &bits);
+}
+
+bool peer_is_in(const struct peer *p, const char *network) {
+        struct octets address, of;
+        unsigned bits;
+
+        if (strcmp(network, "local") == 0)
+                return strcmp(p->address, "local") == 0;
+        if (!parse_address(p->address, &address) || !parse_network(network, &of, &bits) || address.n != of.n)
+                return false;
+        for (unsigned i = 0; i < bits; i++)
+                if ((address.at[i / 8] ^ of.at[i / 8]) & 0x80 >> i % 8)
+                        return false;
+        return true;
+}

@@ -10,7 +10,7 @@ struct peer {
         long uid, pid;                  /* of a local socket's peer (SO_PEERCRED), else -1 */
 };
 
-/* The peer of a connected socket; false if fd is none. */
+/* The peer of a connected socket; false if fd is none, or not connected any more. */
 bool peer_of_socket(int fd, struct peer *ret);
 
 /* The peer that whoever started us names in the environment: $REMOTE_ADDR and $REMOTE_PORT (systemd), or $TCPREMOTEIP
@@ -22,3 +22,9 @@ bool peer_parse(const char *s, struct peer *ret);
 
 /* The peer of which nothing is known. */
 void peer_local(struct peer *ret);
+
+/* Whether `network` is ADDRESS or ADDRESS/BITS, or "local". */
+bool peer_is_network(const char *network);
+
+/* Whether the peer belongs to it; "local" are those without an address. */
+bool peer_is_in(const struct peer *p, const char *network);

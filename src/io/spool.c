@@ -88,19 +88,20 @@ int spool_append(struct spool *s, const char *data, size_t n) {
         return s->error;
 }
 
-int64_t spool_read(struct spool *s, uint64_t offset, char *buffer, size_t buffer_size, const char **ret) {
-        uint64_t in_file = s->size - s->n_memory;
+int64_t spool_read(struct spool *s, uint64_t offset, const char **ret) {
         ssize_t k;
+        int r;
 
-        if (offset >= in_file) {
-                *ret = s->memory + (offset - in_file);
+        *ret = s->memory + offset;
+        if (s->fd < 0)
                 return (int64_t) (s->size - offset);
-        }
+        if (s->n_memory > 0 && (r = flush(s)) < 0)
+                return r;
+        *ret = s->memory;
         do
-                k = pread(s->fd, buffer, buffer_size < in_file - offset ? buffer_size : in_file - offset, (off_t) offset);
+                k = pread(s->fd, s->memory, sizeof(s->memory), (off_t) offset);
         while (k < 0 && errno == EINTR);
-        *ret = buffer;
-        return k < 0 ? -errno : k == 0 ? -EIO : k;
+        return k < 0 ? -errno : k;
 }
 
 int spool_open(struct spool *s) {

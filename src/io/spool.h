@@ -14,7 +14,7 @@ struct spool {
         int fd;          /* the file, or -1 */
         int error;       /* negative errno of what went wrong first, 0 if nothing did */
         size_t n_memory; /* octets in memory, which come after those in the file */
-        char memory[SPOOL_MEMORY];
+        char memory[SPOOL_MEMORY]; /* once all is in the file, spool_read() reads into it */
 };
 
 /* An empty one. */
@@ -27,8 +27,8 @@ void spool_reset(struct spool *s);
 int spool_append(struct spool *s, const char *data, size_t n);
 
 /* The octets from `offset` on: as many as are at hand, at `*ret`, valid until the next call. Returns their number, 0 at
- * the end, or a negative errno. For a file they are read into `buffer`. */
-int64_t spool_read(struct spool *s, uint64_t offset, char *buffer, size_t buffer_size, const char **ret);
+ * the end, or a negative errno. After the first call nothing more can be appended. */
+int64_t spool_read(struct spool *s, uint64_t offset, const char **ret);
 
 /* A descriptor from which the whole can be read, at its beginning; it belongs to the spool. A message in memory becomes a
  * file in memory (memfd_create(2)). Returns a negative errno where that fails. */

@@ -8,7 +8,7 @@
  *   Quoted-string  = DQUOTE *( qtext / "\" %d32-126 / UTF8-non-ascii ) DQUOTE
  *   Domain         = sub-domain *( "." sub-domain ) sub-domain = 1*63( ALPHA / DIGIT / "-" / "_" / UTF8-non-ascii ),
  *                                                   without a hyphen at either end; "_" is no RFC's, but is in use
- *   address-literal = "[" 1*( %d33-90 / %d94-126 ) "]"
+ *   address-literal = "[" 1*( ALPHA / DIGIT / "." / ":" / "-" ) "]", less than the RFC's grammar, but all that is in use
  *
  * Each function below takes its piece at p and returns the octets it takes; 0 says that there is none.
  */
@@ -100,7 +100,7 @@ static size_t address_literal(const char *p, size_t n) {
 
         if (n < 3 || p[0] != '[')
                 return 0;
-        while (at < n && p[at] >= '!' && p[at] <= '~' && p[at] != '[' && p[at] != '\\' && p[at] != ']')
+        while (at < n && (is_alnum(p[at]) || p[at] == '.' || p[at] == ':' || p[at] == '-'))
                 at++;
         return at > 1 && at < n && p[at] == ']' ? at + 1 : 0;
 }

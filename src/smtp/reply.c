@@ -34,6 +34,12 @@ void reply_set(struct reply *ret, int code, const char *enhanced, const char *fo
         clean(ret->text);
 }
 
+void reply_fix(struct reply *ret, const struct fixed_reply *fixed) {
+        ret->code = fixed->code;
+        strcpy(ret->enhanced, fixed->enhanced);
+        strcpy(ret->text, fixed->text);
+}
+
 size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]) {
         const char *line = r->text, *end;
         size_t at = 0;
@@ -168,6 +174,10 @@ enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, 
         }
         *ret_used = n;
         return REPLY_MORE;
+}
+
+bool reply_is_same(const struct reply *a, const struct reply *b) {
+        return a->code == b->code && strcmp(a->enhanced, b->enhanced) == 0 && strcmp(a->text, b->text) == 0;
 }
 
 const struct reply *reply_worst(const struct reply *a, const struct reply *b) {

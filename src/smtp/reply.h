@@ -26,6 +26,15 @@ struct reply {
 __attribute__((format(printf, 4, 5))) void reply_set(struct reply *ret, int code, const char *enhanced,
                                                      const char *format, ...);
 
+/* A reply of ours that is always the same, small enough to be a constant. */
+struct fixed_reply {
+        short code;
+        char enhanced[6];
+        char text[88];
+};
+
+void reply_fix(struct reply *ret, const struct fixed_reply *fixed);
+
 /* Prints a reply as it goes over the wire, with CRLF, into `out`, which has room for REPLY_WIRE_MAX
  * octets. Returns the octets written. */
 size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]);
@@ -53,6 +62,8 @@ enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, 
 
 /* Reads a reply of one line, "NNN[ x.y.z][ text]" without its line end; false where it is none. */
 bool reply_parse_line(const char *line, size_t n, struct reply *ret);
+
+bool reply_is_same(const struct reply *a, const struct reply *b);
 
 static inline bool reply_is_positive(const struct reply *r) { return r->code >= 200 && r->code < 300; }
 static inline bool reply_is_temporary(const struct reply *r) { return r->code >= 400 && r->code < 500; }

@@ -122,12 +122,13 @@ static void do_ehlo(struct server *s, const char *args, size_t n) {
         greet(s, args, n, true);
 }
 
-void server_offer(struct server *s, unsigned extensions) {
+void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
         char size[32] = "";
 
         assert(s->question == SERVER_HELLO);
         s->question = -1;
         s->rules.extensions = extensions;
+        s->rules.max_size = max_size;
         if (extensions & EXTENSION_SIZE)
                 snprintf(size, sizeof(size), "\nSIZE %llu", (unsigned long long) s->rules.max_size);
         if (s->is_extended)
@@ -185,10 +186,10 @@ static void do_unimplemented(struct server *s, const char *args, size_t n) {
         say(s, 502, "5.5.1", "command not implemented");
 }
 
-/* The octets of its chunk follow at once (RFC 3030), though nobody offered CHUNKING. */
+/* The octets of its chunk follow without waiting (RFC 3030), though nobody offered CHUNKING. They are no commands. */
 static void do_bdat(struct server *s, const char *args, size_t n) {
-        add_due(s, SERVER_QUIET);
-        do_unimplemented(s, args, n);
+        (void) args, (void) n;
+        server_close(s, 502, "5.5.1", "BDAT is not offered, closing connection");
 }
 
 static void do_help(struct server *s, const char *args, size_t n);
@@ -207,7 +208,7 @@ static const struct verb {
         unsigned dialects;
         unsigned needs; /* HELLO, SENDER, RECIPIENT, NO_SENDER */
         enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
-        bool has_content; /* when it is refused, what follows is not commands */
+        bool has_content; /* when it is refused, what follows at once is no command */
         const char *syntax;
         void (*run)(struct server *s, const char *args, size_t n);
 } verbs[] = {
@@ -221,7 +222,7 @@ static const struct verb {
         { "NOOP", BOTH, 0, ANY_ARGUMENT, false, "NOOP", do_noop },
         { "VRFY", BOTH, 0, ONE_ARGUMENT, false, "VRFY address", do_vrfy },
         { "EXPN", BOTH, 0, ANY_ARGUMENT, false, "EXPN list", do_unimplemented },
-        { "BDAT", BOTH, 0, ANY_ARGUMENT, true, "BDAT", do_bdat },
+        { "BDAT", BOTH, 0, ANY_ARGUMENT, false, "BDAT", do_bdat },
         { "HELP", BOTH, 0, ANY_ARGUMENT, false, "HELP", do_help },
         { "QUIT", BOTH, 0, NO_ARGUMENT, false, "QUIT", do_quit },
 };

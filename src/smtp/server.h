@@ -38,7 +38,7 @@ struct server_rules {
         uint64_t max_size;        /* octets as RFC 1870 counts; 0: no limit */
         unsigned max_recipients;  /* of a message */
         unsigned max_commands;    /* of a session */
-        unsigned max_errors;      /* 5xx replies of a session */
+        unsigned max_errors;      /* commands answered 5xx in a session */
 };
 
 /* In the order in which they come when one input makes several due. "?" is a question: the caller gives its verdict
@@ -106,8 +106,8 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret);
 /* The verdict on the last question. A 421 closes the session. */
 void server_answer(struct server *s, const struct reply *verdict);
 
-/* The answer to SERVER_HELLO: what to offer, enum extension, or-ed. */
-void server_offer(struct server *s, unsigned extensions);
+/* The answer to SERVER_HELLO: what to offer (enum extension, or-ed), and the size limit from now on (as in the rules). */
+void server_offer(struct server *s, unsigned extensions, uint64_t max_size);
 
 /* Ends the session from outside (time is up, SIGTERM): the next steps say `reply` and close, whatever was due. */
 void server_close(struct server *s, int code, const char *enhanced, const char *text);

@@ -1,6 +1,7 @@
 /* smtp/trace.c - trace information. RFC 5321 sections 4.4 and 6.3. */
 #include "smtp/trace.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Whether c is the lower-case letter or the sign `expected`, in either case. */
@@ -42,4 +43,66 @@ void header_scan(struct header_scan *h, const char *text, size_t n) {
                 }
                 scan_octet(h, text[at]);
         }
+}
+
+/* RFC 5321 section 4.4:
+ *   "Received:" "from" Domain [ "(" address-literal ")" ] "by" Domain "with" protocol "id" id [ "for" Path ] ";" date-time */
+static void copy_clean(char *out, size_t room, const char *s, const char *allowed) {
+        size_t at = 0;
+
+        for (; *s && at + 1 < room; s++)
+                out[at++] = (*s >= '0' && *s <= '9') || ((*s | 0x20) >= 'a' && (*s | 0x20) <= 'z') || strchr(allowed, *s) ? *s
+                                                                                                                         : '?';
+        out[at] = '\0';
+}
+
+/* "[192.0.2.1]", "[IPv6:2001:db8::1]", or a comment. */
+static void format_address(char *out, size_t room, const char *address) {
+        if (strcmp(address, "local") == 0)
+                snprintf(out, room, "local");
+        else
+                snprintf(out, room, "[%s%s]", strchr(address, ':') ? "IPv6:" : "", address);
+}
+
+/* The Gregorian calendar, counted in years that begin with March, so that leap days come last. */
+struct date {
+        int64_t year;
+        int month, day; /* from 0, from 1 */
+};
+
+static struct date date_of_days(int64_t days) { /* since 1970-01-01; not before 0000-03-01 */
+        int64_t since = days + 719468, era = since / 146097, day = since % 146097; /* eras of 400 years */
+        int64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+        int64_t in_year = day - (365 * year + year / 4 - year / 100), month = (5 * in_year + 2) / 153;
+
+        return (struct date) {
+                .year = era * 400 + year + (month >= 10),
+                .month = (int) (month + 2) % 12,
+                .day = (int) (in_year - (153 * month + 2) / 5 + 1),
+        };
+}
+
+/* RFC 5322 section 3.3, in UTC. */
+static void format_date(char *out, size_t room, int64_t seconds) {
+        static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
+        static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+        int64_t day = seconds / 86400;
+        int second = (int) (seconds % 86400);
+        struct date date = date_of_days(day);
+
+        snprintf(out, room, "%s, %d %s %d %02d:%02d:%02d +0000", days[day % 7], date.day, months[date.month], (int) date.year,
+                 second / 3600, second / 60 % 60, second % 60);
+}
+
+size_t received_format(const struct received *r, char out[static RECEIVED_MAX]) {
+        char helo[256], address[80], date[48];
+        int n;
+
+        copy_clean(helo, sizeof(helo), *r->helo ? r->helo : "unknown", "-._:[]");
+        format_address(address, sizeof(address), r->address);
+        format_date(date, sizeof(date), r->time);
+        n = snprintf(out, RECEIVED_MAX, "Received: from %s (%s)\n\tby %s (smtpd) with %s id %s%s%s%s;\n\t%s\n", helo, address,
+                     r->hostname, r->protocol, r->id, *r->recipient ? "\n\tfor <" : "", r->recipient,
+                     *r->recipient ? ">" : "", date);
+        return (size_t) n;
 }

@@ -21,3 +21,19 @@ struct header_scan {
 
 /* Takes the next octets of the text (LF line ends). */
 void header_scan(struct header_scan *h, const char *text, size_t n);
+
+enum { HOPS_MAX = 100, RECEIVED_MAX = 3072 };
+
+/* What a Received field says. Texts may be "" where there is nothing to say; octets that have no place in a header field
+ * become '?'. */
+struct received {
+        const char *helo, *address; /* of the client; address "local" where there is none */
+        const char *hostname;       /* ours */
+        const char *protocol;       /* ESMTP, ... */
+        const char *id;
+        const char *recipient;      /* the only one; "" where there are several */
+        int64_t time;               /* seconds since 1970 */
+};
+
+/* Prints the field, folded, with an LF after each line, and a NUL. Returns its octets. */
+size_t received_format(const struct received *r, char out[static RECEIVED_MAX]);

@@ -16,12 +16,27 @@ static bool has_control(const char *s) {
         return false;
 }
 
-static bool is_utf8(const char *s) {
-        size_t n = strlen(s);
+/* The code point at `s`, by arithmetic; `*ret_n` octets long. */
+static unsigned long code_point(const unsigned char *s, size_t *ret_n) {
+        size_t n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+        unsigned long c = n == 1 ? s[0] : s[0] & (0xffU >> (n + 1));
 
-        for (size_t at = 0, step; at < n; at += step) {
-                step = (s[at] & 0x80) ? utf8_length(s + at, n - at) : 1;
-                if (step == 0)
+        for (*ret_n = 1; *ret_n < n && (s[*ret_n] & 0xc0) == 0x80; ++*ret_n)
+                c = c << 6 | (s[*ret_n] & 0x3fU);
+        return c;
+}
+
+/* RFC 3629: the shortest form, no surrogates, nothing over U+10FFFF. */
+static bool is_utf8(const char *text) {
+        static const unsigned long least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+        size_t n;
+
+        for (const unsigned char *s = (const unsigned char *) text; *s; s += n) {
+                unsigned long c = code_point(s, &n);
+
+                if (s[0] >= 0x80 && (s[0] < 0xc2 || s[0] > 0xf4 || n < 2 || c < least[n]))
+                        return false;
+                if ((c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff)
                         return false;
         }
         return true;
@@ -65,7 +80,8 @@ static void check_again(const struct address *a) {
         strcat(strcat(path, a->text), ">");
         n = strlen(path);
         assert(address_parse_path(path, n, &again, &used) == ADDRESS_OK && used == n);
-        assert(strcmp(again.text, a->text) == 0 && again.n_local == a->n_local && again.is_utf8 == a->is_utf8 && !again.has_route);
+        assert(strcmp(again.text, a->text) == 0 && again.n_local == a->n_local && again.is_utf8 == a->is_utf8);
+        assert(!again.has_route);
 }
 
 static void fuzz_path(const char *s, size_t n) {
@@ -81,13 +97,21 @@ static void fuzz_path(const char *s, size_t n) {
         assert(address_parse_path(s, used, &a, &again) == ADDRESS_OK && again == used); /* it needs nothing behind it */
 }
 
-/* Parameters as they are passed on: words with one blank between them. */
-static void check_options(const char *options, bool is_extended) {
+/* Parameters as they are passed on: the last words of the argument, one blank between them. */
+static void check_options(const char *options, bool is_extended, const char *args, size_t n_args) {
         size_t n = strlen(options);
 
         assert(n <= OPTIONS_MAX && (is_extended || n == 0));
         assert(!has_control(options) && !has_8bit(options) && !strstr(options, "  "));
         assert(n == 0 || (options[0] != ' ' && options[n - 1] != ' '));
+        while (n > 0) { /* both from their ends, one word after the other */
+                while (n_args > 0 && args[n_args - 1] == ' ')
+                        n_args--;
+                while (n > 0 && options[n - 1] != ' ')
+                        assert(n_args > 0 && options[--n] == args[--n_args]);
+                assert(n_args > 0 && args[n_args - 1] == ' ');
+                n -= n > 0;
+        }
 }
 
 static void check_refusal(const struct reply *r) {
@@ -101,7 +125,7 @@ static void fuzz_mail(const char *s, size_t n, const struct command_rules *rules
 
         if (command_parse_mail(s, n, rules, sender, &r)) {
                 check_address(&sender->address);
-                check_options(sender->options, rules->is_extended);
+                check_options(sender->options, rules->is_extended, s, n);
                 assert(!sender->address.is_utf8 || sender->is_smtputf8);
                 assert(!sender->is_smtputf8 || rules->extensions & EXTENSION_SMTPUTF8);
                 assert(rules->max_size == 0 || sender->size <= rules->max_size);
@@ -116,7 +140,7 @@ static void fuzz_rcpt(const char *s, size_t n, const struct command_rules *rules
 
         if (command_parse_rcpt(s, n, rules, recipient, &r)) {
                 check_address(&recipient->address);
-                check_options(recipient->options, rules->is_extended);
+                check_options(recipient->options, rules->is_extended, s, n);
                 assert(!address_is_null(&recipient->address));
                 assert(!recipient->address.is_utf8 || rules->is_smtputf8);
                 assert(*address_domain(&recipient->address) || address_is_postmaster(&recipient->address));

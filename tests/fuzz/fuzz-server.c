@@ -43,7 +43,9 @@ static void give_verdict(void *userdata, enum event_kind question, const char *a
 
 static struct server_rules choose_rules(const uint8_t *choices) {
         static const uint64_t sizes[] = { 32 << 20, 0, 100, 10 };
-        static const unsigned recipients[] = { 100, 1, 2, 3 }, commands[] = { 1000, 1000, 6, 12 }, errors[] = { 1000, 20, 3, 0 };
+        static const unsigned recipients[] = { 100, 1, 2, 3 };
+        static const unsigned commands[] = { 1000, 1000, 6, 12 };
+        static const unsigned errors[] = { 1000, 20, 3, 0 };
 
         return (struct server_rules) {
                 .hostname = "mx.example.com",

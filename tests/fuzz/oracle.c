@@ -150,18 +150,21 @@ static bool judge_message(struct oracle *o) {
 static bool has_verb(const char *line, size_t n, const char *verb) {
         size_t n_verb = strlen(verb);
 
-        return n >= n_verb && strncasecmp(line, verb, n_verb) == 0 && (n == n_verb || line[n_verb] == ' ' || line[n_verb] == '\t');
+        if (n < n_verb || strncasecmp(line, verb, n_verb) != 0)
+                return false;
+        return n == n_verb || line[n_verb] == ' ' || line[n_verb] == '\t';
 }
 
 static bool is_positive(const struct record *reply) {
         return reply->code >= 200 && reply->code < 300;
 }
 
-/* A refused DATA or BDAT must say that what follows is no command. */
+/* A refused DATA or BDAT must say that what follows is no command (a tab ends no verb, but may end the line). */
 static void judge_content(struct oracle *o, const char *line, size_t n, const struct record *reply) {
         struct oracle copy = *o;
+        bool has_content = has_verb(line, n, "DATA") || has_verb(line, n, "BDAT");
 
-        if ((has_verb(line, n, "DATA") || has_verb(line, n, "BDAT")) && reply->code != 354 && reply->code != 500 && !is_closed(o))
+        if (has_content && !memchr(line, '\t', n) && reply->code != 354 && !is_closed(o))
                 must(hear(&copy, SERVER_QUIET));
 }
 

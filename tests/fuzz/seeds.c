@@ -60,7 +60,7 @@ static bool write_argument(const char *directory, const struct item *item) {
         struct text argument = { 0 };
         bool is_good;
 
-        if (item->text.n < 4 || !colon || (strncmp(item->text.data, "MAIL", 4) != 0 && strncmp(item->text.data, "RCPT", 4) != 0))
+        if (!colon || (strncmp(item->text.data, "MAIL", 4) != 0 && strncmp(item->text.data, "RCPT", 4) != 0))
                 return true;
         text_add(&argument, colon + 1, strcspn(colon + 1, "\r\n"));
         is_good = write_seed(directory, "address", number++, "\3", 1, &argument);
@@ -68,22 +68,49 @@ static bool write_argument(const char *directory, const struct item *item) {
         return is_good;
 }
 
-int main(int argc, char **argv) {
-        bool is_good = argc > 2;
+/* Replies at their limits: long lines, many lines, much text. */
+static bool write_long_replies(const char *directory) {
+        static const struct {
+                size_t n_text, n_lines;
+        } shapes[] = { { 996, 1 }, { 1200, 1 }, { 499, 3 }, { 600, 3 }, { 10, 45 }, { 0, 60 }, { 24, 41 } };
+        bool is_good = true;
 
-        for (int i = 2; i < argc && is_good; i++) {
-                struct transcript t;
+        for (unsigned i = 0; i < sizeof(shapes) / sizeof(shapes[0]) && is_good; i++) {
+                struct text reply = { 0 };
 
-                is_good = transcript_read(argv[i], &t);
-                for (struct session *s = t.sessions; is_good && s < t.sessions + t.n; s++) {
-                        is_good = write_session(argv[1], s);
-                        for (struct item *item = s->items; is_good && item < s->items + s->n_items; item++)
-                                if (item->kind == ITEM_CLIENT)
-                                        is_good = write_argument(argv[1], item);
-                                else if (item->kind == ITEM_SERVER)
-                                        is_good = write_reply(argv[1], item);
+                for (size_t line = 1; line <= shapes[i].n_lines; line++) {
+                        text_add(&reply, line < shapes[i].n_lines ? "550-" : "550 ", 4);
+                        for (size_t k = 0; k < shapes[i].n_text; k++)
+                                text_add(&reply, "x", 1);
+                        text_add(&reply, "\r\n", 2);
                 }
-                transcript_clear(&t);
+                is_good = write_seed(directory, "reply-long", i, "\1", 1, &reply);
+                text_clear(&reply);
         }
+        return is_good;
+}
+
+/* The seeds of one transcript. */
+static bool write_transcript(const char *directory, const char *path) {
+        struct transcript t;
+        bool is_good = transcript_read(path, &t);
+
+        for (struct session *s = t.sessions; is_good && s < t.sessions + t.n; s++) {
+                is_good = write_session(directory, s);
+                for (struct item *item = s->items; is_good && item < s->items + s->n_items; item++)
+                        if (item->kind == ITEM_CLIENT)
+                                is_good = write_argument(directory, item);
+                        else if (item->kind == ITEM_SERVER)
+                                is_good = write_reply(directory, item);
+        }
+        transcript_clear(&t);
+        return is_good;
+}
+
+int main(int argc, char **argv) {
+        bool is_good = argc > 2 && write_long_replies(argv[1]);
+
+        for (int i = 2; i < argc && is_good; i++)
+                is_good = write_transcript(argv[1], argv[i]);
         return !is_good;
 }

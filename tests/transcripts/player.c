@@ -126,7 +126,7 @@ static void hear_hello(struct player *p) {
         add_string(&r->text, p->server.helo);
         end_transaction(p);
         p->has_hello = true;
-        server_offer(&p->server, p->offer);
+        server_offer(&p->server, p->offer, p->server.rules.max_size);
 }
 
 static void hear_sender(struct player *p, const struct sender *s, struct reply *verdict) {

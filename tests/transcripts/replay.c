@@ -28,11 +28,20 @@ static void give_verdict(void *userdata, enum event_kind question, const char *a
         if (question == SERVER_DATA)
                 reply_set(ret, 354, "", "go on");
         else
-                reply_set(ret, 250, question == SERVER_SENDER ? "2.1.0" : question == SERVER_RECIPIENT ? "2.1.5" : "2.0.0", "OK");
+                reply_set(ret, 250, question == SERVER_SENDER      ? "2.1.0"
+                                    : question == SERVER_RECIPIENT ? "2.1.5"
+                                                                   : "2.0.0",
+                          "OK");
 }
 
 static void start(struct player *p, struct session *s) {
-        *p = (struct player) { .name = s->name, .rules = s->rules, .offer = s->offer, .verdict = give_verdict, .userdata = s };
+        *p = (struct player) {
+                .name = s->name,
+                .rules = s->rules,
+                .offer = s->offer,
+                .verdict = give_verdict,
+                .userdata = s,
+        };
         p->rules.hostname = s->hostname;
         player_start(p);
 }

@@ -123,7 +123,12 @@ static bool take_answer(struct session *s, const char *text) {
         static const struct {
                 const char *verb;
                 enum event_kind question;
-        } verbs[] = { { "MAIL ", SERVER_SENDER }, { "RCPT ", SERVER_RECIPIENT }, { "DATA ", SERVER_DATA }, { "END ", SERVER_END } };
+        } verbs[] = {
+                { "MAIL ", SERVER_SENDER },
+                { "RCPT ", SERVER_RECIPIENT },
+                { "DATA ", SERVER_DATA },
+                { "END ", SERVER_END },
+        };
         struct answer a = { .question = SERVER_HELLO };
         const char *end;
 
@@ -171,12 +176,14 @@ static bool take_path(struct text *t, const char *mark, const char *text) {
 }
 
 static bool take_line(struct session *s, const char *text, unsigned line) {
+        const char *line_end = s->rules.lf_is_line_end ? "\n" : "\r\n";
+
         if (take_prefix(&text, "! "))
                 return take_option(s, text);
         if (take_prefix(&text, "? "))
                 return take_answer(s, text);
         if (take_prefix(&text, "C:"))
-                return take_octets(&get_item(s, ITEM_CLIENT, true, line)->text, text, s->rules.lf_is_line_end ? "\n" : "\r\n");
+                return take_octets(&get_item(s, ITEM_CLIENT, true, line)->text, text, line_end);
         if (take_prefix(&text, "C-"))
                 return take_octets(&get_item(s, ITEM_CLIENT, true, line)->text, text, "");
         if (take_prefix(&text, "S:"))

@@ -25,10 +25,10 @@ static size_t power(size_t base, size_t n) {
 }
 
 /* Where the piece that begins at `at` ends: before the next octet whose bit in `cuts` is set, or at n. */
-static size_t piece_end(size_t at, size_t n, unsigned cuts) {
+static size_t piece_end(size_t at, size_t n, uint64_t cuts) {
         do
                 at++;
-        while (at < n && !(cuts & 1U << at));
+        while (at < n && !(cuts & UINT64_C(1) << at));
         return at;
 }
 
@@ -42,7 +42,7 @@ struct decoded {
 };
 
 /* Decodes in the pieces that `cuts` says. */
-static struct decoded decode(const char *wire, size_t n, unsigned cuts, bool lf_is_line_end) {
+static struct decoded decode(const char *wire, size_t n, uint64_t cuts, bool lf_is_line_end) {
         struct body_decoder b = { .lf_is_line_end = lf_is_line_end };
         struct decoded d = { .status = BODY_MORE };
 
@@ -72,39 +72,39 @@ static void take_text(struct decoded *d, const char *line, size_t n) {
         d->n_octets += n - dot;
 }
 
-static struct decoded *stop(struct decoded *d, enum body_status status, const char *wire, const char *at, size_t n) {
+static struct decoded stop(struct decoded *d, enum body_status status, size_t used) {
         d->status = status;
-        d->used = (size_t) (at - wire);
-        return d->used > n ? NULL : d;
+        d->used = used;
+        return *d;
 }
 
-/* The reference: line after line. NULL would be a mistake of its own. */
-static struct decoded *reference(struct decoded *d, const char *wire, size_t n, bool lf_is_line_end) {
+/* The reference: line after line. */
+static struct decoded reference(const char *wire, size_t n, bool lf_is_line_end) {
         const char *line = wire, *end = wire + n;
+        struct decoded d = { 0 };
 
-        *d = (struct decoded) { 0 };
         for (;;) {
                 size_t length = strcspn(line, "\r\n");
                 const char *stopper = line + length;
                 bool is_end = length == 1 && line[0] == '.';
 
                 if (stopper == end) { /* a line under way */
-                        take_text(d, line, length);
-                        return stop(d, BODY_MORE, wire, end, n);
+                        take_text(&d, line, length);
+                        return stop(&d, BODY_MORE, n);
                 }
                 if (!is_end)
-                        take_text(d, line, length);
+                        take_text(&d, line, length);
                 if (*stopper == '\r' && stopper + 1 == end)
-                        return stop(d, BODY_MORE, wire, end, n);
+                        return stop(&d, BODY_MORE, n);
                 if (*stopper == '\r' && stopper[1] != '\n')
-                        return stop(d, BODY_BARE_CR, wire, stopper + 2, n);
+                        return stop(&d, BODY_BARE_CR, (size_t) (stopper - wire) + 2);
                 if (*stopper == '\n' && !lf_is_line_end)
-                        return stop(d, BODY_BARE_LF, wire, stopper + 1, n);
+                        return stop(&d, BODY_BARE_LF, (size_t) (stopper - wire) + 1);
                 line = stopper + (*stopper == '\r' ? 2 : 1);
                 if (is_end)
-                        return stop(d, BODY_END, wire, line, n);
-                d->text[d->n++] = '\n';
-                d->n_octets += 2;
+                        return stop(&d, BODY_END, (size_t) (line - wire));
+                d.text[d.n++] = '\n';
+                d.n_octets += 2;
         }
 }
 
@@ -123,13 +123,42 @@ START_TEST(decodes_as_reference) {
                         struct decoded want, got;
 
                         spell(wire, n, i, "a.\r\n");
-                        ck_assert_ptr_nonnull(reference(&want, wire, n, lf_is_line_end));
-                        for (unsigned cuts = 0; cuts < 1U << n; cuts += 2) {
+                        want = reference(wire, n, lf_is_line_end);
+                        for (uint64_t cuts = 0; cuts < 1U << n; cuts += 2) {
                                 got = decode(wire, n, cuts, lf_is_line_end);
                                 if (!is_same(&got, &want))
-                                        ck_abort_msg("cuts %x: %s", cuts, wire);
+                                        ck_abort_msg("cuts %#jx: %s", (uintmax_t) cuts, wire);
                         }
                 }
+}
+END_TEST
+
+/* Numbers that look like chance, and are the same every time (Knuth's MMIX). */
+static uint64_t next_number(uint64_t *state) {
+        *state = *state * 6364136223846793005U + 1442695040888963407U;
+        return *state >> 20;
+}
+
+/* Longer ones, of pieces that make lines, cut here and there. */
+START_TEST(decodes_longer_as_reference) {
+        static const char *const pieces[] = { "a",      "text",     ".",       "\r\n", "\r\n",
+                                              "\r\n.", "\r\n..", "b\r\n", "\n",   "\r" };
+        size_t n_pieces = ELEMENTS(pieces) - (_i & 2 ? 2 : 0); /* without bare ones it comes further */
+        uint64_t chance = 1;
+
+        for (int i = 0; i < 100000; i++) {
+                char wire[LONG] = "";
+                struct decoded want, got;
+                uint64_t cuts;
+
+                while (strlen(wire) < LONG - 5 && (next_number(&chance) & 15) > 0)
+                        strcat(wire, pieces[next_number(&chance) % n_pieces]);
+                cuts = next_number(&chance) & next_number(&chance) << 20;
+                want = reference(wire, strlen(wire), _i & 1);
+                got = decode(wire, strlen(wire), cuts, _i & 1);
+                if (!is_same(&got, &want))
+                        ck_abort_msg("cuts %#jx: %s", (uintmax_t) cuts, wire);
+        }
 }
 END_TEST
 
@@ -178,7 +207,7 @@ END_TEST
 /* --- encoding ------------------------------------------------------------------------------------------ */
 
 /* Encodes in the pieces that `cuts` says, into buffers of `out_size`, and ends the message. Returns the octets. */
-static size_t encode(const char *text, size_t n, unsigned cuts, size_t out_size, char wire[static LONG]) {
+static size_t encode(const char *text, size_t n, uint64_t cuts, size_t out_size, char wire[static LONG]) {
         struct body_encoder b = { 0 };
         size_t n_wire = 0;
 
@@ -239,9 +268,9 @@ START_TEST(encodes_as_reference) {
                         spell(text, n, i, "a.\n\r");
                         n_want = encode_reference(text, want);
                         ck_assert_msg(is_framed(want), "%s", text);
-                        for (unsigned cuts = 0; cuts < 1U << n; cuts += 2)
+                        for (uint64_t cuts = 0; cuts < 1U << n; cuts += 2)
                                 if (encode(text, n, cuts, (size_t) _i, got) != n_want || strcmp(got, want) != 0)
-                                        ck_abort_msg("cuts %x: %s", cuts, text);
+                                        ck_abort_msg("cuts %#jx: %s", (uintmax_t) cuts, text);
                 }
 }
 END_TEST
@@ -258,11 +287,11 @@ START_TEST(returns) {
                         n_wire = encode(text, n, 0, 16, wire);
                         if (n > 0 && text[n - 1] != '\n')
                                 text[n_text++] = '\n';
-                        for (unsigned cuts = 0; cuts < 1U << 5; cuts++) {
+                        for (uint64_t cuts = 0; cuts < 1U << 5; cuts++) {
                                 d = decode(wire, n_wire, cuts << (_i * 5), false);
                                 if (d.status != BODY_END || d.used != n_wire || d.n != n_text ||
                                     memcmp(d.text, text, n_text) != 0)
-                                        ck_abort_msg("cuts %x: %s", cuts << (_i * 5), wire);
+                                        ck_abort_msg("cuts %#jx: %s", (uintmax_t) cuts << (_i * 5), wire);
                         }
                 }
 }
@@ -327,6 +356,7 @@ int main(void) {
         TCase *tcase = unit_tcase(suite, "decode");
 
         tcase_add_loop_test(tcase, decodes_as_reference, 0, 2);
+        tcase_add_loop_test(tcase, decodes_longer_as_reference, 0, 4);
         UNIT_TABLE(tcase, decodes, decode_rows);
         tcase = unit_tcase(suite, "encode");
         tcase_add_loop_test(tcase, encodes_as_reference, 3, 9);

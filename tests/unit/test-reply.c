@@ -128,7 +128,7 @@ static const struct {
         const char *wire;
         size_t n;
         enum reply_status status;
-        size_t used;
+        size_t used;        /* unless it is bad */
         struct reply reply; /* if it is done */
 } parsed[] = {
         { TEXT("250 OK\r\n"), REPLY_DONE, 8, { 250, "", "OK" } },
@@ -176,24 +176,24 @@ static const struct {
         { TEXT("nonsense"), REPLY_MORE, 8, { 0 } },
 
         /* no reply */
-        { TEXT("\r\n"), REPLY_BAD, 2, { 0 } },
-        { TEXT("\n"), REPLY_BAD, 1, { 0 } },
-        { TEXT("nonsense\r\n250 a\r\n"), REPLY_BAD, 10, { 0 } },
-        { TEXT("25\r\n"), REPLY_BAD, 4, { 0 } },
-        { TEXT("25 a\r\n"), REPLY_BAD, 6, { 0 } },
-        { TEXT("2500 a\r\n"), REPLY_BAD, 8, { 0 } },
-        { TEXT("250a\r\n"), REPLY_BAD, 6, { 0 } },
-        { TEXT("250\ta\r\n"), REPLY_BAD, 7, { 0 } },
-        { TEXT("199 a\r\n"), REPLY_BAD, 7, { 0 } },
-        { TEXT("600 a\r\n"), REPLY_BAD, 7, { 0 } },
-        { TEXT("2:0 a\r\n"), REPLY_BAD, 7, { 0 } },
-        { TEXT("25/ a\r\n"), REPLY_BAD, 7, { 0 } },
-        { TEXT(" 250 a\r\n"), REPLY_BAD, 8, { 0 } },
-        { TEXT("250 a\0b\r\n"), REPLY_BAD, 9, { 0 } },
-        { TEXT("250-a\r\n251 b\r\n"), REPLY_BAD, 14, { 0 } },
-        { TEXT("250-a\r\n550 b\r\n"), REPLY_BAD, 14, { 0 } },
-        { TEXT("250-a\r\nb\r\n"), REPLY_BAD, 10, { 0 } },
-        { TEXT("250-a\r\n\r\n"), REPLY_BAD, 9, { 0 } },
+        { TEXT("\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("nonsense\r\n250 a\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("25\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("25 a\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("2500 a\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("250a\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("250\ta\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("199 a\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("600 a\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("2:0 a\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("25/ a\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT(" 250 a\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("250 a\0b\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("250-a\r\n251 b\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("250-a\r\n550 b\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("250-a\r\nb\r\n"), REPLY_BAD, 0, { 0 } },
+        { TEXT("250-a\r\n\r\n"), REPLY_BAD, 0, { 0 } },
 };
 
 START_TEST(parses) {
@@ -201,7 +201,8 @@ START_TEST(parses) {
                 struct heard h = hear(parsed[_i].wire, parsed[_i].n, piece);
 
                 ck_assert_int_eq(h.status, parsed[_i].status);
-                ck_assert_uint_eq(h.used, parsed[_i].used);
+                if (h.status != REPLY_BAD) /* after that there is nothing to go on with */
+                        ck_assert_uint_eq(h.used, parsed[_i].used);
                 if (h.status != REPLY_DONE)
                         continue;
                 ck_assert_int_eq(h.reply.code, parsed[_i].reply.code);

@@ -87,7 +87,7 @@ static void answer(struct session *s, enum event_kind question) {
         struct reply verdict;
 
         if (question == SERVER_HELLO)
-                server_offer(&s->server, s->server.rules.extensions);
+                server_offer(&s->server, s->server.rules.extensions, s->server.rules.max_size);
         else if (question == SERVER_SENDER || question == SERVER_RECIPIENT || question == SERVER_DATA ||
                  question == SERVER_END) {
                 reply_set(&verdict, next_answer(s, question == SERVER_DATA ? 354 : 250), "", "verdict");
@@ -247,7 +247,7 @@ static const struct {
         { TEXT(READY "DATA\r\nNOOP\r\n" TO("d@e") MAIL),
           .log = READY_LOG " D R451 X Q R250 R503 S(a@b) R250", .answers = "250 250 451" },
         { TEXT(READY "DATA x\r\nDATA\r\n"), .log = READY_LOG " R501 Q D R354" },
-        { TEXT("BDAT 4 LAST\r\nNOOP\r\n"), .log = "R220 R502 Q R250" },
+        { TEXT("BDAT 4 LAST\r\nNOOP\r\n"), .log = "R220 R502 X C" },
         { TEXT(READY "DATA\t\r\n"), .log = READY_LOG " D R354" },
 
         /* SMTPUTF8 is one transaction's */
@@ -515,7 +515,7 @@ START_TEST(means_what_it_offers) {
         step(&s, "", 0, &used);
         ck_assert_int_eq(step(&s, offers[_i].hello, strlen(offers[_i].hello), &used), SERVER_MORE);
         ck_assert_int_eq(step(&s, "\r\n", 2, &used), SERVER_HELLO);
-        server_offer(&s.server, offers[_i].extensions);
+        server_offer(&s.server, offers[_i].extensions, s.server.rules.max_size);
         ck_assert_int_eq(step(&s, "", 0, &used), SERVER_REPLY);
         ck_assert_int_eq(s.server.reply.code, 250);
         ck_assert_str_eq(s.server.reply.text, offers[_i].text);

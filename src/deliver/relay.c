@@ -1,0 +1,52 @@
+/* deliver/relay.c - who may have us pass mail on, and to whom. */
+#include "deliver/relay.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "smtp/address.h"
+
+/* "example.org", or ".example.org" with all its subdomains. */
+static bool is_in_domain(const char *domain, const char *listed) {
+        size_t n = strlen(domain), n_listed = strlen(listed);
+
+        if (*listed != '.')
+                return strcasecmp(domain, listed) == 0;
+        return strcasecmp(domain, listed + 1) == 0 || (n > n_listed && strcasecmp(domain + n - n_listed, listed) == 0);
+}
+
+static bool is_listed_domain(const struct list *relay_to, const char *domain) {
+        for (size_t i = 0; i < relay_to->n; i++)
+                if (is_in_domain(domain, relay_to->items[i]))
+                        return true;
+        return false;
+}
+
+static bool is_listed_client(const struct list *relay_from, const struct peer *p) {
+        for (size_t i = 0; i < relay_from->n; i++)
+                if (peer_is_in(p, relay_from->items[i]))
+                        return true;
+        return false;
+}
+
+/* An address that tells the next host where to go from there: user%elsewhere@here, elsewhere!user@here,
+ * "user@elsewhere"@here, <@elsewhere:user@here>. */
+static bool is_routed(const struct address *a) {
+        for (size_t i = 0; i < a->n_local; i++)
+                if (strchr("%!@", a->text[i]))
+                        return true;
+        return a->has_route;
+}
+
+bool relay_is_allowed(const struct config *c, const struct peer *p, const struct recipient *r, struct reply *ret_verdict) {
+        const char *domain = address_domain(&r->address);
+
+        if (is_routed(&r->address)) {
+                reply_set(ret_verdict, 550, "5.7.1", "sender-specified routing is not allowed");
+                return false;
+        }
+        if (*domain == '\0' || is_listed_client(&c->relay_from, p) || is_listed_domain(&c->relay_to, domain))
+                return true; /* without a domain it is Postmaster */
+        reply_set(ret_verdict, 550, "5.7.1", "relaying denied");
+        return false;
+}

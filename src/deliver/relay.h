@@ -1,0 +1,16 @@
+/* deliver/relay.h - who may have us pass mail on, and to whom. Nobody relays by accident.
+ *
+ * A recipient is allowed if its domain is in relay-to, or the client is in relay-from (loopback and local sockets, unless
+ * the configuration says otherwise).
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "config.h"
+#include "smtp/command.h"
+#include "smtp/reply.h"
+
+/* Whether we may pass on mail of this client for this recipient; if not, `ret_verdict` is the refusal. Sender-specified
+ * routing (RFC 5321 section 3.6.1 and appendix F.2) is refused for everybody. */
+bool relay_is_allowed(const struct config *c, const struct peer *p, const struct recipient *r, struct reply *ret_verdict);

@@ -1,0 +1,120 @@
+/* io/connect.c - from "HOST[:PORT]" or "/SOCKET" to a connected descriptor. */
+#include "io/connect.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "io/deadline.h"
+
+enum { HOST_MAX = 255, PORT_MAX = 31 };
+
+struct name {
+        char host[HOST_MAX + 1], port[PORT_MAX + 1];
+};
+
+static bool copy(char *to, size_t room, const char *from, size_t n) {
+        if (n == 0 || n >= room)
+                return false;
+        memcpy(to, from, n);
+        to[n] = '\0';
+        return true;
+}
+
+static bool split(const char *s, const char *port, struct name *ret) {
+        bool is_bracketed = *s == '[';
+        size_t n_host = strcspn(s + is_bracketed, is_bracketed ? "]" : ":");
+        const char *rest = s + is_bracketed + n_host;
+
+        if (is_bracketed && *rest++ != ']')
+                return false;
+        if (*rest == ':')
+                port = rest + 1;
+        else if (*rest)
+                return false;
+        return copy(ret->host, sizeof(ret->host), s + is_bracketed, n_host) &&
+               copy(ret->port, sizeof(ret->port), port, strlen(port)) && !strpbrk(ret->port, ":]/ ") &&
+               !strpbrk(ret->host, "/ ");
+}
+
+bool connect_is_endpoint(const char *s) {
+        struct sockaddr_un local;
+        struct name name;
+
+        return *s == '/' ? strlen(s) < sizeof(local.sun_path) : split(s, "25", &name);
+}
+
+/* Waits until a connection under way has come about. */
+static int wait_for_connection(int fd, int64_t deadline) {
+        struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+        socklen_t n = sizeof(int);
+        int r, error = 0;
+
+        while ((r = poll(&poll_fd, 1, deadline_left(deadline))) < 0 && errno == EINTR)
+                ;
+        if (r <= 0)
+                return r == 0 ? -ETIMEDOUT : -errno;
+        return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 ? -errno : -error;
+}
+
+static int connect_address(const struct sockaddr *address, socklen_t n, uint64_t timeout) {
+        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, r = 0;
+
+        if (fd < 0)
+                return -errno;
+        if (connect(fd, address, n) < 0)
+                r = errno == EINPROGRESS ? wait_for_connection(fd, deadline_after(timeout)) : -errno;
+        if (r < 0) {
+                close(fd);
+                return r;
+        }
+        if (address->sa_family != AF_UNIX) /* commands are written whole, and waited for */
+                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        return fd;
+}
+
+static int connect_local(const char *path, uint64_t timeout) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+        if (!copy(address.sun_path, sizeof(address.sun_path), path, strlen(path)))
+                return -ENAMETOOLONG;
+        return connect_address((const struct sockaddr *) &address, sizeof(address), timeout);
+}
+
+static int connect_host(const struct name *name, uint64_t timeout, const char **ret_why) {
+        struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST }, *list;
+        int r = getaddrinfo(name->host, name->port, &hints, &list), fd = -EHOSTUNREACH;
+
+        if (r == EAI_NONAME) {
+                hints.ai_flags = 0;
+                r = getaddrinfo(name->host, name->port, &hints, &list);
+        }
+        if (r != 0) {
+                *ret_why = gai_strerror(r);
+                return -EHOSTUNREACH;
+        }
+        for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
+                fd = connect_address(a->ai_addr, a->ai_addrlen, timeout);
+                *ret_why = fd < 0 ? strerrordesc_np(-fd) : NULL;
+        }
+        freeaddrinfo(list);
+        return fd;
+}
+
+int connect_to(const char *endpoint, const char *port, uint64_t timeout, const char **ret_why) {
+        struct name name;
+        int fd;
+
+        *ret_why = "malformed name";
+        if (*endpoint != '/')
+                return split(endpoint, port, &name) ? connect_host(&name, timeout, ret_why) : -EINVAL;
+        fd = connect_local(endpoint, timeout);
+        *ret_why = fd < 0 ? strerrordesc_np(-fd) : NULL;
+        return fd;
+}

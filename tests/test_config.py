@@ -1,0 +1,375 @@
+"""Command line and configuration file: one vocabulary, the same mistakes found in both, and each with its place."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+
+import pytest
+from conftest import missing, need
+from session import PATIENCE, Session, command, environment, replies, run
+
+NOT_CONFIGURED = (421, b"4.3.5 this server is not configured correctly, try again later")
+SYSTEM_NAME = os.uname().nodename
+ACTIONS = {"check", "help", "version"}
+
+# Of each option: its default, then values that are fine, as they are written and as --check prints them.
+OPTIONS = {
+    "strategy": ("print", ("print", "print")),
+    "hostname": (
+        SYSTEM_NAME, ("mx.example.org", "mx.example.org"), ("[192.0.2.1]", "[192.0.2.1]"), ("[IPv6:2001:db8::1]",) * 2,
+        ("x" * 255,) * 2,
+    ),
+    "protocol": ("smtp", ("lmtp", "lmtp"), ("smtp", "smtp")),
+    "max-size": (
+        "33554432", ("0", "0"), ("1", "1"), ("10K", "10240"), ("10k", "10240"), ("2M", "2097152"), ("3G", "3221225472"),
+        ("4611686018427387904",) * 2, ("4294967296G", "4611686018427387904"),
+    ),
+    "max-recipients": ("100", ("1", "1"), ("1000000", "1000000"), ("007", "7")),
+    "max-commands": ("1000", ("1", "1"), ("1000000", "1000000")),
+    "max-errors": ("20", ("1", "1"), ("1000000", "1000000")),
+    "timeout": ("300", ("1", "1"), ("31536000", "31536000")),
+    "session-timeout": ("3600", ("1", "1"), ("31536000", "31536000")),
+    "x-peer": ("yes", ("no", "no"), ("yes", "yes")),
+    "peer": (
+        None, ("192.0.2.1", "192.0.2.1"), ("192.0.2.1:4000", "192.0.2.1:4000"), ("2001:DB8:0::1", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"), ("[2001:db8::1]:25", "[2001:db8::1]:25"), ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("local", "local"),
+    ),
+}
+
+NUMBERS = ["", "0", "-1", "+5", "ten", "1x", "0x10", "1.5", "5 5", "99999999999999999999"]
+MISTAKES = {
+    "strategy": ["", "Print", "print ", "nonsense", "print,print"],
+    "hostname": ["", "a b", "m\u00fcller.example", "a\tb", "<script>", "x" * 256],
+    "protocol": ["", "esmtp", "LMTP", "smtp "],
+    "max-size": ["", "-1", "+5", "M", "1T", "1KB", "1.5M", "1 M", "lots", "4611686018427387905", "4294967297G",
+                 "18446744073709551615G", "18446744073709551616", "99999999999999999999"],
+    "max-recipients": [*NUMBERS, "1000001"],
+    "max-commands": [*NUMBERS, "1000001"],
+    "max-errors": [*NUMBERS, "1000001"],
+    "timeout": [*NUMBERS, "31536001", "1h"],
+    "session-timeout": [*NUMBERS, "31536001", "1h"],
+    "x-peer": ["", "maybe", "Yes", "1", "true"],
+    "peer": ["", "nonsense", "192.0.2.256", "192.0.2.1:", "192.0.2.1:70000", "192.0.2.1:x", "[::1", "::1]", "[]", "[", ":25",
+             "[::1]25", "[::1]:", "[::1]:2:3", "example.org:25", "x" * 5000],
+}
+
+
+def check(smtpd, *options, config="/dev/null"):
+    """(exit status, what --check prints as a dictionary, complaints)"""
+    status, out, err = run([smtpd, f"--config={config}", "--check", *options])
+    lines = out.decode().splitlines()
+    return status, dict(line.split("=", 1) for line in lines if not line.startswith("#")), err.decode(errors="replace").splitlines()
+
+
+@pytest.fixture
+def conf(tmp_path):
+    """Writes a configuration file and gives its name."""
+
+    def write(content):
+        path = tmp_path / "smtpd.conf"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def values():
+    return [pytest.param(name, *value, id=f"{name}={value[0][:30]}") for name, (_, *rest) in OPTIONS.items() for value in rest]
+
+
+def mistakes():
+    """Blanks at the ends mean nothing in a file: those values are no mistakes there."""
+    return [pytest.param(name, value, id=f"{name}={value[:30]!a}") for name, all in MISTAKES.items() for value in all]
+
+
+# --- what there is ---------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_option(smtpd):
+    status, out, err = run([smtpd, "--help"])
+    listed = set(re.findall(r"^  --([a-z-]+)", out.decode(), re.M))
+    assert (status, err) == (0, b"")
+    assert listed >= {"config", *OPTIONS, *ACTIONS}
+    assert run([smtpd, "--help"])[1] == run([smtpd, "--help", "--nonsense"])[1]
+
+
+def test_help_is_true_of_every_option(smtpd):
+    """Each one that it lists is known on the command line, and in the file unless it is an action or names the file."""
+    for name, syntax in re.findall(r"^  --([a-z-]+)(=\S+)?", run([smtpd, "--help"])[1].decode(), re.M):
+        _, _, complaints = check(smtpd, f"--{name}={'' if syntax else 'x'}")
+        assert complaints and "unknown" not in complaints[0], (name, complaints)
+        assert (name in ACTIONS) == ("takes no value" in complaints[0]) == (not syntax)
+
+
+def test_version(smtpd):
+    assert re.fullmatch(rb"smtpd \d+(\.\d+)*\n", run([smtpd, "--version"])[1])
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_full_stdout_is_an_error(smtpd, action):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([smtpd, "--config=/dev/null", f"--{action}"], stdout=full, stdin=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, env=environment(), timeout=PATIENCE)
+    assert done.returncode == 74
+
+
+def test_actions_read_no_session(smtpd):
+    """--check answers although somebody is connected, and leaves the connection alone."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        done = subprocess.run([smtpd, "--config=/dev/null", "--check"], stdin=theirs, stdout=subprocess.PIPE, env=environment(),
+                              timeout=PATIENCE)
+        theirs.close()
+        assert (done.returncode, ours.recv(100)) == (0, b"")
+
+
+def test_defaults(smtpd):
+    status, got, complaints = check(smtpd)
+    assert (status, complaints) == (0, [])
+    assert got.items() >= {name: value for name, (value, *_) in OPTIONS.items() if value}.items()
+    assert "peer" not in got
+
+
+# --- values ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, written, effective", values())
+def test_good_value(smtpd, conf, name, written, effective):
+    status, got, complaints = check(smtpd, f"--{name}={written}")
+    assert (status, got[name], complaints) == (0, effective, [])
+    status, got, complaints = check(smtpd, config=conf(f"{name}={written}\n"))
+    assert (status, got[name], complaints) == (0, effective, [])
+
+
+@pytest.mark.parametrize("name, value", mistakes())
+def test_bad_value_on_the_command_line(release, name, value):
+    status, got, complaints = check(release, f"--{name}={value}")
+    assert (status, got, len(complaints)) == (64, {}, 1)
+    assert complaints[0].startswith(f"smtpd: command line: {name}=") and ": use " in complaints[0] or "needs" in complaints[0]
+
+
+@pytest.mark.parametrize("name, value", [p for p in mistakes() if p.values[1] == p.values[1].strip()])
+def test_bad_value_in_the_file(release, conf, name, value):
+    path = conf(f"# a comment\n\n{name} = {value}\n")
+    status, got, complaints = check(release, config=path)
+    assert (status, got, len(complaints)) == (78, {}, 1)
+    assert complaints[0].startswith(f"smtpd: {path}:3: {name}")
+
+
+def test_bad_values_are_clean_with_sanitizers(smtpd, conf):
+    """All of the mistakes at once, and every one is found."""
+    everything = [(name, value) for name, all in MISTAKES.items() for value in all if value == value.strip()]
+    status, _, complaints = check(smtpd, *[f"--{name}={value}" for name, value in everything])
+    assert (status, len(complaints)) == (64, len(everything))
+    status, _, complaints = check(smtpd, config=conf("".join(f"{name}={value}\n" for name, value in everything)))
+    assert (status, len(complaints)) == (78, len(everything))
+
+
+# --- who wins --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name, all in OPTIONS.items() if len(all) > 2])
+def test_command_line_beats_file(smtpd, conf, name):
+    (in_file, shown_in_file), (in_line, shown_in_line) = OPTIONS[name][1:3]
+    path = conf(f"{name}={in_file}\n")
+    assert check(smtpd, config=path)[1][name] == shown_in_file
+    assert check(smtpd, f"--{name}={in_line}", config=path)[1][name] == shown_in_line
+    status, out, _ = run([smtpd, f"--{name}={in_line}", "--check", f"--config={path}"])  # in whatever order
+    assert status == 0 and f"\n{name}={shown_in_line}\n" in "\n" + out.decode()
+
+
+def test_last_one_counts(smtpd, conf):
+    assert check(smtpd, "--max-size=1", "--max-size=2", config=conf("max-size=3\n"))[1]["max-size"] == "2"
+    assert check(smtpd, config=conf("max-size=3\nmax-size=4\n"))[1]["max-size"] == "4"
+
+
+def test_options_take_effect_in_a_session(smtpd, tmp_path, conf):
+    path = conf("hostname=file.example.org\nmax-size=5000\nprotocol=lmtp\nx-peer=no\nmax-errors=2\n")
+    with Session([smtpd, f"--config={path}", "--protocol=smtp", "--strategy=print"], tmp_path) as session:
+        session.expect((None, b"220 file.example.org ESMTP"), (b"EHLO c", b"250-file.example.org"))
+        assert session.send_message(b"x\r\n").startswith(b"250 ")
+        assert session.messages() == [b"x\n"]
+        assert session.ask(b"MAIL FROM:<> SIZE=5001").startswith(b"552 ")
+        assert session.ask(b"BAD")[:3] + session.ask(b"BAD")[:3] == b"500421"
+
+
+def test_default_file(release, conf):
+    """The system's file is read if it exists. Here it does, for this process alone."""
+    name = re.search(r"default: (/\S+), if it exists", run([release, "--help"])[1].decode())[1]
+    folder = os.path.dirname(name)
+    unshare = [need("unshare"), "-m"] if os.getuid() == 0 else [need("unshare"), "-rm"]
+    top = os.path.dirname(folder)
+    if subprocess.run([*unshare, "mount", "-t", "tmpfs", "none", top], capture_output=True).returncode:
+        missing("no private mount name space to be had")
+    script = 'mount -t tmpfs none "$1" && mkdir "$2" && printf "%s\n" "$4" >"$3" && shift 4 && exec "$@"'
+    def see(content):
+        argv = [*unshare, "sh", "-c", script, "sh", top, folder, name, content, release, "--check"]
+        return run(argv, env=environment(PATH="/usr/sbin:/usr/bin:/sbin:/bin"))
+    assert b"\nmax-size=12345\n" in see("max-size=12345")[1]
+    status, out, err = see("max-size=big")
+    assert (status, out) == (78, b"") and err.startswith(f"smtpd: {name}:1: max-size=big: ".encode())
+
+
+@pytest.mark.parametrize("options", [
+    [], ["--protocol=lmtp", "--x-peer=no", "--hostname=[IPv6:2001:db8::1]"], ["--max-size=0", "--max-commands=1000000"],
+    ["--peer=[2001:db8::1]:25"], ["--peer=192.0.2.1"], ["--peer=local", "--timeout=31536000", "--max-size=4G"],
+])
+def test_check_is_its_own_input(smtpd, conf, options):
+    status, out, err = run([smtpd, "--config=/dev/null", "--check", *options])
+    assert (status, err) == (0, b"")
+    assert run([smtpd, f"--config={conf(out)}", "--check"]) == (0, out, b"")
+
+
+# --- how it is written -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [
+    b"max-size=7\ntimeout=8\n",
+    b"max-size=7\r\ntimeout=8\r\n",
+    b"max-size=7\ntimeout=8",
+    b"\n\n  \t \n# comment=1\n  # indented\n#\nmax-size=7\n\r\ntimeout=8\n\n",
+    b"  max-size = 7 \n\ttimeout\t=\t8\t\n",
+    b"max-size=1\nmax-size=7\ntimeout=8\n",
+], ids=["plain", "CRLF", "no-newline", "blanks-and-comments", "indented", "twice"])
+def test_forms_of_the_file(smtpd, conf, content):
+    status, got, complaints = check(smtpd, config=conf(content))
+    assert (status, got.get("max-size"), got.get("timeout"), complaints) == (0, "7", "8", [])
+
+
+def test_empty_file(smtpd, conf):
+    assert check(smtpd, config=conf(""))[:2] == check(smtpd)[:2]
+
+
+@pytest.mark.parametrize("line, complaint", [
+    (b"nonsense=1", "nonsense: unknown option"),
+    (b"max_size=1", "max_size: unknown option"),
+    (b"Max-Size=1", "Max-Size: unknown option"),
+    (b"--max-size=1", "--max-size: unknown option"),
+    (b"=1", ": unknown option"),
+    (b"=", ": unknown option"),
+    (b"max-size", "max-size needs a value: write max-size=BYTES"),
+    (b"max-size 5", "max-size 5: unknown option"),
+    (b"max-size=5 # five", "max-size=5 # five: use "),
+    (b"config=/dev/null", "config: only for the command line"),
+    (b"config", "config: only for the command line"),
+    (b"check", "check: only for the command line"),
+    (b"help=1", "help: only for the command line"),
+    (b"version", "version: only for the command line"),
+    (b"max-size=1\0", "has a NUL octet"),
+    (b"\0", "has a NUL octet"),
+    (b"# a comment \0", "has a NUL octet"),
+    (b"hostname=\xff\xfe\x1b[31m", r"hostname=\xff\xfe\x1b[31m: use "),
+    (b"x" * 100_000, "x" * 200 + ": unknown option"),
+    (b"hostname=" + b"x" * 100_000, "hostname=" + "x" * 200 + ": use "),
+], ids=lambda v: repr(v[:20]) if isinstance(v, bytes) else "")
+def test_mistake_in_the_file(smtpd, conf, line, complaint):
+    path = conf(b"# first\nmax-errors=5\n" + line + b"\ntimeout=8\n")
+    status, got, complaints = check(smtpd, config=path)
+    assert (status, got, len(complaints)) == (78, {}, 1), complaints
+    assert complaints[0].startswith(f"smtpd: {path}:3: {complaint}"), complaints
+    assert complaints[0].isascii() and complaints[0].isprintable()
+
+
+@pytest.mark.parametrize("argument, complaint", [
+    ("--nonsense", "--nonsense: unknown option"),
+    ("--nonsense=1", "--nonsense: unknown option"),
+    ("--max-siz=1", "--max-siz: unknown option"),
+    ("--max-sizes=1", "--max-sizes: unknown option"),
+    ("-h", "-h: options are written --name=value"),
+    ("--", "--: options are written --name=value"),
+    ("--=1", "--: unknown option"),
+    ("max-size=1", "max-size=1: options are written --name=value"),
+    ("", ": options are written --name=value"),
+    ("--max-size", "--max-size needs a value: write --max-size=BYTES"),
+    ("--config", "--config needs a value: write --config=FILE"),
+    ("--config=", "config=: use a file name"),
+    ("--check=yes", "--check takes no value"),
+    ("--version=", "--version takes no value"),
+    ("--\x1b[31m", "--\\x1b[31m: unknown option"),
+    ("--" + "x" * 100_000, "--" + "x" * 200),
+])
+def test_mistake_on_the_command_line(smtpd, argument, complaint):
+    status, got, complaints = check(smtpd, argument)
+    assert (status, got, len(complaints)) == (64, {}, 1), complaints
+    assert complaints[0].startswith(f"smtpd: command line: {complaint}"), complaints
+    assert complaints[0].isascii() and complaints[0].isprintable()
+
+
+def test_all_mistakes_are_reported(smtpd, conf):
+    path = conf("max-size=big\n\nnonsense\ntimeout=0\nx-peer=no\nprotocol=uucp\n")
+    status, got, complaints = check(smtpd, "--nonsense=1", "--max-errors=0", config=path)
+    assert (status, got) == (64, {})  # the command line is what whoever sees this has just typed
+    places = [re.match(r"smtpd: (command line|.*?:\d+): ", line)[1] for line in complaints]
+    assert sorted(places) == sorted(["command line"] * 2 + [f"{path}:{n}" for n in (1, 3, 4, 6)])
+    assert check(smtpd, config=path)[0] == 78
+
+
+def test_garbage_in_the_file(smtpd, conf):
+    garbage = bytes((i * 7919 >> 3) % 256 for i in range(50_000))
+    status, got, complaints = check(smtpd, config=conf(garbage))
+    assert (status, got) == (78, {}) and complaints
+    assert all(line.isascii() and line.isprintable() for line in complaints)
+
+
+# --- a file that cannot be read --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path, complaint", [
+    ("/no/such/file", "/no/such/file: cannot be opened: No such file or directory"),
+    ("/", "/: cannot be read: Is a directory"),
+    ("/dev/null/x", "/dev/null/x: cannot be opened: Not a directory"),
+    ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error"),
+])
+def test_unreadable_file(smtpd, path, complaint):
+    assert check(smtpd, config=path) == (78, {}, [f"smtpd: {complaint}"])
+
+
+def test_file_without_permission(release):
+    """Also when a super-user runs the tests: as nobody, then."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        program, path = shutil.copy(release, folder), os.path.join(folder, "smtpd.conf")
+        with open(path, "w"):
+            os.chmod(path, 0)
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+        status, out, err = run([program, "--check", f"--config={path}"], **nobody)
+    assert (status, out, err) == (78, b"", f"smtpd: {path}: cannot be opened: Permission denied\n".encode())
+
+
+# --- when a session is to be served ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options, content, status", [
+    (["--nonsense"], "", 64),
+    (["--max-size=big"], "", 64),
+    ([], "nonsense\n", 78),
+    ([], "max-size=big\n", 78),
+    (["--nonsense"], "nonsense\n", 64),
+])
+def test_client_hears_of_mistakes(smtpd, tmp_path, conf, options, content, status):
+    with Session([smtpd, f"--config={conf(content)}", *options], tmp_path) as session:
+        session.say(b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nx\r\n.\r\n")
+        assert replies(session.read_to_end()) == [NOT_CONFIGURED]
+        assert session.status() == status and session.messages() == []
+        assert session.err().startswith(b"smtpd: ")
+
+
+def test_missing_file_is_a_mistake_too(smtpd, tmp_path):
+    with Session([smtpd, "--config=/no/such/file"], tmp_path) as session:
+        assert replies(session.read_to_end()) == [NOT_CONFIGURED]
+        assert session.status() == 78
+
+
+def test_client_that_is_gone_does_not_change_the_status(smtpd, tmp_path):
+    with Session([smtpd, "--nonsense"], tmp_path) as session:
+        session.ours.close()
+        assert session.status() == 64
+
+
+def test_hostname_is_in_the_greeting(smtpd):
+    assert run(command(smtpd, "--hostname=a.example"))[1].startswith(b"220 a.example ESMTP")
+    assert run([smtpd, "--config=/dev/null", "--strategy=print"])[1].startswith(f"220 {SYSTEM_NAME} ESMTP".encode())

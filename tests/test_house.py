@@ -1,0 +1,259 @@
+"""The rules of the house that a program can check: what the core may call, who includes whom, how long functions are, what
+files say at their top, and what linters make of the rest. CONTRIBUTING.md has the rules."""
+
+import os
+import re
+import statistics
+import subprocess
+
+import pytest
+from conftest import BUILDS, ROOT, need
+
+SRC = ROOT / "src"
+
+# Functions of libc without memory of their own, descriptors, clocks or surprises; and what compilers put in.
+PURE = re.compile(r"mem(chr|rchr|cmp|cpy|move|set|mem)|memrchr|rawmemchr|mempcpy|stp(n?cpy)"
+                  r"|str(n?len|chr|rchr|chrnul|n?cmp|n?casecmp|n?cpy|n?cat|c?spn|pbrk|str|casestr|to(u?l|u?ll|[iu]max))"
+                  r"|v?snprintf|is(alnum|alpha|ascii|blank|cntrl|digit|graph|lower|print|punct|space|upper|xdigit)|to(upper|lower)|inet_(pton|ntop)|__ctype_(b|tolower|toupper)_loc"
+                  r"|__(v?snprintf|mem[a-z]+|st[rp][a-z]+|explicit_bzero)_chk|__isoc(99|23)_strto[a-z]+|__rawmemchr"
+                  r"|__stack_chk_fail|__assert_fail|__fortify_fail|_GLOBAL_OFFSET_TABLE_")
+
+# Which folders of src each folder's files may include; "" is src itself.
+MAY_INCLUDE = {"smtp": {"smtp"}, "io": {"io"}, "deliver": {"smtp", "io", "deliver"}, "": {"smtp", "io", "deliver", ""}}
+MAY_INCLUDE_FILES = {"deliver": {"config.h"}}
+IMPURE_HEADERS = {"unistd.h", "fcntl.h", "time.h", "stdlib.h", "syslog.h", "poll.h", "signal.h", "pthread.h", "dirent.h", "errno.h"}
+
+
+def sources():
+    return sorted(p for p in SRC.rglob("*") if p.suffix in (".c", ".h"))
+
+
+def as_ids(paths):
+    return [pytest.param(p, id=str(p.relative_to(ROOT))) for p in paths]
+
+
+def tool(*argv):
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# --- purity ----------------------------------------------------------------------------------------------
+
+
+def core_objects(build):
+    objects = sorted((BUILDS[build] / "libsmtp.a.p").glob("*.o"))
+    assert len(objects) == len(list((SRC / "smtp").glob("*.c"))), "each file of src/smtp is in the core, and nothing else"
+    return map(str, objects)
+
+
+def test_list_of_pure_functions():
+    """A test of the test."""
+    assert all(PURE.fullmatch(name) for name in ("memcpy", "strcasecmp", "__vsnprintf_chk", "__stack_chk_fail", "strtoul"))
+    impure = ("malloc", "strdup", "isatty", "read", "time", "getenv", "printf", "fprintf", "__printf_chk", "__errno_location", "rand")
+    assert not any(PURE.fullmatch(name) for name in impure)
+
+
+def test_core_calls_only_pure_functions():
+    listing = [line.split() for line in tool(need("nm"), *core_objects("release")).splitlines()]
+    undefined = {words[-1] for words in listing if len(words) == 2 and words[0] in "Uw"}
+    defined = {words[-1] for words in listing if len(words) == 3 and words[1] in "TtRrDdBb"}
+    assert "memchr" in undefined and "server_step" in defined  # the listing is what we think it is
+    assert {name for name in undefined - defined if not PURE.fullmatch(name)} == set()
+
+
+def test_core_has_no_variables():
+    """What it remembers is in the structures that it is given."""
+    listing = [line.split() for line in tool(need("nm"), *core_objects("release")).splitlines()]
+    # relocated constants (tables of pointers) are in .data.rel.ro: "d" to nm, but const in the source
+    writable = {words[-1] for words in listing if len(words) == 3 and words[1] in "BbC"}
+    assert writable == set()
+    for path in (SRC / "smtp").glob("*.c"):
+        assert not re.findall(r"^\s*static (?!const\b|inline\b)[^(;{]*(?:;|=)", path.read_text(), re.M), path
+
+
+def test_program_links_only_libc():
+    listing = tool(need("readelf"), "-d", "-W", str(BUILDS["release"] / "smtpd"))
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", listing)
+    assert [name for name in needed if not name.startswith("ld-linux")] == ["libc.so.6"]
+
+
+def test_program_is_hardened():
+    """Position-independent, read-only after relocation, no executable stack. (Only what every supported linker can do.)"""
+    headers = tool(need("readelf"), "-l", "-d", "-h", "-W", str(BUILDS["release"] / "smtpd"))
+    assert re.search(r"Type:\s+DYN", headers) and "GNU_RELRO" in headers and re.search(r"\bNOW\b", headers)
+    assert re.search(r"GNU_STACK.*\sRW\s", headers) and not re.search(r"LOAD.*\sRWE\s", headers)
+
+
+# --- who includes whom -----------------------------------------------------------------------------------
+
+
+def test_include_directions():
+    wrong = []
+    for path in sources():
+        folder = path.parent.relative_to(SRC).as_posix().removeprefix(".")
+        for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(), re.M):
+            assert (SRC / name).is_file(), f"{path}: {name} is not written from src on"
+            may = os.path.dirname(name) in MAY_INCLUDE.get(folder, set()) or name in MAY_INCLUDE_FILES.get(folder, set())
+            if folder and folder not in MAY_INCLUDE:
+                may = True  # a folder that has no rule yet, such as programs of their own
+            wrong += [] if may else [f"{path.relative_to(SRC)} includes {name}"]
+    assert wrong == []
+
+
+def test_core_includes_no_system_headers():
+    wrong = []
+    for path in sorted((SRC / "smtp").glob("*.[ch]")):
+        names = set(re.findall(r"^\s*#\s*include\s+<([^>]+)>", path.read_text(), re.M))
+        wrong += [f"{path.name}: {name}" for name in names if name in IMPURE_HEADERS or name.startswith("sys/")]
+    assert wrong == []
+
+
+# --- functions -------------------------------------------------------------------------------------------
+
+NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^[ \t]*#(?:[^\n]*\\\n)*[^\n]*', re.DOTALL | re.M)
+
+
+def functions(text):
+    """(name, lines from the signature to the closing brace) of each function definition in C."""
+    code = NO_CODE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
+    found, depth, start, end_of_last = [], 0, 0, 0
+    for at, c in enumerate(code):
+        if c == "{":
+            if depth == 0:
+                start = at
+            depth += 1
+        elif c == "}":
+            depth -= 1
+            if depth == 0:
+                signature = code[end_of_last:start]
+                if signature.rstrip().endswith(")"):
+                    first = code.count("\n", 0, end_of_last + len(signature) - len(signature.lstrip()))
+                    plain = re.sub(r"__attribute__\s*\(\(.*?\)\)", "", signature, flags=re.DOTALL)
+                    found.append((re.search(r"(\w+)\s*\(", plain)[1], code.count("\n", 0, at) - first + 1))
+        if depth == 0 and c in ";}":
+            end_of_last = at + 1
+    assert depth == 0
+    return found
+
+
+def test_functions_are_counted_right():
+    """A test of the test."""
+    text = """
+/* a { comment */
+static const int table[] = { 1, 2 };
+struct s { int a; };
+
+int one(void) { return '{'; }
+
+static int
+two(const char *s)
+{
+        if (s[0] == '}') {
+                return "}"[0]; // {
+        }
+        return 0;
+}
+#define M(x) do { \\
+        x; } while (0)
+__attribute__((format(printf, 1, 2))) void three(int a,
+                                                 ...) {
+}
+"""
+    assert functions(text) == [("one", 1), ("two", 8), ("three", 3)]
+
+
+def test_function_lengths():
+    lengths = [(n, f"{p.relative_to(SRC)}: {name}") for p in sources() for name, n in functions(p.read_text())]
+    assert len(lengths) > 100
+    assert [entry for entry in lengths if entry[0] > 60] == []
+    long = [entry for entry in lengths if entry[0] > 35]
+    assert len(long) <= len(lengths) / 10, long
+    assert statistics.median(n for n, _ in lengths) <= 12
+
+
+# --- texts -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", as_ids(sources()))
+def test_file_says_what_it_is(path):
+    """It opens with a comment that begins with its name, after a dash what it is."""
+    names = {path.name, path.relative_to(SRC).as_posix()}
+    match = re.match(r"/\* (\S+) - \S", path.read_text())
+    assert match and match[1] in names
+
+
+@pytest.mark.parametrize("path", as_ids(sorted((SRC).rglob("*.h"))))
+def test_header_is_guarded_and_complete(path):
+    """It can be included first, alone and twice."""
+    assert "#pragma once\n" in path.read_text()
+    program = f'#include "{path.relative_to(SRC)}"\n#include "{path.relative_to(SRC)}"\n'
+    done = subprocess.run([need("cc"), "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", f"-I{SRC}", "-x", "c", "-"], input=program,
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def repository():
+    """The files that are ours: what git has or would take; in an unpacked archive, everything but build trees."""
+    if (ROOT / ".git").exists():
+        listing = tool(need("git"), "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z")
+        paths = [ROOT / name for name in listing.split("\0") if name]
+    else:
+        paths = [p for p in ROOT.rglob("*") if not re.match(r"build|.*__pycache__|\.git/", p.relative_to(ROOT).as_posix())]
+    return sorted(p for p in paths if p.is_file() and not p.is_symlink())
+
+
+def text_of(path):
+    return path.read_bytes().decode("utf-8", errors="replace")
+
+
+def test_repository_is_found():
+    assert {ROOT / "meson.build", SRC / "main.c", ROOT / "tests/run"} <= set(repository())
+
+
+def test_no_machine_paths():
+    """Nothing in the tree knows where somebody keeps it."""
+    pattern = re.compile(r"(?<![\w.])/(?:work|home|root|Users|mnt)/\S*")
+    found = [f"{p.relative_to(ROOT)}: {match[0]}" for p in repository() for match in pattern.finditer(text_of(p))]
+    assert found == []
+
+
+def test_text_files_are_tidy():
+    """No tabs at line ends, no blanks there either, a newline at the end. Transcripts may have whatever they test."""
+    wrong = []
+    for path in repository():
+        if path.suffix in (".c", ".h", ".py", ".build", ".options", ".md", ".8", ".5", ".7"):
+            text = text_of(path)
+            wrong += [str(path)] if re.search(r"[ \t\r]$", text, re.M) or not text.endswith("\n") else []
+    assert wrong == []
+
+
+MANUALS = sorted(p for p in (ROOT / "man").glob("*.[1-8]*"))
+
+
+@pytest.mark.parametrize("path", as_ids(MANUALS))
+def test_manual_page_lint(path):
+    done = subprocess.run([need("mandoc"), "-T", "lint", "-W", "warning", str(path)], capture_output=True, text=True, timeout=60)
+    assert done.stdout + done.stderr == "" and done.returncode == 0
+
+
+def test_manual_describes_every_option():
+    text = "".join(p.read_text() for p in MANUALS)
+    help_ = tool(str(BUILDS["release"] / "smtpd"), "--help")
+    # mdoc may write the dash as \- ; the names themselves are plain, or have \- in them
+    plain = text.replace("\\-", "-")
+    assert [name for name in re.findall(r"^  --([a-z-]+)", help_, re.M) if name not in plain] == []
+
+
+def shell_scripts():
+    return [p for p in repository() if re.match(r"#!\s*/bin/(ba|da)?sh\b|#!\s*/usr/bin/env (ba)?sh\b", text_of(p)[:40])]
+
+
+def test_shell_scripts_lint():
+    scripts = shell_scripts()
+    assert ROOT / "tests/run" in scripts
+    assert tool(need("shellcheck"), *map(str, scripts)) == ""
+
+
+def test_scripts_can_be_run():
+    assert [str(p) for p in shell_scripts() if not os.access(p, os.X_OK)] == []
