@@ -529,14 +529,15 @@ static void take_file(struct reading *r, const char *name, bool must_exist) {
 
 /* --- what does not go together --------------------------------------------------------------------------- */
 
-/* Whether a list of words has this one. */
-static bool has_word(const char *list, const char *word) {
-        size_t n = strlen(word);
+/* Whether an option makes sense with a strategy: `only_for` is a list of names. */
+static bool is_for_strategy(const struct option *o, const struct delivery_ops *strategy_in_use) {
+        const char *list = o->only_for, *name = strategy_in_use->name;
+        size_t n = strlen(name);
 
-        for (const char *p = strstr(list, word); p; p = strstr(p + 1, word))
+        for (const char *p = list ? strstr(list, name) : NULL; p; p = strstr(p + 1, name))
                 if ((p == list || p[-1] == ' ') && (p[n] == ' ' || p[n] == '\0'))
                         return true;
-        return false;
+        return !list;
 }
 
 static void check_together(struct reading *r) {
@@ -548,7 +549,7 @@ static void check_together(struct reading *r) {
         if (strcmp(name, "proxy") == 0 && r->config->upstream.n == 0)
                 complain(r, r->given[o - options], "strategy=proxy needs upstream=HOST[:PORT]");
         for (size_t i = 0; i < N_OPTIONS; i++)
-                if (r->is_given[i] && options[i].only_for && !has_word(options[i].only_for, name))
+                if (r->is_given[i] && !is_for_strategy(options + i, r->config->strategy))
                         complain(r, r->given[i], "%s makes no sense with strategy=%s: it is for %s", options[i].name, name,
                                  options[i].only_for);
 }
@@ -584,7 +585,7 @@ void config_print(const struct config *c, FILE *out) {
                 const struct option *o = options + i;
                 const char *field = (const char *) c + o->field;
 
-                if (!is_for_file(o))
+                if (!is_for_file(o) || !is_for_strategy(o, c->strategy))
                         continue;
                 if (o->kind->is_set && !o->kind->is_set(field)) {
                         fprintf(out, "#%s=%s\n", o->name, o->syntax);

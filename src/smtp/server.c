@@ -222,7 +222,7 @@ static const struct verb {
         { "NOOP", BOTH, 0, ANY_ARGUMENT, false, "NOOP", do_noop },
         { "VRFY", BOTH, 0, ONE_ARGUMENT, false, "VRFY address", do_vrfy },
         { "EXPN", BOTH, 0, ANY_ARGUMENT, false, "EXPN list", do_unimplemented },
-        { "BDAT", BOTH, 0, ANY_ARGUMENT, false, "BDAT", do_bdat },
+        { "BDAT", BOTH, 0, ANY_ARGUMENT, true, "BDAT", do_bdat },
         { "HELP", BOTH, 0, ANY_ARGUMENT, false, "HELP", do_help },
         { "QUIT", BOTH, 0, NO_ARGUMENT, false, "QUIT", do_quit },
 };

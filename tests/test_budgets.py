@@ -1,0 +1,20 @@
+"""The budgets that do not depend on how busy the machine is; tests/bench measures the others too."""
+
+import subprocess
+
+import pytest
+from conftest import ROOT, need
+
+
+@pytest.mark.parametrize("row", ["memory", "instructions"])
+def test_budget(release, row):
+    need("cc", "valgrind")
+    run = subprocess.run(
+        [ROOT / "tests/bench", "--quick", "--smtpd", release, "--only", row],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout.decode(errors="replace")
