@@ -190,10 +190,14 @@ static char *unquote(const char *word, size_t n) {
 
 /* PROGRAM [ARG...]: words between blanks, where "" and '' group. No shell, and no other sign means anything. */
 static bool parse_command(const struct option *o, const char *value, void *field) {
-        char **words = *(char ***) field = calloc(strlen(value) / 2 + 2, sizeof(*words));
+        char **words = *(char ***) field;
         size_t n = 0;
 
         (void) o;
+        for (char **p = words; p && *p; p++)
+                free(*p);
+        free(words);
+        words = *(char ***) field = calloc(strlen(value) / 2 + 2, sizeof(*words));
         for (const char *p = value + strspn(value, " \t"); words && *p; p += strspn(p, " \t")) {
                 size_t length = word_length(p);
 
@@ -252,7 +256,12 @@ static bool is_list_set(const void *field) {
 }
 
 static void clear_list(void *field) {
-        *(struct list *) field = (struct list) { NULL, 0 };
+        struct list *list = field;
+
+        for (size_t i = 0; i < list->n; i++)
+                free(list->items[i]);
+        free(list->items);
+        *list = (struct list) { NULL, 0 };
 }
 
 static bool parse_endpoints(const struct option *o, const char *value, void *field) {
@@ -261,6 +270,32 @@ static bool parse_endpoints(const struct option *o, const char *value, void *fie
 }
 static const struct kind endpoints = { parse_endpoints, print_list, "HOST[:PORT], [IPV6]:PORT or /SOCKET", is_list_set,
                                        clear_list };
+
+static bool set_pointer(char **field, const char *value) {
+        free(*field);
+        *field = strdup(value);
+        return *field != NULL;
+}
+
+static bool parse_endpoint(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return connect_is_endpoint(value) && set_pointer(field, value);
+}
+
+static void print_pointer(const void *field, FILE *out) {
+        fputs(*(const char *const *) field, out);
+}
+
+static bool is_pointer_set(const void *field) {
+        return *(const char *const *) field != NULL;
+}
+static const struct kind endpoint = { parse_endpoint, print_pointer, "HOST[:PORT], [IPV6]:PORT or /SOCKET", is_pointer_set };
+
+static bool parse_path(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return *value == '/' && set_pointer(field, value);
+}
+static const struct kind path = { parse_path, print_pointer, "a path that begins with /", is_pointer_set };
 
 static bool is_domain(const char *s) {
         char name[HOSTNAME_MAX + 1];
@@ -305,9 +340,6 @@ enum { YEAR = 365 * 24 * 3600 };
 #define SIZE_MAX_OCTETS (UINT64_C(1) << 62)
 #define COUNT_MAX UINT64_C(1000000)
 
-static char loopback_4[] = "127.0.0.0/8", loopback_6[] = "::1", local_sockets[] = "local";
-static char *const relay_from_default[] = { loopback_4, loopback_6, local_sockets };
-
 static const struct config defaults = {
         .max_size = 32 << 20,
         .max_recipients = 100,
@@ -316,7 +348,6 @@ static const struct config defaults = {
         .timeout = 300,
         .session_timeout = 3600,
         .x_peer = true,
-        .relay_from = { (char **) relay_from_default, ELEMENTS(relay_from_default) },
 };
 
 static const struct option options[] = {
@@ -327,18 +358,24 @@ static const struct option options[] = {
           "the system's" },
         { "command", "PROGRAM [ARG...]", "strategy exec: run this for each message", &command, FIELD(command), 0, 0, NULL,
           "exec" },
-        { "upstream", "HOST[:PORT]|/SOCKET", "strategy proxy: where mail goes; several are tried in order", &endpoints,
-          FIELD(upstream), 0, 0, NULL, "proxy" },
+        { "upstream", "HOST[:PORT]|/SOCKET", "where mail goes; several are tried in order", &endpoints,
+          FIELD(upstream), 0, 0, NULL, "proxy mailman" },
         { "upstream-protocol", "smtp|lmtp", "what the upstream speaks", &protocol, FIELD(is_upstream_lmtp), 0, 0, NULL,
-          "proxy" },
+          "proxy mailman" },
         { "upstream-timeout", "SECONDS", "longest wait for the upstream, in each step", &optional_seconds,
-          FIELD(upstream_timeout), 1, YEAR, "300, 540 after the final dot", "proxy" },
+          FIELD(upstream_timeout), 1, YEAR, "300, 540 after the final dot", "proxy mailman" },
         { "xclient", "yes|no", "tell the upstream who our client is, by XCLIENT, if it offers that", &yes_no, FIELD(xclient),
-          0, 0, NULL, "proxy" },
+          0, 0, NULL, "proxy mailman" },
+        { "mailman", "HOST[:PORT]|/SOCKET", "strategy mailman: Mailman 3's LMTP server", &endpoint, FIELD(mailman), 0, 0,
+          MAILMAN_DEFAULT, "mailman" },
+        { "mailman-wrapper", "PROGRAM", "strategy mailman: Mailman 2.1 instead, its mail/mailman program", &path,
+          FIELD(mailman_wrapper), 0, 0, NULL, "mailman" },
+        { "mailman-lists", "DIR", "strategy mailman: the lists directory of Mailman 2.1", &path, FIELD(mailman_lists), 0, 0, NULL,
+          "mailman" },
         { "relay-to", "DOMAIN", "recipients that anyone may reach; .DOMAIN: with subdomains", &domains, FIELD(relay_to), 0, 0,
-          NULL, "proxy" },
-        { "relay-from", "ADDRESS[/BITS]", "clients that may reach everyone", &networks,
-          FIELD(relay_from), 0, 0, NULL, "proxy" },
+          NULL, "proxy mailman" },
+        { "relay-from", "ADDRESS[/BITS]", "clients that may reach everyone", &networks, FIELD(relay_from), 0, 0,
+          "127.0.0.0/8,::1,local", "proxy mailman" },
         { "protocol", "smtp|lmtp", "what we speak; lmtp (RFC 2033) has a verdict for each recipient", &protocol,
           FIELD(is_lmtp), 0, 0, NULL },
         { "max-size", "BYTES", "longest message, in octets or with K, M, G; 0: no limit", &size, FIELD(max_size), 0,
@@ -548,6 +585,8 @@ static void check_together(struct reading *r) {
                 complain(r, r->given[o - options], "strategy=exec needs command=PROGRAM [ARG...]");
         if (strcmp(name, "proxy") == 0 && r->config->upstream.n == 0)
                 complain(r, r->given[o - options], "strategy=proxy needs upstream=HOST[:PORT]");
+        if (!r->config->mailman_wrapper != !r->config->mailman_lists)
+                complain(r, r->given[o - options], "Mailman 2.1 needs both mailman-wrapper and mailman-lists");
         for (size_t i = 0; i < N_OPTIONS; i++)
                 if (r->is_given[i] && !is_for_strategy(options + i, r->config->strategy))
                         complain(r, r->given[i], "%s makes no sense with strategy=%s: it is for %s", options[i].name, name,

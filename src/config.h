@@ -11,6 +11,8 @@
 
 #include "io/peer.h"
 
+#define MAILMAN_DEFAULT "127.0.0.1:8024"
+
 enum { HOSTNAME_MAX = 255 };
 
 struct list {
@@ -28,8 +30,10 @@ struct config {
         bool is_upstream_lmtp;
         uint64_t upstream_timeout;       /* seconds; 0 if not given */
         bool xclient;
+        char *mailman;                   /* endpoint of Mailman 3's LMTP server; NULL: MAILMAN_DEFAULT */
+        char *mailman_wrapper, *mailman_lists; /* Mailman 2.1 instead; NULL if not given */
         struct list relay_to;            /* domains: deliver/relay.h */
-        struct list relay_from;          /* networks: io/peer.h */
+        struct list relay_from;          /* networks: io/peer.h; empty: loopback and local sockets */
         uint64_t max_size;               /* octets; 0: no limit */
         uint64_t max_recipients, max_commands, max_errors;
         uint64_t timeout, session_timeout; /* seconds */

@@ -150,14 +150,6 @@ static void make_id(struct session *s) {
                  (unsigned long) t.tv_nsec / 1000, (unsigned) getpid(), ++s->n_ids);
 }
 
-/* The server has seen to it that there is room. */
-static void add_addressee(struct envelope *e, const struct recipient *r) {
-        struct addressee *a = &e->addressees[e->n_addressees++];
-
-        a->recipient = *r;
-        reply_fix(&a->verdict, &undelivered);
-}
-
 /* --- one function for each event that asks for more than a word ------------------------------------------ */
 
 static void on_reset(struct session *s) {
@@ -197,14 +189,18 @@ static void on_data(struct session *s) {
         server_answer(&s->server, &verdict);
 }
 
+/* The server has seen to it that there is room for one more. */
 static void on_recipient(struct session *s, const struct recipient *recipient) {
+        struct addressee *a = &s->envelope.addressees[s->envelope.n_addressees];
         struct reply verdict;
 
+        a->recipient = *recipient;
+        a->is_list = false;
+        reply_fix(&a->verdict, &undelivered);
         reply_fix(&verdict, &recipient_ok);
         if (s->config->strategy->recipient)
-                s->config->strategy->recipient(s->delivery, recipient, &verdict);
-        if (reply_is_positive(&verdict))
-                add_addressee(&s->envelope, recipient);
+                s->config->strategy->recipient(s->delivery, a, &verdict);
+        s->envelope.n_addressees += reply_is_positive(&verdict);
         server_answer(&s->server, &verdict);
 }
 

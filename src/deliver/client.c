@@ -20,7 +20,7 @@ enum { COMMAND_LINE_MAX = ADDRESS_MAX + OPTIONS_MAX + 4 * 255 + 200 };
 
 /* --- the connection -------------------------------------------------------------------------------------- */
 
-static void drop(struct client *c) {
+void client_abort(struct client *c) {
         if (c->is_open)
                 close(c->channel.in);
         c->is_open = false;
@@ -35,7 +35,7 @@ static int give_up(struct client *c, int error, const char *step) {
                                                  : strerrordesc_np(-error);
 
         snprintf(c->why, sizeof(c->why), "%s: %s", step, what ? what : "unknown error");
-        drop(c);
+        client_abort(c);
         return error;
 }
 
@@ -143,7 +143,7 @@ static void take_extensions(struct client *c, const struct reply *r) {
 
 static int refused(struct client *c, const char *step, const struct reply *r) {
         snprintf(c->why, sizeof(c->why), "%s: %d %.80s", step, r->code, r->text);
-        drop(c);
+        client_abort(c);
         return -ECONNREFUSED;
 }
 
@@ -284,5 +284,5 @@ void client_close(struct client *c) {
                 return;
         queue(c, "QUIT");
         channel_flush(&c->channel);
-        drop(c);
+        client_abort(c);
 }

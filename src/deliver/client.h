@@ -69,5 +69,8 @@ int client_send(struct client *c, const char *text, size_t n);
 int client_end(struct client *c);
 int client_verdict(struct client *c, struct reply *ret);
 
+/* Closes without a word: a message that has begun has no end then. */
+void client_abort(struct client *c);
+
 /* Says QUIT, does not wait for the answer, closes. Nothing if it is not open. */
 void client_close(struct client *c);

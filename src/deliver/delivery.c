@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-extern const struct delivery_ops print_ops, journal_ops, exec_ops, proxy_ops;
+extern const struct delivery_ops print_ops, journal_ops, exec_ops, proxy_ops, mailman_ops;
 
-static const struct delivery_ops *const strategies[] = { &print_ops, &journal_ops, &exec_ops, &proxy_ops };
+static const struct delivery_ops *const strategies[] = { &print_ops, &journal_ops, &exec_ops, &proxy_ops, &mailman_ops };
 
 const struct delivery_ops *delivery_find(const char *name) {
         for (size_t i = 0; i < sizeof(strategies) / sizeof(strategies[0]); i++)

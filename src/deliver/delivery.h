@@ -18,7 +18,7 @@
 #include "smtp/trace.h"
 
 /* For messages to people; the table in delivery.c is what counts, and a test compares them. */
-#define DELIVERY_NAMES "print, journal, exec or proxy"
+#define DELIVERY_NAMES "print, journal, exec, proxy or mailman"
 
 enum { ENVELOPE_ID_MAX = 47 };
 
@@ -26,6 +26,7 @@ enum { ENVELOPE_ID_MAX = 47 };
 struct addressee {
         struct recipient recipient;
         struct reply verdict;
+        bool is_list; /* strategy mailman: it is Mailman's */
 };
 
 /* One transaction: from whom, to whom, how it came. */
@@ -64,7 +65,7 @@ struct delivery_ops {
 
         /* Asked at MAIL and RCPT, while the client waits. NULL: welcome. */
         void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
-        void (*recipient)(struct delivery *d, const struct recipient *r, struct reply *ret_verdict);
+        void (*recipient)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
         /* The message is complete. Sets each addressee's verdict, which is a 451 before; never a 421. */
         void (*process_message)(struct delivery *d, struct envelope *e, struct message *m);

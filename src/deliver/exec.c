@@ -92,12 +92,14 @@ static int journal_open(const struct config *c, const struct peer *p, struct del
         return 0;
 }
 
-static void exec_recipient(struct delivery *d, const struct recipient *r, struct reply *ret_verdict) {
-        program_has_room(&d->room, r, ret_verdict);
+static void exec_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
+        program_has_room(&d->room, &a->recipient, ret_verdict);
 }
 
 static void exec_process_message(struct delivery *d, struct envelope *e, struct message *m) {
-        program_run(d->argv, d->config->timeout, d->config->hostname, e, m);
+        const struct program program = { .argv = d->argv, .hostname = d->config->hostname, .timeout = d->config->timeout };
+
+        program_run(&program, e, m);
 }
 
 static void exec_reset(struct delivery *d) {

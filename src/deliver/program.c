@@ -31,10 +31,7 @@ static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, 
 
 /* What an exit status says (sysexits.h, and qmail-command(8) for 100). Every other, and every signal, is temporary: a
  * broken program must not bounce mail. */
-static const struct {
-        int status;
-        struct fixed_reply verdict;
-} verdicts[] = {
+static const struct program_verdict verdicts[] = {
         { EX_OK, { 250, "2.0.0", "delivered" } },
         { EX_USAGE, { 554, "5.3.0", "the delivery program was called in a wrong way" } },
         { EX_DATAERR, { 554, "5.6.0", "the message's content is not acceptable" } },
@@ -46,10 +43,13 @@ static const struct {
         { 100, { 554, "5.0.0", "the message was refused" } },
 };
 
-static const struct fixed_reply *verdict_of_status(int wait_status) {
-        for (size_t i = 0; i < ELEMENTS(verdicts); i++)
-                if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == verdicts[i].status)
-                        return &verdicts[i].verdict;
+static const struct fixed_reply *verdict_of_status(const struct program *p, int wait_status) {
+        const struct program_verdict *table = p->verdicts ? p->verdicts : verdicts;
+        size_t n = p->verdicts ? p->n_verdicts : ELEMENTS(verdicts);
+
+        for (size_t i = 0; i < n; i++)
+                if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == table[i].status)
+                        return &table[i].verdict;
         return &try_again;
 }
 
@@ -67,7 +67,8 @@ struct lines {
 
 struct run {
         const struct envelope *envelope;
-        const char *program;
+        const struct program *program;
+        const char *name;
         pid_t pid;
         int pid_fd;
         struct lines out, err;
@@ -87,7 +88,7 @@ static void log_error_line(struct run *r) {
                 return;
         log_start(&l, "program");
         log_field(&l, "id", "%s", r->envelope->id);
-        log_field(&l, "program", "%s", r->program);
+        log_field(&l, "program", "%s", r->name);
         log_field(&l, "stderr", "%s", r->err.n_lines < LINES_MAX ? r->err.line : "(there is more, which is not logged)");
         log_send(&l, LOG_NOTICE);
 }
@@ -360,10 +361,10 @@ static int end_run(struct run *r, uint64_t timeout) {
 static void judge(const struct run *r, int wait_status, struct reply *ret) {
         struct reply said;
 
-        reply_fix(ret, verdict_of_status(wait_status));
+        reply_fix(ret, verdict_of_status(r->program, wait_status));
         if (r->is_late)
                 reply_set(ret, 451, "4.3.0", "the delivery program took too long, try again later");
-        else if (reply_parse_line(r->first_line, strcspn(r->first_line, "\r"), &said)) {
+        else if (!r->program->verdicts && reply_parse_line(r->first_line, strcspn(r->first_line, "\r"), &said)) {
                 if (reply_is_positive(&said) ? reply_is_positive(ret) : said.code >= 400)
                         *ret = said;
                 if (ret->code == 421) /* would say that we close the session */
@@ -375,21 +376,21 @@ static void describe(const struct run *r, int wait_status, struct envelope *e) {
         const char *how = r->is_late ? "timeout" : WIFEXITED(wait_status) ? "exit" : "signal";
         int number = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status);
 
-        snprintf(e->destination, sizeof(e->destination), "%.100s %s %d", r->program, how, number);
+        snprintf(e->destination, sizeof(e->destination), "%.100s %s %d", r->name, how, number);
 }
 
-static void run(struct start *s, uint64_t timeout, struct envelope *e, struct reply *ret) {
-        struct run r = { .envelope = e, .program = s->argv[0], .pid_fd = -1 };
+static void run(const struct program *p, struct start *s, struct envelope *e, struct reply *ret) {
+        struct run r = { .envelope = e, .program = p, .name = s->argv[0], .pid_fd = -1 };
         int error = start_run(&r, s), wait_status;
 
         if (r.pid <= 0) {
-                log_say(LOG_ERR, "cannot start %s: %s", r.program, strerror(-error));
+                log_say(LOG_ERR, "cannot start %s: %s", r.name, strerror(-error));
                 reply_fix(ret, &try_again);
                 drain(&r, &r.out);
                 drain(&r, &r.err);
                 return;
         }
-        wait_status = end_run(&r, timeout);
+        wait_status = end_run(&r, p->timeout);
         drain(&r, &r.out);
         drain(&r, &r.err);
         if (r.pid_fd >= 0)
@@ -397,22 +398,22 @@ static void run(struct start *s, uint64_t timeout, struct envelope *e, struct re
         judge(&r, wait_status, ret);
         describe(&r, wait_status, e);
         if (error < 0)
-                log_say(LOG_ERR, "cannot run %s: %s", r.program, strerror(-error));
+                log_say(LOG_ERR, "cannot run %s: %s", r.name, strerror(-error));
 }
 
-void program_run(char *const *argv, uint64_t timeout, const char *hostname, struct envelope *e, struct message *m) {
+void program_run(const struct program *p, struct envelope *e, struct message *m) {
         struct environment variables;
-        char **environment = make_environment(&variables, hostname, e, m);
-        struct start s = { .argv = argv, .environment = environment, .in = spool_open(&m->spool) };
+        char **environment = make_environment(&variables, p->hostname, e, m);
+        struct start s = { .argv = p->argv, .environment = environment, .in = spool_open(&m->spool) };
         struct reply verdict;
 
         reply_fix(&verdict, &try_again);
         if (s.in < 0)
-                log_say(LOG_ERR, "cannot hand the message to %s: %s", argv[0], strerror(-s.in));
+                log_say(LOG_ERR, "cannot hand the message to %s: %s", p->argv[0], strerror(-s.in));
         else if (!environment)
-                log_say(LOG_ERR, "cannot hand the message to %s: out of memory", argv[0]);
+                log_say(LOG_ERR, "cannot hand the message to %s: out of memory", p->argv[0]);
         else
-                run(&s, timeout, e, &verdict);
+                run(p, &s, e, &verdict);
         free(environment);
         free(variables.text);
         delivery_verdict(e, &verdict);

@@ -17,6 +17,21 @@ struct program_room {
 /* Whether there is room for one more; it is counted then. If not, the verdict is 452 4.5.3. */
 bool program_has_room(struct program_room *room, const struct recipient *r, struct reply *ret_verdict);
 
-/* Runs argv[0] (found in $PATH if it has no slash) and sets the verdict of all addressees to what it says. It is killed,
- * with its process group, after `timeout` seconds. */
-void program_run(char *const *argv, uint64_t timeout, const char *hostname, struct envelope *e, struct message *m);
+/* What an exit status says. */
+struct program_verdict {
+        int status;
+        struct fixed_reply verdict;
+};
+
+/* A program to run, found in $PATH if argv[0] has no slash. */
+struct program {
+        char *const *argv;
+        const char *hostname;                    /* of ours, for its environment */
+        uint64_t timeout;                        /* seconds; then it is killed, with its process group */
+        const struct program_verdict *verdicts;  /* its own table of exit statuses, and no replies on its standard output;
+                                                  * NULL: the contract of smtpd-exec(7) */
+        size_t n_verdicts;
+};
+
+/* Runs it with the message, and sets the verdict of all addressees to what it says. */
+void program_run(const struct program *p, struct envelope *e, struct message *m);

@@ -23,6 +23,8 @@ static bool is_listed_domain(const struct list *relay_to, const char *domain) {
 }
 
 static bool is_listed_client(const struct list *relay_from, const struct peer *p) {
+        if (relay_from->n == 0)
+                return peer_is_in(p, "127.0.0.0/8") || peer_is_in(p, "::1") || peer_is_in(p, "local");
         for (size_t i = 0; i < relay_from->n; i++)
                 if (peer_is_in(p, relay_from->items[i]))
                         return true;

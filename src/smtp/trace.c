@@ -9,24 +9,36 @@ static bool is_same_letter(char c, char expected) {
         return c == expected || (expected >= 'a' && c == (expected & ~0x20));
 }
 
+static const char *const names[] = { "received:", "from:", "date:" };
+enum { N_NAMES = sizeof(names) / sizeof(names[0]) };
+
+/* The line may be, or is, each of the fields whose name it still agrees with. */
+static void scan_name(struct header_scan *h, char c) {
+        unsigned *const counts[N_NAMES] = { &h->n_received, &h->n_from, &h->n_date };
+
+        if (h->column == 0)
+                h->candidates = (1U << N_NAMES) - 1;
+        for (unsigned i = 0; i < N_NAMES; i++) {
+                if (!(h->candidates & 1U << i))
+                        continue;
+                if (!is_same_letter(c, names[i][h->column]))
+                        h->candidates &= ~(1U << i);
+                else if (c == ':') {
+                        h->candidates = 0;
+                        ++*counts[i];
+                }
+        }
+}
+
 /* One octet of a header line. */
 static void scan_octet(struct header_scan *h, char c) {
-        static const char received[] = "received:";
-
-        if (c == '\n') {
-                if (h->column == 0) {
-                        h->is_over = true;
-                        return;
-                }
-                h->column = 0;
-        } else {
-                if (h->column == 0)
-                        h->is_in_name = true;
-                h->is_in_name &= h->column < sizeof(received) - 1 && is_same_letter(c, received[h->column]);
-                h->column++;
-                if (h->is_in_name && h->column == sizeof(received) - 1)
-                        h->n_received++;
+        if (c == '\n' && h->column == 0) {
+                h->is_over = true;
+                return;
         }
+        if (c != '\n')
+                scan_name(h, c);
+        h->column = c == '\n' ? 0 : h->column + 1;
         h->n_header++;
 }
 
@@ -34,7 +46,7 @@ void header_scan(struct header_scan *h, const char *text, size_t n) {
         for (size_t at = 0; at < n && !h->is_over; at++) {
                 const char *lf;
 
-                if (h->column > 0 && !h->is_in_name) { /* the rest of the line means nothing */
+                if (h->column > 0 && h->candidates == 0) { /* the rest of the line means nothing */
                         lf = memchr(text + at, '\n', n - at);
                         h->n_header += (lf ? (size_t) (lf - text) : n) - at;
                         if (!lf)
@@ -82,25 +94,24 @@ static struct date date_of_days(int64_t days) { /* since 1970-01-01; not before 
         };
 }
 
-/* RFC 5322 section 3.3, in UTC. */
-static void format_date(char *out, size_t room, int64_t seconds) {
+void date_format(int64_t seconds, char out[static DATE_MAX]) {
         static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
         static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
         int64_t day = seconds / 86400;
         int second = (int) (seconds % 86400);
         struct date date = date_of_days(day);
 
-        snprintf(out, room, "%s, %d %s %d %02d:%02d:%02d +0000", days[day % 7], date.day, months[date.month], (int) date.year,
+        snprintf(out, DATE_MAX, "%s, %d %s %d %02d:%02d:%02d +0000", days[day % 7], date.day, months[date.month], (int) date.year,
                  second / 3600, second / 60 % 60, second % 60);
 }
 
 size_t received_format(const struct received *r, char out[static RECEIVED_MAX]) {
-        char helo[256], address[80], date[48];
+        char helo[256], address[80], date[DATE_MAX];
         int n;
 
         copy_clean(helo, sizeof(helo), *r->helo ? r->helo : "unknown", "-._:[]");
         format_address(address, sizeof(address), r->address);
-        format_date(date, sizeof(date), r->time);
+        date_format(r->time, date);
         n = snprintf(out, RECEIVED_MAX, "Received: from %s (%s)\n\tby %s (smtpd) with %s id %s%s%s%s;\n\t%s\n", helo, address,
                      r->hostname, r->protocol, r->id, *r->recipient ? "\n\tfor <" : "", r->recipient,
                      *r->recipient ? ">" : "", date);

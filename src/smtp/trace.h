@@ -12,11 +12,12 @@
 struct header_scan {
         uint64_t n_header;   /* octets before the first empty line; of the whole text as long as there is none */
         unsigned n_received; /* Received fields in them: the hops that the message has made */
+        unsigned n_from, n_date;
         bool is_over;        /* the empty line was found */
 
-        /* its own business: which column of the line we are in, and whether the line may still be a Received field */
+        /* its own business: which column of the line we are in, and which of the fields it may still be */
         unsigned column;
-        bool is_in_name;
+        unsigned candidates;
 };
 
 /* Takes the next octets of the text (LF line ends). */
@@ -34,6 +35,11 @@ struct received {
         const char *recipient;      /* the only one; "" where there are several */
         int64_t time;               /* seconds since 1970 */
 };
+
+enum { DATE_MAX = 48 };
+
+/* A date-time of RFC 5322 section 3.3, in UTC, of seconds since 1970. */
+void date_format(int64_t seconds, char out[static DATE_MAX]);
 
 /* Prints the field, folded, with an LF after each line, and a NUL. Returns its octets. */
 size_t received_format(const struct received *r, char out[static RECEIVED_MAX]);

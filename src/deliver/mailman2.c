@@ -1,0 +1,101 @@
+/* deliver/mailman2.c - GNU Mailman 2.1. */
+#include "deliver/mailman2.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "deliver/program.h"
+
+#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+
+/* The commands of the wrapper that have an address LIST-COMMAND of their own; that of "post" is LIST. */
+static const char *const commands[] = { "admin", "bounces", "confirm",   "join",       "leave",
+                                        "owner", "request", "subscribe", "unsubscribe" };
+
+/* The wrapper's exit statuses are no sysexits: 1 no such list, 2 wrong group, 3 setregid failed, 4 cannot execute, 5 and 6
+ * called in a wrong way, 8 no such group. Only the first is the recipient's. */
+static const struct program_verdict verdicts[] = {
+        { 0, { 250, "2.0.0", "taken by the list server" } },
+        { 1, { 550, "5.1.1", "no such list" } },
+};
+
+/* A name that Mailman allows (ACCEPTABLE_LISTNAME_CHARACTERS) in lower case, or false: "/" and ".." lead elsewhere. */
+static bool copy_name(const char *s, size_t n, char ret[static MAILMAN2_NAME_MAX + 1]) {
+        if (n == 0 || n > MAILMAN2_NAME_MAX || s[0] == '.')
+                return false;
+        for (size_t i = 0; i < n; i++) {
+                char c = s[i] >= 'A' && s[i] <= 'Z' ? (char) (s[i] | 0x20) : s[i];
+
+                if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || strchr("-+_.=", c)))
+                        return false;
+                ret[i] = c;
+        }
+        ret[n] = '\0';
+        return true;
+}
+
+static bool is_list(const char *lists, const char *name) {
+        static const char *const files[] = { "config.pck", "config.pck.last", "config.db", "config.db.last" };
+
+        for (size_t i = 0; i < ELEMENTS(files); i++) {
+                char path[PATH_MAX];
+
+                if ((size_t) snprintf(path, sizeof(path), "%s/%s/%s", lists, name, files[i]) < sizeof(path) &&
+                    access(path, F_OK) == 0)
+                        return true;
+        }
+        return false;
+}
+
+/* NAME is a list, or LIST-COMMAND. */
+static bool find_name(const char *lists, const char *name, struct mailman2_target *ret) {
+        const char *dash = strrchr(name, '-');
+
+        strcpy(ret->list, name);
+        ret->command = "post";
+        if (is_list(lists, name))
+                return true;
+        for (size_t i = 0; dash && i < ELEMENTS(commands); i++)
+                if (strcmp(dash + 1, commands[i]) == 0) {
+                        ret->list[dash - name] = '\0';
+                        ret->command = commands[i];
+                        return is_list(lists, ret->list);
+                }
+        return false;
+}
+
+bool mailman2_find(const char *lists, const struct address *a, struct mailman2_target *ret) {
+        bool is_quoted = a->n_local >= 2 && a->text[0] == '"';
+        const char *local = a->text + is_quoted;
+        size_t n = a->n_local - 2U * is_quoted;
+        char name[MAILMAN2_NAME_MAX + 1];
+        const char *plus = memchr(local, '+', n);
+
+        if (copy_name(local, n, name) && find_name(lists, name, ret))
+                return true;
+        /* LIST-confirm+TOKEN, LIST-bounces+user=host: only what is before the "+" names the list */
+        return plus && copy_name(local, (size_t) (plus - local), name) && find_name(lists, name, ret);
+}
+
+void mailman2_deliver(const struct config *c, const struct envelope *e, struct addressee *a, struct message *text) {
+        struct mailman2_target target;
+        struct envelope only = *e;
+
+        if (!mailman2_find(c->mailman_lists, &a->recipient.address, &target)) { /* it went away since RCPT */
+                reply_fix(&a->verdict, &verdicts[1].verdict);
+                return;
+        }
+        only.addressees = a;
+        only.n_addressees = 1;
+        program_run(
+                &(const struct program) {
+                        .argv = (char *const[]) { c->mailman_wrapper, (char *) target.command, target.list, NULL },
+                        .hostname = c->hostname,
+                        .timeout = c->timeout,
+                        .verdicts = verdicts,
+                        .n_verdicts = ELEMENTS(verdicts),
+                },
+                &only, text);
+}

@@ -1,0 +1,22 @@
+/* deliver/text.h - the message as it is passed on: Received on top, X-Peer as the last header. */
+#pragma once
+
+#include "deliver/client.h"
+#include "deliver/delivery.h"
+
+/* What we add, LF lines. */
+struct trace {
+        size_t n_received, n_x_peer;
+        char received[RECEIVED_MAX], x_peer[80];
+};
+
+void text_trace(const struct config *c, const struct envelope *e, struct trace *ret);
+
+/* Whether it may be passed on to anybody: not a loop, without NUL. If not, `ret` says why. */
+bool text_is_fit(const struct message *m, struct reply *ret);
+
+/* Whether there is an octet over 127 in it; also when it cannot be read. */
+bool text_is_8bit(struct message *m);
+
+/* Sends it, without the final dot. 0 or a negative errno, as the client's functions; the client is closed then. */
+int text_send(struct client *c, struct message *m, const struct trace *t);
