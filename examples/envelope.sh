@@ -5,10 +5,10 @@
 #
 # What it prints to standard error appears in the log of smtpd.
 {
-	echo "Receiving message from: $SMTPD_PEER $SMTPD_PEER_PORT"
-	echo "Message addressed from: $SMTPD_MAIL_FROM"
-	echo "$SMTPD_RCPT_TO" | while IFS= read -r recipient; do
-		echo "Message addressed to  : $recipient"
+	printf 'Receiving message from: %s %s\n' "$SMTPD_PEER" "$SMTPD_PEER_PORT"
+	printf 'Message addressed from: %s\n' "$SMTPD_MAIL_FROM"
+	printf '%s\n' "$SMTPD_RCPT_TO" | while IFS= read -r recipient; do
+		printf 'Message addressed to  : %s\n' "$recipient"
 	done
-	echo "Message length        : $(wc -c)"
+	printf 'Message length        : %s\n' "$(wc -c)"
 } >&2

@@ -122,6 +122,7 @@ static int take_signals(void) {
 
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN);
+        signal(SIGCHLD, SIG_DFL); /* ignored, it would take away the exit status of programs we run */
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGINT);

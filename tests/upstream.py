@@ -4,7 +4,7 @@
     with Upstream({"RCPT": close}, {}) as up:                         # the first does that, all others do well
 
 A script has an action for each step: "greeting", "EHLO", "HELO", "LHLO", "XCLIENT", "MAIL", "RCPT", "DATA", "body",
-"dot", "RSET", "QUIT", or a list of actions, one for each time (the last one stays). An action is what to send (octets, not
+"dot", "RSET", "QUIT", or a list of actions, one for each time (the last one stays; None is to do well). An action is what to send (octets, not
 necessarily a reply), or a function that gets the connection; those that are needed often are below. Where there is none
 the server does well. "body" is Body(octets, action): it happens once so many octets of the message have come.
 
@@ -12,6 +12,7 @@ All waits are bounded; leaving the context closes everything."""
 
 import os
 import re
+import select
 import socket
 import struct
 import tempfile
@@ -57,11 +58,13 @@ class Connection:
     stop: threading.Event
     raw: bytearray = field(default_factory=bytearray)  # all that came
     commands: list = field(default_factory=list)  # lines without CRLF, those of messages not among them
+    sent: bytearray = field(default_factory=bytearray)  # in the step under way
     ehlo: bytes = b""
     at: int = 0  # what of `raw` was taken
     is_over: bool = False
 
     def send(self, octets):
+        self.sent += octets
         try:
             self.sock.sendall(octets)
         except OSError as error:
@@ -119,7 +122,10 @@ def silent(c):
 
 def deaf(c):
     """Says no more, and reads no more."""
-    c.stop.wait(PATIENCE)
+    poll, end = select.poll(), time.monotonic() + PATIENCE
+    poll.register(c.sock, select.POLLRDHUP)
+    while time.monotonic() < end and not c.stop.is_set() and not poll.poll(100):
+        pass
     raise Gone
 
 
@@ -176,6 +182,7 @@ class Upstream:
             self.listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
             self.port = self.listener.getsockname()[1]
             self.endpoint = f"[::1]:{self.port}" if family == socket.AF_INET6 else f"127.0.0.1:{self.port}"
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # what we do not read is to be felt
         self.listener.listen(20)
         self.listener.settimeout(0.05)
 
@@ -234,6 +241,7 @@ class Upstream:
         def do(step, default):
             actions = script.get(step, [default])
             action = actions.pop(0) if len(actions) > 1 else actions[0]
+            c.sent.clear()
             act(default if action is None else action)
 
         sender, recipients, n = b"", [], 0
@@ -258,14 +266,15 @@ class Upstream:
                 sender, recipients = rest.removeprefix(b"FROM:"), []
                 do(verb, b"250 2.1.0 sender fine\r\n")
             elif verb == "RCPT":
-                recipients.append(rest.removeprefix(b"TO:"))
                 do(verb, b"250 2.1.5 recipient fine\r\n")
+                if c.sent.startswith(b"2"):
+                    recipients.append(rest.removeprefix(b"TO:"))
             elif verb == "RSET":
                 sender, recipients = b"", []
                 do(verb, b"250 2.0.0 forgotten\r\n")
             elif verb == "DATA":
                 do(verb, b"354 go on\r\n")
-                if script.get("DATA") and not script.get("receives", [True])[0]:
+                if not c.sent.startswith(b"354"):
                     continue
                 body = script.get("body", [None])
                 wire = c.body(body.pop(0) if len(body) > 1 else body[0], act)
@@ -276,7 +285,10 @@ class Upstream:
                 sender, recipients = b"", []
                 verdicts = len(message.recipients) if self.lmtp else 1
                 reply = b"".join(b"250 2.0.0 taken as %d.%d\r\n" % (n, i) for i in range(verdicts))
-                do("dot", reply)
+                try:
+                    do("dot", reply)
+                finally:
+                    message.verdict = bytes(c.sent)
             elif verb == "QUIT":
                 do(verb, b"221 2.0.0 bye\r\n")
                 raise Gone
@@ -285,7 +297,8 @@ class Upstream:
 
     @property
     def commands(self):
-        """Of all connections."""
+        """Of all connections, once they are over."""
+        self.wait_until_over()
         return [line for c in self.connections for line in c.commands]
 
     def wait_until_over(self):

@@ -15,7 +15,7 @@ const struct delivery_ops *delivery_find(const char *name) {
 }
 
 const struct delivery_ops *delivery_default(bool is_stderr_journal) {
-        return is_stderr_journal ? &journal_ops : &print_ops;
+        return is_stderr_journal && HAS_JOURNAL ? &journal_ops : &print_ops; /* HAS_JOURNAL: its helper was built */
 }
 
 void delivery_verdict(struct envelope *e, const struct reply *verdict) {

@@ -43,6 +43,16 @@ static void exec_close(struct delivery *d) {
         free(d);
 }
 
+/* Links are left as they are: some programs go by the name they are called with. */
+static bool make_absolute(const char *path, char ret[static PATH_MAX]) {
+        size_t n;
+
+        if (!getcwd(ret, PATH_MAX))
+                return false;
+        n = strlen(ret);
+        return (size_t) snprintf(ret + n, PATH_MAX - n, "/%s", path) < PATH_MAX - n;
+}
+
 /* The program runs in /, but its name is relative to where we are. */
 static int exec_open(const struct config *c, const struct peer *p, struct delivery **ret) {
         size_t n = 0;
@@ -54,7 +64,7 @@ static int exec_open(const struct config *c, const struct peer *p, struct delive
         if ((r = new_delivery(c, n, ret)) < 0)
                 return r;
         memcpy((*ret)->argv, c->command, n * sizeof(char *));
-        if (strchr(c->command[0], '/') && realpath(c->command[0], (*ret)->program))
+        if (strchr(c->command[0], '/') && *c->command[0] != '/' && make_absolute(c->command[0], (*ret)->program))
                 (*ret)->argv[0] = (*ret)->program;
         return 0;
 }

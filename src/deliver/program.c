@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "io/deadline.h"
 #include "io/log.h"
 
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
 extern char **environ;
@@ -59,7 +61,8 @@ enum { LINE_MAX_LENGTH = 1000, LINES_MAX = 1000 };
 
 /* Collects the lines of a pipe; what does not fit into a line is dropped. */
 struct lines {
-        int fd;          /* -1 when it has ended */
+        int fd;           /* -1 when it has ended */
+        unsigned n_max;   /* lines that mean something; what is behind them is read and dropped */
         unsigned n_lines; /* that have ended */
         size_t n;
         char line[LINE_MAX_LENGTH + 1];
@@ -76,16 +79,9 @@ struct run {
         bool is_late;
 };
 
-static void take_output_line(struct run *r) {
-        if (r->out.n_lines == 1)
-                strcpy(r->first_line, r->out.line);
-}
-
 static void log_error_line(struct run *r) {
         struct log_line l;
 
-        if (r->err.n_lines > LINES_MAX)
-                return;
         log_start(&l, "program");
         log_field(&l, "id", "%s", r->envelope->id);
         log_field(&l, "program", "%s", r->name);
@@ -98,22 +94,22 @@ static void end_line(struct run *r, struct lines *l) {
         l->n = 0;
         l->n_lines++;
         if (l == &r->out)
-                take_output_line(r);
+                strcpy(r->first_line, l->line);
         else
                 log_error_line(r);
 }
 
 static void take_octets(struct run *r, struct lines *l, const char *data, size_t n) {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n && l->n_lines < l->n_max; i++)
                 if (data[i] == '\n')
                         end_line(r, l);
                 else if (l->n < LINE_MAX_LENGTH)
-                        l->line[l->n++] = data[i];
+                        l->line[l->n++] = data[i] ? data[i] : '?'; /* a NUL would hide what is behind it */
 }
 
 /* Reads what there is, without waiting. false at the end, or when there is nothing now. */
 static bool read_lines(struct run *r, struct lines *l) {
-        char buffer[16 * 1024];
+        char buffer[64 * 1024];
         ssize_t n = l->fd >= 0 ? read(l->fd, buffer, sizeof(buffer)) : -1;
 
         if (n > 0)
@@ -144,10 +140,11 @@ static bool wait_until(struct run *r, int64_t deadline) {
                         { .fd = r->out.fd, .events = POLLIN },
                         { .fd = r->err.fd, .events = POLLIN },
                 };
-                int left = deadline_left(deadline), n = left > 0 ? poll(fds, ELEMENTS(fds), left) : 0;
+                int left = deadline_left(deadline), n;
 
-                if (n == 0)
-                        return false;
+                if (left == 0)
+                        return poll(fds, 1, 0) > 0;
+                n = poll(fds, ELEMENTS(fds), left);
                 if (n < 0)
                         continue; /* EINTR; the deadline ends it */
                 if (fds[0].revents)
@@ -251,7 +248,7 @@ static char **make_vector(struct environment *v) {
                 if (is_inherited(*p))
                         vector[n++] = *p;
         if (!getenv("PATH"))
-                vector[n++] = (char *) "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+                vector[n++] = (char *) "PATH=" DEFAULT_PATH;
         return vector;
 }
 
@@ -269,6 +266,7 @@ static char **make_environment(struct environment *v, const char *hostname, cons
 
 /* What the program is started with. */
 struct start {
+        const char *path;
         char *const *argv;
         char *const *environment;
         int in, out, err;   /* its standard descriptors */
@@ -291,7 +289,7 @@ static void become_program(struct start *s) {
         sigprocmask(SIG_SETMASK, &none, NULL);
         if (dup2(s->in, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 && dup2(s->err, STDERR_FILENO) >= 0 &&
             chdir("/") == 0 && close_range(3, ~0U, 0) == 0)
-                execvpe(s->argv[0], s->argv, s->environment);
+                execve(s->path, s->argv, s->environment);
         s->error = errno;
         _exit(EX_TEMPFAIL);
 }
@@ -343,9 +341,10 @@ static int start_run(struct run *r, struct start *s) {
         return -s->error;
 }
 
-/* Waits for it, and kills it with all its group when its time is over. Returns its wait status. */
+/* Waits for it, and kills it with all its group when its time is over. Returns its wait status, which is that of a killed
+ * program where it cannot be had: no 250 comes of not knowing. */
 static int end_run(struct run *r, uint64_t timeout) {
-        int wait_status = 0;
+        int wait_status = SIGKILL, n;
 
         r->is_late = r->pid_fd < 0 || !wait_until(r, deadline_after(timeout));
         if (r->is_late) {
@@ -353,9 +352,9 @@ static int end_run(struct run *r, uint64_t timeout) {
                 wait_until(r, deadline_after(GRACE_SECONDS));
                 kill(-r->pid, SIGKILL);
         }
-        while (waitpid(r->pid, &wait_status, 0) < 0 && errno == EINTR)
+        while ((n = waitpid(r->pid, &wait_status, 0)) < 0 && errno == EINTR)
                 ;
-        return wait_status;
+        return n == r->pid ? wait_status : SIGKILL;
 }
 
 static void judge(const struct run *r, int wait_status, struct reply *ret) {
@@ -380,7 +379,10 @@ static void describe(const struct run *r, int wait_status, struct envelope *e) {
 }
 
 static void run(const struct program *p, struct start *s, struct envelope *e, struct reply *ret) {
-        struct run r = { .envelope = e, .program = p, .name = s->argv[0], .pid_fd = -1 };
+        struct run r = {
+                .envelope = e, .program = p, .name = s->argv[0], .pid_fd = -1, 
+                .out = { .fd = -1, .n_max = 1 }, .err = { .fd = -1, .n_max = LINES_MAX }
+        };
         int error = start_run(&r, s), wait_status;
 
         if (r.pid <= 0) {
@@ -401,10 +403,32 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
                 log_say(LOG_ERR, "cannot run %s: %s", r.name, strerror(-error));
 }
 
+/* The file of the program: execve(2) knows no $PATH, and execvp(3) would run a file that is no program by a shell. */
+static const char *find_program(const char *name, char path[static PATH_MAX]) {
+        const char *directories = getenv("PATH");
+
+        if (strchr(name, '/'))
+                return name;
+        for (const char *p = directories ? directories : DEFAULT_PATH; *p; p += *p == ':') {
+                size_t n = strcspn(p, ":");
+
+                if (n > 0 && (size_t) snprintf(path, PATH_MAX, "%.*s/%s", (int) n, p, name) < PATH_MAX && access(path, X_OK) == 0)
+                        return path;
+                p += n;
+        }
+        return name; /* which execve() will not find */
+}
+
 void program_run(const struct program *p, struct envelope *e, struct message *m) {
         struct environment variables;
         char **environment = make_environment(&variables, p->hostname, e, m);
-        struct start s = { .argv = p->argv, .environment = environment, .in = spool_open(&m->spool) };
+        char path[PATH_MAX];
+        struct start s = {
+                .path = find_program(p->argv[0], path),
+                .argv = p->argv,
+                .environment = environment,
+                .in = spool_open(&m->spool),
+        };
         struct reply verdict;
 
         reply_fix(&verdict, &try_again);

@@ -152,17 +152,29 @@ static bool is_journald_there(void) {
         return is_there;
 }
 
-/* Whether we may read what journald writes: its current files are our group's or ours. */
-static sd_journal *open_journal(void) {
+/* Whether we may read what journald writes: as root, or as one of its group, who sees the system's files. */
+static bool may_read_journal(void) {
         sd_journal *j = NULL;
         uint64_t usage = 0;
+
+        if (geteuid() == 0)
+                return true;
+        if (sd_journal_open_namespace(&j, NULL, SD_JOURNAL_ALL_NAMESPACES | SD_JOURNAL_SYSTEM) < 0)
+                return false;
+        sd_journal_get_usage(j, &usage);
+        sd_journal_close(j);
+        return usage > 0;
+}
+
+/* The journal, with our entry as all there is to see; NULL where it cannot be read. */
+static sd_journal *open_journal(void) {
+        sd_journal *j = NULL;
         char match[128];
 
-        if (sd_journal_open_namespace(&j, NULL, SD_JOURNAL_ALL_NAMESPACES | SD_JOURNAL_SYSTEM) < 0)
-                return NULL;
         snprintf(match, sizeof(match), "SMTPD_ID=%.100s", variable("SMTPD_ID"));
-        if (sd_journal_get_usage(j, &usage) < 0 || usage == 0 || sd_journal_add_match(j, match, 0) < 0 ||
-            sd_journal_get_fd(j) < 0) {
+        if (!may_read_journal() || sd_journal_open_namespace(&j, NULL, SD_JOURNAL_ALL_NAMESPACES) < 0)
+                return NULL;
+        if (sd_journal_add_match(j, match, 0) < 0 || sd_journal_get_fd(j) < 0) {
                 sd_journal_close(j);
                 return NULL;
         }
@@ -183,17 +195,20 @@ static bool is_stored(sd_journal *j) {
 
 static int store(struct entry *e) {
         sd_journal *j;
+        bool is_read_back;
         int r;
 
         if (!is_journald_there())
                 return verdict("451 4.3.0 the journal is not available, try again later", EX_TEMPFAIL);
         j = open_journal();
         r = sd_journal_sendv(e->fields, e->n);
+        is_read_back = r >= 0 && j && is_stored(j);
+        sd_journal_close(j);
         if (r < 0) {
                 fprintf(stderr, "cannot write to the journal: %s\n", strerror(-r));
                 return verdict("451 4.3.0 the journal did not take the message, try again later", EX_TEMPFAIL);
         }
-        if (j && !is_stored(j)) {
+        if (j && !is_read_back) {
                 fprintf(stderr, "journald has not stored the entry within %d s: is its storage full, or it stuck?\n",
                         READ_BACK_SECONDS);
                 return verdict("451 4.3.0 the journal did not store the message, try again later", EX_TEMPFAIL);

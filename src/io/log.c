@@ -1,6 +1,7 @@
 /* io/log.c - the log. */
 #include "io/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 enum { LOG_SECONDS = 5 }; /* what a stuck reader of the log can cost us */
 
 static enum log_target current_target = LOG_TO_STDERR;
+static bool is_stuck; /* nobody reads it: further lines are not waited for */
 
 void log_open(enum log_target target) {
         current_target = target;
@@ -94,7 +96,7 @@ void log_send(struct log_line *l, int priority) {
         if (current_target == LOG_TO_JOURNAL)
                 l->text[1] = (char) ('0' + priority);
         l->text[l->n++] = '\n';
-        fd_write_all(STDERR_FILENO, -1, l->text, l->n, deadline_after(LOG_SECONDS));
+        is_stuck = fd_write_all(STDERR_FILENO, -1, l->text, l->n, deadline_after(is_stuck ? 0 : LOG_SECONDS)) == -ETIMEDOUT;
 }
 
 void log_say(int priority, const char *format, ...) {

@@ -1,10 +1,10 @@
-/* spawn.c - what a process costs from exec to exit, for two programs in turns.
+/* spawn.c - what a process costs from exec to exit, for some programs in turns.
  *
- *   spawn PAIRS SESSION PROGRAM PROGRAM
+ *   spawn ROUNDS SESSION PROGRAM PROGRAM...
  *
  * Each run has SESSION (a short file) in a pipe as standard input, another pipe as standard output, and /dev/null as
- * standard error; filling and emptying them is not measured. All is on one CPU. Per pair there is one line, the
- * nanoseconds of each program. Who comes first alternates.
+ * standard error; filling and emptying them is not measured. All is on one CPU. Per round there is one line, the
+ * nanoseconds of each program. They come first in turns.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORDS = 16 };
+enum { WORDS = 16, PROGRAMS = 8 };
 
 static char session[16 * 1024]; /* fits into a pipe */
 static ssize_t n_session;
@@ -80,24 +80,26 @@ static uint64_t measure(char **words) {
 }
 
 int main(int argc, char **argv) {
-        char *words[2][WORDS + 1] = { { NULL } };
+        char *words[PROGRAMS][WORDS + 1] = { { NULL } };
+        int n_programs = argc - 3;
 
-        if (argc != 5)
-                errx(1, "usage: spawn PAIRS SESSION PROGRAM PROGRAM");
+        if (n_programs < 2 || n_programs > PROGRAMS)
+                errx(1, "usage: spawn ROUNDS SESSION PROGRAM PROGRAM...");
         read_session(argv[2]);
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < n_programs; i++) {
                 int n = 0;
 
                 for (char *w = strtok(argv[3 + i], " "); w && n < WORDS; w = strtok(NULL, " "))
                         words[i][n++] = w;
         }
         stay_on_one_cpu();
-        for (int pair = 0, pairs = atoi(argv[1]); pair < pairs; pair++) {
-                uint64_t took[2];
+        for (int round = 0, rounds = atoi(argv[1]); round < rounds; round++) {
+                uint64_t took[PROGRAMS];
 
-                for (int i = 0; i < 2; i++)
-                        took[(i + pair) % 2] = measure(words[(i + pair) % 2]);
-                printf("%llu %llu\n", (unsigned long long) took[0], (unsigned long long) took[1]);
+                for (int i = 0; i < n_programs; i++)
+                        took[(i + round) % n_programs] = measure(words[(i + round) % n_programs]);
+                for (int i = 0; i < n_programs; i++)
+                        printf("%llu%c", (unsigned long long) took[i], i + 1 < n_programs ? ' ' : '\n');
         }
         return 0;
 }
