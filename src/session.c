@@ -227,11 +227,7 @@ static void process_message(struct session *s) {
                 s->config->strategy->process_message(s->delivery, &s->envelope, &s->message);
                 return;
         }
-        log_say(LOG_ERR, "cannot store the message: %s (in $TMPDIR, or else /var/tmp or /tmp)", strerror(-error));
-        if (error == -ENOSPC || error == -EDQUOT || error == -EFBIG)
-                reply_set(&verdict, 452, "4.3.1", "no space to store the message, try again later");
-        else
-                reply_set(&verdict, 451, "4.3.0", "cannot store the message, try again later");
+        delivery_storage_verdict(error, &verdict);
         delivery_verdict(&s->envelope, &verdict);
 }
 

@@ -1031,8 +1031,8 @@ def test_disk_is_full_at_the_end(smtpd, tmp_path, seen):
     argv = with_small_disk(exec_command(smtpd, program), spool)
     with Session(argv, tmp_path, env=environment(SEEN=str(seen))) as session:
         session.begin("DATA")
-        for _ in range(21):
-            session.say(large(52_000))
+        for _ in range(36):
+            session.say(large(30_000))
             time.sleep(0.02)
         session.say(b".\r\n")
         assert session.reply().startswith(b"452 4.3.1 ") and list(seen.iterdir()) == []

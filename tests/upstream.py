@@ -184,7 +184,6 @@ class Upstream:
             self.endpoint = f"[::1]:{self.port}" if family == socket.AF_INET6 else f"127.0.0.1:{self.port}"
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # what we do not read is to be felt
         self.listener.listen(20)
-        self.listener.settimeout(0.05)
 
     def __enter__(self):
         self.start(self.accept)
@@ -192,6 +191,7 @@ class Upstream:
 
     def __exit__(self, *_):
         self.stop.set()
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         for c in list(self.connections):
             try:
                 c.sock.shutdown(socket.SHUT_RDWR)
@@ -213,8 +213,8 @@ class Upstream:
         while not self.stop.is_set():
             try:
                 sock, _ = self.listener.accept()
-            except TimeoutError:
-                continue
+            except OSError:  # it was shut down
+                return
             sock.settimeout(PATIENCE)
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -40,8 +40,7 @@ static int give_up(struct client *c, int error, const char *step) {
 }
 
 /* Reads one reply within `timeout` seconds, however slowly it drips. */
-static int read_reply(struct client *c, uint64_t timeout, const char *step, struct reply *ret) {
-        struct reply_parser parser = { 0 };
+static int read_lines(struct client *c, uint64_t timeout, const char *step, struct reply_parser *parser) {
         enum reply_status status = REPLY_MORE;
 
         c->channel.timeout = timeout;
@@ -58,14 +57,19 @@ static int read_reply(struct client *c, uint64_t timeout, const char *step, stru
                         c->in = in;
                         c->n_in = (size_t) n;
                 }
-                status = reply_parse(&parser, c->in, c->n_in, &used);
+                status = reply_parse(parser, c->in, c->n_in, &used);
                 c->in += used;
                 c->n_in -= used;
         }
-        if (status == REPLY_BAD)
-                return give_up(c, -EPROTO, step);
+        return status == REPLY_BAD ? give_up(c, -EPROTO, step) : 0;
+}
+
+static int read_reply(struct client *c, uint64_t timeout, const char *step, struct reply *ret) {
+        struct reply_parser parser = { 0 };
+        int r = read_lines(c, timeout, step, &parser);
+
         *ret = parser.reply;
-        return 0;
+        return r;
 }
 
 int client_look(struct client *c) {
@@ -109,36 +113,42 @@ static bool is_word(const char *line, size_t n, const char *word) {
         return n >= length && strncasecmp(line, word, length) == 0 && (n == length || line[length] == ' ');
 }
 
+static const char *const xclient_attributes[] = { "ADDR", "PORT", "HELO", "NAME" };
+enum { XCLIENT_ADDR = 1 << 0, XCLIENT_PORT = 1 << 1, XCLIENT_HELO = 1 << 2, XCLIENT_NAME = 1 << 3 };
+
+/* "XCLIENT NAME ADDR ..." */
+static void take_xclient(struct client *c, const char *line, size_t n) {
+        for (size_t at = 0; at < n; at++)
+                for (size_t i = 0; i < sizeof(xclient_attributes) / sizeof(xclient_attributes[0]); i++)
+                        if (line[at] == ' ' && is_word(line + at + 1, n - at - 1, xclient_attributes[i]))
+                                c->xclient |= 1U << i;
+}
+
 /* One line of the EHLO reply. */
-static void take_extension(struct client *c, const char *line, size_t n) {
+static void take_extension(void *client, const char *line, size_t n) {
         static const struct {
                 const char *keyword;
                 enum extension extension;
         } extensions[] = {
                 { "SIZE", EXTENSION_SIZE }, { "8BITMIME", EXTENSION_8BITMIME }, { "SMTPUTF8", EXTENSION_SMTPUTF8 }
         };
+        struct client *c = client;
+        size_t n_size = strlen("SIZE ");
 
         for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++)
                 if (is_word(line, n, extensions[i].keyword))
                         c->extensions |= extensions[i].extension;
-        if (is_word(line, n, "SIZE"))
-                c->max_size = strtoumax(line + strlen("SIZE"), NULL, 10);
+        if (is_word(line, n, "SIZE") && n > n_size && line[n_size] >= '0' && line[n_size] <= '9')
+                c->max_size = strtoumax(line + n_size, NULL, 10);
+        if (is_word(line, n, "XCLIENT"))
+                take_xclient(c, line, n);
         c->is_pipelined |= is_word(line, n, "PIPELINING");
-        c->has_xclient |= is_word(line, n, "XCLIENT");
 }
 
-static void take_extensions(struct client *c, const struct reply *r) {
-        const char *line = strchr(r->text, '\n'); /* the first names the server */
-
-        c->extensions = 0;
+static void forget_extensions(struct client *c) {
+        c->extensions = c->xclient = 0;
         c->max_size = 0;
-        c->is_pipelined = c->has_xclient = false;
-        while (line) {
-                size_t n = strcspn(++line, "\n");
-
-                take_extension(c, line, n);
-                line = line[n] ? line + n : NULL;
-        }
+        c->is_pipelined = false;
 }
 
 static int refused(struct client *c, const char *step, const struct reply *r) {
@@ -147,22 +157,36 @@ static int refused(struct client *c, const char *step, const struct reply *r) {
         return -ECONNREFUSED;
 }
 
-/* EHLO, or HELO for those who do not know it, or LHLO. */
-static int introduce(struct client *c) {
+/* EHLO or LHLO. The first line of the reply names the server, which would have to be called SIZE to be mistaken. */
+static int say_ehlo(struct client *c, const char *verb, const char *name, struct reply *ret) {
+        struct reply_parser parser = { .take = take_extension, .taker = c };
+        int r = client_look(c);
+
+        forget_extensions(c);
+        if (r < 0)
+                return r;
+        queue(c, "%s %s", verb, name);
+        r = read_lines(c, c->rules->timeout, verb, &parser);
+        *ret = parser.reply;
+        if (r == 0 && !reply_is_positive(ret))
+                forget_extensions(c);
+        return r == 0 && ret->code == 421 ? give_up(c, -ENOTCONN, verb) : r;
+}
+
+/* EHLO, or HELO for those who do not know it, or LHLO, under a name. */
+static int introduce(struct client *c, const char *name) {
         const char *verb = c->rules->is_lmtp ? "LHLO" : "EHLO";
         struct reply reply;
-        int r;
+        int r = say_ehlo(c, verb, name, &reply);
 
-        queue(c, "%s %s", verb, c->rules->hostname);
-        r = client_get(c, verb, &reply);
-        if (r == 0 && reply_is_positive(&reply))
-                take_extensions(c, &reply);
-        else if (r == 0 && reply_is_permanent(&reply) && !c->rules->is_lmtp) {
+        if (r == 0 && reply_is_permanent(&reply) && !c->rules->is_lmtp) {
                 verb = "HELO";
-                queue(c, "%s %s", verb, c->rules->hostname);
+                queue(c, "%s %s", verb, name);
                 r = client_get(c, verb, &reply);
         }
-        return r < 0 ? r : reply_is_positive(&reply) ? 0 : refused(c, verb, &reply);
+        if (r == 0 && !reply_is_positive(&reply))
+                r = refused(c, verb, &reply);
+        return r == 0 ? client_look(c) : r;
 }
 
 /* xtext, RFC 3461 section 4: what is no graphic ASCII, and "+" and "=", as +HH. */
@@ -175,20 +199,36 @@ static void make_xtext(const char *s, char *out, size_t room) {
         *out = '\0';
 }
 
-/* Tells the server who our client is. The session begins again after that. */
+/* The client's name for itself, as far as it can be one: what it says there must not be a command or an argument. */
+static void make_name(const char *helo, char *out, size_t room) {
+        size_t n = 0;
+
+        for (; helo[n] && n + 1 < room; n++)
+                out[n] = (helo[n] >= '0' && helo[n] <= '9') || ((helo[n] | 0x20) >= 'a' && (helo[n] | 0x20) <= 'z') ||
+                                         strchr("-._:[]", helo[n])
+                                 ? helo[n]
+                                 : '-';
+        out[n] = '\0';
+}
+
+/* Tells the server who our client is. The session begins again after that, and what is said in its EHLO counts: so it is
+ * said under the client's name. */
 static int send_xclient(struct client *c) {
         const struct peer *p = c->rules->peer;
-        char helo[4 * 255 + 1];
+        bool has_port = *p->port && c->xclient & XCLIENT_PORT, has_helo = *c->rules->peer_helo && c->xclient & XCLIENT_HELO;
+        char helo[4 * 255 + 1], name[256];
         struct reply reply;
         int r;
 
         make_xtext(c->rules->peer_helo, helo, sizeof(helo));
-        queue(c, "XCLIENT ADDR=%s%s%s%s%s%s", strchr(p->address, ':') ? "IPV6:" : "", p->address, *p->port ? " PORT=" : "",
-              p->port, *helo ? " HELO=" : "", helo);
+        make_name(c->rules->peer_helo, name, sizeof(name));
+        queue(c, "XCLIENT ADDR=%s%s%s%s%s%s%s", strchr(p->address, ':') ? "IPV6:" : "", p->address, has_port ? " PORT=" : "",
+              has_port ? p->port : "", has_helo ? " HELO=" : "", has_helo ? helo : "",
+              c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : ""); /* we look up no names */
         r = client_get(c, "XCLIENT", &reply);
         if (r < 0)
                 return r;
-        return reply.code == 220 ? introduce(c) : refused(c, "XCLIENT", &reply);
+        return reply.code == 220 ? introduce(c, *name ? name : c->rules->hostname) : refused(c, "XCLIENT", &reply);
 }
 
 int client_open(struct client *c, const char *endpoint, const char *port, const struct client_rules *rules) {
@@ -210,8 +250,8 @@ int client_open(struct client *c, const char *endpoint, const char *port, const 
         if (r == 0 && reply.code != 220)
                 r = refused(c, "greeting", &reply);
         if (r == 0)
-                r = introduce(c);
-        if (r == 0 && c->has_xclient && rules->peer)
+                r = introduce(c, rules->hostname);
+        if (r == 0 && c->xclient & XCLIENT_ADDR && rules->peer)
                 r = send_xclient(c);
         return r;
 }
@@ -254,7 +294,7 @@ static int send_octets(struct client *c, const char *data, size_t n) {
 }
 
 int client_send(struct client *c, const char *text, size_t n) {
-        static char wire[64 * 1024];
+        static char wire[32 * 1024];
 
         while (n > 0) {
                 size_t used, n_wire = body_encode(&c->body, text, n, &used, wire, sizeof(wire));
@@ -270,9 +310,8 @@ int client_send(struct client *c, const char *text, size_t n) {
 
 int client_end(struct client *c) {
         const char *end = body_end(&c->body);
-        int r = client_look(c);
 
-        return r < 0 ? r : send_octets(c, end, strlen(end));
+        return send_octets(c, end, strlen(end));
 }
 
 int client_verdict(struct client *c, struct reply *ret) {

@@ -30,7 +30,7 @@ struct client_rules {
 struct client {
         bool is_open;
         bool is_pipelined;       /* may be sent several commands at once */
-        bool has_xclient;
+        unsigned xclient;        /* attributes of XCLIENT that are offered: 1 << enum in client.c; 0: no XCLIENT */
         unsigned extensions;     /* offered: enum extension, or-ed */
         uint64_t max_size;       /* octets; 0: not told, or no limit */
         const struct client_rules *rules;
@@ -64,8 +64,8 @@ int client_data(struct client *c, struct reply *ret);
 /* Text of the message, LF lines. */
 int client_send(struct client *c, const char *text, size_t n);
 
-/* The final dot; but not when the server has said something before it, for that was not said of the whole message. To be
- * followed by client_verdict(), once or for each recipient (LMTP). */
+/* The final dot, to be followed by client_verdict(), once or for each recipient (LMTP). client_look() before it: what the
+ * server says earlier is not said of the whole message. */
 int client_end(struct client *c);
 int client_verdict(struct client *c, struct reply *ret);
 

@@ -1,7 +1,10 @@
 /* deliver/delivery.c - the table of strategies. */
 #include "deliver/delivery.h"
 
+#include <errno.h>
 #include <string.h>
+
+#include "io/log.h"
 
 extern const struct delivery_ops print_ops, journal_ops, exec_ops, proxy_ops, mailman_ops;
 
@@ -21,4 +24,12 @@ const struct delivery_ops *delivery_default(bool is_stderr_journal) {
 void delivery_verdict(struct envelope *e, const struct reply *verdict) {
         for (size_t i = 0; i < e->n_addressees; i++)
                 e->addressees[i].verdict = *verdict;
+}
+
+void delivery_storage_verdict(int error, struct reply *ret) {
+        log_say(LOG_ERR, "cannot store the message: %s (in $TMPDIR, or else /var/tmp or /tmp)", strerror(-error));
+        if (error == -ENOSPC || error == -EDQUOT || error == -EFBIG)
+                reply_set(ret, 452, "4.3.1", "no space to store the message, try again later");
+        else
+                reply_set(ret, 451, "4.3.0", "cannot store the message, try again later");
 }

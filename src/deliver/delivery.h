@@ -82,3 +82,6 @@ const struct delivery_ops *delivery_default(bool is_stderr_journal);
 
 /* The same verdict for all. */
 void delivery_verdict(struct envelope *e, const struct reply *verdict);
+
+/* What is said when the message cannot be kept: `error` is the spool's negative errno, which is logged. */
+void delivery_storage_verdict(int error, struct reply *ret);

@@ -27,6 +27,7 @@ struct delivery {
         struct client_rules rules;       /* how to speak to it */
         bool has_asked_mailman;          /* in this transaction: it has heard MAIL */
         bool is_mailman_started;         /* it has heard MAIL, and no RSET */
+        bool is_mailman_silent;          /* in this transaction: it did not answer in time, and is not waited for again */
         bool has_asked_upstream;         /* in this transaction, with the answer to MAIL: */
         struct reply upstream_mail;
         struct client mailman;           /* which tells what is a list */
@@ -54,7 +55,7 @@ static const struct fixed_reply mailman_gone = { 451, "4.4.1", "the list server 
 static const struct fixed_reply mailman_lost = { 451, "4.4.2", "the list server was lost, try again later" };
 static const struct fixed_reply mailman_failed = { 451, "4.3.0", "the list server did not take it, try again later" };
 static const struct fixed_reply list_no_smtputf8 = { 550, "5.6.7", "the list server does not take SMTPUTF8" };
-static const struct fixed_reply cannot_store = { 451, "4.3.0", "cannot store the message, try again later" };
+static const struct fixed_reply no_memory = { 452, "4.3.1", "out of memory, try again later" };
 
 static int mailman_open(const struct config *c, const struct peer *p, struct delivery **ret) {
         struct delivery *d = calloc(1, sizeof(*d));
@@ -82,7 +83,7 @@ static void mailman_close(struct delivery *d) {
 }
 
 static void mailman_reset(struct delivery *d) {
-        d->has_asked_mailman = d->has_asked_upstream = false;
+        d->has_asked_mailman = d->is_mailman_silent = d->has_asked_upstream = false;
 }
 
 static unsigned mailman_hello(struct delivery *d, const char *helo, uint64_t *max_size) {
@@ -108,8 +109,10 @@ static int say_rcpt(struct client *c, const struct recipient *r, struct reply *r
         return client_get(c, "RCPT", ret);
 }
 
-/* RSET if there was a transaction, and MAIL, unless both were said in this one. */
+/* RSET if there was a transaction, and MAIL, unless both were said in this one. The sender is the null one: the question is
+ * what is a list, and nothing about the sender or the size may answer it. */
 static int begin(struct delivery *d, struct reply *ret) {
+        static const struct sender nobody;
         int r = 0;
 
         if (d->has_asked_mailman)
@@ -119,7 +122,7 @@ static int begin(struct delivery *d, struct reply *ret) {
                 r = client_get(&d->mailman, "RSET", ret);
         }
         if (r == 0)
-                r = say_mail(&d->mailman, &d->envelope->sender, ret);
+                r = say_mail(&d->mailman, &nobody, ret);
         d->is_mailman_started = d->has_asked_mailman = r == 0 && reply_is_positive(ret);
         return r;
 }
@@ -139,6 +142,11 @@ static int ask(struct delivery *d, const struct recipient *recipient, struct rep
         return r;
 }
 
+/* How Mailman says that there is no such list: 550, or 553 and 501 of what can be no list's address. */
+static bool is_no(const struct reply *r) {
+        return r->code == 550 || r->code == 553 || r->code == 501;
+}
+
 /* Whether the address is a list's. Where that cannot be known, `ret_verdict` is a temporary failure, and true says that the
  * verdict stands: never is "not a list" said of what might be one. */
 static bool is_list3(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
@@ -147,21 +155,24 @@ static bool is_list3(struct delivery *d, struct addressee *a, struct reply *ret_
 
         if (*address_domain(&a->recipient.address) == '\0' || a->recipient.address.is_utf8)
                 return false; /* Postmaster; and Mailman's addresses are ASCII */
-        r = ask(d, &a->recipient, &reply);
+        r = d->is_mailman_silent ? -ETIMEDOUT : ask(d, &a->recipient, &reply);
         if (r < 0 && r != -ETIMEDOUT) {
                 log_mailman(&d->mailman);
                 r = ask(d, &a->recipient, &reply);
         }
         if (r < 0) {
                 log_mailman(&d->mailman);
+                d->is_mailman_silent = r == -ETIMEDOUT;
                 reply_fix(ret_verdict, &mailman_gone);
                 return true;
         }
-        if (reply_is_permanent(&reply) && d->has_asked_mailman)
+        if (d->has_asked_mailman && is_no(&reply))
                 return false;
-        a->is_list = reply_is_positive(&reply);
-        upstream_pass_on(&reply);
+        a->is_list = d->has_asked_mailman && reply_is_positive(&reply);
         *ret_verdict = reply;
+        if (!a->is_list && !reply_is_temporary(&reply))
+                reply_fix(ret_verdict, &mailman_failed);
+        upstream_pass_on(ret_verdict);
         return true;
 }
 
@@ -250,16 +261,20 @@ static bool send_copy(struct delivery *d, struct copy *copy, struct message *m, 
 /* The final dot. Mailman's "550" here is what it says of an error of its own; the list was there at RCPT. */
 static void commit_copy(struct copy *copy, const struct envelope *e) {
         struct reply *verdict = &copy->addressee->verdict;
-        int r = client_end(&copy->client);
+        int r = client_look(&copy->client);
+        bool is_said = r == 0;
 
         if (r == 0)
+                r = client_end(&copy->client);
+        if (r == 0)
                 r = client_verdict(&copy->client, verdict);
-        if (r < 0) {
+        if (r < 0)
                 reply_fix(verdict, &mailman_lost);
+        else if (verdict->code == 550)
+                reply_fix(verdict, &mailman_failed);
+        if (r < 0 && is_said)
                 log_say(LOG_WARNING, "duplicate possible: Mailman %s may have taken message %s for <%s>: %s",
                         copy->client.endpoint, e->id, copy->addressee->recipient.address.text, copy->client.why);
-        } else if (verdict->code == 550)
-                reply_fix(verdict, &mailman_failed);
         upstream_pass_on(verdict);
         client_close(&copy->client);
 }
@@ -321,7 +336,7 @@ static void run_wrappers(struct delivery *d, struct envelope *e, struct message 
                 if (a->is_list && r == 0)
                         mailman2_deliver(d->config, e, a, &text);
                 else if (a->is_list)
-                        reply_fix(&a->verdict, &cannot_store);
+                        delivery_storage_verdict(r, &a->verdict);
         spool_reset(&text.spool);
 }
 
@@ -425,7 +440,7 @@ static void mailman_process_message(struct delivery *d, struct envelope *e, stru
         if (!text_is_fit(m, &verdict))
                 delivery_verdict(e, &verdict);
         else if (!make_plan(d, e, &plan)) {
-                reply_fix(&verdict, &cannot_store);
+                reply_fix(&verdict, &no_memory);
                 delivery_verdict(e, &verdict);
         } else {
                 deliver(d, e, m, &plan);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "deliver/program.h"
+#include "io/log.h"
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -57,7 +58,7 @@ static bool find_name(const char *lists, const char *name, struct mailman2_targe
         ret->command = "post";
         if (is_list(lists, name))
                 return true;
-        for (size_t i = 0; dash && i < ELEMENTS(commands); i++)
+        for (size_t i = 0; dash && dash > name && i < ELEMENTS(commands); i++)
                 if (strcmp(dash + 1, commands[i]) == 0) {
                         ret->list[dash - name] = '\0';
                         ret->command = commands[i];
@@ -71,12 +72,13 @@ bool mailman2_find(const char *lists, const struct address *a, struct mailman2_t
         const char *local = a->text + is_quoted;
         size_t n = a->n_local - 2U * is_quoted;
         char name[MAILMAN2_NAME_MAX + 1];
-        const char *plus = memchr(local, '+', n);
 
         if (copy_name(local, n, name) && find_name(lists, name, ret))
                 return true;
-        /* LIST-confirm+TOKEN, LIST-bounces+user=host: only what is before the "+" names the list */
-        return plus && copy_name(local, (size_t) (plus - local), name) && find_name(lists, name, ret);
+        while (n > 0) /* LIST-confirm+TOKEN, LIST-bounces+user=host; and a list may be called "c++" */
+                if (local[--n] == '+' && copy_name(local, n, name) && find_name(lists, name, ret))
+                        return true;
+        return false;
 }
 
 void mailman2_deliver(const struct config *c, const struct envelope *e, struct addressee *a, struct message *text) {
@@ -98,4 +100,6 @@ void mailman2_deliver(const struct config *c, const struct envelope *e, struct a
                         .n_verdicts = ELEMENTS(verdicts),
                 },
                 &only, text);
+        if (!reply_is_positive(&a->verdict))
+                log_say(LOG_WARNING, "Mailman 2.1: %s for <%s>", only.destination, a->recipient.address.text);
 }

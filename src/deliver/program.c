@@ -380,7 +380,7 @@ static void describe(const struct run *r, int wait_status, struct envelope *e) {
 
 static void run(const struct program *p, struct start *s, struct envelope *e, struct reply *ret) {
         struct run r = {
-                .envelope = e, .program = p, .name = s->argv[0], .pid_fd = -1, 
+                .envelope = e, .program = p, .name = s->argv[0], .pid_fd = -1,
                 .out = { .fd = -1, .n_max = 1 }, .err = { .fd = -1, .n_max = LINES_MAX }
         };
         int error = start_run(&r, s), wait_status;
@@ -433,7 +433,7 @@ void program_run(const struct program *p, struct envelope *e, struct message *m)
 
         reply_fix(&verdict, &try_again);
         if (s.in < 0)
-                log_say(LOG_ERR, "cannot hand the message to %s: %s", p->argv[0], strerror(-s.in));
+                delivery_storage_verdict(s.in, &verdict);
         else if (!environment)
                 log_say(LOG_ERR, "cannot hand the message to %s: out of memory", p->argv[0]);
         else

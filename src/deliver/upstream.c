@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "deliver/text.h"
 #include "io/log.h"
@@ -25,7 +26,7 @@ void upstream_init(struct upstream *u, const struct config *c, const struct peer
                 .is_lmtp = c->is_upstream_lmtp,
                 .timeout = has_timeout ? c->upstream_timeout : UPSTREAM_SECONDS,
                 .dot_timeout = has_timeout ? c->upstream_timeout : CLIENT_DOT_SECONDS,
-                .peer = c->xclient && *p->port ? p : NULL,
+                .peer = c->xclient && strcmp(p->address, "local") != 0 ? p : NULL,
                 .peer_helo = u->helo,
         };
 }
@@ -249,20 +250,22 @@ bool upstream_send(struct upstream *u, struct message *m, struct reply *ret_verd
 /* To all the same reply (SMTP), or to each recipient its own (LMTP). */
 void upstream_commit(struct upstream *u, struct envelope *e) {
         struct reply verdict = { 0 };
-        int r = client_end(&u->client);
-        bool is_first = true;
+        int r = client_look(&u->client);
+        bool is_said = r == 0, is_first = true;
 
+        if (r == 0)
+                r = client_end(&u->client);
         u->is_started = false;
         for (struct addressee *a = e->addressees; a < e->addressees + e->n_addressees; a++) {
                 if (a->is_list)
                         continue;
                 if (r == 0 && (is_first || u->rules.is_lmtp))
                         r = client_verdict(&u->client, &verdict);
-                if (r < 0) {
+                if (r < 0)
                         reply_fix(&verdict, &upstream_lost);
+                if (r < 0 && is_said)
                         log_say(LOG_WARNING, "duplicate possible: upstream %s may have taken message %s for <%s>: %s",
                                 u->client.endpoint, e->id, a->recipient.address.text, u->client.why);
-                }
                 is_first = false;
                 upstream_pass_on(&verdict);
                 a->verdict = verdict;

@@ -1,11 +1,13 @@
 /* io/connect.c - from "HOST[:PORT]" or "/SOCKET" to a connected descriptor. */
 #include "io/connect.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -63,13 +65,26 @@ static int wait_for_connection(int fd, int64_t deadline) {
         return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 ? -errno : -error;
 }
 
+/* connect(2) within the time there is. A local socket whose queue is full says EAGAIN, and has no other way to wait. */
+static int connect_until(int fd, const struct sockaddr *address, socklen_t n, int64_t deadline) {
+        while (connect(fd, address, n) < 0) {
+                if (errno == EINPROGRESS)
+                        return wait_for_connection(fd, deadline);
+                if (errno != EAGAIN && errno != EINTR)
+                        return -errno;
+                if (deadline_left(deadline) == 0)
+                        return -ETIMEDOUT;
+                poll(NULL, 0, 20);
+        }
+        return 0;
+}
+
 static int connect_address(const struct sockaddr *address, socklen_t n, uint64_t timeout) {
-        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, r = 0;
+        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, r;
 
         if (fd < 0)
                 return -errno;
-        if (connect(fd, address, n) < 0)
-                r = errno == EINPROGRESS ? wait_for_connection(fd, deadline_after(timeout)) : -errno;
+        r = connect_until(fd, address, n, deadline_after(timeout));
         if (r < 0) {
                 close(fd);
                 return r;
@@ -87,14 +102,32 @@ static int connect_local(const char *path, uint64_t timeout) {
         return connect_address((const struct sockaddr *) &address, sizeof(address), timeout);
 }
 
-static int connect_host(const struct name *name, uint64_t timeout, const char **ret_why) {
-        struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST }, *list;
+/* Addresses and port numbers are read without getaddrinfo(3), which brings its machinery along. */
+static socklen_t read_address(const struct name *name, struct sockaddr_storage *ret) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *) ret;
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *) ret;
+        char *end;
+        unsigned long port = strtoul(name->port, &end, 10);
+
+        memset(ret, 0, sizeof(*ret));
+        if (*name->port < '0' || *name->port > '9' || *end || port > 65535)
+                return 0;
+        if (inet_pton(AF_INET, name->host, &v4->sin_addr) == 1) {
+                v4->sin_family = AF_INET;
+                v4->sin_port = htons((uint16_t) port);
+                return sizeof(*v4);
+        }
+        if (inet_pton(AF_INET6, name->host, &v6->sin6_addr) != 1)
+                return 0;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t) port);
+        return sizeof(*v6);
+}
+
+static int connect_name(const struct name *name, uint64_t timeout, const char **ret_why) {
+        struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
         int r = getaddrinfo(name->host, name->port, &hints, &list), fd = -EHOSTUNREACH;
 
-        if (r == EAI_NONAME) {
-                hints.ai_flags = 0;
-                r = getaddrinfo(name->host, name->port, &hints, &list);
-        }
         if (r != 0) {
                 *ret_why = gai_strerror(r);
                 return -EHOSTUNREACH;
@@ -104,6 +137,18 @@ static int connect_host(const struct name *name, uint64_t timeout, const char **
                 *ret_why = fd < 0 ? strerrordesc_np(-fd) : NULL;
         }
         freeaddrinfo(list);
+        return fd;
+}
+
+static int connect_host(const struct name *name, uint64_t timeout, const char **ret_why) {
+        struct sockaddr_storage address;
+        socklen_t n = read_address(name, &address);
+        int fd;
+
+        if (n == 0)
+                return connect_name(name, timeout, ret_why);
+        fd = connect_address((const struct sockaddr *) &address, n, timeout);
+        *ret_why = fd < 0 ? strerrordesc_np(-fd) : NULL;
         return fd;
 }
 

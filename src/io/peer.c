@@ -111,7 +111,7 @@ bool peer_parse(const char *s, struct peer *ret) {
 
 /* An address as octets: 4 or 16 of them. */
 struct octets {
-        unsigned char at[16];
+        _Alignas(4) unsigned char at[16];
         unsigned n;
 };
 
@@ -120,9 +120,19 @@ static bool parse_address(const char *s, struct octets *ret) {
         return ret->n > 0;
 }
 
+/* An IPv4-mapped network is the IPv4 network. */
+static void unmap(struct octets *o, unsigned *bits) {
+        if (o->n != 16 || *bits < 96 || !IN6_IS_ADDR_V4MAPPED((const struct in6_addr *) o->at))
+                return;
+        memmove(o->at, o->at + 12, 4);
+        o->n = 4;
+        *bits -= 96;
+}
+
 static bool parse_network(const char *s, struct octets *ret, unsigned *ret_bits) {
         char address[INET6_ADDRSTRLEN];
         size_t n = strcspn(s, "/");
+        bool is_valid = true;
         char *end;
 
         if (n >= sizeof(address))
@@ -132,10 +142,12 @@ static bool parse_network(const char *s, struct octets *ret, unsigned *ret_bits)
         if (!parse_address(address, ret))
                 return false;
         *ret_bits = 8 * ret->n;
-        if (s[n] == '\0')
-                return true;
-        *ret_bits = (unsigned) strtoul(s + n + 1, &end, 10);
-        return s[n + 1] >= '0' && s[n + 1] <= '9' && *end == '\0' && *ret_bits <= 8 * ret->n;
+        if (s[n] == '/') {
+                *ret_bits = (unsigned) strtoul(s + n + 1, &end, 10);
+                is_valid = s[n + 1] >= '0' && s[n + 1] <= '9' && *end == '\0' && *ret_bits <= 8 * ret->n;
+        }
+        unmap(ret, ret_bits);
+        return is_valid;
 }
 
 bool peer_is_network(const char *network) {

@@ -150,6 +150,8 @@ static enum reply_status take_line(struct reply_parser *p) {
         else if (l.code != p->reply.code || p->n_lines > REPLY_LINES_HEARD)
                 return REPLY_BAD;
         append_text(p, &l);
+        if (p->take)
+                p->take(p->taker, l.text, l.n_text);
         p->n_line = 0;
         if (!l.last)
                 return REPLY_MORE;

@@ -40,10 +40,14 @@ void reply_fix(struct reply *ret, const struct fixed_reply *fixed);
 size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]);
 
 /* A parser of the replies an upstream sends. It is fed octets as they come, keeps bounded memory whatever
- * comes, and knows nothing of descriptors. Starts zeroed; after REPLY_DONE or REPLY_BAD zero it again. */
+ * comes, and knows nothing of descriptors. Starts zeroed, except for `take` and `taker`; after
+ * REPLY_DONE or REPLY_BAD begin with another. */
 struct reply_parser {
         struct reply reply;   /* what has been read of it so far */
         size_t n_text;        /* octets in reply.text */
+        void (*take)(void *taker, const char *text, size_t n); /* gets the text of each line, also of those that do not fit
+                                                                * into the reply; NULL: nobody */
+        void *taker;
         size_t n_lines;       /* lines that have been read */
         bool has_nul;         /* there was one, maybe in what was dropped */
         size_t n_line;        /* octets in `line`; what does not fit there is dropped */
