@@ -1051,9 +1051,10 @@ def test_xclient(smtpd, peer, expected):
         status, out, _ = run(proxy(smtpd, up, "--xclient=yes", "--relay-to=example.com", f"--peer={peer}"), said)
         assert status == 0 and codes(out) == [220, 250, 250, 250, 354, 250, 221]
         lines = [c for c in up.commands if c.startswith(b"XCLIENT")]
-        assert lines == ([b"XCLIENT " + expected + b" HELO=client.example.org"] if expected else [])
+        assert lines == ([b"XCLIENT " + expected + b" HELO=client.example.org NAME=[UNAVAILABLE]"] if expected else [])
         if expected:
             assert [c.split()[0] for c in up.commands[:4]] == [b"EHLO", b"XCLIENT", b"EHLO", b"MAIL"]
+            assert up.commands[2] == b"EHLO client.example.org"  # what Postfix takes for the client's name
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -1062,9 +1063,11 @@ def test_xclient_with_a_hostile_helo(smtpd, name):
     with Upstream(extensions=XCLIENT) as up:
         assert codes(run(proxy(smtpd, up, "--xclient=yes", "--peer=127.0.0.1:1"), said)[1]) == [220, 250, 250, 221]
         words = up.commands[1].split(b" ")
-        assert words[:3] == [b"XCLIENT", b"ADDR=127.0.0.1", b"PORT=1"] and len(words) == 4
+        assert words[:3] == [b"XCLIENT", b"ADDR=127.0.0.1", b"PORT=1"] and len(words) == 5
+        assert words[4] == b"NAME=[UNAVAILABLE]"
         assert words[3].startswith(b"HELO=") and xtext(words[3][5:]) == name
         assert re.fullmatch(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+", words[3][5:])
+        assert re.fullmatch(rb"EHLO [-A-Za-z0-9._:\[\]]+", up.commands[2])
 
 
 def test_xclient_only_when_wanted_and_offered(smtpd):
@@ -1085,7 +1088,7 @@ def test_xclient_of_a_connection_and_a_second_name(smtpd, tmp_path):
         assert session.end() == 0
         up.wait_until_over()
         assert [c for c in up.commands if c.startswith(b"XCLIENT")] == [
-            b"XCLIENT ADDR=127.0.0.1 PORT=%d HELO=%s" % (port, name) for name in (b"one", b"two")]  # fmt: skip
+            b"XCLIENT ADDR=127.0.0.1 PORT=%d HELO=%s NAME=[UNAVAILABLE]" % (port, name) for name in (b"one", b"two")]  # fmt: skip
 
 
 @pytest.mark.parametrize("reply", [b"550 5.7.0 insufficient authorization\r\n", b"421 no\r\n", b"250 fine\r\n", b"501 bad\r\n", b"garbage\r\n"])

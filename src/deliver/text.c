@@ -65,7 +65,7 @@ bool text_is_8bit(struct message *m) {
                 if (all & 0x80)
                         return true;
         }
-        return n < 0;
+        return false;
 }
 
 static int send_part(struct client *c, struct message *m, uint64_t from, uint64_t to) {

@@ -15,7 +15,7 @@ void text_trace(const struct config *c, const struct envelope *e, struct trace *
 /* Whether it may be passed on to anybody: not a loop, without NUL. If not, `ret` says why. */
 bool text_is_fit(const struct message *m, struct reply *ret);
 
-/* Whether there is an octet over 127 in it; also when it cannot be read. */
+/* Whether there is an octet over 127 in it. If it cannot be read, text_send() will say so. */
 bool text_is_8bit(struct message *m);
 
 /* Sends it, without the final dot. 0 or a negative errno, as the client's functions; the client is closed then. */

@@ -54,6 +54,8 @@ int channel_write(struct channel *c, const char *data, size_t n) {
 static int wait_for_input(struct channel *c) {
         int64_t deadline = next_deadline(c);
 
+        if (deadline_left(c->deadline) == 0)
+                return -ETIME; /* also for a peer that always has something to say */
         for (;;) {
                 struct pollfd fds[] = { { .fd = c->in, .events = POLLIN }, { .fd = c->stop_fd, .events = POLLIN } };
                 int r = poll(fds, 2, deadline_left(deadline));

@@ -66,8 +66,10 @@ bool peer_of_socket(int fd, struct peer *ret) {
                 inet_ntop(AF_INET, &name.v4.sin_addr, text, sizeof(text));
         else if (name.any.sa_family == AF_INET6)
                 inet_ntop(AF_INET6, &name.v6.sin6_addr, text, sizeof(text));
-        else
+        else { /* some other kind of network: nobody we know */
+                strcpy(ret->address, "unknown");
                 return true;
+        }
         snprintf(ret->port, sizeof(ret->port), "%u", ntohs(name.v4.sin_port)); /* the same place in both */
         return set_address(ret, text);
 }

@@ -5,7 +5,8 @@
 #include <stdbool.h>
 
 struct peer {
-        char address[INET6_ADDRSTRLEN]; /* without brackets, IPv4-mapped IPv6 as IPv4; "local" where there is none */
+        char address[INET6_ADDRSTRLEN]; /* without brackets, IPv4-mapped IPv6 as IPv4; "local" where there is none,
+                                         * "unknown" of other kinds of networks */
         char port[6];                   /* "" where there is none */
         long uid, pid;                  /* of a local socket's peer (SO_PEERCRED), else -1 */
 };
