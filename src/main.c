@@ -179,7 +179,7 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
                 struct log_line l;
 
                 log_start(&l, "session");
-                log_field(&l, "end", "the client was gone before it began");
+                log_field(&l, "end", "the client was gone before it began", NULL);
                 log_send(&l, LOG_INFO);
                 return EXIT_SUCCESS;
         }

@@ -2,8 +2,6 @@
 #include "session.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +9,7 @@
 #include "deliver/delivery.h"
 #include "io/deadline.h"
 #include "io/log.h"
+#include "smtp/ascii.h"
 #include "smtp/server.h"
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
@@ -45,15 +44,18 @@ static const struct fixed_reply undelivered = { 451, "4.3.0", "not delivered, tr
 static void log_duration(struct log_line *l, int64_t then) {
         int64_t ms = deadline_now() - then;
 
-        log_field(l, "duration", "%" PRId64 ".%03d", ms / 1000, (int) (ms % 1000));
+        char seconds[ASCII_NUMBER_MAX], thousandths[ASCII_NUMBER_MAX];
+
+        log_field(l, "duration", ascii_number((uint64_t) ms / 1000, seconds), ".",
+                  ascii_number((uint64_t) ms % 1000 + 1000, thousandths) + 1, NULL); /* 1000: with leading zeros */
 }
 
 static void log_peer(struct log_line *l, const struct peer *p) {
-        log_field(l, "peer", "%s", p->address);
+        log_field(l, "peer", p->address, NULL);
         if (*p->port)
-                log_field(l, "port", "%s", p->port);
+                log_field(l, "port", p->port, NULL);
         if (p->uid >= 0)
-                log_field(l, "uid", "%ld", p->uid);
+                log_number(l, "uid", (uint64_t) p->uid);
 }
 
 static const char *protocol(const struct session *s) {
@@ -65,25 +67,27 @@ static const char *protocol(const struct session *s) {
 }
 
 static void log_verdict(struct log_line *l, const char *key, const struct reply *r) {
-        log_field(l, key, "%d%s%s %s", r->code, *r->enhanced ? " " : "", r->enhanced, r->text);
+        char code[ASCII_NUMBER_MAX];
+
+        log_field(l, key, ascii_number((uint64_t) r->code, code), *r->enhanced ? " " : "", r->enhanced, " ", r->text, NULL);
 }
 
 /* Who, from whom, to whom. With different verdicts (LMTP, or several destinations) each recipient has its own. */
 static void log_envelope(struct log_line *l, const struct session *s, bool has_verdicts) {
         const struct envelope *e = &s->envelope;
 
-        log_field(l, "id", "%s", e->id);
+        log_field(l, "id", e->id, NULL);
         log_peer(l, s->peer);
-        log_field(l, "helo", "%s", s->server.helo);
-        log_field(l, "protocol", "%s", protocol(s));
-        log_field(l, "from", "<%s>", e->sender.address.text);
-        log_field(l, "recipients", "%zu", e->n_addressees);
+        log_field(l, "helo", s->server.helo, NULL);
+        log_field(l, "protocol", protocol(s), NULL);
+        log_field(l, "from", "<", e->sender.address.text, ">", NULL);
+        log_number(l, "recipients", e->n_addressees);
         for (size_t i = 0; i < e->n_addressees && l->n < sizeof(l->text) / 2; i++) {
-                log_field(l, "to", "<%s>", e->addressees[i].recipient.address.text);
+                log_field(l, "to", "<", e->addressees[i].recipient.address.text, ">", NULL);
                 if (has_verdicts)
                         log_verdict(l, "verdict", &e->addressees[i].verdict);
         }
-        log_field(l, "size", "%" PRIu64, s->server.size);
+        log_number(l, "size", s->server.size);
 }
 
 static void log_message(const struct session *s, const struct reply *verdict) {
@@ -95,9 +99,9 @@ static void log_message(const struct session *s, const struct reply *verdict) {
                 is_same &= reply_is_same(&e->addressees[i].verdict, &e->addressees[0].verdict);
         log_start(&l, "message");
         log_envelope(&l, s, !is_same);
-        log_field(&l, "strategy", "%s", s->config->strategy->name);
+        log_field(&l, "strategy", s->config->strategy->name, NULL);
         if (*e->destination)
-                log_field(&l, "destination", "%s", e->destination);
+                log_field(&l, "destination", e->destination, NULL);
         log_verdict(&l, "verdict", verdict);
         log_duration(&l, s->asked);
         log_send(&l, reply_is_positive(verdict) ? LOG_INFO : LOG_WARNING);
@@ -109,7 +113,7 @@ static void log_abandoned(const struct session *s) {
 
         log_start(&l, "abandoned");
         log_envelope(&l, s, false);
-        log_field(&l, "reason", "%s", s->end ? s->end : s->last_reply);
+        log_field(&l, "reason", s->end ? s->end : s->last_reply, NULL);
         log_send(&l, LOG_NOTICE);
 }
 
@@ -118,13 +122,13 @@ static void log_session(const struct session *s) {
 
         log_start(&l, "session");
         log_peer(&l, s->peer);
-        log_field(&l, "helo", "%s", s->server.helo);
-        log_field(&l, "protocol", "%s", protocol(s));
-        log_field(&l, "commands", "%u", s->server.n_commands);
-        log_field(&l, "errors", "%u", s->server.n_errors);
-        log_field(&l, "messages", "%u", s->n_messages);
-        log_field(&l, "accepted", "%u", s->n_accepted);
-        log_field(&l, "end", "%s", s->end);
+        log_field(&l, "helo", s->server.helo, NULL);
+        log_field(&l, "protocol", protocol(s), NULL);
+        log_number(&l, "commands", s->server.n_commands);
+        log_number(&l, "errors", s->server.n_errors);
+        log_number(&l, "messages", s->n_messages);
+        log_number(&l, "accepted", s->n_accepted);
+        log_field(&l, "end", s->end, NULL);
         log_duration(&l, s->started);
         log_send(&l, LOG_INFO);
 }
@@ -143,11 +147,24 @@ static void forget_message(struct session *s) {
 
 /* Unique on this host: the time in microseconds, our pid, and a count, in hexadecimal. */
 static void make_id(struct session *s) {
+        static const char digits[] = "0123456789abcdef";
+        char *p = s->envelope.id + sizeof(s->envelope.id) - 1;
         struct timespec t;
+        uint64_t parts[3];
 
         clock_gettime(CLOCK_REALTIME, &t);
-        snprintf(s->envelope.id, sizeof(s->envelope.id), "%llx%05lx.%x.%x", (unsigned long long) t.tv_sec,
-                 (unsigned long) t.tv_nsec / 1000, (unsigned) getpid(), ++s->n_ids);
+        parts[0] = ++s->n_ids;
+        parts[1] = (uint64_t) getpid();
+        parts[2] = (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
+        *p = '\0';
+        for (size_t i = 0; i < ELEMENTS(parts); i++) {
+                if (i > 0)
+                        *--p = '.';
+                do
+                        *--p = digits[parts[i] & 15];
+                while ((parts[i] >>= 4) > 0);
+        }
+        memmove(s->envelope.id, p, strlen(p) + 1);
 }
 
 /* --- one function for each event that asks for more than a word ------------------------------------------ */
@@ -265,7 +282,10 @@ static void lose(struct session *s, const char *how) {
 static void on_reply(struct session *s, const struct reply *r) {
         char wire[REPLY_WIRE_MAX];
 
-        snprintf(s->last_reply, sizeof(s->last_reply), "%d %.100s", r->code, r->text);
+        char code[ASCII_NUMBER_MAX], *end = stpcpy(s->last_reply, ascii_number((uint64_t) r->code, code));
+
+        *end++ = ' ';
+        *(char *) mempcpy(end, r->text, strnlen(r->text, 100)) = '\0';
         if (channel_write(s->channel, wire, reply_format(r, wire)) < 0)
                 lose(s, "the client does not read our replies");
 }

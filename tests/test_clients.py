@@ -83,7 +83,7 @@ def has_sessions(process):
                 with open(f"/proc/{pid}/stat") as stat:
                     if stat.read().rsplit(")", 1)[1].split()[0] != "Z":
                         return True
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
                 pass
     return False
 

@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "io/connect.h"
 #include "io/deadline.h"
 #include "io/fd.h"
+#include "smtp/ascii.h"
 
 /* A path, parameters, and what is between them; what a server has to take (RFC 5321 section 4.5.3.1.4) is less. */
 enum { COMMAND_LINE_MAX = ADDRESS_MAX + OPTIONS_MAX + 4 * 255 + 200 };
@@ -110,7 +110,7 @@ int client_get(struct client *c, const char *step, struct reply *ret) {
 static bool is_word(const char *line, size_t n, const char *word) {
         size_t length = strlen(word);
 
-        return n >= length && strncasecmp(line, word, length) == 0 && (n == length || line[length] == ' ');
+        return n >= length && ascii_is_equal(line, word, length) && (n == length || line[length] == ' ');
 }
 
 static const char *const xclient_attributes[] = { "ADDR", "PORT", "HELO", "NAME" };

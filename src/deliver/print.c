@@ -24,7 +24,7 @@ struct delivery {
 static char buffer[16 * 1024];
 
 static int print_open(const struct config *c, const struct peer *p, struct delivery **ret) {
-        static struct delivery only; /* there is one session in a process */
+        static struct delivery only = { .x_peer = true }; /* there is one session in a process */
 
         (void) p;
         if (log_current_target() == LOG_TO_SYSLOG) {

@@ -83,9 +83,9 @@ static void log_error_line(struct run *r) {
         struct log_line l;
 
         log_start(&l, "program");
-        log_field(&l, "id", "%s", r->envelope->id);
-        log_field(&l, "program", "%s", r->name);
-        log_field(&l, "stderr", "%s", r->err.n_lines < LINES_MAX ? r->err.line : "(there is more, which is not logged)");
+        log_field(&l, "id", r->envelope->id, NULL);
+        log_field(&l, "program", r->name, NULL);
+        log_field(&l, "stderr", r->err.n_lines < LINES_MAX ? r->err.line : "(there is more, which is not logged)", NULL);
         log_send(&l, LOG_NOTICE);
 }
 

@@ -2,17 +2,17 @@
 #include "deliver/relay.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "smtp/address.h"
+#include "smtp/ascii.h"
 
 /* "example.org", or ".example.org" with all its subdomains. */
 static bool is_in_domain(const char *domain, const char *listed) {
         size_t n = strlen(domain), n_listed = strlen(listed);
 
         if (*listed != '.')
-                return strcasecmp(domain, listed) == 0;
-        return strcasecmp(domain, listed + 1) == 0 || (n > n_listed && strcasecmp(domain + n - n_listed, listed) == 0);
+                return n == n_listed && ascii_is_equal(domain, listed, n);
+        return is_in_domain(domain, listed + 1) || (n > n_listed && ascii_is_equal(domain + n - n_listed, listed, n_listed));
 }
 
 static bool is_listed_domain(const struct list *relay_to, const char *domain) {

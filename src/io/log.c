@@ -13,17 +13,19 @@
 
 enum { LOG_SECONDS = 5 }; /* what a stuck reader of the log can cost us */
 
-static enum log_target current_target = LOG_TO_STDERR;
-static bool is_stuck; /* nobody reads it: further lines are not waited for */
+static struct {
+        enum log_target target;
+        bool is_stuck; /* nobody reads it: further lines are not waited for */
+} the_log = { .target = LOG_TO_STDERR };
 
 void log_open(enum log_target target) {
-        current_target = target;
+        the_log.target = target;
         if (target == LOG_TO_SYSLOG)
                 openlog("smtpd", LOG_PID, LOG_MAIL);
 }
 
 enum log_target log_current_target(void) {
-        return current_target;
+        return the_log.target;
 }
 
 static void append(struct log_line *l, const char *s, size_t n) {
@@ -46,57 +48,72 @@ static bool is_plain(const char *value) {
         for (const char *p = value; *p; p++)
                 if (*p <= ' ' || *p > '~' || *p == '"' || *p == '\\')
                         return false;
-        return *value != '\0';
+        return true;
 }
 
 static void append_escaped(struct log_line *l, const char *value) {
-        for (const char *p = value; *p; p++) {
-                char escape[5];
+        static const char digits[] = "0123456789abcdef";
 
-                if (*p >= ' ' && *p <= '~' && *p != '"' && *p != '\\')
+        for (const char *p = value; *p; p++) {
+                unsigned char c = (unsigned char) *p;
+                char escape[] = { '\\', 'x', digits[c >> 4], digits[c & 15] };
+
+                if (c >= ' ' && c <= '~' && c != '"' && c != '\\')
                         append(l, p, 1);
-                else {
-                        snprintf(escape, sizeof(escape), "\\x%02x", (unsigned char) *p);
-                        append(l, escape, 4);
-                }
+                else
+                        append(l, escape, sizeof(escape));
         }
 }
 
 void log_start(struct log_line *l, const char *what) {
         l->n = 0;
-        if (current_target == LOG_TO_JOURNAL)
+        if (the_log.target == LOG_TO_JOURNAL)
                 append(l, "<N>", 3); /* log_send() puts the priority in */
-        else if (current_target == LOG_TO_STDERR)
+        else if (the_log.target == LOG_TO_STDERR)
                 append(l, "smtpd: ", 7);
         append_escaped(l, what);
 }
 
-void log_field(struct log_line *l, const char *key, const char *format, ...) {
-        char value[1280];
-        const char *quote;
+void log_field(struct log_line *l, const char *key, ...) {
+        bool is_bare = true, is_empty = true;
         va_list ap;
 
-        va_start(ap, format);
-        vsnprintf(value, sizeof(value), format, ap);
+        va_start(ap, key);
+        for (const char *s; (s = va_arg(ap, const char *));) {
+                is_bare &= is_plain(s);
+                is_empty &= *s == '\0';
+        }
         va_end(ap);
-        quote = is_plain(value) ? "" : "\"";
+        is_bare &= !is_empty;
         append(l, " ", 1);
         append(l, key, strlen(key));
-        append(l, "=", 1);
-        append(l, quote, strlen(quote));
-        append_escaped(l, value);
-        append(l, quote, strlen(quote));
+        append(l, is_bare ? "=" : "=\"", is_bare ? 1 : 2);
+        va_start(ap, key);
+        for (const char *s; (s = va_arg(ap, const char *));)
+                append_escaped(l, s);
+        va_end(ap);
+        append(l, "\"", is_bare ? 0 : 1);
+}
+
+void log_number(struct log_line *l, const char *key, uint64_t number) {
+        char room[21], *p = room + sizeof(room) - 1;
+
+        *p = '\0';
+        do
+                *--p = (char) ('0' + number % 10);
+        while ((number /= 10) > 0);
+        log_field(l, key, p, NULL);
 }
 
 void log_send(struct log_line *l, int priority) {
-        if (current_target == LOG_TO_SYSLOG) {
+        if (the_log.target == LOG_TO_SYSLOG) {
                 syslog(priority, "%.*s", (int) l->n, l->text);
                 return;
         }
-        if (current_target == LOG_TO_JOURNAL)
+        if (the_log.target == LOG_TO_JOURNAL)
                 l->text[1] = (char) ('0' + priority);
         l->text[l->n++] = '\n';
-        is_stuck = fd_write_all(STDERR_FILENO, -1, l->text, l->n, deadline_after(is_stuck ? 0 : LOG_SECONDS)) == -ETIMEDOUT;
+        the_log.is_stuck = fd_write_all(STDERR_FILENO, -1, l->text, l->n, deadline_after(the_log.is_stuck ? 0 : LOG_SECONDS)) == -ETIMEDOUT;
 }
 
 void log_say(int priority, const char *format, ...) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 #include <syslog.h> /* LOG_INFO and the other priorities */
 
 enum log_target { LOG_TO_STDERR = 1, LOG_TO_JOURNAL, LOG_TO_SYSLOG };
@@ -20,9 +21,11 @@ struct log_line {
         char text[4096]; /* PIPE_BUF: a line is written in one piece. Longer ones are cut, with "..." */
 };
 
-/* A line that begins with `what`, fields after it, and off it goes. */
+/* A line that begins with `what`, fields after it, and off it goes. The value of a field is put together of strings; the last
+ * is NULL. */
 void log_start(struct log_line *l, const char *what);
-__attribute__((format(printf, 3, 4))) void log_field(struct log_line *l, const char *key, const char *format, ...);
+__attribute__((sentinel)) void log_field(struct log_line *l, const char *key, ...);
+void log_number(struct log_line *l, const char *key, uint64_t number);
 void log_send(struct log_line *l, int priority);
 
 /* A line of words for people. */

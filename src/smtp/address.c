@@ -15,7 +15,8 @@
 #include "smtp/address.h"
 
 #include <string.h>
-#include <strings.h>
+
+#include "smtp/ascii.h"
 
 static bool is_alnum(char c) {
         return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
@@ -185,5 +186,6 @@ const char *address_domain(const struct address *a) {
 }
 
 bool address_is_postmaster(const struct address *a) {
-        return strcasecmp(a->text, "postmaster") == 0;
+        return a->n_local == strlen("postmaster") && a->text[a->n_local] == '\0' &&
+               ascii_is_equal(a->text, "postmaster", a->n_local);
 }

@@ -7,7 +7,8 @@
 #include "smtp/command.h"
 
 #include <string.h>
-#include <strings.h>
+
+#include "smtp/ascii.h"
 
 /* --- parameters ---------------------------------------------------------------------------------------- */
 
@@ -17,7 +18,7 @@ struct value {
 };
 
 static bool value_is(const struct value *v, const char *word) {
-        return v->text && v->n == strlen(word) && strncasecmp(v->text, word, v->n) == 0;
+        return v->text && v->n == strlen(word) && ascii_is_equal(v->text, word, v->n);
 }
 
 /* 1*20DIGIT, RFC 1870 section 6; more than 64 bits hold is as much as they hold. */
@@ -61,7 +62,7 @@ static const struct parameter *find_parameter(const char *keyword, size_t n, uns
         for (size_t i = 0; i < N_MAIL_PARAMETERS; i++) {
                 const struct parameter *p = mail_parameters + i;
 
-                if (strlen(p->keyword) == n && strncasecmp(p->keyword, keyword, n) == 0)
+                if (strlen(p->keyword) == n && ascii_is_equal(p->keyword, keyword, n))
                         return extensions & p->extension ? p : NULL;
         }
         return NULL;
@@ -161,7 +162,7 @@ static bool take_path(const char *s, size_t n, const struct words *w, struct add
         size_t at = strlen(w->prefix), used = 0;
         enum address_status status;
 
-        if (n < at || strncasecmp(s, w->prefix, at) != 0) {
+        if (n < at || !ascii_is_equal(s, w->prefix, at)) {
                 reply_set(ret_reply, 501, "5.5.4", "syntax: %s", w->syntax);
                 return false;
         }

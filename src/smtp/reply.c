@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "smtp/ascii.h"
+
 static bool is_digit(char c) {
         return c >= '0' && c <= '9';
 }
@@ -34,27 +36,54 @@ void reply_set(struct reply *ret, int code, const char *enhanced, const char *fo
         clean(ret->text);
 }
 
+void reply_join(struct reply *ret, int code, const char *enhanced, ...) {
+        size_t at = 0;
+        va_list ap;
+
+        assert(code >= 200 && code <= 599);
+        assert(strlen(enhanced) < sizeof(ret->enhanced));
+        ret->code = (short) code;
+        strcpy(ret->enhanced, enhanced);
+        va_start(ap, enhanced);
+        for (const char *s; (s = va_arg(ap, const char *));) {
+                size_t n = strnlen(s, REPLY_TEXT_MAX - at);
+
+                memcpy(ret->text + at, s, n);
+                at += n;
+        }
+        va_end(ap);
+        ret->text[at] = '\0';
+        clean(ret->text);
+}
+
 void reply_fix(struct reply *ret, const struct fixed_reply *fixed) {
         ret->code = fixed->code;
         strcpy(ret->enhanced, fixed->enhanced);
         strcpy(ret->text, fixed->text);
 }
 
+static char *put(char *out, const char *s, size_t n) {
+        return (char *) memcpy(out, s, n) + n;
+}
+
 size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]) {
+        size_t n_enhanced = strlen(r->enhanced);
         const char *line = r->text, *end;
-        size_t at = 0;
+        char code[ASCII_NUMBER_MAX], *at = out;
 
         do {
-                int n;
-
                 end = strchrnul(line, '\n');
-                n = snprintf(out + at, REPLY_WIRE_MAX - at, "%03d%c%s%s%.*s\r\n", r->code, *end ? '-' : ' ', r->enhanced,
-                             *r->enhanced && end > line ? " " : "", (int) (end - line), line);
-                assert(n > 0 && (size_t) n < REPLY_WIRE_MAX - at);
-                at += (size_t) n;
+                assert(out + REPLY_WIRE_MAX - at > end - line + (ptrdiff_t) n_enhanced + 8);
+                at = put(at, ascii_number((uint64_t) r->code, code), 3);
+                *at++ = *end ? '-' : ' ';
+                at = put(at, r->enhanced, n_enhanced);
+                if (n_enhanced > 0 && end > line)
+                        *at++ = ' ';
+                at = put(at, line, (size_t) (end - line));
+                at = put(at, "\r\n", 2);
                 line = end + 1;
         } while (*end);
-        return at;
+        return (size_t) (at - out);
 }
 
 /* class "." subject "." detail, RFC 3463 section 2: "5.1.1" has length 5; 0 where there is none, or one

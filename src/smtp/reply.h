@@ -26,6 +26,10 @@ struct reply {
 __attribute__((format(printf, 4, 5))) void reply_set(struct reply *ret, int code, const char *enhanced,
                                                      const char *format, ...);
 
+/* The same, with a text put together of strings; the last is NULL. What a session usually says is made this way: printf's
+ * machinery is some pages of memory at each start. */
+__attribute__((sentinel)) void reply_join(struct reply *ret, int code, const char *enhanced, ...);
+
 /* A reply of ours that is always the same, small enough to be a constant. */
 struct fixed_reply {
         short code;

@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
+
+#include "smtp/ascii.h"
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -41,7 +42,7 @@ static void close_session(struct server *s) {
 }
 
 void server_close(struct server *s, int code, const char *enhanced, const char *text) {
-        reply_set(&s->reply, code, enhanced, "%s", text);
+        reply_join(&s->reply, code, enhanced, text, NULL);
         close_session(s);
 }
 
@@ -55,7 +56,7 @@ static void say_reply(struct server *s) {
 }
 
 static void say(struct server *s, int code, const char *enhanced, const char *text) {
-        reply_set(&s->reply, code, enhanced, "%s", text);
+        reply_join(&s->reply, code, enhanced, text, NULL);
         say_reply(s);
 }
 
@@ -123,20 +124,19 @@ static void do_ehlo(struct server *s, const char *args, size_t n) {
 }
 
 void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
-        char size[32] = "";
+        bool has_size = extensions & EXTENSION_SIZE;
+        char room[ASCII_NUMBER_MAX];
 
         assert(s->question == SERVER_HELLO);
         s->question = -1;
         s->rules.extensions = extensions;
         s->rules.max_size = max_size;
-        if (extensions & EXTENSION_SIZE)
-                snprintf(size, sizeof(size), "\nSIZE %llu", (unsigned long long) s->rules.max_size);
         if (s->is_extended)
-                reply_set(&s->reply, 250, "", "%s\nPIPELINING%s%s%s\nENHANCEDSTATUSCODES\nHELP", s->rules.hostname, size,
-                          extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
-                          extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "");
+                reply_join(&s->reply, 250, "", s->rules.hostname, "\nPIPELINING", has_size ? "\nSIZE " : "",
+                           has_size ? ascii_number(max_size, room) : "", extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
+                           extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "", "\nENHANCEDSTATUSCODES\nHELP", NULL);
         else
-                reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
+                reply_join(&s->reply, 250, "", s->rules.hostname, NULL);
         add_due(s, SERVER_REPLY);
 }
 
@@ -243,7 +243,7 @@ static void do_help(struct server *s, const char *args, size_t n) {
 
 static const struct verb *find_verb(const struct server *s, const char *name, size_t n) {
         for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
-                if (strlen(v->name) == n && strncasecmp(v->name, name, n) == 0 && v->dialects & dialect(s))
+                if (strlen(v->name) == n && ascii_is_equal(v->name, name, n) && v->dialects & dialect(s))
                         return v;
         return NULL;
 }
@@ -287,7 +287,7 @@ static bool is_http(const char *verb, size_t n) {
                                                "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI" };
 
         for (size_t i = 0; i < ELEMENTS(methods); i++)
-                if (strlen(methods[i]) == n && strncasecmp(methods[i], verb, n) == 0)
+                if (strlen(methods[i]) == n && ascii_is_equal(methods[i], verb, n))
                         return true;
         return false;
 }
@@ -427,7 +427,7 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
         while (!take_due(s, ret)) {
                 if (s->phase == SERVER_GREETING) {
                         s->phase = SERVER_COMMANDS;
-                        reply_set(&s->reply, 220, "", "%s %s smtpd", s->rules.hostname, s->rules.is_lmtp ? "LMTP" : "ESMTP");
+                        reply_join(&s->reply, 220, "", s->rules.hostname, s->rules.is_lmtp ? " LMTP smtpd" : " ESMTP smtpd", NULL);
                         add_due(s, SERVER_REPLY);
                 } else if (s->phase == SERVER_VERDICTS)
                         next_verdict(s);

@@ -4,10 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Whether c is the lower-case letter or the sign `expected`, in either case. */
-static bool is_same_letter(char c, char expected) {
-        return c == expected || (expected >= 'a' && c == (expected & ~0x20));
-}
+#include "smtp/ascii.h"
 
 static const char *const names[] = { "received:", "from:", "date:" };
 enum { N_NAMES = sizeof(names) / sizeof(names[0]) };
@@ -21,7 +18,7 @@ static void scan_name(struct header_scan *h, char c) {
         for (unsigned i = 0; i < N_NAMES; i++) {
                 if (!(h->candidates & 1U << i))
                         continue;
-                if (!is_same_letter(c, names[i][h->column]))
+                if (ascii_lower(c) != names[i][h->column])
                         h->candidates &= ~(1U << i);
                 else if (c == ':') {
                         h->candidates = 0;

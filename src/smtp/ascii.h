@@ -1,0 +1,30 @@
+/* smtp/ascii.h - letters without regard to case, and numbers, as protocols mean them: ASCII only, whatever the locale is. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+static inline char ascii_lower(char c) {
+        return c >= 'A' && c <= 'Z' ? (char) (c | 0x20) : c;
+}
+
+static inline bool ascii_is_equal(const char *a, const char *b, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (ascii_lower(a[i]) != ascii_lower(b[i]))
+                        return false;
+        return true;
+}
+
+enum { ASCII_NUMBER_MAX = 21 };
+
+/* The number in decimal digits, in `room`; returns where they begin. */
+static inline const char *ascii_number(uint64_t n, char room[static ASCII_NUMBER_MAX]) {
+        char *p = room + ASCII_NUMBER_MAX - 1;
+
+        *p = '\0';
+        do
+                *--p = (char) ('0' + n % 10);
+        while ((n /= 10) > 0);
+        return p;
+}
