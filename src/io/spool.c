@@ -65,19 +65,21 @@ static int write_out(struct spool *s, const char *data, size_t n) {
         return 0;
 }
 
-/* What is in memory becomes the end of the file. */
+/* What is in memory becomes the end of the file. A failure stays: the file is cut then, and must not be read as whole. */
 static int flush(struct spool *s) {
         size_t n = s->n_memory;
 
         s->n_memory = 0;
-        return write_out(s, s->memory, n);
+        if (s->error == 0)
+                s->error = write_out(s, s->memory, n);
+        return s->error;
 }
 
 int spool_append(struct spool *s, const char *data, size_t n) {
         bool is_large = n > SPOOL_MEMORY - s->n_memory || (s->fd >= 0 && n > SPOOL_MEMORY / 2);
 
-        if (s->error == 0 && is_large)
-                s->error = flush(s);
+        if (is_large)
+                flush(s);
         if (s->error == 0 && is_large && n > SPOOL_MEMORY / 2) /* goes to the file from where it is */
                 s->error = write_out(s, data, n);
         else if (s->error == 0) {
@@ -95,7 +97,7 @@ int64_t spool_read(struct spool *s, uint64_t offset, const char **ret) {
         *ret = s->memory + offset;
         if (s->fd < 0)
                 return (int64_t) (s->size - offset);
-        if (s->n_memory > 0 && (r = flush(s)) < 0)
+        if ((r = flush(s)) < 0)
                 return r;
         *ret = s->memory;
         do
