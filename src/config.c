@@ -26,7 +26,7 @@
 
 struct option {
         const char *name;
-        const char *syntax;   /* of the value; NULL for an action, which takes none */
+        const char *syntax;   /* of the value; NULL if it takes none; in brackets where it may be left out */
         const char *help;
         const struct kind *kind;
         size_t field;
@@ -318,11 +318,12 @@ static const struct kind networks = { parse_networks, print_list, "ADDRESS[/BITS
 
 /* Options that say what to do instead of serving. They are on the command line only. */
 static bool parse_action(const struct option *o, const char *value, void *field) {
-        (void) value;
-        *(int *) field = (int) o->min;
-        return true;
+        bool is_network = strcmp(value, "network") == 0;
+
+        *(int *) field = is_network ? ACTION_CHECK_NETWORK : (int) o->min;
+        return is_network || *value == '\0';
 }
-static const struct kind action = { parse_action, NULL, "" };
+static const struct kind action = { parse_action, NULL, "network, or no value" };
 
 static bool parse_file(const struct option *o, const char *value, void *field) {
         (void) o;
@@ -389,7 +390,7 @@ static const struct option options[] = {
         { "x-peer", "yes|no", "add X-Peer: ADDRESS as last header of the message", &yes_no, FIELD(x_peer), 0, 0, NULL },
         { "peer", "ADDRESS[:PORT]", "who the client is, where stdin is no socket", &peer_address, FIELD(peer), 0, 0,
           "from the connection" },
-        { "check", NULL, "check the configuration and print it", &action, FIELD(action), ACTION_CHECK, 0, NULL },
+        { "check", "[network]", "check the configuration and print it; network: ask for the names in it too", &action, FIELD(action), ACTION_CHECK, 0, NULL },
         { "help", NULL, "show this", &action, FIELD(action), ACTION_HELP, 0, NULL },
         { "version", NULL, "show the version", &action, FIELD(action), ACTION_VERSION, 0, NULL },
 };
@@ -470,6 +471,10 @@ static void set_value(struct reading *r, const struct option *o, const char *val
 /* Which options of the command line to take: first those that say where the others are. */
 enum pass { PASS_BEFORE_FILE, PASS_AFTER_FILE };
 
+static bool is_value_fitting(const struct option *o, bool has_value) {
+        return o->syntax ? has_value || *o->syntax == '[' : !has_value;
+}
+
 static void take_argument(struct reading *r, const char *argument, enum pass pass) {
         const struct place here = { NULL, 0 };
         const char *name = argument + 2, *equals;
@@ -484,7 +489,7 @@ static void take_argument(struct reading *r, const char *argument, enum pass pas
         o = find_option(name, (size_t) (equals - name));
         if (o && is_for_file(o) != (pass == PASS_AFTER_FILE))
                 return;
-        if (o && (*equals == '=') == (o->syntax != NULL))
+        if (o && is_value_fitting(o, *equals == '='))
                 set_value(r, o, equals + (*equals == '='), here);
         else if (o && o->syntax)
                 complain(r, here, "--%s needs a value: write --%s=%s", o->name, o->name, o->syntax);
@@ -643,7 +648,10 @@ void config_help(FILE *out) {
                 bool has_default = o->kind->print && !o->shown && (!o->kind->is_set || o->kind->is_set(field));
                 char left[64];
 
-                snprintf(left, sizeof(left), "--%s%s%s", o->name, o->syntax ? "=" : "", o->syntax ? o->syntax : "");
+                if (o->kind == &action)
+                        snprintf(left, sizeof(left), "--%s%s", o->name, o->syntax ? "[=network]" : "");
+                else
+                        snprintf(left, sizeof(left), "--%s=%s", o->name, o->syntax);
                 fprintf(out, "  %-28s %s", left, o->help);
                 if (has_default || o->shown)
                         fprintf(out, " (default: %s", o->shown ? o->shown : "");

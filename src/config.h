@@ -40,7 +40,7 @@ struct config {
         bool x_peer;
         struct peer peer;                /* address "" if not given */
 
-        enum { ACTION_SERVE, ACTION_CHECK, ACTION_HELP, ACTION_VERSION } action; /* what the command line asks for */
+        enum { ACTION_SERVE, ACTION_CHECK, ACTION_CHECK_NETWORK, ACTION_HELP, ACTION_VERSION } action; /* what the command line asks for */
         bool is_stderr_journal;          /* given by the caller: decides the default strategy */
 };
 

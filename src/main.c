@@ -18,7 +18,9 @@
 #include "deliver/delivery.h"
 #include "io/channel.h"
 #include "io/log.h"
+#include "io/notify.h"
 #include "io/peer.h"
+#include "risks.h"
 #include "session.h"
 
 /* --- descriptors ------------------------------------------------------------------------------------------- */
@@ -151,9 +153,14 @@ static int version(void) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
+static void warn(const char *option, const char *what) {
+        log_say(LOG_WARNING, "warning: %s: %s", option, what);
+}
+
 static int check(const struct config *c, int mistakes) {
         if (mistakes)
                 return mistakes;
+        risks_warn(c, c->action == ACTION_CHECK_NETWORK, warn);
         config_print(c, stdout);
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
@@ -196,6 +203,7 @@ int main(int argc, char **argv) {
         int mistakes;
 
         open_log(&d);
+        notify_open();
         config.is_stderr_journal = is_stderr_journal(&d);
         channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
         mistakes = config_load(argc, argv, &config, complain);
@@ -203,7 +211,7 @@ int main(int argc, char **argv) {
                 return help();
         if (config.action == ACTION_VERSION)
                 return version();
-        if (config.action == ACTION_CHECK)
+        if (config.action == ACTION_CHECK || config.action == ACTION_CHECK_NETWORK)
                 return check(&config, mistakes);
         if (!d.has_in || !d.has_out) {
                 log_say(LOG_ERR, "standard %s is closed: there is no session to serve", d.has_in ? "output" : "input");

@@ -403,8 +403,8 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
                 log_say(LOG_ERR, "cannot run %s: %s", r.name, strerror(-error));
 }
 
-/* The file of the program: execve(2) knows no $PATH, and execvp(3) would run a file that is no program by a shell. */
-static const char *find_program(const char *name, char path[static PATH_MAX]) {
+/* execve(2) knows no $PATH, and execvp(3) would run a file that is no program by a shell. */
+const char *program_find(const char *name, char path[static PATH_MAX]) {
         const char *directories = getenv("PATH");
 
         if (strchr(name, '/'))
@@ -424,7 +424,7 @@ void program_run(const struct program *p, struct envelope *e, struct message *m)
         char **environment = make_environment(&variables, p->hostname, e, m);
         char path[PATH_MAX];
         struct start s = {
-                .path = find_program(p->argv[0], path),
+                .path = program_find(p->argv[0], path),
                 .argv = p->argv,
                 .environment = environment,
                 .in = spool_open(&m->spool),

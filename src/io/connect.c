@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -162,4 +163,20 @@ int connect_to(const char *endpoint, const char *port, uint64_t timeout, const c
         fd = connect_local(endpoint, timeout);
         *ret_why = fd < 0 ? strerrordesc_np(-fd) : NULL;
         return fd;
+}
+
+const char *connect_resolve(const char *endpoint) {
+        struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
+        struct name name;
+        struct stat st;
+        int r;
+
+        if (*endpoint == '/')
+                return stat(endpoint, &st) < 0 ? strerrordesc_np(errno) : S_ISSOCK(st.st_mode) ? NULL : "it is no socket";
+        if (!split(endpoint, "25", &name))
+                return "malformed name";
+        if ((r = getaddrinfo(name.host, name.port, &hints, &list)) != 0)
+                return gai_strerror(r);
+        freeaddrinfo(list);
+        return NULL;
 }

@@ -1,0 +1,51 @@
+/* io/notify.c - tells the service manager how we are. */
+#include "io/notify.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+static int notify_fd = -1;
+
+void notify_open(void) {
+        const struct timeval patience = { .tv_sec = 1 }; /* what a stuck service manager can cost us */
+        struct sockaddr_un name = { .sun_family = AF_UNIX };
+        const char *path = getenv("NOTIFY_SOCKET");
+        size_t n = path ? strlen(path) : 0;
+
+        if (n < 2 || n > sizeof(name.sun_path) || (*path != '/' && *path != '@'))
+                return;
+        memcpy(name.sun_path, path, n);
+        if (*path == '@') /* an abstract one */
+                name.sun_path[0] = '\0';
+        notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        setsockopt(notify_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+        connect(notify_fd, (const struct sockaddr *) &name, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
+}
+
+bool notify_is_wanted(void) {
+        return notify_fd >= 0;
+}
+
+void notify_state(const char *state) {
+        if (notify_fd >= 0)
+                send(notify_fd, state, strlen(state), MSG_NOSIGNAL);
+}
+
+void notify_status(const char *first, ...) {
+        char line[512] = "STATUS=";
+        size_t n = strlen(line);
+        va_list ap;
+
+        va_start(ap, first);
+        for (const char *s = first; s; s = va_arg(ap, const char *))
+                for (; *s && n < sizeof(line) - 1; s++)
+                        line[n++] = *s >= ' ' && *s <= '~' ? *s : '?';
+        va_end(ap);
+        line[n] = '\0';
+        notify_state(line);
+}
