@@ -10,7 +10,6 @@ import ctypes
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import tempfile
@@ -24,12 +23,14 @@ from session import PATIENCE, Session, environment, stop
 from upstream import Upstream
 
 CLONE_NEWNET = 0x40000000
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UNITS = "/etc/systemd/system"
 SHIPPED = "/usr/lib/systemd/system"
 
 # In a mount name space of its own. $1: a name for the control group; $2: the build to install.
 OUTER = """
-setpriv --pdeathsig KILL unshare --mount --propagation private --pid --mount-proc --fork --kill-child=KILL -- sh -c "$3" - "$1" "$2"
+setpriv --pdeathsig KILL unshare --mount --propagation private --pid --mount-proc --fork --kill-child=KILL -- \\
+	sh -c "$3" - "$1" "$2"
 unshare --mount --propagation private sh -c '
 	mount -t cgroup2 none /sys/fs/cgroup || exit 0
 	for i in 1 2 3 4 5 6 7 8 9 10; do # what was killed may still be going
@@ -110,8 +111,9 @@ class Machine:
         if not os.path.exists("/lib/systemd/systemd"):
             missing("systemd is not installed")
         with open(self.log_path, "wb") as log:
-            self.holder = subprocess.Popen(["sh", "-c", OUTER, "sh", f"smtpd-test.{os.getpid()}.{time.monotonic_ns()}", str(self.build), INNER],
-                                           stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment(LC_ALL="C.UTF-8"))
+            group = f"smtpd-test.{os.getpid()}.{time.monotonic_ns()}"
+            self.holder = subprocess.Popen(["sh", "-c", OUTER, "sh", group, str(self.build), INNER], stdin=subprocess.PIPE,
+                                           stdout=log, stderr=log, env=environment(LC_ALL="C.UTF-8"))
         try:
             self.wait_for_boot()
         except BaseException:
@@ -140,6 +142,7 @@ class Machine:
             time.sleep(0.01)
         state = self.run("systemctl", "is-system-running", "--wait", check=False, timeout=3 * PATIENCE).stdout.strip()
         assert state == "running", f"{state}: {self.console()}{self.run('systemctl', '--failed').stdout}"
+        self.sample = self.path("/etc/smtpd/smtpd.conf").read_text()
         self.mark()
 
     # --- programs and files in it ---
@@ -150,8 +153,8 @@ class Machine:
                 "--wd=/", "--", *map(str, argv)]
 
     def run(self, *argv, check=True, timeout=PATIENCE, said=""):
-        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "SYSTEMD_PAGER": ""}
-        done = subprocess.run(self.inside(*argv), input=said, capture_output=True, text=True, errors="replace", timeout=timeout, env=env)
+        done = subprocess.run(self.inside(*argv), input=said, capture_output=True, text=True, errors="replace", timeout=timeout,
+                              env={"PATH": PATH, "LC_ALL": "C.UTF-8"})
         assert done.returncode == 0 or not check, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
@@ -186,15 +189,16 @@ class Machine:
             time.sleep(0.05)
         return got
 
-    def configure(self, text, *dropins, name="smtpd"):
-        """The configuration file, and the examples of drop-ins that are used; and the port is open."""
-        self.put(f"/etc/smtpd/{name}.conf", text)
+    def configure(self, text, *dropins, name=None):
+        """The configuration file, and the examples of drop-ins that are used; and the port is open. It is that of smtpd.socket,
+        or of smtpd-NAME.socket."""
+        unit = f"smtpd-{name}" if name else "smtpd"
+        self.put(f"/etc/smtpd/{name or unit}.conf", text)
         for dropin in dropins:
             example = self.path(f"{SHIPPED}/smtpd@.service.d/{dropin}.conf.example").read_text()
-            self.put(f"{UNITS}/{name}@.service.d/{dropin}.conf", example)
-        if dropins:
-            self.systemctl("daemon-reload")
-        self.systemctl("start", "smtpd.socket")
+            self.put(f"{UNITS}/{unit}@.service.d/{dropin}.conf", example)
+        self.systemctl("daemon-reload")
+        self.systemctl("start", f"{unit}.socket")
 
     def reset(self):
         """As after the installation; no session is left, and no failed unit."""
@@ -202,6 +206,7 @@ class Machine:
         self.wait_until(lambda: not self.sessions(), "a session does not end")
         failed = self.systemctl("--failed", "--no-legend").stdout
         self.run("sh", "-c", f"rm -rf /etc/smtpd {UNITS}/smtpd* {UNITS}/sockets.target.wants/smtpd*")
+        self.put("/etc/smtpd/smtpd.conf", self.sample)
         self.systemctl("daemon-reload")
         self.systemctl("reset-failed")
         self.mark()

@@ -2,7 +2,6 @@
 does, it leaves no session and no failed unit: the fixture looks after that."""
 
 import contextlib
-import os
 import re
 import socket
 import subprocess
@@ -11,10 +10,11 @@ import time
 
 import pytest
 from conftest import ROOT, missing, need
-from machine import UNITS, Client, Machine
+from machine import UNITS, Machine
 from session import PATIENCE, reset
 
 MESSAGE = b"Subject: greetings\r\n\r\ntext\r\n"
+MESSAGE_ID = "03ee138b80854283b52b6fce238bfc85"
 STORED = b"250 2.0.0 stored in the journal"
 
 
@@ -58,8 +58,8 @@ def test_installation_starts_nothing(machine):
 
 TEXT = "From: alice@example.org\r\nSubject: greetings\r\n\r\nhow are you?\r\n"
 CLIENTS = {
-    "127.0.0.1": ["swaks", "--server", "127.0.0.1", "--from", "alice@example.org", "--to", "bob@example.net", "--ehlo", "client.example.org",
-                  "--data", "-"],
+    "127.0.0.1": ["swaks", "--server", "127.0.0.1", "--from", "alice@example.org", "--to", "bob@example.net",
+                  "--ehlo", "client.example.org", "--data", "-"],
     "::1": ["curl", "--silent", "--show-error", "smtp://[::1]/client.example.org", "--mail-from", "alice@example.org",
             "--mail-rcpt", "bob@example.net", "--upload-file", "-"],
 }
@@ -75,7 +75,8 @@ def test_mail_of_a_real_client(machine, address):
     entry, = stored(machine)
     assert entry["SMTPD_PEER"] == [address.encode()] and entry["SMTPD_HELO"] == [b"client.example.org"]
     assert entry["SMTPD_MAIL_FROM"] == [b"alice@example.org"] and entry["SMTPD_PROTOCOL"] == [b"ESMTP"]
-    assert entry["SMTPD_TEXT"][0].rstrip().decode() == TEXT.replace("\r\n\r\n", f"\nX-Peer: {address}\n\n").replace("\r\n", "\n").rstrip()
+    text = TEXT.replace("\r\n", "\n").replace("\n\n", f"\nX-Peer: {address}\n\n")
+    assert entry["SMTPD_TEXT"][0].decode().rstrip() == text.rstrip()  # swaks adds an empty line
     log = machine.journalctl("-u", "smtpd@*", "-o", "cat")
     assert "mail from <alice@example.org> to <bob@example.net>" in log
     assert re.search(rf"^message id={entry['SMTPD_ID'][0].decode()} peer={address} .* verdict=\"250 ", log, re.M)
@@ -94,12 +95,12 @@ def test_status_says_what_the_session_does(machine):
             line = re.search(r"^ *Status: \"(.*)\"$", status, re.M)
             return line and all(word in line[1] for word in words)
 
-        machine.wait_until(lambda: says("127.0.0.1", "waiting", "0 messages"), "the status says nothing before DATA", 5)
+        machine.wait_until(lambda: says("127.0.0.1", "waiting", "accepted: 0"), "the status says nothing before DATA", 5)
         client.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
         machine.wait_until(lambda: says("127.0.0.1", "receiving", "a@example.org"), "the status says nothing in DATA", 5)
         client.say(b".\r\n")
         assert client.reply() == STORED
-        machine.wait_until(lambda: says("127.0.0.1", "waiting", "1 message"), "the status says nothing after the message", 5)
+        machine.wait_until(lambda: says("127.0.0.1", "waiting", "accepted: 1"), "the status says nothing after the message", 5)
         client.quit()
 
 
@@ -145,7 +146,8 @@ def test_proxy_by_tcp(machine, host):
         machine.configure(f"strategy=proxy\nupstream={host}:{upstream.port}\n", "proxy")
         assert deliver(machine) == b"250 2.0.0 taken as 1.0"
         message, = upstream.messages
-    assert message.text.endswith(b"Subject: greetings\nX-Peer: 127.0.0.1\n\ntext\n") and message.recipients == [b"<bob@example.net>"]
+    assert message.text.endswith(b"Subject: greetings\nX-Peer: 127.0.0.1\n\ntext\n")
+    assert message.recipients == [b"<bob@example.net>"]
 
 
 def test_proxy_by_tcp_needs_its_dropin(machine):
@@ -297,11 +299,11 @@ for name in ("NoNewPrivs", "Seccomp", "CapEff", "CapBnd"):
 print("uid", "dynamic" if 61184 <= os.getuid() <= 65519 else os.getuid(), file=sys.stderr)
 """
 
-READ_ONLY, DENIED, NO_FAMILY, NOT_PERMITTED = ("Read-only-file-system", "Permission-denied",
-                                               "Address-family-not-supported-by-protocol", "Operation-not-permitted")
+READ_ONLY, DENIED, NOT_PERMITTED = "Read-only-file-system", "Permission-denied", "Operation-not-permitted"
+NO_FILE, NO_FAMILY = "No-such-file-or-directory", "Address-family-not-supported-by-protocol"
 SANDBOX = {
     "write:/etc": READ_ONLY, "write:/usr": READ_ONLY, "write:/var/lib": READ_ONLY, "write:/run": DENIED, "write:/boot": READ_ONLY,
-    "write:/tmp": "OK", "write:/var/tmp": "OK", "read:/etc/shadow": DENIED, "list:/home": DENIED, "process:1": "No-such-file-or-directory",
+    "write:/tmp": "OK", "write:/var/tmp": "OK", "read:/etc/shadow": DENIED, "list:/home": DENIED, "process:1": NO_FILE,
     "AF_UNIX": "OK", "AF_INET": NO_FAMILY, "AF_INET6": NO_FAMILY, "AF_NETLINK": NO_FAMILY, "AF_PACKET": NO_FAMILY,
     "write-and-execute": NOT_PERMITTED, "setuid": NOT_PERMITTED, "chroot": NOT_PERMITTED, "nice": NOT_PERMITTED,
     "NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000000", "CapBnd": "0000000000000000", "uid": "dynamic",
@@ -328,3 +330,205 @@ def test_sandbox_is_in_force(machine, dropin, tmp_path):
     assert {name: found.get(name) for name in expected} == expected
     for path, name in (("/var/lib/smtpd", "exec"), ("/var/lib/mailman/qfiles", "mailman2")):
         assert dropin == name or found[f"write:{path}"] != "OK"
+
+
+# --- load ---------------------------------------------------------------------------------------------------
+
+
+def greeting(sock):
+    """What a connection is told first: b"" if it is closed."""
+    with contextlib.suppress(ConnectionResetError):
+        return sock.recv(100)
+    return b""
+
+
+def deliver_when_possible(machine):
+    """As a client does: again and again, until it has a session."""
+    return machine.wait_until(lambda: attempt(machine), "nobody is served any more")
+
+
+def attempt(machine):
+    with contextlib.suppress(AssertionError, ConnectionResetError, BrokenPipeError):
+        return deliver(machine)
+
+
+@pytest.mark.parametrize("end", [socket.socket.close, reset], ids=["close", "reset"])
+def test_thousand_connections_at_once(machine, end):
+    """By default 200 in two seconds are the end of a socket unit."""
+    machine.systemctl("start", "smtpd.socket")
+
+    def storm():
+        for _ in range(1000):
+            end(socket.create_connection(("127.0.0.1", 25), PATIENCE))
+
+    machine.in_network(storm)
+    assert deliver_when_possible(machine) == STORED
+    assert machine.show("smtpd.socket", "ActiveState") == "active" and machine.show("smtpd.socket", "Result") == "success"
+
+
+def test_one_client_does_not_get_everything(machine):
+    """A hundred connections of one address: sixteen sessions; and another address is served meanwhile."""
+    machine.systemctl("start", "smtpd.socket")
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(machine.connect(source="127.0.0.2")) for _ in range(100)]
+        said = [greeting(sock) for sock in many]
+        assert sorted(text[:4] for text in said) == [b""] * 84 + [b"220 "] * 16
+        assert deliver(machine) == STORED
+    machine.wait_until(lambda: not machine.sessions(), "the sessions do not end")
+    with machine.client(source="127.0.0.2") as client:
+        client.begin("EHLO")
+        client.quit()
+
+
+# --- sessions that end badly ------------------------------------------------------------------------------
+
+
+def test_stopped_in_data(machine):
+    """421, and half a message is no message."""
+    machine.systemctl("start", "smtpd.socket")
+    with machine.client() as client:
+        client.begin("DATA")
+        client.say(b"Subject: half\r\n")
+        machine.systemctl("stop", "--no-block", "smtpd@*")
+        assert client.read_to_end().startswith(b"421 4.3.2 ")
+    machine.wait_until(lambda: not machine.sessions(), "the session does not end")
+    assert stored(machine, "b@example.com") == []
+    assert deliver(machine) == STORED
+
+
+@pytest.mark.parametrize("stage", ["greeting", "RCPT", "DATA"])
+def test_client_that_resets(machine, stage):
+    machine.systemctl("start", "smtpd.socket")
+    with machine.client() as client:
+        client.begin(stage)
+        reset(client.ours)
+    machine.wait_until(lambda: not machine.sessions(), "the session does not end")
+    assert stored(machine, "b@example.com") == []
+
+
+def test_mistake_in_the_configuration(machine):
+    """The client is told to come again, and the log says where the mistake is."""
+    machine.configure("strategy=journal\nstratgy=print\n")
+    with machine.client() as client:
+        assert client.read_to_end().startswith(b"421 4.3.5 ")
+    machine.wait_until(lambda: not machine.sessions(), "the session does not end")
+    ended, = machine.entries("EXIT_STATUS=78")
+    assert ended["UNIT"][0].startswith(b"smtpd@")
+    assert re.search(r"/etc/smtpd/smtpd\.conf:2: .*stratgy", machine.journalctl("-u", "smtpd@*", "-p", "err", "-o", "cat"))
+    machine.configure("strategy=journal\n")  # which counts from the next connection on
+    assert deliver(machine) == STORED
+
+
+def test_message_that_is_too_long(machine):
+    machine.configure("max-size=1K\n")
+    with machine.client() as client:
+        client.begin("EHLO")
+        client.expect((b"MAIL FROM:<a@example.org> SIZE=1025", b"552 5.3.4 "))
+        assert client.send_message(b"0123456789\r\n" * 1000).startswith(b"552 5.3.4 ")
+        assert client.send_message(MESSAGE, recipient=b"bob@example.net") == STORED
+        client.quit()
+    assert len(stored(machine)) == 1 and stored(machine, "b@example.com") == []
+
+
+# --- journald comes and goes --------------------------------------------------------------------------------
+
+
+def restart_journald(machine, signal=None):
+    machine.systemctl("reset-failed", "systemd-journald.service")  # five restarts in ten seconds would be one too many
+    if signal:
+        gone = ("0", machine.show("systemd-journald", "MainPID"))
+        machine.systemctl("kill", f"--signal={signal}", "--kill-who=main", "systemd-journald")
+        machine.wait_until(lambda: machine.show("systemd-journald", "MainPID") not in gone, "journald does not come back")
+    else:
+        machine.systemctl("restart", "systemd-journald")
+
+
+@pytest.mark.parametrize("signal", [None, "KILL"], ids=["restart", "kill"])
+def test_journald_restarts_between_and_in_sessions(machine, signal):
+    """Standard error is broken then; the replies are honest, and later mail is stored."""
+    machine.systemctl("start", "smtpd.socket")
+    assert deliver(machine) == STORED
+    restart_journald(machine, signal)
+    assert deliver(machine) == STORED
+    with machine.client() as client:
+        client.begin("DATA")
+        restart_journald(machine, signal)
+        client.say(b"Subject: during\r\n\r\n.\r\n")
+        verdict = client.reply()
+        client.quit()
+    assert verdict == STORED or verdict.startswith(b"451 ")
+    assert len(stored(machine, "b@example.com")) == (verdict == STORED)
+    assert deliver(machine) == STORED
+    assert len(stored(machine)) == 3
+
+
+def test_every_250_is_an_entry_while_journald_restarts(machine):
+    """Messages all the time, among which it is restarted and killed."""
+    machine.systemctl("start", "smtpd.socket")
+    verdicts, over = {}, threading.Event()
+
+    def send():
+        while not over.is_set():
+            recipient = f"r{len(verdicts)}@example.net"
+            verdicts[recipient] = deliver(machine, recipient=recipient.encode())
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        for signal in (None, "KILL", None, "KILL"):
+            n = len(verdicts)
+            machine.wait_until(lambda: len(verdicts) > n + 2, "no more mail goes through")
+            restart_journald(machine, signal)
+    finally:
+        over.set()
+        thread.join(PATIENCE)
+    assert set(v[:4] for v in verdicts.values()) <= {b"250 ", b"451 "}
+    accepted = {recipient for recipient, verdict in verdicts.items() if verdict == STORED}
+    found = {entry["SMTPD_RCPT_TO"][0].decode() for entry in machine.entries(f"MESSAGE_ID={MESSAGE_ID}")}
+    assert accepted and accepted <= found
+    assert deliver(machine) == STORED
+
+
+# --- another port -------------------------------------------------------------------------------------------
+
+
+def write_second_port(machine):
+    """All that an administrator writes."""
+    machine.put(f"{UNITS}/smtpd-submission.socket", "[Socket]\nListenStream=587\n[Install]\nWantedBy=sockets.target\n")
+    start = "/usr/sbin/smtpd --config=/etc/smtpd/submission.conf"
+    machine.put(f"{UNITS}/smtpd-submission@.service", f"[Service]\nExecStart={start}\n")
+
+
+def test_second_port_with_its_own_configuration(machine):
+    """Sandbox and limits come by the drop-ins for smtpd-*."""
+    write_second_port(machine)
+    machine.put("/etc/smtpd/submission.conf", "strategy=exec\ncommand=/usr/bin/python3 -I /usr/local/libexec/probe\n")
+    machine.put("/usr/local/libexec/probe", PROBE)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("enable", "--now", "smtpd.socket", "smtpd-submission.socket")
+    assert deliver(machine, port=587) == b"250 2.0.0 delivered"
+    assert deliver(machine) == STORED
+    log = machine.journalctl("-u", "smtpd-submission@*", "-o", "cat")
+    found = dict(re.findall(r'^program .* stderr="(\S+) (\S+)"$', log, re.M))
+    assert {name: found.get(name) for name in SANDBOX} == SANDBOX
+    with machine.client("::1", 587) as six, machine.client("127.0.0.1", 587) as four:
+        for client in (six, four):
+            client.begin("EHLO")
+        for unit in machine.sessions("smtpd-submission@*"):
+            assert machine.show(unit, "StatusText").startswith(("127.0.0.1: ", "::1: "))
+            assert machine.show(unit, "Description").startswith("SMTP session of smtpd-submission")
+            assert machine.show(unit, "CollectMode") == "inactive-or-failed" and machine.show(unit, "StandardError") == "journal"
+    for setting in ("TriggerLimitIntervalUSec", "MaxConnections", "MaxConnectionsPerSource"):
+        assert machine.show("smtpd-submission.socket", setting) == machine.show("smtpd.socket", setting)
+    machine.put("/etc/smtpd/submission.conf", "stratgy=print\n")
+    with machine.client(port=587) as client:
+        assert client.read_to_end().startswith(b"421 4.3.5 ")
+
+
+def test_dropin_changes_a_second_port(machine):
+    """The shipped examples fit there too."""
+    with machine.upstream() as upstream:
+        write_second_port(machine)
+        machine.configure(f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\n", "proxy", name="submission")
+        machine.systemctl("start", "smtpd-submission.socket")
+        assert deliver(machine, port=587) == b"250 2.0.0 taken as 1.0"
