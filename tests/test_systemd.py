@@ -2,6 +2,7 @@
 does, it leaves no session and no failed unit: the fixture looks after that."""
 
 import contextlib
+import os
 import re
 import socket
 import subprocess
@@ -271,7 +272,7 @@ def test_mailman2_and_an_upstream(machine, tmp_path):
 # --- the sandbox ------------------------------------------------------------------------------------------
 
 PROBE = r"""
-import mmap, os, re, socket, sys, tempfile
+import glob, mmap, os, re, socket, sys, tempfile
 
 def attempt(name, function):
     try:
@@ -284,7 +285,7 @@ for folder in ("/etc", "/usr", "/var/lib", "/run", "/boot", "/var/lib/smtpd", "/
     attempt("write:" + folder, lambda: open(folder + "/probe", "w"))
 attempt("read:/etc/shadow", lambda: open("/etc/shadow"))
 attempt("list:/home", lambda: os.listdir("/home"))
-attempt("list:/run/systemd/journal", lambda: os.listdir("/run/systemd/journal"))
+attempt("read:journal", lambda: open(glob.glob("/run/log/journal/*/system.journal")[0]))
 attempt("process:1", lambda: os.stat("/proc/1"))
 for name in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"):
     attempt(name, lambda: socket.socket(getattr(socket, name), socket.SOCK_DGRAM))
@@ -296,6 +297,8 @@ attempt("nice", lambda: os.setpriority(os.PRIO_PROCESS, 0, 5))
 status = open("/proc/self/status").read()
 for name in ("NoNewPrivs", "Seccomp", "CapEff", "CapBnd"):
     print(name, re.search(name + r":\s*(\w+)", status)[1], file=sys.stderr)
+for name in ("net", "user", "mnt"):
+    print("namespace:" + name, os.readlink("/proc/self/ns/" + name), file=sys.stderr)
 print("uid", "dynamic" if 61184 <= os.getuid() <= 65519 else os.getuid(), file=sys.stderr)
 """
 
@@ -304,6 +307,7 @@ NO_FILE, NO_FAMILY = "No-such-file-or-directory", "Address-family-not-supported-
 SANDBOX = {
     "write:/etc": READ_ONLY, "write:/usr": READ_ONLY, "write:/var/lib": READ_ONLY, "write:/run": DENIED, "write:/boot": READ_ONLY,
     "write:/tmp": "OK", "write:/var/tmp": "OK", "read:/etc/shadow": DENIED, "list:/home": DENIED, "process:1": NO_FILE,
+    "read:journal": "OK",  # strategy journal does that
     "AF_UNIX": "OK", "AF_INET": NO_FAMILY, "AF_INET6": NO_FAMILY, "AF_NETLINK": NO_FAMILY, "AF_PACKET": NO_FAMILY,
     "write-and-execute": NOT_PERMITTED, "setuid": NOT_PERMITTED, "chroot": NOT_PERMITTED, "nice": NOT_PERMITTED,
     "NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000000", "CapBnd": "0000000000000000", "uid": "dynamic",
@@ -316,6 +320,12 @@ EXCEPT = {
 }
 
 
+def probed(machine, pattern):
+    """What the program said: a dictionary."""
+    log = machine.journalctl("-u", pattern, "-o", "cat")
+    return dict(re.findall(r'^program .* stderr="(\S+) (\S+)"$', log, re.M))
+
+
 @pytest.mark.parametrize("dropin", EXCEPT, ids=lambda name: name or "none")
 def test_sandbox_is_in_force(machine, dropin, tmp_path):
     """A program within it can do what is expected, and nothing else of what it tries."""
@@ -324,12 +334,14 @@ def test_sandbox_is_in_force(machine, dropin, tmp_path):
         install_mailman2(machine, tmp_path)
     machine.configure("strategy=exec\ncommand=/usr/bin/python3 -I /usr/local/libexec/probe\n", *filter(None, [dropin]))
     assert deliver(machine).startswith(b"250 ")
-    log = machine.journalctl("-u", "smtpd@*", "-o", "cat")
-    found = dict(re.findall(r'^program .* stderr="(\S+) (\S+)"$', log, re.M))
+    found = probed(machine, "smtpd@*")
     expected = SANDBOX | EXCEPT[dropin]
     assert {name: found.get(name) for name in expected} == expected
     for path, name in (("/var/lib/smtpd", "exec"), ("/var/lib/mailman/qfiles", "mailman2")):
         assert dropin == name or found[f"write:{path}"] != "OK"
+    for name in ("net", "user", "mnt"):
+        is_shared = found[f"namespace:{name}"] == os.readlink(f"/proc/{machine.leader}/ns/{name}")
+        assert is_shared == (name == "net" and dropin == "proxy"), name
 
 
 # --- load ---------------------------------------------------------------------------------------------------
@@ -508,8 +520,7 @@ def test_second_port_with_its_own_configuration(machine):
     machine.systemctl("enable", "--now", "smtpd.socket", "smtpd-submission.socket")
     assert deliver(machine, port=587) == b"250 2.0.0 delivered"
     assert deliver(machine) == STORED
-    log = machine.journalctl("-u", "smtpd-submission@*", "-o", "cat")
-    found = dict(re.findall(r'^program .* stderr="(\S+) (\S+)"$', log, re.M))
+    found = probed(machine, "smtpd-submission@*")
     assert {name: found.get(name) for name in SANDBOX} == SANDBOX
     with machine.client("::1", 587) as six, machine.client("127.0.0.1", 587) as four:
         for client in (six, four):
@@ -530,5 +541,4 @@ def test_dropin_changes_a_second_port(machine):
     with machine.upstream() as upstream:
         write_second_port(machine)
         machine.configure(f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\n", "proxy", name="submission")
-        machine.systemctl("start", "smtpd-submission.socket")
         assert deliver(machine, port=587) == b"250 2.0.0 taken as 1.0"
