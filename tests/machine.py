@@ -197,7 +197,8 @@ class Machine:
         for dropin in dropins:
             example = self.path(f"{SHIPPED}/smtpd@.service.d/{dropin}.conf.example").read_text()
             self.put(f"{UNITS}/{unit}@.service.d/{dropin}.conf", example)
-        self.systemctl("daemon-reload")
+        if dropins:
+            self.systemctl("daemon-reload")
         self.systemctl("start", f"{unit}.socket")
 
     def reset(self):
@@ -205,9 +206,11 @@ class Machine:
         self.systemctl("stop", "smtpd*.socket", "smtpd*@*")
         self.wait_until(lambda: not self.sessions(), "a session does not end")
         failed = self.systemctl("--failed", "--no-legend").stdout
+        is_changed = any(self.path(UNITS).glob("smtpd*"))
         self.run("sh", "-c", f"rm -rf /etc/smtpd {UNITS}/smtpd* {UNITS}/sockets.target.wants/smtpd*")
         self.put("/etc/smtpd/smtpd.conf", self.sample)
-        self.systemctl("daemon-reload")
+        if is_changed:
+            self.systemctl("daemon-reload")
         self.systemctl("reset-failed")
         self.mark()
         assert failed == "", f"failed units: {failed}"

@@ -12,7 +12,7 @@ import time
 import pytest
 from conftest import ROOT, missing, need
 from machine import UNITS, Machine
-from session import PATIENCE, reset
+from session import PATIENCE, PYTHON, environment, reset
 
 MESSAGE = b"Subject: greetings\r\n\r\ntext\r\n"
 MESSAGE_ID = "03ee138b80854283b52b6fce238bfc85"
@@ -542,3 +542,33 @@ def test_dropin_changes_a_second_port(machine):
         write_second_port(machine)
         machine.configure(f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\n", "proxy", name="submission")
         assert deliver(machine, port=587) == b"250 2.0.0 taken as 1.0"
+
+
+# --- the machine itself ---------------------------------------------------------------------------------------
+
+KILLED = """
+import os, sys
+from machine import Machine, processes_below
+with Machine(sys.argv[1]) as m:
+    m.systemctl("start", "smtpd.socket")
+    with m.client() as client:
+        client.begin("DATA")
+        print(*processes_below(m.holder.pid), flush=True)
+        os.kill(os.getpid(), 9)
+"""
+
+
+def lives(pid):
+    """A process that has ended may still be in the table, as long as nobody has asked for its status."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def test_machine_ends_with_the_tests(booted, tmp_path):
+    """Also when they are killed in the middle of something."""
+    argv = [PYTHON, "-c", KILLED, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=4 * PATIENCE, env=environment(PYTHONPATH=str(ROOT / "tests")))
+    pids = done.stdout.split()
+    assert done.returncode == -9 and len(pids) >= 5, done.stderr  # shell, unshare, nspawn, systemd, journald, dbus, smtpd
+    booted.wait_until(lambda: not any(map(lives, pids)), "something is left")
