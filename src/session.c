@@ -288,6 +288,8 @@ static void on_end(struct session *s, size_t index) {
         if (index == 0) {
                 log_message(s, verdict);
                 s->n_accepted += reply_is_positive(verdict);
+                if (reply_is_positive(verdict))
+                        notify_accepted();
         }
         s->is_verdict_unheard |= reply_is_positive(verdict);
         server_answer(&s->server, verdict);
@@ -384,7 +386,7 @@ static void finish(struct session *s) {
 }
 
 static void converse(struct session *s) {
-        char *in = NULL;
+        char nothing[1], *in = nothing;
         size_t n = 0;
 
         while (!s->end) {

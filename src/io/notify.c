@@ -1,6 +1,7 @@
-/* io/notify.c - tells the service manager how we are. */
+/* io/notify.c - tells whoever started us how we are. */
 #include "io/notify.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -8,14 +9,14 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <unistd.h>
 
-static int notify_fd = -1;
+static int notify_fd = -1, counter_fd = -1;
 
-void notify_open(void) {
+static void open_socket(const char *path) {
         const struct timeval patience = { .tv_sec = 1 }; /* what a stuck service manager can cost us */
         struct sockaddr_un name = { .sun_family = AF_UNIX };
-        const char *path = getenv("NOTIFY_SOCKET");
-        size_t n = path ? strlen(path) : 0;
+        size_t n = strlen(path);
 
         if (n < 2 || n > sizeof(name.sun_path) || (*path != '/' && *path != '@'))
                 return;
@@ -25,6 +26,29 @@ void notify_open(void) {
         notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         setsockopt(notify_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
         connect(notify_fd, (const struct sockaddr *) &name, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
+}
+
+/* It was made by the acceptor, does not block, and is not for programs that we run. */
+static void open_counter(const char *number) {
+        int fd = atoi(number);
+
+        if (fd > STDERR_FILENO && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+                counter_fd = fd;
+}
+
+void notify_open(void) {
+        const char *path = getenv("NOTIFY_SOCKET"), *number = getenv(NOTIFY_COUNTER);
+
+        if (path)
+                open_socket(path);
+        if (number)
+                open_counter(number);
+}
+
+void notify_accepted(void) {
+        ssize_t n = counter_fd >= 0 ? write(counter_fd, "", 1) : 0;
+
+        (void) n; /* a count that is lost is no message that is lost */
 }
 
 bool notify_is_wanted(void) {

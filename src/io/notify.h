@@ -1,4 +1,5 @@
-/* io/notify.h - tells the service manager how we are: sd_notify(3)'s protocol, which is a datagram to $NOTIFY_SOCKET.
+/* io/notify.h - tells whoever started us how we are: the service manager by sd_notify(3)'s protocol, which is a datagram to
+ * $NOTIFY_SOCKET; an acceptor of ours by an octet for each accepted message.
  *
  * Where there is no such variable, or nobody listens, nothing happens.
  */
@@ -6,8 +7,14 @@
 
 #include <stdbool.h>
 
+/* Where the acceptor counts the messages of its sessions: the number of a descriptor. */
+#define NOTIFY_COUNTER "SMTPD_COUNTER_FD"
+
 /* Before the first of the others. */
 void notify_open(void);
+
+/* A message was accepted. */
+void notify_accepted(void);
 
 /* Whether somebody wants to know. */
 bool notify_is_wanted(void);
