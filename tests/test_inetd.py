@@ -129,7 +129,7 @@ class Running:
 
     def __init__(self, world, kind, text, env, options):
         self.world, self.kind = world, kind
-        self.err_path = world.folder + ".err"
+        self.err_path = f"{world.folder}.err-{time.monotonic_ns()}"
         with open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(world.inside(*kind.argv(world, text), *options), stdin=subprocess.DEVNULL, stdout=err,
                                             stderr=err, env=env)
@@ -165,7 +165,8 @@ class Running:
     def messages(self):
         """What was delivered: pairs (text, how the program was started)."""
         folder = Path(self.world.path("/srv"))
-        return [(path.read_bytes(), Path(f"{path}.how").read_text()) for path in sorted(folder.iterdir()) if path.suffix != ".how"]
+        texts = [path for path in sorted(folder.iterdir()) if path.suffix != ".how"]
+        return [(path.read_bytes(), Path(f"{path}.how").read_text()) for path in texts]
 
     def stop(self):
         """When all sessions are over."""
@@ -177,16 +178,17 @@ class Running:
 
 
 @pytest.fixture
-def start(request, packages, tmp_path):
+def start(packages, tmp_path):
     """Starts a super-server of that name: with this configuration of smtpd, this program, the line of the manual or another."""
     with contextlib.ExitStack() as stack:
 
-        def start(name, smtpd, conf=EXEC_CONF, text=None, files=(), options=(), before=lambda world: None):
+        def start(name, smtpd, conf=EXEC_CONF, text=None, files=(), options=(), before=lambda world: None, world=None):
             kind = KINDS[name]
             env = kind.prepare(packages)
             helper = Path(smtpd).with_name("smtpd-journal")
-            world = stack.enter_context(World(tmp_path, smtpd, *[helper] * helper.exists()))
-            world.write("/etc/smtpd/smtpd.conf", conf)
+            world = world or stack.enter_context(World(tmp_path, smtpd, *[helper] * helper.exists()))
+            if conf is not None:
+                world.write("/etc/smtpd/smtpd.conf", conf)
             world.write("/usr/local/libexec/on-mail", ON_MAIL, 0o755)
             for path, content in files:
                 world.write(path, content, 0o755)
@@ -330,9 +332,10 @@ def test_two_services(release, start):
         assert codes(deliver(sock)) == [220, 250, 250, 250, 354, 250, 221]
     server.stop()
     ((text, how),) = server.messages()
-    assert how.startswith("peer=127.0.0.1 ") and text.startswith(b"Received: from ") and b"\nX-Peer: 127.0.0.1\n\n.dot\nHello.\n" in text
-    destinations = [re.search(rb' destination=("[^"]*"|\S+)', line)[1] for line in server.log(b" message id=") if b" message id=" in line]
-    assert len(destinations) == 2 and any(b"on-mail" in d for d in destinations) and any(b"mail.example.org" in d for d in destinations)
+    assert how.startswith("peer=127.0.0.1 ")
+    assert text.startswith(b"Received: from ") and text.endswith(b"\nX-Peer: 127.0.0.1\n\n.dot\nHello.\n")
+    messages = [line for line in server.log(b" message id=") if b" message id=" in line]
+    assert sorted(re.search(rb" strategy=(\w+) ", line)[1] for line in messages) == [b"exec", b"proxy"]
 
 
 @pytest.mark.parametrize("name", INETDS)
@@ -391,6 +394,39 @@ def test_tcpsvd_has_enough_of_a_client(release, start):
         with server.connect() as second:
             assert codes(second.read_to_end()) == [421]
         assert codes(first.heard) == [220]
+
+
+def listening_on_1025():
+    """Command lines of EXAMPLES and of README, with the program where it is installed."""
+    lines = [text[2:] for _, text in literals(section("smtpd.8", "EXAMPLES")) if text.startswith("$ ")]
+    readme = (ROOT / "README.md").read_text().replace(" build/smtpd", " smtpd")
+    lines += re.findall(r"^    (.*\n)", readme, re.M)
+    return sorted({re.sub(r" +# or:$", "", line.rstrip()) for line in lines if re.search(r"127\.0\.0\.1[: ]1025", line)})
+
+
+@pytest.mark.parametrize("line", listening_on_1025())
+def test_port_of_an_application(release, start, line):
+    """Printed, or passed on to the mail server: here that is tcpserver with the first example of smtpd.conf(5)."""
+    need(line.split()[0])
+    hosts = "127.0.0.1 localhost\n127.0.0.2 mail.example.org\n"
+    server = start("tcpserver", release, conf="", text=line, files=[("/etc/hosts", hosts), ("/etc/smtpd/exec.conf", EXEC_CONF)])
+    upstream = None
+    if "mail.example.org" in line:
+        text = "tcpserver -HRl0 127.0.0.2 25 smtpd --config=/etc/smtpd/exec.conf"
+        upstream = start("tcpserver", release, conf=None, text=text, world=server.world)
+        upstream.connect("127.0.0.2").close()  # it listens
+    with server.connect(port=1025) as sock:
+        assert codes(deliver(sock)) == [220, 250, 250, 250, 354, 250, 221]
+    server.stop()
+    if upstream:
+        ((text, _),) = server.messages()
+        assert text.endswith(b"\nX-Peer: 127.0.0.1\n\n.dot\nHello.\n")
+    else:
+        assert printed(server.err()) == [with_x_peer(TEXT, "127.0.0.1")]
+
+
+def test_ports_of_applications_are_found():
+    assert {line.split()[0] for line in listening_on_1025()} == {"tcpserver", "systemd-socket-activate"}
 
 
 def test_readme_says_the_same():

@@ -1,6 +1,6 @@
-"""A small world: /dev, /etc, /run, /srv, /usr/local, /usr/sbin, /var/log and a loopback of one's own, in private name spaces of mounts and
-of the network, so that servers run with the very lines of their manuals: on port 25, as user nobody, logging to /dev/log.
-Nothing of it is seen outside, and it ends with the context."""
+"""A small world: /dev, /etc, /run, /srv, /usr/local, /usr/sbin, /var/log and a loopback of one's own, in private name spaces of
+mounts and of the network, so that servers run with the very lines of their manuals: on port 25, as user nobody, logging to
+/dev/log. Nothing of it is seen outside, and it ends with the context."""
 
 import ctypes
 import fcntl
@@ -63,8 +63,9 @@ class World:
         self.log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.log.bind(self.folder + ".log")
         os.chmod(self.folder + ".log", 0o666)
+        unshare = [need("unshare"), "--mount", "--net", "--propagation", "private"]
         self.holder = subprocess.Popen(
-            [need("unshare"), "--mount", "--net", "--propagation", "private", "sh", "-c", HOLDER, "sh", self.folder, *self.programs],
+            [*unshare, "sh", "-c", HOLDER, "sh", self.folder, *self.programs],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         said = self.holder.stdout.readline()
         if said != b"ready\n":
