@@ -12,9 +12,14 @@ from session import PATIENCE, run
 INSTALLED = """
     /etc/smtpd/smtpd.conf
     /usr/lib/systemd/catalog/smtpd.catalog
+    /usr/lib/systemd/system/smtpd.service
     /usr/lib/systemd/system/smtpd.socket
+    /usr/lib/systemd/system/smtpd.socket.d/accept-no.conf.example
+    /usr/lib/systemd/system/smtpd-.socket.d/10-smtpd.conf
+    /usr/lib/systemd/system/smtpd-@.service.d/10-smtpd.conf
     /usr/lib/systemd/system/smtpd@.service
     /usr/lib/systemd/system/smtpd@.service.d/exec.conf.example
+    /usr/lib/systemd/system/smtpd@.service.d/mailman2.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/proxy.conf.example
     /usr/libexec/smtpd/smtpd-journal
     /usr/sbin/smtpd
