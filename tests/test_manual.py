@@ -58,7 +58,7 @@ def test_examples_are_found():
 
 def test_commands_are_tried():
     """Here or in test_inetd.py."""
-    tried = ("smtpd <session.txt", "smtpd --check", "smtpd --strategy=exec", "journalctl ", "tcpserver ")
+    tried = ("smtpd <session.txt", "smtpd --check", "smtpd --strategy=exec", "journalctl ", "tcpserver ", "smtpd --listen=")
     assert [line for line in COMMANDS if not line.startswith(tried)] == []
 
 
@@ -97,8 +97,8 @@ def test_journalctl(release, tmp_path):
         done = subprocess.run(journald.inside(release, "--config=/dev/null", "--strategy=journal"), input=SESSION.read_bytes(),
                               capture_output=True, env=environment(), timeout=PATIENCE)
         assert b"\r\n250 2.0.0 " in done.stdout
-        bob, eve = (subprocess.run(journald.inside("sh", "-c", words), stdout=subprocess.PIPE, env=environment(), timeout=PATIENCE).stdout
-                    for words in (line, line.replace("bob@example.net", "eve@example.net")))
+        words = line, line.replace("bob@example.net", "eve@example.net")
+        bob, eve = (subprocess.check_output(journald.inside("sh", "-c", w), env=environment(), timeout=PATIENCE) for w in words)
     assert eve == b""
     fields = [name for name in json.loads(bob) if not name.startswith("_")]
     assert "SMTPD_TEXT" in fields and mentioned(fields, section("smtpd.8", "Journal entries")) == []
@@ -162,7 +162,7 @@ def test_exit_statuses():
 def test_files():
     """Absolute names in the source, but for what every system has."""
     found = {name for text in SOURCES.values() for name in re.findall(r'"(/[a-z][^" :]*)"', text)}
-    known = {"/dev/null", "/proc/self/exe", "/run/systemd/journal/socket"}
+    known = {"/dev/null", "/dev/fd/", "/proc/self/exe", "/run/systemd/journal/socket"}
     assert {"/var/tmp", "/tmp"} <= found
     assert mentioned(found - known, section("smtpd.8", "FILES"), section("smtpd.8", "ENVIRONMENT")) == []
     assert ".Pa /etc/smtpd/smtpd.conf" in page("smtpd.8") and ".Pa /etc/smtpd/smtpd.conf" in page("smtpd.conf.5")

@@ -5,12 +5,10 @@ mounts and of the network, so that servers run with the very lines of their manu
 import ctypes
 import fcntl
 import os
-import select
 import socket
 import struct
 import subprocess
 import threading
-import time
 
 from conftest import missing, need
 from session import PATIENCE, stop
@@ -54,7 +52,8 @@ class World:
     def __init__(self, folder, *programs):
         self.folder = os.path.join(folder, "world")
         self.programs = list(map(str, programs))
-        self.logged = []
+        self.listener = None
+        self.logged, self.news = [], threading.Condition()
 
     def __enter__(self):
         if os.getuid() != 0:
@@ -72,12 +71,17 @@ class World:
             self.__exit__()
             missing(f"no private name spaces to be had: {said!r}")
         self.raise_loopback()
+        self.listener = threading.Thread(target=self.listen)
+        self.listener.start()
         return self
 
     def __exit__(self, *_):
         self.holder.stdin.close()
         self.holder.stdout.close()
         stop(self.holder)
+        self.log.shutdown(socket.SHUT_RDWR)
+        if self.listener:
+            self.listener.join()
         self.log.close()
 
     def inside(self, *argv):
@@ -134,12 +138,16 @@ class World:
         """A connected socket; OSError where nobody listens."""
         return self.in_network(lambda: socket.create_connection((address, port), PATIENCE))
 
+    def listen(self):
+        """What nobody reads holds up those who log: only some ten datagrams wait."""
+        while datagram := self.log.recv(1 << 16):
+            with self.news:
+                self.logged.append(datagram)
+                self.news.notify_all()
+
     def syslog(self, until=None):
         """The datagrams that came to /dev/log so far; waits until one contains `until`."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            while select.select([self.log], [], [], 0)[0]:
-                self.logged.append(self.log.recv(1 << 16))
-            if until is None or any(until in line for line in self.logged):
-                return list(self.logged)
-            assert select.select([self.log], [], [], max(0, deadline - time.monotonic()))[0], f"{until!r} is not in {self.logged}"
+        with self.news:
+            found = self.news.wait_for(lambda: until is None or any(until in line for line in self.logged), PATIENCE)
+            assert found, f"{until!r} is not in {self.logged}"
+            return list(self.logged)
