@@ -35,6 +35,7 @@ enum {
         STATUS_PAUSE = 1000,   /* milliseconds between two words to the service manager */
         REFUSAL_PAUSE = 1000,  /* milliseconds between two log lines about refused clients */
         SHORTAGE_PAUSE = 100,  /* milliseconds to wait where accept(2) itself is out of memory */
+        TURNING_AWAY = 10,     /* seconds, where we cannot serve */
 };
 
 extern char **environ;
@@ -511,11 +512,26 @@ static void keep_descriptors_from_sessions(void) {
                 fcntl(STDERR_FILENO, F_SETFD, FD_CLOEXEC);
 }
 
-/* Makes the pipe in which sessions count, and a descriptor for the signals; holds the numbers that descriptors of sessions
- * have. */
+/* The signals come through a descriptor, whose number is none of a session's. */
+static int take_signals(void) {
+        sigset_t set;
+        int fd, moved;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        moved = fcntl(fd, F_DUPFD_CLOEXEC, COUNTER_FD + 1);
+        close(fd);
+        return moved;
+}
+
+/* Makes the pipe in which sessions count, and holds the numbers that descriptors of sessions have. */
 static int prepare_descriptors(struct acceptor *a) {
         int counter[2], fd;
-        sigset_t set;
 
         keep_descriptors_from_sessions();
         while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd < COUNTER_FD)
@@ -526,14 +542,7 @@ static int prepare_descriptors(struct acceptor *a) {
                 return -errno;
         a->counter_in = counter[0];
         a->counter_out = counter[1];
-        sigemptyset(&set);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGHUP);
-        sigaddset(&set, SIGCHLD);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-        a->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-        return a->signal_fd < 0 ? -errno : 0;
+        return 0;
 }
 
 /* What says something about us and would be wrong for sessions. */
@@ -577,14 +586,34 @@ static int start(struct acceptor *a) {
         return 0;
 }
 
-int acceptor_run(struct config *c, struct listener *listeners, size_t n_listeners, bool (*load)(struct config *ret)) {
+/* We cannot serve, and whoever holds the sockets would start us again at once for those who wait there, until it gives the
+ * port up: they are told, and whoever else comes soon, before we exit. */
+static void turn_away(struct acceptor *a, size_t n_passed) {
+        int64_t deadline = deadline_after(TURNING_AWAY);
+        struct pollfd fds[ACCEPTOR_LISTENERS_MAX + 1] = { { .fd = a->signal_fd, .events = POLLIN } };
+
+        for (size_t i = 0; i < n_passed; i++)
+                fds[i + 1] = (struct pollfd) { .fd = a->listeners[i].fd, .events = POLLIN };
+        while (poll(fds, n_passed + 1, deadline_left(deadline)) > 0 && !fds[0].revents)
+                for (size_t i = 0; i < n_passed; i++) {
+                        int fd = fds[i + 1].revents ? accept4(a->listeners[i].fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+
+                        if (fd >= 0)
+                                refuse(a, a->listeners + i, fd, "421 4.3.5 this server is not configured correctly, try again later\r\n",
+                                       "the configuration has mistakes");
+                }
+}
+
+int acceptor_run(struct config *c, struct listener *listeners, size_t n_passed, int mistakes, bool (*load)(struct config *ret)) {
         static struct config spare;
         static struct acceptor a;
         int status;
 
-        a = (struct acceptor) { .config = c, .spare = &spare, .load = load, .listeners = listeners, .n_listeners = n_listeners,
-                                .is_status_new = true };
-        status = start(&a);
+        a = (struct acceptor) { .config = c, .spare = &spare, .load = load, .listeners = listeners, .n_listeners = n_passed,
+                                .signal_fd = take_signals(), .is_status_new = true };
+        status = mistakes ? mistakes : start(&a);
+        if (status)
+                turn_away(&a, n_passed);
         while (status == 0 && !a.is_over && !(a.is_stopping && a.n_sessions == 0))
                 wait_and_act(&a);
         for (size_t i = 0; i < a.n_listeners; i++)
