@@ -119,16 +119,7 @@ static void detach(struct tracee *t, int signal) {
 
 /* --- the same each time ------------------------------------------------------------------------------------- */
 
-static void settle_programs(void) {
-        struct pollfd fd = { .fd = program_of_ours, .events = POLLIN };
-
-        if (fd.fd < 0)
-                return;
-        if (poll(&fd, 1, 3000) > 0) {
-                close(program_of_ours);
-                program_of_ours = -1;
-        }
-}
+static void settle_programs(void);
 
 static void settle_world(void) {
         for (int i = 0; the_report->is_sending && i < 100000; i++)
@@ -327,6 +318,28 @@ static void at_stop(struct tracee *t, int status) {
                 go_on(t, 0);
         } else
                 go_on(t, is_breakpoint(t, signal) ? 0 : signal);
+}
+
+/* When the program goes on, its child has executed something or is dead, but we may not have been told yet. */
+static void settle_child(void) {
+        int status;
+
+        while (child.pid && waitpid(child.pid, &status, __WALL) == child.pid)
+                if (WIFSTOPPED(status))
+                        at_stop(&child, status);
+                else
+                        child.pid = 0;
+}
+
+static void settle_programs(void) {
+        struct pollfd fd = { .events = POLLIN };
+
+        settle_child();
+        fd.fd = program_of_ours;
+        if (fd.fd >= 0 && poll(&fd, 1, 3000) > 0) {
+                close(program_of_ours);
+                program_of_ours = -1;
+        }
 }
 
 /* --- a run -------------------------------------------------------------------------------------------------- */
