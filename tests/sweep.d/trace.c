@@ -46,6 +46,10 @@ static void set_argument(registers *r, int i, long value) {
         *arguments[i] = (unsigned long long) value;
 }
 
+static void restore_argument(registers *r, int i, long value) {
+        set_argument(r, i, value);
+}
+
 static void set_result(registers *r, long value) {
         r->rax = (unsigned long long) value;
 }
@@ -62,6 +66,12 @@ static void set_number(pid_t pid, registers *r, long number) {
 
 static void set_argument(registers *r, int i, long value) {
         r->regs[i] = (unsigned long long) value;
+}
+
+/* The first argument's register has the result. */
+static void restore_argument(registers *r, int i, long value) {
+        if (i > 0)
+                set_argument(r, i, value);
 }
 
 static void set_result(registers *r, long value) {
@@ -168,10 +178,13 @@ static void hurt_exit(struct tracee *t) {
 
         if (f->kind == FAULT_LATE_KILL)
                 kill(t->pid, SIGKILL);
-        if (f->kind != FAULT_ERROR && f->kind != FAULT_LATE_ERROR)
+        if (f->kind != FAULT_ERROR && f->kind != FAULT_LATE_ERROR && f->kind != FAULT_ARGUMENT)
                 return;
         get_registers(t->pid, &r);
-        set_result(&r, -f->value);
+        if (f->kind == FAULT_ARGUMENT) /* a program may count on that a call leaves it as it was */
+                restore_argument(&r, f->argument, (long) t->entry.entry.args[f->argument]);
+        else
+                set_result(&r, -f->value);
         set_registers(t->pid, &r);
 }
 
