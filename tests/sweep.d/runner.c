@@ -118,7 +118,8 @@ static pid_t start_program(const struct run *r, int connection, int log) {
         close_range(3, ~0U, 0);
         signal(SIGPIPE, SIG_DFL);
         if (r->fault.kind != FAULT_NONE) {
-                ptrace(PTRACE_TRACEME, 0, 0, 0);
+                if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0)
+                        _exit(126);
                 raise(SIGSTOP);
         }
         execv(words[0], words);
@@ -149,7 +150,7 @@ static bool has_leaked(pid_t world) {
         for (;;) {
                 siginfo_t info = { 0 };
                 bool is_none = true;
-                char path[64], line[32];
+                char path[64];
                 FILE *file;
                 int pid;
 
@@ -163,7 +164,6 @@ static bool has_leaked(pid_t world) {
                         is_none &= pid == world;
                 if (file)
                         fclose(file);
-                (void) line;
                 if (is_none)
                         return is_leak;
                 if (now() > end) {
