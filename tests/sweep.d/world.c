@@ -2,8 +2,8 @@
  * loop; each of them can vanish at a given octet.
  *
  * The session is a file of steps: a line "OCTETS REPLIES CLASS NEXT ELSE", and so many octets to say. The replies are
- * waited for; NEXT is the step after that if all of them begin with the digit CLASS, or else ELSE. A step 999 is the end. In
- * the octets "@@TOKEN@" becomes the number of the run.
+ * waited for; NEXT is the step after that if all of them begin with the digit CLASS, or else ELSE; with "L" only the last one
+ * counts, and must be a 3xx. A step 999 is the end. In the octets "@@TOKEN@" becomes the number of the run.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -288,7 +288,7 @@ static bool hear_reply(struct connection *c) {
         if (is_last) {
                 put_line("C %d %.*s\n", at_step, (int) (end - c->in < 3 ? end - c->in : 3), c->in);
                 n_replies++;
-                is_good &= at_step < n_steps && c->in[0] == steps[at_step].class;
+                is_good = at_step < n_steps && (steps[at_step].class == 'L' ? c->in[0] == '3' : is_good && c->in[0] == steps[at_step].class);
         }
         drop(c, (size_t) (end + 2 - c->in));
         if (is_closing)
