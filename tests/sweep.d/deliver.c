@@ -1,7 +1,7 @@
 /* deliver.c - a program for strategy exec that does what it should: the message, with its envelope, becomes a file, all at
  * once.
  *
- *   deliver FOLDER
+ *   deliver FOLDER [refuse]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,11 +18,11 @@ int main(int argc, char **argv) {
         ssize_t k;
         FILE *file;
 
-        if (argc != 2)
+        if (argc < 2)
                 return TEMPORARY;
         while ((k = read(STDIN_FILENO, text + n, sizeof(text) - n)) > 0)
                 n += (size_t) k;
-        if (k < 0 || n == sizeof(text))
+        if (k < 0 || n == sizeof(text) || argc > 2)
                 return TEMPORARY;
         snprintf(new, sizeof(new), "%s/new.%d", argv[1], (int) getpid());
         snprintf(name, sizeof(name), "%s/message.%s.%d", argv[1], getenv("SMTPD_ID"), (int) getpid());

@@ -3,7 +3,7 @@
  *   runner FOLDER CONNECTION UPSTREAM PROGRAM [ARGUMENT...]
  *
  * FOLDER has the file "session" (world.c), and "spool", the program's $TMPDIR. CONNECTION is "tcp" or "local"; UPSTREAM
- * "smtp" or "lmtp". In the arguments @UPSTREAM@ and @MAILMAN@ stand for where the servers are. Runs are asked for by lines
+ * "smtp" or "lmtp", in capitals one that refuses. In the arguments @UPSTREAM@ and @MAILMAN@ stand for where the servers are. Runs are asked for by lines
  * on standard input:
  *
  *   TOKEN FAULT IS_CHILD NUMBER ARGUMENT VALUE  WHO AT HOW IS_EAGER IS_GONE  ALLOCATION        (see sweep.h)
@@ -250,7 +250,7 @@ int main(int argc, char **argv) {
                 errx(1, "usage: runner FOLDER CONNECTION UPSTREAM PROGRAM [ARGUMENT...]");
         folder = argv[1];
         is_tcp = strcmp(argv[2], "tcp") == 0;
-        world_listen(folder, *argv[3], names);
+        world_listen(folder, argv[3], names);
         for (int i = 4; i < argc; i++)
                 words[i - 4] = put_names(argv[i], names);
         snprintf(path, sizeof(path), "%s/session", folder);

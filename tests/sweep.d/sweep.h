@@ -21,6 +21,9 @@ enum fault_kind {
         FAULT_KILL_PARENT = 'p', /* at a call of the child: SIGKILL to the program before it */
 };
 
+/* The `argument` of FAULT_ERROR: only this call, all later ones with the same first argument (a descriptor), or all later ones. */
+enum { ERROR_ONCE, ERROR_STAYS_THERE, ERROR_STAYS };
+
 struct fault {
         enum fault_kind kind;
         bool is_child;
@@ -61,7 +64,7 @@ struct run {
         long ms;
 };
 
-void world_listen(const char *folder, char kind_of_upstream, char ret_names[N_SERVERS][128]);
+void world_listen(const char *folder, const char *upstream, char ret_names[N_SERVERS][128]);
 void world_load(const char *session);
 void world_play(const struct run *r, int client, int over, struct report *report);
 

@@ -190,6 +190,20 @@ static void hurt_exit(struct tracee *t) {
 
 /* --- system calls ------------------------------------------------------------------------------------------- */
 
+/* The call that is meant; or, with an error that stays, a later one like it. */
+static bool is_to_be_hurt(const struct tracee *t) {
+        const struct fault *f = &the_run->fault;
+        static uint64_t first;
+
+        if (is_listing() || !is_followed(t))
+                return false;
+        if (t->n_calls == f->number)
+                first = t->entry.entry.args[0];
+        return t->n_calls == f->number || (f->kind == FAULT_ERROR && f->argument != ERROR_ONCE && the_run->is_reached &&
+                                           (long) t->entry.entry.nr == the_run->number &&
+                                           (f->argument == ERROR_STAYS || t->entry.entry.args[0] == first));
+}
+
 static void at_entry(struct tracee *t) {
         const struct fault *f = &the_run->fault;
 
@@ -198,7 +212,7 @@ static void at_entry(struct tracee *t) {
                 fprintf(list, "%c %llu %llx %llx %llx\n", t == &child ? 'c' : 'p', (unsigned long long) t->entry.entry.nr,
                         (unsigned long long) t->entry.entry.args[0], (unsigned long long) t->entry.entry.args[1],
                         (unsigned long long) t->entry.entry.args[2]);
-        if (!is_listing() && t->n_calls == f->number && is_followed(t)) {
+        if (is_to_be_hurt(t)) {
                 t->is_hurt = the_run->is_reached = true;
                 the_run->number = (long) t->entry.entry.nr;
                 hurt_entry(t);
@@ -215,7 +229,7 @@ static bool at_exit(struct tracee *t) {
                 return true;
         hurt_exit(t);
         t->is_hurt = false;
-        if (the_run->fault.kind == FAULT_LATE_KILL)
+        if (the_run->fault.kind == FAULT_LATE_KILL || (the_run->fault.kind == FAULT_ERROR && the_run->fault.argument != ERROR_ONCE))
                 return true;
         detach(t, 0);
         return false;

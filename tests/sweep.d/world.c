@@ -48,7 +48,7 @@ static int n_steps;
 static struct connection connections[CONNECTIONS];
 static int n_connections;
 static int listeners[N_SERVERS];
-static bool is_lmtp_upstream;
+static bool is_lmtp_upstream, is_refusing;
 
 static const struct run *the_run;
 static struct report *the_report;
@@ -202,17 +202,20 @@ static void hear_command(struct connection *c, const char *line) {
         }
 }
 
-/* A whole message. It is taken before that is said. */
+/* A whole message. It is taken, if it is, before that is said. */
 static void take(struct connection *c, size_t n) {
         size_t n_verdicts = is_lmtp(c) ? c->n_recipients : 1;
         char text[4096] = "";
 
-        put_line("M %c %zu %zu %zu\n", c->who, strlen(c->sender), c->n_to, n);
-        put(c->sender, strlen(c->sender));
-        put(c->to, c->n_to);
-        put(c->in, n);
+        if (!is_refusing) {
+                put_line("M %c %zu %zu %zu\n", c->who, strlen(c->sender), c->n_to, n);
+                put(c->sender, strlen(c->sender));
+                put(c->to, c->n_to);
+                put(c->in, n);
+        }
         for (size_t i = 0; i < n_verdicts; i++)
-                snprintf(text + strlen(text), sizeof(text) - strlen(text), "250 2.0.0 taken %zu\r\n", i + 1);
+                snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                         is_refusing ? "451 4.2.2 full %zu\r\n" : "250 2.0.0 taken %zu\r\n", i + 1);
         forget(c);
         c->is_data = false;
         answer(c, text);
@@ -423,9 +426,11 @@ static int listen_local(const char *folder, char ret[128]) {
         return listen_on(&a, sizeof(a), AF_UNIX);
 }
 
-/* The upstream is 's'mtp over TCP, or 'l'mtp over a local socket; Mailman is always LMTP over TCP. */
-void world_listen(const char *folder, char kind_of_upstream, char ret_names[N_SERVERS][128]) {
-        is_lmtp_upstream = kind_of_upstream == 'l';
+/* The upstream is "smtp" over TCP, or "lmtp" over a local socket, and in capitals refuses each message at its end; Mailman is
+ * always LMTP over TCP. */
+void world_listen(const char *folder, const char *upstream, char ret_names[N_SERVERS][128]) {
+        is_lmtp_upstream = strcasecmp(upstream, "lmtp") == 0;
+        is_refusing = *upstream < 'a';
         listeners[0] = is_lmtp_upstream ? listen_local(folder, ret_names[0]) : listen_tcp(ret_names[0]);
         listeners[1] = listen_tcp(ret_names[1]);
 }
