@@ -14,11 +14,14 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "acceptor.h"
 #include "config.h"
 #include "deliver/delivery.h"
 #include "io/channel.h"
 #include "io/log.h"
+#include "io/notify.h"
 #include "io/peer.h"
+#include "risks.h"
 #include "session.h"
 
 /* --- descriptors ------------------------------------------------------------------------------------------- */
@@ -86,10 +89,10 @@ static bool is_stderr_client(const struct descriptors *d) {
 }
 
 static void open_log(const struct descriptors *d) {
-        if (!d->has_err || is_stderr_client(d))
-                log_open(LOG_TO_SYSLOG);
+        if (is_stderr_journal(d)) /* as standard output may be too: it is no client then */
+                log_open(LOG_TO_JOURNAL);
         else
-                log_open(is_stderr_journal(d) ? LOG_TO_JOURNAL : LOG_TO_STDERR);
+                log_open(!d->has_err || is_stderr_client(d) ? LOG_TO_SYSLOG : LOG_TO_STDERR);
 }
 
 /* A transcript is what a person types or has in a file: LF ends its lines. */
@@ -122,7 +125,6 @@ static int take_signals(void) {
 
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN);
-        signal(SIGCHLD, SIG_DFL); /* ignored, it would take away the exit status of programs we run */
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGINT);
@@ -151,9 +153,14 @@ static int version(void) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
+static void warn(const char *option, const char *what) {
+        log_say(LOG_WARNING, "warning: %s: %s", option, what);
+}
+
 static int check(const struct config *c, int mistakes) {
         if (mistakes)
                 return mistakes;
+        risks_warn(c, c->action == ACTION_CHECK_NETWORK, warn);
         config_print(c, stdout);
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
@@ -186,16 +193,40 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
         r = session_run(c, &peer, channel, is_transcript(d));
         if (r == 0)
                 return EXIT_SUCCESS;
+        if (r != -EINVAL) /* of that it has said why */
+                log_say(LOG_ERR, "there can be no session: %s", strerror(-r));
         return refuse(channel, r == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
 }
 
+/* The command line, for reading the configuration again. */
+static struct {
+        int argc;
+        char **argv;
+        bool is_stderr_journal;
+} given;
+
+static bool load_again(struct config *ret) {
+        ret->is_stderr_journal = given.is_stderr_journal;
+        return config_load(given.argc, given.argv, ret, complain) == 0;
+}
+
+/* A client that is there already is served, whatever the configuration says of listening. */
+static bool is_connection(const struct descriptors *d) {
+        struct peer p;
+
+        return S_ISSOCK(d->in.st_mode) && peer_of_socket(STDIN_FILENO, &p) && *p.port;
+}
+
 int main(int argc, char **argv) {
+        static struct listener listeners[ACCEPTOR_LISTENERS_MAX];
         static struct channel channel; /* large */
         static struct config config;
         struct descriptors d = look_at_descriptors();
+        size_t n_listeners;
         int mistakes;
 
         open_log(&d);
+        notify_open();
         config.is_stderr_journal = is_stderr_journal(&d);
         channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
         mistakes = config_load(argc, argv, &config, complain);
@@ -203,8 +234,15 @@ int main(int argc, char **argv) {
                 return help();
         if (config.action == ACTION_VERSION)
                 return version();
-        if (config.action == ACTION_CHECK)
+        if (config.action == ACTION_CHECK || config.action == ACTION_CHECK_NETWORK)
                 return check(&config, mistakes);
+        n_listeners = S_ISSOCK(d.in.st_mode) || getenv("LISTEN_FDS") ? acceptor_take_passed(listeners) : 0;
+        if (n_listeners > 0 || (config.listen.n > 0 && !is_connection(&d))) {
+                given.argc = argc;
+                given.argv = argv;
+                given.is_stderr_journal = config.is_stderr_journal;
+                return acceptor_run(&config, listeners, n_listeners, mistakes, load_again);
+        }
         if (!d.has_in || !d.has_out) {
                 log_say(LOG_ERR, "standard %s is closed: there is no session to serve", d.has_in ? "output" : "input");
                 return EX_TEMPFAIL;

@@ -98,14 +98,22 @@ static void log_mailman(const struct client *c) {
         log_say(LOG_WARNING, "Mailman %s: %s", c->endpoint, c->why);
 }
 
-/* One command to Mailman, which knows no pipelining. */
+/* One command to Mailman, which knows no pipelining: what has come before it is no answer to it. */
 static int say_mail(struct client *c, const struct sender *s, struct reply *ret) {
+        int r = client_look(c);
+
+        if (r < 0)
+                return r;
         client_put_mail(c, s);
         return client_get(c, "MAIL", ret);
 }
 
-static int say_rcpt(struct client *c, const struct recipient *r, struct reply *ret) {
-        client_put_rcpt(c, r);
+static int say_rcpt(struct client *c, const struct recipient *recipient, struct reply *ret) {
+        int r = client_look(c);
+
+        if (r < 0)
+                return r;
+        client_put_rcpt(c, recipient);
         return client_get(c, "RCPT", ret);
 }
 
@@ -177,12 +185,18 @@ static bool is_list3(struct delivery *d, struct addressee *a, struct reply *ret_
 }
 
 static bool is_list2(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
+        const char *lists = d->config->mailman_lists;
         struct mailman2_target target;
+        int r = mailman2_find(lists, &a->recipient.address, &target);
 
-        a->is_list = mailman2_find(d->config->mailman_lists, &a->recipient.address, &target);
-        if (a->is_list)
+        a->is_list = r > 0;
+        if (r > 0)
                 reply_fix(ret_verdict, &list_ok);
-        return a->is_list;
+        if (r < 0) { /* it might be one */
+                log_say(LOG_ERR, "cannot look for lists in mailman-lists=%s: %s", lists, strerror(-r));
+                reply_fix(ret_verdict, &mailman_gone);
+        }
+        return r != 0;
 }
 
 /* --- the envelope ---------------------------------------------------------------------------------------- */
