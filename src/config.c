@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 
 #include "deliver/delivery.h"
 #include "io/connect.h"
+#include "io/listen.h"
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 #define FIELD(name) offsetof(struct config, name)
@@ -26,13 +28,14 @@
 
 struct option {
         const char *name;
-        const char *syntax;   /* of the value; NULL for an action, which takes none */
+        const char *syntax;   /* of the value; NULL if it takes none; in brackets where it may be left out */
         const char *help;
         const struct kind *kind;
         size_t field;
         uint64_t min, max;    /* of a number */
         const char *shown;    /* how --help says the default where it is not fixed */
         const char *only_for; /* names of the strategies for which it makes sense; NULL: all */
+        bool is_for_acceptor; /* it means nothing to a session */
 };
 
 struct kind {
@@ -40,7 +43,8 @@ struct kind {
         void (*print)(const void *field, FILE *out);
         const char *expected;
         bool (*is_set)(const void *field); /* NULL: it always is */
-        void (*clear)(void *field);        /* a list: values are added, until another source gives new ones */
+        void (*clear)(void *field);        /* frees the value; NULL: nothing to free */
+        bool is_list;                      /* values are added, until another source gives new ones */
 };
 
 static bool parse_digits(const char *s, const char **ret_end, uint64_t *ret) {
@@ -162,16 +166,15 @@ static const struct kind strategy = { parse_strategy, print_strategy, DELIVERY_N
 
 /* The length of the word at s, in which quotes group; 0 where a quote is not closed. */
 static size_t word_length(const char *s) {
+        char quote = '\0';
         size_t n = 0;
 
-        for (char quote = '\0'; s[n] && (quote || (s[n] != ' ' && s[n] != '\t')); n++)
+        for (; s[n] && (quote || (s[n] != ' ' && s[n] != '\t')); n++)
                 if (quote == s[n])
                         quote = '\0';
                 else if (!quote && (s[n] == '"' || s[n] == '\''))
                         quote = s[n];
-                else if (quote && !s[n + 1])
-                        return 0;
-        return n;
+        return quote ? 0 : n;
 }
 
 /* A word without its quotes. NULL when memory is out. */
@@ -188,15 +191,22 @@ static char *unquote(const char *word, size_t n) {
         return text;
 }
 
+static void clear_command(void *field) {
+        char ***words = field;
+
+        for (char **p = *words; p && *p; p++)
+                free(*p);
+        free(*words);
+        *words = NULL;
+}
+
 /* PROGRAM [ARG...]: words between blanks, where "" and '' group. No shell, and no other sign means anything. */
 static bool parse_command(const struct option *o, const char *value, void *field) {
-        char **words = *(char ***) field;
+        char **words;
         size_t n = 0;
 
         (void) o;
-        for (char **p = words; p && *p; p++)
-                free(*p);
-        free(words);
+        clear_command(field);
         words = *(char ***) field = calloc(strlen(value) / 2 + 2, sizeof(*words));
         for (const char *p = value + strspn(value, " \t"); words && *p; p += strspn(p, " \t")) {
                 size_t length = word_length(p);
@@ -208,16 +218,27 @@ static bool parse_command(const struct option *o, const char *value, void *field
         return n > 0 && *words[0];
 }
 
+/* Quotes what has to be; a word with quotes of both kinds becomes several quoted parts. */
+static void print_word(const char *word, FILE *out) {
+        if (*word && !strpbrk(word, " \t\"'")) {
+                fputs(word, out);
+                return;
+        }
+        do {
+                char quote = *word == '"' ? '\'' : '"';
+                size_t n = strcspn(word, quote == '"' ? "\"" : "'");
+
+                fprintf(out, "%c%.*s%c", quote, (int) n, word, quote);
+                word += n;
+        } while (*word);
+}
+
 static void print_command(const void *field, FILE *out) {
         char *const *words = *(char *const *const *) field;
 
         for (size_t i = 0; words[i]; i++) {
-                char quote = strchr(words[i], '"') ? '\'' : '"';
-
-                if (words[i][0] && !strpbrk(words[i], " \t\"'"))
-                        fprintf(out, "%s%s", i > 0 ? " " : "", words[i]);
-                else
-                        fprintf(out, "%s%c%s%c", i > 0 ? " " : "", quote, words[i], quote);
+                fputs(i > 0 ? " " : "", out);
+                print_word(words[i], out);
         }
 }
 
@@ -225,7 +246,7 @@ static bool is_command_set(const void *field) {
         return *(char *const *const *) field != NULL;
 }
 static const struct kind command = { parse_command, print_command, "PROGRAM [ARG...], where quotes group words",
-                                     is_command_set };
+                                     is_command_set, clear_command };
 
 /* ITEM[,ITEM...] */
 static bool parse_list(const char *value, struct list *list, bool (*is_item)(const char *item)) {
@@ -236,10 +257,9 @@ static bool parse_list(const char *value, struct list *list, bool (*is_item)(con
 
                 if (items)
                         list->items = items;
-                if (!items || begin[n + strspn(begin + n, " \t")] != *strchrnul(p, ',') ||
-                    !(items[list->n] = strndup(begin, n)) || !is_item(items[list->n]))
+                if (!items || begin[n + strspn(begin + n, " \t")] != *strchrnul(p, ',') || !(items[list->n] = strndup(begin, n)) ||
+                    !is_item(items[list->n++]))
                         return false;
-                list->n++;
         }
         return true;
 }
@@ -268,8 +288,18 @@ static bool parse_endpoints(const struct option *o, const char *value, void *fie
         (void) o;
         return parse_list(value, field, connect_is_endpoint);
 }
-static const struct kind endpoints = { parse_endpoints, print_list, "HOST[:PORT], [IPV6]:PORT or /SOCKET", is_list_set,
-                                       clear_list };
+static const struct kind endpoints = { parse_endpoints, print_list, "HOST[:PORT], [IPV6]:PORT or /SOCKET", is_list_set, clear_list, true };
+
+static bool parse_listen(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return parse_list(value, field, listen_is_endpoint);
+}
+static const struct kind listeners = { parse_listen, print_list, "ADDRESS:PORT, [IPV6]:PORT or /SOCKET", is_list_set, clear_list, true };
+
+static void clear_pointer(void *field) {
+        free(*(char **) field);
+        *(char **) field = NULL;
+}
 
 static bool set_pointer(char **field, const char *value) {
         free(*field);
@@ -289,13 +319,20 @@ static void print_pointer(const void *field, FILE *out) {
 static bool is_pointer_set(const void *field) {
         return *(const char *const *) field != NULL;
 }
-static const struct kind endpoint = { parse_endpoint, print_pointer, "HOST[:PORT], [IPV6]:PORT or /SOCKET", is_pointer_set };
+static const struct kind endpoint = { parse_endpoint, print_pointer, "HOST[:PORT], [IPV6]:PORT or /SOCKET", is_pointer_set,
+                                      clear_pointer };
 
 static bool parse_path(const struct option *o, const char *value, void *field) {
         (void) o;
         return *value == '/' && set_pointer(field, value);
 }
-static const struct kind path = { parse_path, print_pointer, "a path that begins with /", is_pointer_set };
+static const struct kind path = { parse_path, print_pointer, "a path that begins with /", is_pointer_set, clear_pointer };
+
+static bool parse_user(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return *value && !strpbrk(value, " \t:/") && set_pointer(field, value);
+}
+static const struct kind user = { parse_user, print_pointer, "the name of a user", is_pointer_set, clear_pointer };
 
 static bool is_domain(const char *s) {
         char name[HOSTNAME_MAX + 1];
@@ -307,22 +344,22 @@ static bool parse_domains(const struct option *o, const char *value, void *field
         (void) o;
         return parse_list(value, field, is_domain);
 }
-static const struct kind domains = { parse_domains, print_list, "DOMAIN, or .DOMAIN with its subdomains", is_list_set,
-                                     clear_list };
+static const struct kind domains = { parse_domains, print_list, "DOMAIN, or .DOMAIN with its subdomains", is_list_set, clear_list, true };
 
 static bool parse_networks(const struct option *o, const char *value, void *field) {
         (void) o;
         return parse_list(value, field, peer_is_network);
 }
-static const struct kind networks = { parse_networks, print_list, "ADDRESS[/BITS], or local", is_list_set, clear_list };
+static const struct kind networks = { parse_networks, print_list, "ADDRESS[/BITS], or local", is_list_set, clear_list, true };
 
 /* Options that say what to do instead of serving. They are on the command line only. */
 static bool parse_action(const struct option *o, const char *value, void *field) {
-        (void) value;
-        *(int *) field = (int) o->min;
-        return true;
+        bool is_network = strcmp(value, "network") == 0;
+
+        *(int *) field = is_network ? ACTION_CHECK_NETWORK : (int) o->min;
+        return is_network || *value == '\0';
 }
-static const struct kind action = { parse_action, NULL, "" };
+static const struct kind action = { parse_action, NULL, "network, or no value" };
 
 static bool parse_file(const struct option *o, const char *value, void *field) {
         (void) o;
@@ -348,6 +385,9 @@ static const struct config defaults = {
         .timeout = 300,
         .session_timeout = 3600,
         .x_peer = true,
+        .max_connections = 100,
+        .max_connections_per_source = 20,
+        .stop_timeout = 10,
 };
 
 static const struct option options[] = {
@@ -389,7 +429,16 @@ static const struct option options[] = {
         { "x-peer", "yes|no", "add X-Peer: ADDRESS as last header of the message", &yes_no, FIELD(x_peer), 0, 0, NULL },
         { "peer", "ADDRESS[:PORT]", "who the client is, where stdin is no socket", &peer_address, FIELD(peer), 0, 0,
           "from the connection" },
-        { "check", NULL, "check the configuration and print it", &action, FIELD(action), ACTION_CHECK, 0, NULL },
+        { "listen", "ADDRESS:PORT|/SOCKET", "accept connections here, a process for each", &listeners, FIELD(listen), 0, 0, NULL, NULL, true },
+        { "user", "NAME", "when accepting, started as root: become this user", &user, FIELD(user), 0, 0, USER_DEFAULT, NULL, true },
+        { "max-connections", "N", "when accepting: sessions at once", &number, FIELD(max_connections), 1, COUNT_MAX, NULL, NULL, true },
+        { "max-connections-per-source", "N", "when accepting: sessions at once with one address (IPv6: /64)", &number,
+          FIELD(max_connections_per_source), 1, COUNT_MAX, NULL, NULL, true },
+        { "stop-timeout", "SECONDS", "when accepting: what sessions have to end after SIGTERM", &seconds, FIELD(stop_timeout), 1, YEAR,
+          NULL, NULL, true },
+        { "exit-idle-time", "SECONDS", "when accepting: exit after so long without a session", &optional_seconds,
+          FIELD(exit_idle_time), 1, YEAR, "never", NULL, true },
+        { "check", "[network]", "check the configuration and print it; network: ask for the names in it too", &action, FIELD(action), ACTION_CHECK, 0, NULL },
         { "help", NULL, "show this", &action, FIELD(action), ACTION_HELP, 0, NULL },
         { "version", NULL, "show the version", &action, FIELD(action), ACTION_VERSION, 0, NULL },
 };
@@ -426,6 +475,7 @@ struct reading {
         struct place given[N_OPTIONS]; /* of each option, its last place */
         bool is_given[N_OPTIONS];
         unsigned n_in_arguments, n_in_files; /* mistakes */
+        bool is_incomplete;                  /* a file could not be read to its end */
 };
 
 __attribute__((format(printf, 3, 4))) static void complain(struct reading *r, struct place place, const char *format, ...) {
@@ -450,8 +500,26 @@ static bool is_from_elsewhere(const struct reading *r, const struct option *o, s
         return !r->is_given[i] || (r->given[i].file == NULL) != (place.file == NULL);
 }
 
+static bool is_blank(char c) {
+        return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* What a line of the file can hold. */
+static bool is_text(const char *value) {
+        size_t n = strlen(value);
+
+        for (const char *p = value; *p; p++)
+                if (((unsigned char) *p < ' ' && *p != '\t') || *p == 0x7f)
+                        return false;
+        return n == 0 || !(is_blank(value[0]) || is_blank(value[n - 1]));
+}
+
 static void set_value(struct reading *r, const struct option *o, const char *value, struct place place) {
-        if (o->kind->clear && is_from_elsewhere(r, o, place))
+        if (!is_text(value)) {
+                complain(r, place, "%s=%.200s: use a text without control characters, and without blanks at its ends", o->name, value);
+                return;
+        }
+        if (o->kind->is_list && is_from_elsewhere(r, o, place))
                 o->kind->clear(field_of(o, r->config));
         if (!o->kind->parse(o, value, field_of(o, r->config))) {
                 if (o->max > 0)
@@ -470,6 +538,10 @@ static void set_value(struct reading *r, const struct option *o, const char *val
 /* Which options of the command line to take: first those that say where the others are. */
 enum pass { PASS_BEFORE_FILE, PASS_AFTER_FILE };
 
+static bool is_value_fitting(const struct option *o, bool has_value) {
+        return o->syntax ? has_value || *o->syntax == '[' : !has_value;
+}
+
 static void take_argument(struct reading *r, const char *argument, enum pass pass) {
         const struct place here = { NULL, 0 };
         const char *name = argument + 2, *equals;
@@ -484,7 +556,7 @@ static void take_argument(struct reading *r, const char *argument, enum pass pas
         o = find_option(name, (size_t) (equals - name));
         if (o && is_for_file(o) != (pass == PASS_AFTER_FILE))
                 return;
-        if (o && (*equals == '=') == (o->syntax != NULL))
+        if (o && is_value_fitting(o, *equals == '='))
                 set_value(r, o, equals + (*equals == '='), here);
         else if (o && o->syntax)
                 complain(r, here, "--%s needs a value: write --%s=%s", o->name, o->name, o->syntax);
@@ -500,10 +572,6 @@ static void take_arguments(struct reading *r, int argc, char **argv, enum pass p
 }
 
 /* --- the file ------------------------------------------------------------------------------------------------ */
-
-static bool is_blank(char c) {
-        return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
 
 /* Without the blanks at both ends; in place. */
 static char *trim(char *s, size_t n) {
@@ -540,16 +608,29 @@ static void take_file_line(struct reading *r, char *line, size_t n, struct place
                 set_value(r, o, value, place);
 }
 
+/* /dev/fd/N is the descriptor N itself, which is closed behind us: so the acceptor passes a configuration on. */
+static int open_file(const char *name) {
+        static const char passed[] = "/dev/fd/";
+        uint64_t fd;
+        const char *end;
+
+        if (strncmp(name, passed, strlen(passed)) != 0 || !parse_digits(name + strlen(passed), &end, &fd) || *end || fd > INT_MAX)
+                return open(name, O_RDONLY | O_CLOEXEC);
+        return (int) fd;
+}
+
 static void take_file(struct reading *r, const char *name, bool must_exist) {
-        int fd = open(name, O_RDONLY | O_CLOEXEC);
+        int fd = open_file(name);
         FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
         struct place place = { name, 0 };
         char *line = NULL;
         size_t room = 0;
         ssize_t n;
 
-        if (!f && (must_exist || errno != ENOENT))
+        if (!f && (must_exist || errno != ENOENT)) {
                 complain(r, place, "cannot be opened: %s", strerror(errno));
+                r->is_incomplete = true;
+        }
         if (!f)
                 return;
         while ((n = getline(&line, &room, f)) >= 0) {
@@ -559,6 +640,7 @@ static void take_file(struct reading *r, const char *name, bool must_exist) {
         if (ferror(f)) {
                 place.line = 0;
                 complain(r, place, "cannot be read: %s", strerror(errno));
+                r->is_incomplete = true;
         }
         free(line);
         fclose(f);
@@ -614,26 +696,40 @@ int config_load(int argc, char **argv, struct config *ret, config_complaint *com
         take_arguments(&r, argc, argv, PASS_BEFORE_FILE);
         take_file(&r, ret->file ? ret->file : DEFAULT_CONFIG, ret->file != NULL);
         take_arguments(&r, argc, argv, PASS_AFTER_FILE);
-        if (ret->strategy)
+        if (ret->strategy && !r.is_incomplete)
                 check_together(&r);
         return r.n_in_arguments > 0 ? EX_USAGE : r.n_in_files > 0 ? EX_CONFIG : 0;
 }
 
-void config_print(const struct config *c, FILE *out) {
-        for (size_t i = 0; i < N_OPTIONS; i++) {
-                const struct option *o = options + i;
-                const char *field = (const char *) c + o->field;
+static void print_option(const struct config *c, const struct option *o, FILE *out) {
+        const char *field = (const char *) c + o->field;
 
-                if (!is_for_file(o) || !is_for_strategy(o, c->strategy))
-                        continue;
-                if (o->kind->is_set && !o->kind->is_set(field)) {
-                        fprintf(out, "#%s=%s\n", o->name, o->syntax);
-                        continue;
-                }
-                fprintf(out, "%s=", o->name);
-                o->kind->print(field, out);
-                fputc('\n', out);
+        if (!is_for_file(o) || !is_for_strategy(o, c->strategy))
+                return;
+        if (o->kind->is_set && !o->kind->is_set(field)) {
+                fprintf(out, "#%s=%s\n", o->name, o->syntax);
+                return;
         }
+        fprintf(out, "%s=", o->name);
+        o->kind->print(field, out);
+        fputc('\n', out);
+}
+
+void config_print(const struct config *c, FILE *out) {
+        for (size_t i = 0; i < N_OPTIONS; i++)
+                print_option(c, options + i, out);
+}
+
+void config_print_for_session(const struct config *c, FILE *out) {
+        for (size_t i = 0; i < N_OPTIONS; i++)
+                if (!options[i].is_for_acceptor)
+                        print_option(c, options + i, out);
+}
+
+void config_free(struct config *c) {
+        for (size_t i = 0; i < N_OPTIONS; i++)
+                if (options[i].kind->clear)
+                        options[i].kind->clear(field_of(options + i, c));
 }
 
 void config_help(FILE *out) {
@@ -643,7 +739,10 @@ void config_help(FILE *out) {
                 bool has_default = o->kind->print && !o->shown && (!o->kind->is_set || o->kind->is_set(field));
                 char left[64];
 
-                snprintf(left, sizeof(left), "--%s%s%s", o->name, o->syntax ? "=" : "", o->syntax ? o->syntax : "");
+                if (o->kind == &action)
+                        snprintf(left, sizeof(left), "--%s%s", o->name, o->syntax ? "[=network]" : "");
+                else
+                        snprintf(left, sizeof(left), "--%s=%s", o->name, o->syntax);
                 fprintf(out, "  %-28s %s", left, o->help);
                 if (has_default || o->shown)
                         fprintf(out, " (default: %s", o->shown ? o->shown : "");

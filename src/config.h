@@ -11,6 +11,7 @@
 
 #include "io/peer.h"
 
+#define USER_DEFAULT "nobody"
 #define MAILMAN_DEFAULT "127.0.0.1:8024"
 
 enum { HOSTNAME_MAX = 255 };
@@ -40,7 +41,14 @@ struct config {
         bool x_peer;
         struct peer peer;                /* address "" if not given */
 
-        enum { ACTION_SERVE, ACTION_CHECK, ACTION_HELP, ACTION_VERSION } action; /* what the command line asks for */
+        /* for accepting connections */
+        struct list listen;              /* endpoints: io/listen.h */
+        char *user;                      /* NULL: USER_DEFAULT */
+        uint64_t max_connections, max_connections_per_source;
+        uint64_t stop_timeout;           /* seconds */
+        uint64_t exit_idle_time;         /* seconds; 0 if not given */
+
+        enum { ACTION_SERVE, ACTION_CHECK, ACTION_CHECK_NETWORK, ACTION_HELP, ACTION_VERSION } action; /* what the command line asks for */
         bool is_stderr_journal;          /* given by the caller: decides the default strategy */
 };
 
@@ -52,8 +60,13 @@ typedef void config_complaint(const char *where, const char *what);
  * wrong, EX_CONFIG if the file was (sysexits.h); `ret` is usable for the action in any case. */
 int config_load(int argc, char **argv, struct config *ret, config_complaint *complain);
 
-/* Prints the effective configuration, in the form of a configuration file. */
+/* Prints the effective configuration in the form of a configuration file, which reads as the same again; or what of it
+ * concerns a session, without what is for accepting connections. */
 void config_print(const struct config *c, FILE *out);
+void config_print_for_session(const struct config *c, FILE *out);
+
+/* Frees what config_load() has put into it. */
+void config_free(struct config *c);
 
 /* Prints the options as --help shows them. */
 void config_help(FILE *out);

@@ -14,11 +14,14 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "acceptor.h"
 #include "config.h"
 #include "deliver/delivery.h"
 #include "io/channel.h"
 #include "io/log.h"
+#include "io/notify.h"
 #include "io/peer.h"
+#include "risks.h"
 #include "session.h"
 
 /* --- descriptors ------------------------------------------------------------------------------------------- */
@@ -151,9 +154,14 @@ static int version(void) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
+static void warn(const char *option, const char *what) {
+        log_say(LOG_WARNING, "warning: %s: %s", option, what);
+}
+
 static int check(const struct config *c, int mistakes) {
         if (mistakes)
                 return mistakes;
+        risks_warn(c, c->action == ACTION_CHECK_NETWORK, warn);
         config_print(c, stdout);
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
@@ -189,13 +197,35 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
         return refuse(channel, r == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
 }
 
+/* The command line, for reading the configuration again. */
+static struct {
+        int argc;
+        char **argv;
+        bool is_stderr_journal;
+} given;
+
+static bool load_again(struct config *ret) {
+        ret->is_stderr_journal = given.is_stderr_journal;
+        return config_load(given.argc, given.argv, ret, complain) == 0;
+}
+
+/* A client that is there already is served, whatever the configuration says of listening. */
+static bool is_connection(const struct descriptors *d) {
+        struct peer p;
+
+        return S_ISSOCK(d->in.st_mode) && peer_of_socket(STDIN_FILENO, &p) && *p.port;
+}
+
 int main(int argc, char **argv) {
+        static struct listener listeners[ACCEPTOR_LISTENERS_MAX];
         static struct channel channel; /* large */
         static struct config config;
         struct descriptors d = look_at_descriptors();
+        size_t n_listeners;
         int mistakes;
 
         open_log(&d);
+        notify_open();
         config.is_stderr_journal = is_stderr_journal(&d);
         channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
         mistakes = config_load(argc, argv, &config, complain);
@@ -203,8 +233,15 @@ int main(int argc, char **argv) {
                 return help();
         if (config.action == ACTION_VERSION)
                 return version();
-        if (config.action == ACTION_CHECK)
+        if (config.action == ACTION_CHECK || config.action == ACTION_CHECK_NETWORK)
                 return check(&config, mistakes);
+        n_listeners = acceptor_take_passed(listeners);
+        if (n_listeners > 0 || (config.listen.n > 0 && !is_connection(&d))) {
+                given.argc = argc;
+                given.argv = argv;
+                given.is_stderr_journal = config.is_stderr_journal;
+                return acceptor_run(&config, listeners, n_listeners, mistakes, load_again);
+        }
         if (!d.has_in || !d.has_out) {
                 log_say(LOG_ERR, "standard %s is closed: there is no session to serve", d.has_in ? "output" : "input");
                 return EX_TEMPFAIL;

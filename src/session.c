@@ -9,6 +9,7 @@
 #include "deliver/delivery.h"
 #include "io/deadline.h"
 #include "io/log.h"
+#include "io/notify.h"
 #include "smtp/ascii.h"
 #include "smtp/server.h"
 
@@ -133,6 +134,23 @@ static void log_session(const struct session *s) {
         log_send(&l, LOG_INFO);
 }
 
+/* What `systemctl status` says of this session. */
+static void say_status(const struct session *s) {
+        char count[ASCII_NUMBER_MAX];
+
+        if (notify_is_wanted())
+                notify_status(s->peer->address, ": waiting for a command; messages accepted: ", ascii_number(s->n_accepted, count), NULL);
+}
+
+static void say_message_status(const struct session *s, const char *doing) {
+        const struct envelope *e = &s->envelope;
+        char count[ASCII_NUMBER_MAX];
+
+        if (notify_is_wanted())
+                notify_status(s->peer->address, ": ", doing, " a message from <", e->sender.address.text, ">; recipients: ",
+                              ascii_number(e->n_addressees, count), NULL);
+}
+
 /* --- the envelope ---------------------------------------------------------------------------------------- */
 
 static void forget_message(struct session *s) {
@@ -173,6 +191,7 @@ static void on_reset(struct session *s) {
         if (s->envelope.n_addressees > 0 && !s->is_processed)
                 log_abandoned(s);
         forget_message(s);
+        say_status(s);
         if (s->config->strategy->reset)
                 s->config->strategy->reset(s->delivery);
 }
@@ -202,6 +221,7 @@ static void on_sender(struct session *s, const struct sender *sender) {
 static void on_data(struct session *s) {
         struct reply verdict;
 
+        say_message_status(s, "receiving");
         reply_fix(&verdict, &start_input);
         server_answer(&s->server, &verdict);
 }
@@ -240,6 +260,7 @@ static void process_message(struct session *s) {
         s->envelope.helo = s->server.helo;
         s->is_processed = true;
         s->n_messages++;
+        say_message_status(s, "delivering");
         if (error == 0) {
                 s->config->strategy->process_message(s->delivery, &s->envelope, &s->message);
                 return;
@@ -267,6 +288,8 @@ static void on_end(struct session *s, size_t index) {
         if (index == 0) {
                 log_message(s, verdict);
                 s->n_accepted += reply_is_positive(verdict);
+                if (reply_is_positive(verdict))
+                        notify_accepted();
         }
         s->is_verdict_unheard |= reply_is_positive(verdict);
         server_answer(&s->server, verdict);
@@ -363,7 +386,7 @@ static void finish(struct session *s) {
 }
 
 static void converse(struct session *s) {
-        char *in = NULL;
+        char nothing[1], *in = nothing;
         size_t n = 0;
 
         while (!s->end) {
@@ -406,6 +429,7 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
         if (r < 0)
                 return r;
         server_init(&s.server, &rules);
+        say_status(&s);
         converse(&s);
         finish(&s);
         return 0;

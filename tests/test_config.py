@@ -33,6 +33,14 @@ OPTIONS = {
     "timeout": ("300", ("1", "1"), ("31536000", "31536000")),
     "session-timeout": ("3600", ("1", "1"), ("31536000", "31536000")),
     "x-peer": ("yes", ("no", "no"), ("yes", "yes")),
+    "listen": (
+        None, ("127.0.0.1:1025",) * 2, ("[::1]:1025,localhost:smtp, /run/smtpd/socket", "[::1]:1025,localhost:smtp,/run/smtpd/socket"),
+    ),
+    "user": (None, ("nobody", "nobody"), ("_smtpd-2", "_smtpd-2")),
+    "max-connections": ("100", ("1", "1"), ("1000000", "1000000")),
+    "max-connections-per-source": ("20", ("1", "1"), ("1000000", "1000000")),
+    "stop-timeout": ("10", ("1", "1"), ("31536000", "31536000")),
+    "exit-idle-time": (None, ("1", "1"), ("31536000", "31536000")),
     "peer": (
         None, ("192.0.2.1", "192.0.2.1"), ("192.0.2.1:4000", "192.0.2.1:4000"), ("2001:DB8:0::1", "2001:db8::1"),
         ("[2001:db8::1]", "2001:db8::1"), ("[2001:db8::1]:25", "[2001:db8::1]:25"), ("::ffff:192.0.2.1", "192.0.2.1"),
@@ -53,6 +61,12 @@ MISTAKES = {
     "timeout": [*NUMBERS, "31536001", "1h"],
     "session-timeout": [*NUMBERS, "31536001", "1h"],
     "x-peer": ["", "maybe", "Yes", "1", "true"],
+    "listen": ["", "127.0.0.1", "1025", "[::1]", "::1:25", "/" + "x" * 200, "127.0.0.1:", ":25", "[::1]:25,", "a b:25"],
+    "user": ["", "a b", "root:root", "/bin"],
+    "max-connections": [*NUMBERS, "1000001"],
+    "max-connections-per-source": [*NUMBERS, "1000001"],
+    "stop-timeout": [*NUMBERS, "31536001"],
+    "exit-idle-time": [*NUMBERS, "31536001"],
     "peer": ["", "nonsense", "192.0.2.256", "192.0.2.1:", "192.0.2.1:70000", "192.0.2.1:x", "[::1", "::1]", "[]", "[", ":25",
              "[::1]25", "[::1]:", "[::1]:2:3", "example.org:25", "x" * 5000],
 }
@@ -102,7 +116,8 @@ def test_help_is_true_of_every_option(smtpd):
     for name, syntax in re.findall(r"^  --([a-z-]+)(=\S+)?", run([smtpd, "--help"])[1].decode(), re.M):
         _, _, complaints = check(smtpd, f"--{name}={'' if syntax else 'x'}")
         assert complaints and "unknown" not in complaints[0], (name, complaints)
-        assert (name in ACTIONS) == ("takes no value" in complaints[0]) == (not syntax)
+        assert (name in ACTIONS - {"check"}) == ("takes no value" in complaints[0])
+        assert (name in ACTIONS) == (not syntax)
 
 
 def test_version(smtpd):
@@ -287,7 +302,7 @@ def test_mistake_in_the_file(smtpd, conf, line, complaint):
     ("--max-size", "--max-size needs a value: write --max-size=BYTES"),
     ("--config", "--config needs a value: write --config=FILE"),
     ("--config=", "config=: use a file name"),
-    ("--check=yes", "--check takes no value"),
+    ("--check=yes", "check=yes: use network, or no value"),
     ("--version=", "--version takes no value"),
     ("--\x1b[31m", "--\\x1b[31m: unknown option"),
     ("--" + "x" * 100_000, "--" + "x" * 200),
@@ -373,3 +388,71 @@ def test_client_that_is_gone_does_not_change_the_status(smtpd, tmp_path):
 def test_hostname_is_in_the_greeting(smtpd):
     assert run(command(smtpd, "--hostname=a.example"))[1].startswith(b"220 a.example ESMTP")
     assert run([smtpd, "--config=/dev/null", "--strategy=print"])[1].startswith(f"220 {SYSTEM_NAME} ESMTP".encode())
+
+
+# --- what is allowed, and risky --------------------------------------------------------------------------
+
+
+def program(path, mode=0o755):
+    path.write_text("#!/bin/sh\n")
+    path.chmod(mode)
+    return path
+
+
+def exec_of(path):
+    return ["--strategy=exec", f"--command={path} argument"]
+
+
+RISKS = {
+    "nothing": (lambda d: exec_of(program(d / "on-mail")), None),
+    "no such program": (lambda d: exec_of(d / "nope"), "command: {d}/nope: No such file or directory; until it can be run"),
+    "found in PATH": (lambda d: exec_of("sh"), None),
+    "not in PATH": (lambda d: exec_of("no-such-program"), "command: no-such-program: No such file or directory"),
+    "not executable": (lambda d: exec_of(program(d / "on-mail", 0o644)), "command: {d}/on-mail is not executable"),
+    "a directory": (lambda d: exec_of(d), "command: {d} is not executable"),
+    "writable by others": (lambda d: exec_of(program(d / "on-mail", 0o757)), "command: {d}/on-mail can be written to by everybody"),
+    "in a directory of everybody's": (
+        lambda d: d.chmod(0o777) or exec_of(program(d / "on-mail")), "command: everybody can put another file in the place of {d}/on-mail"),
+    "in a sticky directory": (lambda d: d.chmod(0o1777) or exec_of(program(d / "on-mail")), None),
+    "open relay": (lambda d: ["--strategy=proxy", "--upstream=[::1]", "--relay-from=0.0.0.0/0"], "relay-from: 0.0.0.0/0 may send mail to anybody"),
+    "open relay, half": (lambda d: ["--strategy=proxy", "--upstream=[::1]", "--relay-from=::1,128.0.0.0/1"], "relay-from: 128.0.0.0/1 may send"),
+    "open relay, IPv6": (lambda d: ["--strategy=proxy", "--upstream=[::1]", "--relay-from=2000::/3"], "relay-from: 2000::/3 may send"),
+    "own networks": (lambda d: ["--strategy=proxy", "--upstream=[::1]", "--relay-from=10.0.0.0/8,2001:db8::/32,local,192.0.2.1"], None),
+    "a whole top-level domain": (lambda d: ["--strategy=proxy", "--upstream=[::1]", "--relay-to=a.example,.org"], "relay-to: .org has all domains below it"),
+    "own domains": (lambda d: ["--strategy=proxy", "--upstream=[::1]", "--relay-to=localhost,.example.org"], None),
+    "wrapper": (lambda d: ["--strategy=mailman", f"--mailman-wrapper={d}/w", f"--mailman-lists={d}"], "mailman-wrapper: {d}/w: No such file"),
+    "lists": (lambda d: ["--strategy=mailman", f"--mailman-wrapper={program(d / 'w')}", f"--mailman-lists={d}/w"], "mailman-lists: {d}/w is no directory"),
+    "upstream not asked for": (lambda d: ["--strategy=proxy", "--upstream=nonexistent.invalid"], None),
+    "upstream": (lambda d: ["--check=network", "--strategy=proxy", "--upstream=[::1],nonexistent.invalid"], "upstream: nonexistent.invalid: "),
+    "upstream's socket": (lambda d: ["--check=network", "--strategy=proxy", f"--upstream={d}/s"], "upstream: {d}/s: No such file"),
+    "upstream's file": (lambda d: ["--check=network", "--strategy=proxy", f"--upstream={program(d / 's')}"], "upstream: {d}/s: it is no socket"),
+    "upstreams by address": (lambda d: ["--check=network", "--strategy=proxy", "--upstream=[::1]:24,192.0.2.1"], None),
+    "Mailman": (lambda d: ["--check=network", "--strategy=mailman", "--mailman=nonexistent.invalid"], "mailman: nonexistent.invalid: "),
+}
+
+
+@pytest.mark.parametrize("options, warning", RISKS.values(), ids=RISKS)
+def test_risk_is_warned_of(smtpd, tmp_path, options, warning):
+    """The configuration is valid: it is printed, and the exit status is 0."""
+    tmp_path.chmod(0o755)
+    status, out, complaints = check(smtpd, *options(tmp_path))
+    assert status == 0 and out["strategy"] in ("exec", "proxy", "mailman")
+    assert len(complaints) == (warning is not None), complaints
+    assert not warning or complaints[0].startswith("smtpd: warning: " + warning.format(d=tmp_path)), complaints
+
+
+def test_configuration_that_everybody_can_write_is_warned_of(smtpd, conf):
+    path = conf("strategy=print\n")
+    os.chmod(path, 0o666)
+    assert f"smtpd: warning: config: {path} can be written to by everybody: chmod o-w it" in check(smtpd, config=path)[2]
+
+
+def test_mistakes_come_without_warnings(smtpd):
+    status, _, complaints = check(smtpd, "--strategy=proxy", "--upstream=[::1]", "--relay-from=::/0", "--timeout=0")
+    assert status == 64 and len(complaints) == 1 and "timeout=0" in complaints[0]
+
+
+def test_sessions_have_no_warnings(smtpd, tmp_path):
+    """They are for the administrator's --check."""
+    _, _, err = run(command(smtpd, "--strategy=proxy", "--upstream=127.0.0.1:1", "--relay-from=0.0.0.0/0"), b"QUIT\r\n")
+    assert b"warning" not in err

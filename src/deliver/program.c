@@ -76,7 +76,7 @@ struct run {
         int pid_fd;
         struct lines out, err;
         char first_line[LINE_MAX_LENGTH + 1]; /* of standard output */
-        bool is_late;
+        bool is_late, is_lost; /* killed at its deadline; how it ended cannot be had */
 };
 
 static void log_error_line(struct run *r) {
@@ -354,7 +354,8 @@ static int end_run(struct run *r, uint64_t timeout) {
         }
         while ((n = waitpid(r->pid, &wait_status, 0)) < 0 && errno == EINTR)
                 ;
-        return n == r->pid ? wait_status : SIGKILL;
+        r->is_lost = n != r->pid;
+        return r->is_lost ? SIGKILL : wait_status;
 }
 
 static void judge(const struct run *r, int wait_status, struct reply *ret) {
@@ -397,14 +398,16 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
         drain(&r, &r.err);
         if (r.pid_fd >= 0)
                 close(r.pid_fd);
+        if (r.is_late || r.is_lost) /* it had the message, and may have delivered it before it ended */
+                log_say(LOG_WARNING, "duplicate possible: %s ended before it gave its verdict", r.name);
         judge(&r, wait_status, ret);
         describe(&r, wait_status, e);
         if (error < 0)
                 log_say(LOG_ERR, "cannot run %s: %s", r.name, strerror(-error));
 }
 
-/* The file of the program: execve(2) knows no $PATH, and execvp(3) would run a file that is no program by a shell. */
-static const char *find_program(const char *name, char path[static PATH_MAX]) {
+/* execve(2) knows no $PATH, and execvp(3) would run a file that is no program by a shell. */
+const char *program_find(const char *name, char path[static PATH_MAX]) {
         const char *directories = getenv("PATH");
 
         if (strchr(name, '/'))
@@ -424,7 +427,7 @@ void program_run(const struct program *p, struct envelope *e, struct message *m)
         char **environment = make_environment(&variables, p->hostname, e, m);
         char path[PATH_MAX];
         struct start s = {
-                .path = find_program(p->argv[0], path),
+                .path = program_find(p->argv[0], path),
                 .argv = p->argv,
                 .environment = environment,
                 .in = spool_open(&m->spool),

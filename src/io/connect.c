@@ -1,55 +1,24 @@
 /* io/connect.c - from "HOST[:PORT]" or "/SOCKET" to a connected descriptor. */
 #include "io/connect.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/deadline.h"
-
-enum { HOST_MAX = 255, PORT_MAX = 31 };
-
-struct name {
-        char host[HOST_MAX + 1], port[PORT_MAX + 1];
-};
-
-static bool copy(char *to, size_t room, const char *from, size_t n) {
-        if (n == 0 || n >= room)
-                return false;
-        memcpy(to, from, n);
-        to[n] = '\0';
-        return true;
-}
-
-static bool split(const char *s, const char *port, struct name *ret) {
-        bool is_bracketed = *s == '[';
-        size_t n_host = strcspn(s + is_bracketed, is_bracketed ? "]" : ":");
-        const char *rest = s + is_bracketed + n_host;
-
-        if (is_bracketed && *rest++ != ']')
-                return false;
-        if (*rest == ':')
-                port = rest + 1;
-        else if (*rest)
-                return false;
-        return copy(ret->host, sizeof(ret->host), s + is_bracketed, n_host) &&
-               copy(ret->port, sizeof(ret->port), port, strlen(port)) && !strpbrk(ret->port, ":]/ ") &&
-               !strpbrk(ret->host, "/ ");
-}
+#include "io/endpoint.h"
 
 bool connect_is_endpoint(const char *s) {
         struct sockaddr_un local;
-        struct name name;
+        struct endpoint name;
 
-        return *s == '/' ? strlen(s) < sizeof(local.sun_path) : split(s, "25", &name);
+        return *s == '/' ? endpoint_local(s, &local) : endpoint_split(s, "25", &name);
 }
 
 /* Waits until a connection under way has come about. */
@@ -95,36 +64,14 @@ static int connect_address(const struct sockaddr *address, socklen_t n, uint64_t
 }
 
 static int connect_local(const char *path, uint64_t timeout) {
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        struct sockaddr_un address;
 
-        if (!copy(address.sun_path, sizeof(address.sun_path), path, strlen(path)))
+        if (!endpoint_local(path, &address))
                 return -ENAMETOOLONG;
         return connect_address((const struct sockaddr *) &address, sizeof(address), timeout);
 }
 
-/* Addresses and port numbers are read without getaddrinfo(3), which brings its machinery along. */
-static socklen_t read_address(const struct name *name, struct sockaddr_storage *ret) {
-        struct sockaddr_in *v4 = (struct sockaddr_in *) ret;
-        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *) ret;
-        char *end;
-        unsigned long port = strtoul(name->port, &end, 10);
-
-        memset(ret, 0, sizeof(*ret));
-        if (*name->port < '0' || *name->port > '9' || *end || port > 65535)
-                return 0;
-        if (inet_pton(AF_INET, name->host, &v4->sin_addr) == 1) {
-                v4->sin_family = AF_INET;
-                v4->sin_port = htons((uint16_t) port);
-                return sizeof(*v4);
-        }
-        if (inet_pton(AF_INET6, name->host, &v6->sin6_addr) != 1)
-                return 0;
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((uint16_t) port);
-        return sizeof(*v6);
-}
-
-static int connect_name(const struct name *name, uint64_t timeout, const char **ret_why) {
+static int connect_name(const struct endpoint *name, uint64_t timeout, const char **ret_why) {
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
         int r = getaddrinfo(name->host, name->port, &hints, &list), fd = -EHOSTUNREACH;
 
@@ -140,9 +87,9 @@ static int connect_name(const struct name *name, uint64_t timeout, const char **
         return fd;
 }
 
-static int connect_host(const struct name *name, uint64_t timeout, const char **ret_why) {
+static int connect_host(const struct endpoint *name, uint64_t timeout, const char **ret_why) {
         struct sockaddr_storage address;
-        socklen_t n = read_address(name, &address);
+        socklen_t n = endpoint_address(name, &address);
         int fd;
 
         if (n == 0)
@@ -153,13 +100,29 @@ static int connect_host(const struct name *name, uint64_t timeout, const char **
 }
 
 int connect_to(const char *endpoint, const char *port, uint64_t timeout, const char **ret_why) {
-        struct name name;
+        struct endpoint name;
         int fd;
 
         *ret_why = "malformed name";
         if (*endpoint != '/')
-                return split(endpoint, port, &name) ? connect_host(&name, timeout, ret_why) : -EINVAL;
+                return endpoint_split(endpoint, port, &name) ? connect_host(&name, timeout, ret_why) : -EINVAL;
         fd = connect_local(endpoint, timeout);
         *ret_why = fd < 0 ? strerrordesc_np(-fd) : NULL;
         return fd;
+}
+
+const char *connect_resolve(const char *endpoint) {
+        struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
+        struct endpoint name;
+        struct stat st;
+        int r;
+
+        if (*endpoint == '/')
+                return stat(endpoint, &st) < 0 ? strerrordesc_np(errno) : S_ISSOCK(st.st_mode) ? NULL : "it is no socket";
+        if (!endpoint_split(endpoint, "25", &name))
+                return "malformed name";
+        if ((r = getaddrinfo(name.host, name.port, &hints, &list)) != 0)
+                return gai_strerror(r);
+        freeaddrinfo(list);
+        return NULL;
 }

@@ -11,3 +11,7 @@ bool connect_is_endpoint(const char *s);
  * `timeout` seconds. Returns a descriptor that is closed on exec and does not block; or a negative errno, and in
  * `*ret_why` what failed last, as a constant text. A name is looked up as getaddrinfo(3) does it, an address is not. */
 int connect_to(const char *endpoint, const char *port, uint64_t timeout, const char **ret_why);
+
+/* Looks a name up, as connect_to() would, without connecting. Returns NULL if there is an address (or a local socket), or
+ * why not, as a constant text. */
+const char *connect_resolve(const char *endpoint);

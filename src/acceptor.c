@@ -1,0 +1,622 @@
+/* acceptor.c - listening sockets: a fresh process for each connection, within limits. */
+#include "acceptor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "deliver/delivery.h"
+#include "io/deadline.h"
+#include "io/log.h"
+#include "io/notify.h"
+#include "io/peer.h"
+#include "risks.h"
+#include "user.h"
+
+/* Descriptors of a session beside the connection, and what holds their numbers here. */
+enum { CONFIG_FD = 3, COUNTER_FD = 4 };
+#define CONFIG_OPTION "--config=/dev/fd/3"
+#define COUNTER_VARIABLE "4"
+
+enum {
+        BATCH = 16,            /* connections accepted before other things are looked at */
+        STATUS_PAUSE = 1000,   /* milliseconds between two words to the service manager */
+        REFUSAL_PAUSE = 1000,  /* milliseconds between two log lines about refused clients */
+        SHORTAGE_PAUSE = 100,  /* milliseconds to wait where accept(2) itself is out of memory */
+        TURNING_AWAY = 10,     /* seconds, where we cannot serve */
+};
+
+extern char **environ;
+
+/* --- who comes ------------------------------------------------------------------------------------------------ */
+
+/* What counts as one source: an IPv4 address, an IPv6 network of 64 bits, a user of this host. */
+struct source {
+        unsigned char family, octets[8];
+};
+
+struct session {
+        pid_t pid;
+        struct source source;
+};
+
+union socket_address {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un local;
+};
+
+static struct source source_of(int fd, const union socket_address *a) {
+        struct source s = { .family = (unsigned char) a->any.sa_family };
+        const unsigned char *octets = a->v6.sin6_addr.s6_addr;
+        struct ucred cred;
+        socklen_t n = sizeof(cred);
+
+        if (s.family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr)) {
+                s.family = AF_INET;
+                memcpy(s.octets, octets + 12, 4);
+        } else if (s.family == AF_INET6)
+                memcpy(s.octets, octets, sizeof(s.octets));
+        else if (s.family == AF_INET)
+                memcpy(s.octets, &a->v4.sin_addr, 4);
+        else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0)
+                memcpy(s.octets, &cred.uid, sizeof(cred.uid));
+        return s;
+}
+
+/* --- the acceptor --------------------------------------------------------------------------------------------- */
+
+struct acceptor {
+        struct config *config, *spare; /* the one in use, and room to read it again */
+        bool (*load)(struct config *ret);
+        struct listener *listeners;
+        size_t n_listeners;
+        int signal_fd, counter_in, counter_out;
+        char program[PATH_MAX];       /* ours */
+        char *text;                   /* the configuration, for sessions */
+        size_t n_text;
+        struct session *sessions;
+        size_t n_sessions, room;      /* of max-connections */
+        uint64_t n_messages;
+        unsigned n_refused;           /* since the last log line about it */
+        int64_t next_refusal, next_status, resume; /* when we may speak of them again; accept again */
+        int64_t deadline;             /* when idle: to end; when stopping: to tell sessions to end */
+        bool is_status_new, is_stopping, is_over;
+};
+
+static size_t count_of(const struct acceptor *a, const struct source *s) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < a->n_sessions; i++)
+                n += memcmp(&a->sessions[i].source, s, sizeof(*s)) == 0;
+        return n;
+}
+
+static void set_idle_deadline(struct acceptor *a) {
+        if (!a->is_stopping)
+                a->deadline = a->n_sessions == 0 && a->config->exit_idle_time > 0 ? deadline_after(a->config->exit_idle_time) : INT64_MAX;
+}
+
+/* --- for whom there is no room -------------------------------------------------------------------------------- */
+
+static void log_refusal(struct acceptor *a, const struct listener *l, const char *why) {
+        struct log_line line;
+
+        a->n_refused++;
+        if (deadline_now() < a->next_refusal)
+                return;
+        log_start(&line, "refused");
+        log_field(&line, "address", l->address, NULL);
+        log_field(&line, "reason", why, NULL);
+        log_number(&line, "sessions", a->n_sessions);
+        log_number(&line, "clients", a->n_refused);
+        log_send(&line, LOG_WARNING);
+        a->n_refused = 0;
+        a->next_refusal = deadline_now() + REFUSAL_PAUSE;
+}
+
+/* A client that has said something already loses our last words if that is left unread (a reset follows them). */
+static void refuse(struct acceptor *a, const struct listener *l, int fd, const char *reply, const char *why) {
+        char unread[4096];
+
+        send(fd, reply, strlen(reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+        shutdown(fd, SHUT_WR);
+        for (int i = 0; i < BATCH && recv(fd, unread, sizeof(unread), MSG_DONTWAIT) > 0; i++)
+                ;
+        close(fd);
+        log_refusal(a, l, why);
+}
+
+static void refuse_for_shortage(struct acceptor *a, const struct listener *l, int fd, int error) {
+        refuse(a, l, fd, "421 4.3.2 this server is short of resources, try again later\r\n", strerrordesc_np(error));
+}
+
+/* --- a session ------------------------------------------------------------------------------------------------ */
+
+/* The configuration as a file of the session's own: a shared one would have one place to read from. Returns a descriptor or
+ * a negative errno. */
+static int config_file(const struct acceptor *a) {
+        int fd = memfd_create("smtpd.conf", MFD_CLOEXEC), error;
+
+        if (fd < 0 || pwrite(fd, a->text, a->n_text, 0) == (ssize_t) a->n_text)
+                return fd < 0 ? -errno : fd;
+        error = errno;
+        close(fd);
+        return -error;
+}
+
+/* In the child, between vfork(2) and execve(2): it shares our memory, and makes system calls only. */
+static void become_session(const struct acceptor *a, int connection, int config, volatile int *ret_error) {
+        static char name[] = "smtpd", option[] = CONFIG_OPTION;
+        char *const argv[] = { name, option, NULL };
+        sigset_t none;
+
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        if (dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 && dup2(config, CONFIG_FD) >= 0 &&
+            dup2(a->counter_out, COUNTER_FD) >= 0) {
+                execve(a->program, argv, environ);
+                if (errno == ENOENT) /* replaced by a newer one meanwhile: this one is still there */
+                        execve("/proc/self/exe", argv, environ);
+        }
+        *ret_error = errno;
+        _exit(EX_TEMPFAIL);
+}
+
+/* Returns its pid or a negative errno. */
+static pid_t spawn_session(const struct acceptor *a, int connection, int config) {
+        volatile int error = 0;
+        pid_t pid = vfork();
+
+        if (pid == 0)
+                become_session(a, connection, config, &error);
+        if (pid < 0)
+                return -errno;
+        if (error) /* it is gone */
+                waitpid(pid, NULL, 0);
+        return error ? -error : pid;
+}
+
+static pid_t start_session(const struct acceptor *a, int connection) {
+        int config = config_file(a);
+        pid_t pid = config < 0 ? config : spawn_session(a, connection, config);
+
+        if (config >= 0)
+                close(config);
+        return pid;
+}
+
+static void admit(struct acceptor *a, const struct listener *l, int fd, const union socket_address *address) {
+        struct source source = source_of(fd, address);
+        pid_t pid;
+
+        if (a->n_sessions >= a->config->max_connections) {
+                refuse(a, l, fd, "421 4.7.0 too many connections, try again later\r\n", "max-connections");
+                return;
+        }
+        if (count_of(a, &source) >= a->config->max_connections_per_source) {
+                refuse(a, l, fd, "421 4.7.0 too many connections from you, try again later\r\n", "max-connections-per-source");
+                return;
+        }
+        pid = start_session(a, fd);
+        if (pid < 0) {
+                refuse_for_shortage(a, l, fd, -pid);
+                return;
+        }
+        close(fd);
+        a->sessions[a->n_sessions++] = (struct session) { pid, source };
+        a->is_status_new = true;
+        set_idle_deadline(a);
+}
+
+/* Without a descriptor left for it, a connection gets that of the number we hold for the session's configuration. */
+static void refuse_without_descriptor(struct acceptor *a, const struct listener *l) {
+        int fd, error = errno;
+
+        close(CONFIG_FD);
+        fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd >= 0)
+                refuse_for_shortage(a, l, fd, error);
+        if (open("/dev/null", O_RDWR | O_CLOEXEC) != CONFIG_FD)
+                log_say(LOG_ERR, "out of descriptors: raise the limit of open files (LimitNOFILE= of the unit, or ulimit -n)");
+}
+
+/* Takes what waits there, up to some. */
+static void accept_some(struct acceptor *a, const struct listener *l) {
+        for (int i = 0; i < BATCH; i++) {
+                union socket_address address = { 0 };
+                socklen_t n = sizeof(address);
+                int fd = accept4(l->fd, &address.any, &n, SOCK_CLOEXEC);
+
+                if (fd >= 0)
+                        admit(a, l, fd, &address);
+                else if (errno == EMFILE || errno == ENFILE)
+                        refuse_without_descriptor(a, l);
+                else if (errno == ENOMEM || errno == ENOBUFS) {
+                        a->resume = deadline_now() + SHORTAGE_PAUSE;
+                        return;
+                } else if (errno == EAGAIN)
+                        return;
+        }
+}
+
+/* --- what becomes of sessions ---------------------------------------------------------------------------------- */
+
+static void forget_session(struct acceptor *a, pid_t pid, int wait_status) {
+        for (size_t i = 0; i < a->n_sessions; i++)
+                if (a->sessions[i].pid == pid) {
+                        a->sessions[i] = a->sessions[--a->n_sessions];
+                        if (WIFSIGNALED(wait_status))
+                                log_say(LOG_ERR, "the session of process %d ended by signal %d (%s)", (int) pid, WTERMSIG(wait_status),
+                                        sigdescr_np(WTERMSIG(wait_status)));
+                        return;
+                }
+}
+
+static void reap(struct acceptor *a) {
+        int wait_status;
+        pid_t pid;
+
+        while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+                forget_session(a, pid, wait_status);
+        a->is_status_new = true;
+        set_idle_deadline(a);
+}
+
+static void count_messages(struct acceptor *a) {
+        char octets[4096];
+        ssize_t n;
+
+        while ((n = read(a->counter_in, octets, sizeof(octets))) > 0)
+                a->n_messages += (uint64_t) n;
+        a->is_status_new = true;
+}
+
+static void say_status(struct acceptor *a) {
+        char text[64];
+
+        if (!a->is_status_new || deadline_now() < a->next_status)
+                return;
+        snprintf(text, sizeof(text), "%zu sessions, %llu messages", a->n_sessions, (unsigned long long) a->n_messages);
+        notify_status(a->is_stopping ? "stopping: " : "", text, NULL);
+        a->is_status_new = false;
+        a->next_status = deadline_now() + STATUS_PAUSE;
+}
+
+/* --- configuration ---------------------------------------------------------------------------------------------- */
+
+/* Whether a session could be opened with it: found out now, and not by the first client. */
+static bool can_serve(const struct config *c) {
+        struct delivery *d;
+        struct peer nobody;
+        int r;
+
+        peer_local(&nobody);
+        r = c->strategy->open(c, &nobody, &d);
+        if (r == 0 && c->strategy->close)
+                c->strategy->close(d);
+        return r == 0;
+}
+
+static void warn(const char *option, const char *what) {
+        log_say(LOG_WARNING, "warning: %s: %s", option, what);
+}
+
+/* Makes what sessions read of it, and room for as many as there may be. */
+static int take_config(struct acceptor *a, struct config *c) {
+        size_t room = c->max_connections > a->n_sessions ? c->max_connections : a->n_sessions, n;
+        struct session *sessions = reallocarray(a->sessions, room, sizeof(*sessions));
+        char *text = NULL;
+        FILE *f;
+
+        if (!sessions)
+                return -ENOMEM;
+        a->sessions = sessions;
+        f = open_memstream(&text, &n);
+        if (!f)
+                return -ENOMEM;
+        config_print_for_session(c, f);
+        if (fclose(f) != 0)
+                return -ENOMEM;
+        free(a->text);
+        a->text = text;
+        a->n_text = n;
+        a->config = c;
+        risks_warn(c, false, warn);
+        set_idle_deadline(a);
+        return 0;
+}
+
+static void say_reloading(void) {
+        char text[80];
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) t.tv_sec * 1000000 + (unsigned long long) t.tv_nsec / 1000);
+        notify_state(text);
+}
+
+static void reload(struct acceptor *a) {
+        struct config *old = a->config;
+
+        say_reloading();
+        if (a->load(a->spare) && can_serve(a->spare) && take_config(a, a->spare) == 0) {
+                log_say(LOG_NOTICE, "reloaded: new sessions have the new configuration (listen and user need a restart)");
+                a->spare = old;
+        } else
+                log_say(LOG_ERR, "not reloaded: sessions go on with the old configuration");
+        config_free(a->spare);
+        notify_state("READY=1");
+        a->is_status_new = true;
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------------- */
+
+static void signal_sessions(const struct acceptor *a) {
+        for (size_t i = 0; i < a->n_sessions; i++)
+                kill(a->sessions[i].pid, SIGTERM);
+}
+
+/* The first time sessions may go on for a while; after that, and the second time, they are told to end. */
+static void stop(struct acceptor *a) {
+        if (a->is_stopping) {
+                signal_sessions(a);
+                return;
+        }
+        notify_state("STOPPING=1");
+        for (size_t i = 0; i < a->n_listeners; i++)
+                listen_close(a->listeners + i);
+        a->is_stopping = a->is_status_new = true;
+        a->deadline = deadline_after(a->config->stop_timeout);
+        if (a->n_sessions > 0)
+                log_say(LOG_NOTICE, "stopping: %zu sessions have %llu seconds to end", a->n_sessions, (unsigned long long) a->config->stop_timeout);
+}
+
+static void on_deadline(struct acceptor *a) {
+        if (a->is_stopping)
+                signal_sessions(a);
+        else {
+                log_say(LOG_NOTICE, "nobody came for %llu seconds: exiting", (unsigned long long) a->config->exit_idle_time);
+                a->is_over = true;
+        }
+        a->deadline = INT64_MAX;
+}
+
+/* --- the loop --------------------------------------------------------------------------------------------------- */
+
+static void on_signals(struct acceptor *a) {
+        struct signalfd_siginfo s;
+
+        while (read(a->signal_fd, &s, sizeof(s)) == sizeof(s))
+                if (s.ssi_signo == SIGCHLD)
+                        reap(a);
+                else if (s.ssi_signo == SIGHUP)
+                        reload(a);
+                else
+                        stop(a);
+}
+
+static int64_t earlier(int64_t a, int64_t b) {
+        return a < b ? a : b;
+}
+
+/* When something is to be done even if nothing happens. */
+static int64_t next_time(const struct acceptor *a) {
+        int64_t t = a->deadline;
+
+        if (a->is_status_new)
+                t = earlier(t, a->next_status);
+        return a->resume ? earlier(t, a->resume) : t;
+}
+
+static void wait_and_act(struct acceptor *a) {
+        struct pollfd fds[ACCEPTOR_LISTENERS_MAX + 2] = {
+                { .fd = a->signal_fd, .events = POLLIN },
+                { .fd = a->counter_in, .events = POLLIN },
+        };
+        bool is_accepting = !a->is_stopping && !a->resume;
+
+        for (size_t i = 0; i < a->n_listeners; i++)
+                fds[i + 2] = (struct pollfd) { .fd = is_accepting ? a->listeners[i].fd : -1, .events = POLLIN };
+        if (poll(fds, a->n_listeners + 2, deadline_left(next_time(a))) < 0)
+                return; /* out of memory, for now */
+        if (fds[1].revents)
+                count_messages(a);
+        if (fds[0].revents)
+                on_signals(a);
+        for (size_t i = 0; i < a->n_listeners && !a->is_stopping; i++)
+                if (fds[i + 2].revents)
+                        accept_some(a, a->listeners + i);
+        if (a->resume && deadline_left(a->resume) == 0)
+                a->resume = 0;
+        if (deadline_left(a->deadline) == 0)
+                on_deadline(a);
+        say_status(a);
+}
+
+/* --- the beginning ---------------------------------------------------------------------------------------------- */
+
+/* Names are separated by colons. */
+static void next_name(const char **names, char ret[static LISTEN_NAME_MAX + 1]) {
+        size_t n = strcspn(*names, ":");
+
+        snprintf(ret, LISTEN_NAME_MAX + 1, "%.*s", (int) n, *names);
+        *names += n + ((*names)[n] == ':');
+}
+
+size_t acceptor_take_passed(struct listener ret[static ACCEPTOR_LISTENERS_MAX]) {
+        const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
+        int n_fds = pid && fds && strtol(pid, NULL, 10) == getpid() ? atoi(fds) : 0;
+        char name[LISTEN_NAME_MAX + 1];
+        size_t n = 0;
+
+        names = names ? names : "";
+        for (int i = 0; i < n_fds && n < ACCEPTOR_LISTENERS_MAX; i++) {
+                next_name(&names, name);
+                n += listen_adopt(3 + i, name, ret + n);
+        }
+        if (n == 0 && listen_adopt(STDIN_FILENO, "", ret) && open("/dev/null", O_RDWR) == STDIN_FILENO)
+                n = 1;
+        return n;
+}
+
+/* Opens what the configuration names. Returns 0 or an exit status. */
+static int listen_all(struct acceptor *a) {
+        const struct list *list = &a->config->listen;
+        const char *why;
+
+        for (size_t i = 0; i < list->n; i++) {
+                int n = listen_at(list->items[i], a->listeners + a->n_listeners, ACCEPTOR_LISTENERS_MAX - a->n_listeners, &why);
+
+                if (n < 0) {
+                        log_say(LOG_ERR, "listen=%s: %s%s", list->items[i], why,
+                                n == -EADDRINUSE ? "; another program listens there: stop it, or choose another port"
+                                : n == -EACCES   ? "; ports below 1024 are root's: start as root (user= says who to become), or choose another"
+                                                 : "");
+                        return n == -EINVAL ? EX_CONFIG : EX_TEMPFAIL;
+                }
+                a->n_listeners += (size_t) n;
+        }
+        return 0;
+}
+
+static int give_up_root(const struct config *c) {
+        const char *name = c->user ? c->user : USER_DEFAULT;
+        int r = geteuid() == 0 ? user_become(name) : 0;
+
+        if (r == -ENOENT)
+                log_say(LOG_ERR, "user=%s: there is no such user; name one that exists", name);
+        else if (r < 0)
+                log_say(LOG_ERR, "user=%s: cannot become this user: %s", name, strerror(-r));
+        return r == -ENOENT ? EX_CONFIG : r < 0 ? EX_TEMPFAIL : 0;
+}
+
+/* Nothing is inherited by sessions, neither what others left open for us nor a standard error that is the client's: where it
+ * is closed they log to syslog(3). */
+static void keep_descriptors_from_sessions(void) {
+        close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+        if (log_current_target() == LOG_TO_SYSLOG)
+                fcntl(STDERR_FILENO, F_SETFD, FD_CLOEXEC);
+}
+
+/* The signals come through a descriptor, whose number is none of a session's. */
+static int take_signals(void) {
+        sigset_t set;
+        int fd, moved;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        moved = fcntl(fd, F_DUPFD_CLOEXEC, COUNTER_FD + 1);
+        close(fd);
+        return moved;
+}
+
+/* Makes the pipe in which sessions count, and holds the numbers that descriptors of sessions have. */
+static int prepare_descriptors(struct acceptor *a) {
+        int counter[2], fd;
+
+        keep_descriptors_from_sessions();
+        while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd < COUNTER_FD)
+                ;
+        if (fd > COUNTER_FD)
+                close(fd);
+        if (fd < 0 || pipe2(counter, O_CLOEXEC | O_NONBLOCK) < 0)
+                return -errno;
+        a->counter_in = counter[0];
+        a->counter_out = counter[1];
+        return 0;
+}
+
+/* What says something about us and would be wrong for sessions. */
+static void clean_environment(void) {
+        static const char *const names[] = { "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC" };
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+                unsetenv(names[i]);
+        setenv(NOTIFY_COUNTER, COUNTER_VARIABLE, 1);
+}
+
+static void say_ready(const struct acceptor *a) {
+        for (size_t i = 0; i < a->n_listeners; i++) {
+                struct log_line l;
+
+                log_start(&l, "listening");
+                log_field(&l, "address", a->listeners[i].address, NULL);
+                if (*a->listeners[i].name)
+                        log_field(&l, "name", a->listeners[i].name, NULL);
+                log_field(&l, "strategy", a->config->strategy->name, NULL);
+                log_send(&l, LOG_NOTICE);
+        }
+        notify_state("READY=1");
+}
+
+static int start(struct acceptor *a) {
+        ssize_t n = readlink("/proc/self/exe", a->program, sizeof(a->program) - 1);
+        int status = listen_all(a), r;
+
+        if (status || (status = give_up_root(a->config)))
+                return status;
+        strcpy(a->program + (n > 0 ? n : 0), n > 0 ? "" : "/proc/self/exe");
+        clean_environment();
+        if ((r = prepare_descriptors(a)) < 0 || (r = take_config(a, a->config)) < 0) {
+                log_say(LOG_ERR, "cannot accept connections: %s", strerror(-r));
+                return EX_TEMPFAIL;
+        }
+        if (!can_serve(a->config))
+                return EX_CONFIG;
+        say_ready(a);
+        return 0;
+}
+
+/* We cannot serve, and whoever holds the sockets would start us again at once for those who wait there, until it gives the
+ * port up: they are told, and whoever else comes soon, before we exit. */
+static void turn_away(struct acceptor *a, size_t n_passed) {
+        int64_t deadline = deadline_after(TURNING_AWAY);
+        struct pollfd fds[ACCEPTOR_LISTENERS_MAX + 1] = { { .fd = a->signal_fd, .events = POLLIN } };
+
+        for (size_t i = 0; i < n_passed; i++)
+                fds[i + 1] = (struct pollfd) { .fd = a->listeners[i].fd, .events = POLLIN };
+        while (poll(fds, n_passed + 1, deadline_left(deadline)) > 0 && !fds[0].revents)
+                for (size_t i = 0; i < n_passed; i++) {
+                        int fd = fds[i + 1].revents ? accept4(a->listeners[i].fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+
+                        if (fd >= 0)
+                                refuse(a, a->listeners + i, fd, "421 4.3.5 this server is not configured correctly, try again later\r\n",
+                                       "the configuration has mistakes");
+                }
+}
+
+int acceptor_run(struct config *c, struct listener *listeners, size_t n_passed, int mistakes, bool (*load)(struct config *ret)) {
+        static struct config spare;
+        static struct acceptor a;
+        int status;
+
+        a = (struct acceptor) { .config = c, .spare = &spare, .load = load, .listeners = listeners, .n_listeners = n_passed,
+                                .signal_fd = take_signals(), .is_status_new = true };
+        status = mistakes ? mistakes : start(&a);
+        if (status)
+                turn_away(&a, n_passed);
+        while (status == 0 && !a.is_over && !(a.is_stopping && a.n_sessions == 0))
+                wait_and_act(&a);
+        for (size_t i = 0; i < a.n_listeners; i++)
+                listen_close(a.listeners + i);
+        return status;
+}

@@ -1,0 +1,57 @@
+/* io/endpoint.c - names of places to connect to or to listen at. */
+#include "io/endpoint.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool copy(char *to, size_t room, const char *from, size_t n) {
+        if (n == 0 || n >= room)
+                return false;
+        memcpy(to, from, n);
+        to[n] = '\0';
+        return true;
+}
+
+bool endpoint_split(const char *s, const char *port, struct endpoint *ret) {
+        bool is_bracketed = *s == '[';
+        size_t n_host = strcspn(s + is_bracketed, is_bracketed ? "]" : ":");
+        const char *rest = s + is_bracketed + n_host;
+
+        if (is_bracketed && *rest++ != ']')
+                return false;
+        if (*rest == ':')
+                port = rest + 1;
+        else if (*rest)
+                return false;
+        return port && copy(ret->host, sizeof(ret->host), s + is_bracketed, n_host) &&
+               copy(ret->port, sizeof(ret->port), port, strlen(port)) && !strpbrk(ret->port, ":]/ ") &&
+               !strpbrk(ret->host, "/ ");
+}
+
+socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *ret) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *) ret;
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *) ret;
+        char *end;
+        unsigned long port = strtoul(e->port, &end, 10);
+
+        memset(ret, 0, sizeof(*ret));
+        if (*e->port < '0' || *e->port > '9' || *end || port > 65535)
+                return 0;
+        if (inet_pton(AF_INET, e->host, &v4->sin_addr) == 1) {
+                v4->sin_family = AF_INET;
+                v4->sin_port = htons((uint16_t) port);
+                return sizeof(*v4);
+        }
+        if (inet_pton(AF_INET6, e->host, &v6->sin6_addr) != 1)
+                return 0;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t) port);
+        return sizeof(*v6);
+}
+
+bool endpoint_local(const char *path, struct sockaddr_un *ret) {
+        *ret = (struct sockaddr_un) { .sun_family = AF_UNIX };
+        return copy(ret->sun_path, sizeof(ret->sun_path), path, strlen(path));
+}

@@ -1,0 +1,22 @@
+/* io/endpoint.h - names of places to connect to or to listen at: HOST:PORT, [IPV6]:PORT or /SOCKET. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+enum { ENDPOINT_HOST_MAX = 255, ENDPOINT_PORT_MAX = 31 };
+
+struct endpoint {
+        char host[ENDPOINT_HOST_MAX + 1], port[ENDPOINT_PORT_MAX + 1];
+};
+
+/* Splits HOST[:PORT]; `port` is for those that name none, or NULL if they have to. */
+bool endpoint_split(const char *s, const char *port, struct endpoint *ret);
+
+/* The socket's address if host and port are numbers: its size, or 0. getaddrinfo(3) would do it too, and brings its
+ * machinery along. */
+socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *ret);
+
+/* The address of /SOCKET; false if it is too long. */
+bool endpoint_local(const char *path, struct sockaddr_un *ret);

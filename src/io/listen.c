@@ -1,0 +1,164 @@
+/* io/listen.c - sockets at which connections arrive. */
+#include "io/listen.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/endpoint.h"
+
+enum { FIRST_NUMBER = 10 }; /* lower descriptors are for the processes that we start */
+
+bool listen_is_endpoint(const char *s) {
+        struct sockaddr_un local;
+        struct endpoint name;
+
+        return *s == '/' ? endpoint_local(s, &local) : endpoint_split(s, NULL, &name);
+}
+
+/* Says where a socket listens. */
+static void describe(int fd, char ret[static LISTEN_ADDRESS_MAX + 1]) {
+        union {
+                struct sockaddr any;
+                struct sockaddr_in v4;
+                struct sockaddr_in6 v6;
+                struct sockaddr_un local;
+        } name = { 0 };
+        socklen_t n = sizeof(name);
+        char text[INET6_ADDRSTRLEN] = "";
+
+        getsockname(fd, &name.any, &n);
+        if (name.any.sa_family == AF_UNIX) {
+                const char *path = name.local.sun_path;
+
+                snprintf(ret, LISTEN_ADDRESS_MAX + 1, "%s%.*s", *path ? "" : "@", (int) sizeof(name.local.sun_path) - 1, path + !*path);
+                return;
+        }
+        if (name.any.sa_family == AF_INET)
+                inet_ntop(AF_INET, &name.v4.sin_addr, text, sizeof(text));
+        else if (name.any.sa_family == AF_INET6)
+                inet_ntop(AF_INET6, &name.v6.sin6_addr, text, sizeof(text));
+        snprintf(ret, LISTEN_ADDRESS_MAX + 1, name.any.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", text,
+                 ntohs(name.v4.sin_port)); /* the same place in both */
+}
+
+/* Gives a descriptor a number out of the way. Returns it, or a negative errno; the old one is closed. */
+static int move(int fd) {
+        int moved = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_NUMBER), error = errno;
+
+        close(fd);
+        return moved < 0 ? -error : moved;
+}
+
+static int listen_address(const struct sockaddr *address, socklen_t n, struct listener *ret) {
+        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, error;
+
+        if (fd < 0)
+                return -errno;
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        if (address->sa_family == AF_INET6)
+                setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+        if (bind(fd, address, n) < 0 || listen(fd, SOMAXCONN) < 0) {
+                error = errno;
+                close(fd);
+                return -error;
+        }
+        *ret = (struct listener) { .fd = move(fd) };
+        if (ret->fd < 0)
+                return ret->fd;
+        describe(ret->fd, ret->address);
+        return 0;
+}
+
+/* Whether a local socket is left over from somebody who is gone. */
+static bool is_abandoned(const struct sockaddr_un *address) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        bool is_refused = connect(fd, (const struct sockaddr *) address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
+
+        if (fd >= 0)
+                close(fd);
+        return is_refused;
+}
+
+static int listen_local(const char *path, struct listener *ret) {
+        mode_t mask = umask(0111);
+        struct sockaddr_un address;
+        int r = -ENAMETOOLONG;
+
+        if (endpoint_local(path, &address)) {
+                r = listen_address((const struct sockaddr *) &address, sizeof(address), ret);
+                if (r == -EADDRINUSE && is_abandoned(&address) && unlink(path) == 0)
+                        r = listen_address((const struct sockaddr *) &address, sizeof(address), ret);
+        }
+        umask(mask);
+        if (r == 0)
+                ret->has_file = true;
+        return r;
+}
+
+static int listen_name(const struct endpoint *e, struct listener *ret, size_t room, const char **ret_why) {
+        struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
+        int r = getaddrinfo(e->host, e->port, &hints, &list), error = -EADDRNOTAVAIL, n = 0;
+
+        if (r != 0) {
+                *ret_why = gai_strerror(r);
+                return -EADDRNOTAVAIL;
+        }
+        for (const struct addrinfo *a = list; a && (size_t) n < room; a = a->ai_next)
+                if ((r = listen_address(a->ai_addr, a->ai_addrlen, ret + n)) == 0)
+                        n++;
+                else
+                        error = r;
+        freeaddrinfo(list);
+        *ret_why = strerrordesc_np(-error);
+        return n > 0 ? n : error;
+}
+
+int listen_at(const char *endpoint, struct listener *ret, size_t room, const char **ret_why) {
+        struct sockaddr_storage address;
+        struct endpoint e;
+        socklen_t n;
+        int r;
+
+        *ret_why = "malformed name";
+        if (room == 0 || (*endpoint != '/' && !endpoint_split(endpoint, NULL, &e)))
+                return -EINVAL;
+        if (*endpoint == '/')
+                r = listen_local(endpoint, ret);
+        else if ((n = endpoint_address(&e, &address)) > 0)
+                r = listen_address((const struct sockaddr *) &address, n, ret);
+        else
+                return listen_name(&e, ret, room, ret_why);
+        *ret_why = strerrordesc_np(-r);
+        return r < 0 ? r : 1;
+}
+
+bool listen_adopt(int fd, const char *name, struct listener *ret) {
+        int is_listening = 0;
+        socklen_t n = sizeof(is_listening);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &n) < 0 || !is_listening)
+                return false;
+        *ret = (struct listener) { .fd = move(fd) };
+        if (ret->fd < 0)
+                return false;
+        fcntl(ret->fd, F_SETFL, fcntl(ret->fd, F_GETFL) | O_NONBLOCK);
+        describe(ret->fd, ret->address);
+        snprintf(ret->name, sizeof(ret->name), "%s", name);
+        return true;
+}
+
+void listen_close(struct listener *l) {
+        if (l->fd >= 0)
+                close(l->fd);
+        if (l->fd >= 0 && l->has_file)
+                unlink(l->address);
+        l->fd = -1;
+}

@@ -1,0 +1,28 @@
+/* io/listen.h - sockets at which connections arrive: opened by us, or passed by whoever started us. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { LISTEN_ADDRESS_MAX = 127, LISTEN_NAME_MAX = 63 };
+
+struct listener {
+        int fd;                               /* does not block, is closed on exec; -1 when it is closed */
+        char address[LISTEN_ADDRESS_MAX + 1]; /* ADDRESS:PORT, [IPV6]:PORT or /SOCKET */
+        char name[LISTEN_NAME_MAX + 1];       /* what systemd calls it; "" if it is ours */
+        bool has_file;                        /* we made /SOCKET, and remove it */
+};
+
+/* Whether `s` is HOST:PORT, [IPV6]:PORT or /SOCKET. */
+bool listen_is_endpoint(const char *s);
+
+/* Listens there. A name may have several addresses: those that work are taken. IPv6 sockets take IPv6 only. A local socket
+ * is for everybody who can reach its directory, and takes the place of one at which nobody listens any more. Returns how
+ * many of `ret` it has filled, at most `room`; or a negative errno, and why as a constant text. */
+int listen_at(const char *endpoint, struct listener *ret, size_t room, const char **ret_why);
+
+/* Makes a listener of a descriptor that was passed, which moves to another number. false if nobody listens there. */
+bool listen_adopt(int fd, const char *name, struct listener *ret);
+
+/* Closes it. */
+void listen_close(struct listener *l);

@@ -1,0 +1,75 @@
+/* io/notify.c - tells whoever started us how we are. */
+#include "io/notify.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int notify_fd = -1, counter_fd = -1;
+
+static void open_socket(const char *path) {
+        const struct timeval patience = { .tv_sec = 1 }; /* what a stuck service manager can cost us */
+        struct sockaddr_un name = { .sun_family = AF_UNIX };
+        size_t n = strlen(path);
+
+        if (n < 2 || n > sizeof(name.sun_path) || (*path != '/' && *path != '@'))
+                return;
+        memcpy(name.sun_path, path, n);
+        if (*path == '@') /* an abstract one */
+                name.sun_path[0] = '\0';
+        notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        setsockopt(notify_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+        connect(notify_fd, (const struct sockaddr *) &name, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
+}
+
+/* It was made by the acceptor, does not block, and is not for programs that we run. */
+static void open_counter(const char *number) {
+        int fd = atoi(number);
+
+        if (fd > STDERR_FILENO && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+                counter_fd = fd;
+}
+
+void notify_open(void) {
+        const char *path = getenv("NOTIFY_SOCKET"), *number = getenv(NOTIFY_COUNTER);
+
+        if (path)
+                open_socket(path);
+        if (number)
+                open_counter(number);
+}
+
+void notify_accepted(void) {
+        ssize_t n = counter_fd >= 0 ? write(counter_fd, "", 1) : 0;
+
+        (void) n; /* a count that is lost is no message that is lost */
+}
+
+bool notify_is_wanted(void) {
+        return notify_fd >= 0;
+}
+
+void notify_state(const char *state) {
+        if (notify_fd >= 0)
+                send(notify_fd, state, strlen(state), MSG_NOSIGNAL);
+}
+
+void notify_status(const char *first, ...) {
+        char line[512] = "STATUS=";
+        size_t n = strlen(line);
+        va_list ap;
+
+        va_start(ap, first);
+        for (const char *s = first; s; s = va_arg(ap, const char *))
+                for (; *s && n < sizeof(line) - 1; s++)
+                        line[n++] = *s >= ' ' && *s <= '~' ? *s : '?';
+        va_end(ap);
+        line[n] = '\0';
+        notify_state(line);
+}

@@ -1,0 +1,27 @@
+/* io/notify.h - tells whoever started us how we are: the service manager by sd_notify(3)'s protocol, which is a datagram to
+ * $NOTIFY_SOCKET; an acceptor of ours by an octet for each accepted message.
+ *
+ * Where there is no such variable, or nobody listens, nothing happens.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* Where the acceptor counts the messages of its sessions: the number of a descriptor. */
+#define NOTIFY_COUNTER "SMTPD_COUNTER_FD"
+
+/* Before the first of the others. */
+void notify_open(void);
+
+/* A message was accepted. */
+void notify_accepted(void);
+
+/* Whether somebody wants to know. */
+bool notify_is_wanted(void);
+
+/* Says an assignment, such as "READY=1", or several, each on a line. */
+void notify_state(const char *state);
+
+/* Says what `systemctl status` shows: one line, put together of strings, of which the last is NULL. What is not printable
+ * ASCII in them is shown as '?'. */
+__attribute__((sentinel)) void notify_status(const char *first, ...);

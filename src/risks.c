@@ -1,0 +1,127 @@
+/* risks.c - what is allowed in a configuration, and yet risky. */
+#include "risks.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "deliver/program.h"
+#include "io/connect.h"
+
+/* Networks larger than these are hardly the administrator's own. */
+enum { OWN_BITS_V4 = 8, OWN_BITS_V6 = 16 };
+
+struct checking {
+        config_complaint *warn;
+        const char *option; /* the one that is looked at */
+};
+
+__attribute__((format(printf, 2, 3))) static void warn(const struct checking *k, const char *format, ...) {
+        char what[512];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(what, sizeof(what), format, ap);
+        va_end(ap);
+        k->warn(k->option, what);
+}
+
+static void check_network(const struct checking *k, const char *network) {
+        const char *bits = strchr(network, '/');
+
+        if (bits && atoi(bits + 1) < (strchr(network, ':') ? OWN_BITS_V6 : OWN_BITS_V4))
+                warn(k, "%.100s may send mail to anybody through this host (an open relay): list your own networks only", network);
+}
+
+/* ".org" */
+static void check_domain(const struct checking *k, const char *domain) {
+        if (*domain == '.' && !strchr(domain + 1, '.'))
+                warn(k, "%.255s has all domains below it (an open relay for them): list your own domains only", domain);
+}
+
+static bool is_writable_by_others(const struct stat *st) {
+        return st->st_mode & S_IWOTH && !(S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX);
+}
+
+/* A file that is as trusted as we are, and the directory it is in. */
+static void check_writers(const struct checking *k, const char *path, const struct stat *st) {
+        char directory[PATH_MAX];
+        const char *slash = strrchr(path, '/');
+        struct stat of_directory;
+
+        if (is_writable_by_others(st))
+                warn(k, "%.300s can be written to by everybody: chmod o-w it", path);
+        if (!slash || slash - path >= PATH_MAX)
+                return;
+        *(char *) mempcpy(directory, path, slash == path ? 1 : (size_t) (slash - path)) = '\0';
+        if (stat(directory, &of_directory) == 0 && is_writable_by_others(&of_directory))
+                warn(k, "everybody can put another file in the place of %.300s: chmod o-w its directory", path);
+}
+
+static void check_program(const struct checking *k, const char *name) {
+        char room[PATH_MAX];
+        const char *path = program_find(name, room);
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                warn(k, "%.300s: %s; until it can be run, every message is answered 451", path, strerror(errno));
+        else if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
+                warn(k, "%.300s is not executable; until it is, every message is answered 451: chmod +x it", path);
+        else
+                check_writers(k, path, &st);
+}
+
+static void check_directory(const struct checking *k, const char *path) {
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                warn(k, "%.300s: %s; until it is there, no list is found", path, strerror(errno));
+        else if (!S_ISDIR(st.st_mode))
+                warn(k, "%.300s is no directory: name the lists directory of Mailman 2.1", path);
+}
+
+static void check_endpoint(const struct checking *k, const char *endpoint) {
+        const char *why = connect_resolve(endpoint);
+
+        if (why)
+                warn(k, "%.300s: %s; until that changes, mail for it is answered 451", endpoint, why);
+}
+
+static void check_file(const struct checking *k, const char *path) {
+        struct stat st;
+
+        if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
+                check_writers(k, path, &st);
+}
+
+void risks_warn(const struct config *c, bool has_network, config_complaint *warn_of) {
+        struct checking k = { .warn = warn_of };
+
+        k.option = "config";
+        check_file(&k, c->file ? c->file : DEFAULT_CONFIG);
+        k.option = "relay-from";
+        for (size_t i = 0; i < c->relay_from.n; i++)
+                check_network(&k, c->relay_from.items[i]);
+        k.option = "relay-to";
+        for (size_t i = 0; i < c->relay_to.n; i++)
+                check_domain(&k, c->relay_to.items[i]);
+        k.option = "command";
+        if (c->command)
+                check_program(&k, c->command[0]);
+        k.option = "mailman-wrapper";
+        if (c->mailman_wrapper)
+                check_program(&k, c->mailman_wrapper);
+        k.option = "mailman-lists";
+        if (c->mailman_lists)
+                check_directory(&k, c->mailman_lists);
+        k.option = "upstream";
+        for (size_t i = 0; has_network && i < c->upstream.n; i++)
+                check_endpoint(&k, c->upstream.items[i]);
+        k.option = "mailman";
+        if (has_network && c->mailman)
+                check_endpoint(&k, c->mailman);
+}

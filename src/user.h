@@ -1,0 +1,6 @@
+/* user.h - from root to a user without privileges, once what needs them is done. */
+#pragma once
+
+/* Becomes that user, for good: its user and group, no other groups, no capabilities. Returns 0, -ENOENT if there is none of
+ * that name, or another negative errno. */
+int user_become(const char *name);

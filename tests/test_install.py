@@ -1,0 +1,169 @@
+"""What `meson install` puts where, and what of it can be tried without a system of its own: the sample configuration, and the
+completion in the shells."""
+
+import os
+import re
+import subprocess
+
+import pytest
+from conftest import BUILDS, ROOT, need
+from session import PATIENCE, run
+
+INSTALLED = """
+    /etc/smtpd/smtpd.conf
+    /usr/lib/systemd/catalog/smtpd.catalog
+    /usr/lib/systemd/system/smtpd.service
+    /usr/lib/systemd/system/smtpd.socket
+    /usr/lib/systemd/system/smtpd.socket.d/accept-no.conf.example
+    /usr/lib/systemd/system/smtpd-.socket.d/10-smtpd.conf
+    /usr/lib/systemd/system/smtpd-@.service.d/10-smtpd.conf
+    /usr/lib/systemd/system/smtpd@.service
+    /usr/lib/systemd/system/smtpd@.service.d/exec.conf.example
+    /usr/lib/systemd/system/smtpd@.service.d/mailman2.conf.example
+    /usr/lib/systemd/system/smtpd@.service.d/proxy.conf.example
+    /usr/libexec/smtpd/smtpd-journal
+    /usr/sbin/smtpd
+    /usr/share/bash-completion/completions/smtpd
+    /usr/share/doc/smtpd/examples/session.txt
+    /usr/share/doc/smtpd/examples/smtpd.conf
+    /usr/share/man/man5/smtpd.conf.5
+    /usr/share/man/man7/smtpd-exec.7
+    /usr/share/man/man8/smtpd.8
+    /usr/share/man/man8/smtpd.socket.8
+    /usr/share/zsh/vendor-completions/_smtpd
+""".split()
+
+
+def install(folder):
+    env = os.environ | {"DESTDIR": str(folder)}
+    argv = [need("meson"), "install", "--no-rebuild", "-C", str(BUILDS["release"])]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, umask=0o022)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("destdir")
+    install(folder)
+    return folder
+
+
+def test_everything_is_where_it_is_expected(tree):
+    files = {str(p)[len(str(tree)):] for p in tree.rglob("*") if p.is_file()}
+    assert set(INSTALLED) - files == set()
+    beyond = {name.split("/")[1] for name in files}
+    assert beyond == {"etc", "usr"}
+    assert not any(re.search(r"\.wants/|\.requires/", name) for name in files), "nothing is enabled"
+
+
+def test_programs_can_be_run_and_files_be_read_by_everybody(tree):
+    for path in tree.rglob("*"):
+        mode = path.stat().st_mode
+        is_program = path.is_dir() or "/sbin/" in str(path) or "/libexec/" in str(path) or path.suffix in (".py", ".sh")
+        assert oct(mode & 0o777) == oct(0o755 if is_program else 0o644), path
+
+
+def test_second_installation_keeps_the_configuration(tmp_path):
+    install(tmp_path)
+    conf = tmp_path / "etc/smtpd/smtpd.conf"
+    conf.write_text("strategy=print\n")
+    install(tmp_path)
+    assert conf.read_text() == "strategy=print\n"
+
+
+# --- the sample configuration ----------------------------------------------------------------------------
+
+
+def sample():
+    """The lines with options, in which all are commented out."""
+    text = (ROOT / "examples/smtpd.conf").read_text()
+    assert not re.findall(r"^[^#\n]", text, re.M), "it changes nothing"
+    return re.findall(r"^#([a-z][a-z0-9-]*)=(.*)$", text, re.M)
+
+
+def test_sample_has_every_option(release):
+    _, out, _ = run([release, "--help"])
+    options = set(re.findall(r"^  --([a-z-]+)=", out.decode(), re.M)) - {"config"}
+    assert {name for name, _ in sample()} == options
+
+
+def options_for(name, value, only_for):
+    """The configuration in which the option makes sense."""
+    if name == "strategy":
+        return []
+    needed = {"exec": ["command=/bin/true"], "proxy": ["upstream=127.0.0.1"], "mailman": ["mailman-wrapper=/bin/true", "mailman-lists=/"]}
+    for strategy, others in needed.items():
+        if strategy in only_for.split():
+            return [f"--strategy={strategy}", *(f"--{other}" for other in others if not other.startswith(name + "="))]
+    return []
+
+
+@pytest.mark.parametrize("name,value", sample())
+def test_each_line_of_the_sample_is_valid(release, name, value):
+    table = (ROOT / "src/config.c").read_text()
+    row = re.search(r'\{ "' + name + r'",.*?\}', table, re.S)[0]
+    only_for = re.findall(r'"((?:exec|proxy|mailman)[a-z ]*)"\s*\}', row)
+    argv = [release, "--config=/dev/null", "--check", f"--{name}={value}", *options_for(name, value, only_for[0] if only_for else "")]
+    status, out, err = run(argv)
+    assert status == 0, err
+
+
+@pytest.mark.parametrize("name", ["max-size", "max-recipients", "max-commands", "max-errors", "timeout", "session-timeout", "x-peer", "protocol"])
+def test_sample_shows_the_defaults(release, name):
+    _, out, _ = run([release, "--config=/dev/null", "--check"])
+    _, again, _ = run([release, "--config=/dev/null", "--check", f"--{name}={dict(sample())[name]}"])
+    assert out == again
+
+
+# --- completion ------------------------------------------------------------------------------------------
+
+COMPLETIONS = {
+    "--str": ["--strategy="],
+    "--strategy=": ["print", "journal", "exec", "proxy", "mailman"],
+    "--strategy=p": ["print", "proxy"],
+    "--x-peer=": ["yes", "no"],
+    "--upstream-protocol=l": ["lmtp"],
+    "--check=": ["network"],
+    "--che": ["--check", "--check="],
+    "--config=/etc/passw": ["/etc/passwd"],
+    "--timeout=": [],
+    "--nonsense": [],
+}
+
+BASH = """
+compopt() { :; }  # it works only while somebody presses the key
+COMP_LINE="smtpd --hostname=x $2" COMP_POINT=$((${#2} + 21))
+source "$1"
+_smtpd
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize("word,expected", COMPLETIONS.items())
+def test_bash_completes(tree, word, expected):
+    script = str(tree / "usr/share/bash-completion/completions/smtpd")
+    done = subprocess.run([need("bash"), "-c", BASH, "bash", script, word], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0 and done.stderr == ""
+    found = [line for line in done.stdout.splitlines() if line and not (line.startswith("/etc/passwd") and line != "/etc/passwd")]
+    assert sorted(found) == sorted(expected)
+
+
+ZSH = """
+zmodload zsh/zpty
+zpty z zsh -f -i
+zpty -w z "PS1=; fpath=($1 \\$fpath); autoload -Uz compinit; compinit -u -D; bindkey '^I' complete-word; echo RE''ADY"
+zpty -r z line '*READY*' || exit 1
+zpty -w -n z "smtpd $2"$'\\t'"; echo DO''NE"$'\\n'
+zpty -r z line '*DONE*' || exit 1
+print -r -- "$line"
+"""
+
+
+@pytest.mark.parametrize("word,expected", [("--strategy=ma", "--strategy=mailman"), ("--x-p", "--x-peer="), ("--upstream-protocol=l", "=lmtp")])
+def test_zsh_completes(tree, word, expected):
+    folder = str(tree / "usr/share/zsh/vendor-completions")
+    env = os.environ | {"TERM": "dumb"}
+    argv = [need("zsh"), "-f", "-c", ZSH, "zsh", folder, word]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert expected in done.stdout
