@@ -3,6 +3,7 @@
  * The input is an octet of choices, the file, and then arguments of the command line, each behind an octet 0xff.
  */
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,9 @@ const char *__asan_default_options(void) {
 }
 
 enum { ARGUMENTS_MAX = 32 };
-enum { IS_JOURNAL = 1 };
+enum { IS_JOURNAL = 1, IS_FOR_SESSION = 2 };
+
+typedef void printer(const struct config *c, FILE *out);
 
 static unsigned n_complaints;
 static long n_blocks; /* of allocated memory */
@@ -43,6 +46,11 @@ static void count_free(const volatile void *block) {
 static void count_blocks(void) {
         if (!is_counting && __sanitizer_install_malloc_and_free_hooks)
                 is_counting = __sanitizer_install_malloc_and_free_hooks(count_malloc, count_free) > 0;
+}
+
+static void complain(const char *where, const char *what) {
+        assert(*where && *what);
+        n_complaints++;
 }
 
 /* A configuration file with this content. */
@@ -66,28 +74,8 @@ static char *make_argument(const char *text, size_t n) {
         return s;
 }
 
-static void clear_list(struct list *list) {
-        for (size_t i = 0; i < list->n; i++)
-                free(list->items[i]);
-        free(list->items);
-}
-
-/* What a process leaves to its end. */
-static void clear(struct config *c) {
-        for (char **word = c->command; word && *word; word++)
-                free(*word);
-        free(c->command);
-        clear_list(&c->upstream);
-        clear_list(&c->relay_to);
-        clear_list(&c->relay_from);
-        free(c->mailman);
-        free(c->mailman_wrapper);
-        free(c->mailman_lists);
-}
-
-/* Loads it. Returns what the configuration looks like; NULL if it was not accepted. That is the last thing that a process
- * reads, and need not be freed; what is accepted must not leak. */
-static char *load(int argc, char **argv, bool is_journal, size_t *ret_n) {
+/* Loads it. Returns what the configuration looks like; NULL if it was not accepted. Nothing leaks. */
+static char *load(int argc, char **argv, bool is_journal, printer *print, size_t *ret_n) {
         long n_blocks_before = n_blocks;
         struct config *c = calloc(1, sizeof(*c));
         char *text = NULL;
@@ -101,27 +89,32 @@ static char *load(int argc, char **argv, bool is_journal, size_t *ret_n) {
         if (r == 0) {
                 assert(c->strategy && *c->hostname && c->timeout > 0 && c->session_timeout > 0);
                 out = open_memstream(&text, ret_n);
-                config_print(c, out);
+                print(c, out);
                 fclose(out);
         }
-        clear(c);
+        config_free(c);
         free(c);
-        assert(r != 0 || n_blocks == n_blocks_before + is_counting); /* 1: the text */
+        assert(n_blocks == n_blocks_before + (is_counting && text)); /* all but the text */
         return text;
 }
 
-static void check_again(const char *text, size_t n, bool is_journal) {
-        char *argv[] = { "smtpd", strdup(make_file(text, n)), NULL };
-        size_t n_again;
-        char *again = load(2, argv, is_journal, &n_again);
+/* What is printed of a configuration, or of the session's part of it, is printed again of what is printed. */
+static void check_again(int argc, char **argv, bool is_journal, printer *print) {
+        size_t n, n_again = 0;
+        char *text = load(argc, argv, is_journal, print, &n), *again, *argv_again[] = { "smtpd", NULL, NULL };
 
+        if (!text)
+                return;
+        argv_again[1] = strdup(make_file(text, n));
+        again = load(2, argv_again, is_journal, print, &n_again);
         if (!again || n != n_again || memcmp(text, again, n) != 0) {
                 fprintf(stderr, "fuzz-config: not so: what is printed is the same when it is read\nprinted:\n%s\nread again:\n%s\n", text,
                         again ? again : "(refused)");
                 abort();
         }
+        free(text);
         free(again);
-        free(argv[1]);
+        free(argv_again[1]);
 }
 
 /* Another file could be anything, and have no end. */
@@ -131,9 +124,8 @@ static bool is_usable(const char *argument) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         const char *p = (const char *) data + 1, *end = (const char *) data + n, *next;
-        char *argv[ARGUMENTS_MAX + 3] = { "smtpd" }, *text;
+        char *argv[ARGUMENTS_MAX + 3] = { "smtpd" };
         int argc = 1;
-        size_t n_text;
 
         if (n < 1)
                 return 0;
@@ -151,10 +143,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
                         free(argv[argc]);
         }
         argv[argc] = NULL;
-        text = load(argc, argv, data[0] & IS_JOURNAL, &n_text);
-        if (text)
-                check_again(text, n_text, data[0] & IS_JOURNAL);
-        free(text);
+        check_again(argc, argv, data[0] & IS_JOURNAL, data[0] & IS_FOR_SESSION ? config_print_for_session : config_print);
         while (argc > 1)
                 free(argv[--argc]);
         return 0;
