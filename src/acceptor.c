@@ -35,7 +35,7 @@ enum {
         STATUS_PAUSE = 1000,   /* milliseconds between two words to the service manager */
         REFUSAL_PAUSE = 1000,  /* milliseconds between two log lines about refused clients */
         SHORTAGE_PAUSE = 100,  /* milliseconds to wait where accept(2) itself is out of memory */
-        TURNING_AWAY = 10,     /* seconds, where we cannot serve */
+        TURNING_AWAY = 1,      /* seconds, where we cannot serve */
 };
 
 extern char **environ;
@@ -91,7 +91,10 @@ struct acceptor {
         struct session *sessions;
         size_t n_sessions, room;      /* of max-connections */
         uint64_t n_messages;
-        unsigned n_refused;           /* since the last log line about it */
+        struct {                      /* since the last log line about it */
+                unsigned n;
+                const char *address, *why;
+        } refused;
         int64_t next_refusal, next_status, resume; /* when we may speak of them again; accept again */
         int64_t deadline;             /* when idle: to end; when stopping: to tell sessions to end */
         bool is_status_new, is_stopping, is_over;
@@ -105,26 +108,53 @@ static size_t count_of(const struct acceptor *a, const struct source *s) {
         return n;
 }
 
+static bool is_full(const struct acceptor *a, const struct source *s) {
+        return a->n_sessions >= a->config->max_connections || count_of(a, s) >= a->config->max_connections_per_source;
+}
+
 static void set_idle_deadline(struct acceptor *a) {
         if (!a->is_stopping)
                 a->deadline = a->n_sessions == 0 && a->config->exit_idle_time > 0 ? deadline_after(a->config->exit_idle_time) : INT64_MAX;
 }
 
+/* --- what becomes of sessions ---------------------------------------------------------------------------------- */
+
+static void forget_session(struct acceptor *a, pid_t pid, int wait_status) {
+        for (size_t i = 0; i < a->n_sessions; i++)
+                if (a->sessions[i].pid == pid) {
+                        a->sessions[i] = a->sessions[--a->n_sessions];
+                        if (WIFSIGNALED(wait_status))
+                                log_say(LOG_ERR, "the session of process %d ended by signal %d (%s)", (int) pid, WTERMSIG(wait_status),
+                                        sigdescr_np(WTERMSIG(wait_status)));
+                        return;
+                }
+}
+
+static void reap(struct acceptor *a) {
+        int wait_status;
+        pid_t pid;
+
+        while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+                forget_session(a, pid, wait_status);
+        a->is_status_new = true;
+        set_idle_deadline(a);
+}
+
 /* --- for whom there is no room -------------------------------------------------------------------------------- */
 
-static void log_refusal(struct acceptor *a, const struct listener *l, const char *why) {
+/* The first at once, the others together after a while. */
+static void log_refusals(struct acceptor *a) {
         struct log_line line;
 
-        a->n_refused++;
-        if (deadline_now() < a->next_refusal)
+        if (a->refused.n == 0 || deadline_now() < a->next_refusal)
                 return;
         log_start(&line, "refused");
-        log_field(&line, "address", l->address, NULL);
-        log_field(&line, "reason", why, NULL);
+        log_field(&line, "address", a->refused.address, NULL);
+        log_field(&line, "reason", a->refused.why, NULL);
         log_number(&line, "sessions", a->n_sessions);
-        log_number(&line, "clients", a->n_refused);
+        log_number(&line, "clients", a->refused.n);
         log_send(&line, LOG_WARNING);
-        a->n_refused = 0;
+        a->refused.n = 0;
         a->next_refusal = deadline_now() + REFUSAL_PAUSE;
 }
 
@@ -137,7 +167,10 @@ static void refuse(struct acceptor *a, const struct listener *l, int fd, const c
         for (int i = 0; i < BATCH && recv(fd, unread, sizeof(unread), MSG_DONTWAIT) > 0; i++)
                 ;
         close(fd);
-        log_refusal(a, l, why);
+        a->refused.n++;
+        a->refused.address = l->address;
+        a->refused.why = why;
+        log_refusals(a);
 }
 
 static void refuse_for_shortage(struct acceptor *a, const struct listener *l, int fd, int error) {
@@ -167,9 +200,9 @@ static void become_session(const struct acceptor *a, int connection, int config,
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         if (dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 && dup2(config, CONFIG_FD) >= 0 &&
-            dup2(a->counter_out, COUNTER_FD) >= 0) {
+            dup2(a->counter_out, COUNTER_FD) >= 0 && fcntl(CONFIG_FD, F_SETFD, 0) == 0) {
                 execve(a->program, argv, environ);
-                if (errno == ENOENT) /* replaced by a newer one meanwhile: this one is still there */
+                if (errno == ENOENT || errno == EACCES) /* replaced meanwhile, or not to be reached by this user: this one is there */
                         execve("/proc/self/exe", argv, environ);
         }
         *ret_error = errno;
@@ -203,6 +236,8 @@ static void admit(struct acceptor *a, const struct listener *l, int fd, const un
         struct source source = source_of(fd, address);
         pid_t pid;
 
+        if (is_full(a, &source)) /* some may be over, and not yet known to be */
+                reap(a);
         if (a->n_sessions >= a->config->max_connections) {
                 refuse(a, l, fd, "421 4.7.0 too many connections, try again later\r\n", "max-connections");
                 return;
@@ -222,16 +257,17 @@ static void admit(struct acceptor *a, const struct listener *l, int fd, const un
         set_idle_deadline(a);
 }
 
-/* Without a descriptor left for it, a connection gets that of the number we hold for the session's configuration. */
-static void refuse_without_descriptor(struct acceptor *a, const struct listener *l) {
+/* Without a descriptor left for it, a connection gets that of the number we hold for the session's configuration. false if
+ * that did not help. */
+static bool refuse_without_descriptor(struct acceptor *a, const struct listener *l) {
         int fd, error = errno;
 
         close(CONFIG_FD);
         fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
                 refuse_for_shortage(a, l, fd, error);
-        if (open("/dev/null", O_RDWR | O_CLOEXEC) != CONFIG_FD)
-                log_say(LOG_ERR, "out of descriptors: raise the limit of open files (LimitNOFILE= of the unit, or ulimit -n)");
+        open("/dev/null", O_RDWR | O_CLOEXEC);
+        return fd >= 0;
 }
 
 /* Takes what waits there, up to some. */
@@ -243,38 +279,16 @@ static void accept_some(struct acceptor *a, const struct listener *l) {
 
                 if (fd >= 0)
                         admit(a, l, fd, &address);
-                else if (errno == EMFILE || errno == ENFILE)
-                        refuse_without_descriptor(a, l);
-                else if (errno == ENOMEM || errno == ENOBUFS) {
+                else if (errno == EAGAIN)
+                        return;
+                else if (errno == ENOMEM || errno == ENOBUFS || ((errno == EMFILE || errno == ENFILE) && !refuse_without_descriptor(a, l))) {
                         a->resume = deadline_now() + SHORTAGE_PAUSE;
                         return;
-                } else if (errno == EAGAIN)
-                        return;
+                }
         }
 }
 
-/* --- what becomes of sessions ---------------------------------------------------------------------------------- */
-
-static void forget_session(struct acceptor *a, pid_t pid, int wait_status) {
-        for (size_t i = 0; i < a->n_sessions; i++)
-                if (a->sessions[i].pid == pid) {
-                        a->sessions[i] = a->sessions[--a->n_sessions];
-                        if (WIFSIGNALED(wait_status))
-                                log_say(LOG_ERR, "the session of process %d ended by signal %d (%s)", (int) pid, WTERMSIG(wait_status),
-                                        sigdescr_np(WTERMSIG(wait_status)));
-                        return;
-                }
-}
-
-static void reap(struct acceptor *a) {
-        int wait_status;
-        pid_t pid;
-
-        while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
-                forget_session(a, pid, wait_status);
-        a->is_status_new = true;
-        set_idle_deadline(a);
-}
+/* --- what the service manager is told --------------------------------------------------------------------------- */
 
 static void count_messages(struct acceptor *a) {
         char octets[4096];
@@ -419,6 +433,8 @@ static int64_t next_time(const struct acceptor *a) {
 
         if (a->is_status_new)
                 t = earlier(t, a->next_status);
+        if (a->refused.n > 0)
+                t = earlier(t, a->next_refusal);
         return a->resume ? earlier(t, a->resume) : t;
 }
 
@@ -444,6 +460,7 @@ static void wait_and_act(struct acceptor *a) {
                 a->resume = 0;
         if (deadline_left(a->deadline) == 0)
                 on_deadline(a);
+        log_refusals(a);
         say_status(a);
 }
 
@@ -482,10 +499,11 @@ static int listen_all(struct acceptor *a) {
                 int n = listen_at(list->items[i], a->listeners + a->n_listeners, ACCEPTOR_LISTENERS_MAX - a->n_listeners, &why);
 
                 if (n < 0) {
-                        log_say(LOG_ERR, "listen=%s: %s%s", list->items[i], why,
-                                n == -EADDRINUSE ? "; another program listens there: stop it, or choose another port"
-                                : n == -EACCES   ? "; ports below 1024 are root's: start as root (user= says who to become), or choose another"
-                                                 : "");
+                        const char *advice = n == -EADDRINUSE ? "; another program is there: stop it, or choose another address" : "";
+
+                        if (n == -EACCES && *list->items[i] != '/')
+                                advice = "; ports below 1024 are root's: start as root (user= says who to become), or choose another";
+                        log_say(LOG_ERR, "listen=%s: %s%s", list->items[i], why, advice);
                         return n == -EINVAL ? EX_CONFIG : EX_TEMPFAIL;
                 }
                 a->n_listeners += (size_t) n;
@@ -495,7 +513,7 @@ static int listen_all(struct acceptor *a) {
 
 static int give_up_root(const struct config *c) {
         const char *name = c->user ? c->user : USER_DEFAULT;
-        int r = geteuid() == 0 ? user_become(name) : 0;
+        int r = geteuid() == 0 ? user_become(name) : user_drop_capabilities();
 
         if (r == -ENOENT)
                 log_say(LOG_ERR, "user=%s: there is no such user; name one that exists", name);
@@ -517,6 +535,7 @@ static int take_signals(void) {
         sigset_t set;
         int fd, moved;
 
+        signal(SIGCHLD, SIG_DFL); /* ignored, it would take away how sessions ended */
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGINT);
@@ -534,6 +553,8 @@ static int prepare_descriptors(struct acceptor *a) {
         int counter[2], fd;
 
         keep_descriptors_from_sessions();
+        close(CONFIG_FD); /* that of signals to a session, or somebody's who left it open */
+        close(COUNTER_FD);
         while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd < COUNTER_FD)
                 ;
         if (fd > COUNTER_FD)
@@ -586,14 +607,16 @@ static int start(struct acceptor *a) {
         return 0;
 }
 
-/* We cannot serve, and whoever holds the sockets would start us again at once for those who wait there, until it gives the
- * port up: they are told, and whoever else comes soon, before we exit. */
+/* We cannot serve. Those who wait at passed sockets would have us started again at once, until whoever holds the sockets gives
+ * the port up: they are told, and whoever else comes soon, before we exit. */
 static void turn_away(struct acceptor *a, size_t n_passed) {
         int64_t deadline = deadline_after(TURNING_AWAY);
         struct pollfd fds[ACCEPTOR_LISTENERS_MAX + 1] = { { .fd = a->signal_fd, .events = POLLIN } };
 
         for (size_t i = 0; i < n_passed; i++)
                 fds[i + 1] = (struct pollfd) { .fd = a->listeners[i].fd, .events = POLLIN };
+        if (poll(fds, n_passed + 1, 0) == 0)
+                return;
         while (poll(fds, n_passed + 1, deadline_left(deadline)) > 0 && !fds[0].revents)
                 for (size_t i = 0; i < n_passed; i++) {
                         int fd = fds[i + 1].revents ? accept4(a->listeners[i].fd, NULL, NULL, SOCK_CLOEXEC) : -1;
