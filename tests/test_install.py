@@ -12,9 +12,14 @@ from session import PATIENCE, run
 INSTALLED = """
     /etc/smtpd/smtpd.conf
     /usr/lib/systemd/catalog/smtpd.catalog
+    /usr/lib/systemd/system/smtpd.service
     /usr/lib/systemd/system/smtpd.socket
+    /usr/lib/systemd/system/smtpd.socket.d/accept-no.conf.example
+    /usr/lib/systemd/system/smtpd-.socket.d/10-smtpd.conf
+    /usr/lib/systemd/system/smtpd-@.service.d/10-smtpd.conf
     /usr/lib/systemd/system/smtpd@.service
     /usr/lib/systemd/system/smtpd@.service.d/exec.conf.example
+    /usr/lib/systemd/system/smtpd@.service.d/mailman2.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/proxy.conf.example
     /usr/libexec/smtpd/smtpd-journal
     /usr/sbin/smtpd
@@ -24,6 +29,7 @@ INSTALLED = """
     /usr/share/man/man5/smtpd.conf.5
     /usr/share/man/man7/smtpd-exec.7
     /usr/share/man/man8/smtpd.8
+    /usr/share/man/man8/smtpd.socket.8
     /usr/share/zsh/vendor-completions/_smtpd
 """.split()
 
