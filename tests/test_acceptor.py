@@ -86,7 +86,7 @@ def test_port_in_use(smtpd, folder):
     with socket.create_server(("127.0.0.1", 0)) as other:
         endpoint = "127.0.0.1:%d" % other.getsockname()[1]
         status, said = start_that_fails(smtpd, folder, listen=endpoint)
-    assert status == 75 and b"listen=%s: Address already in use; another program listens there: stop it" % endpoint.encode() in said
+    assert status == 75 and b"listen=%s: Address already in use; another program is there: stop it" % endpoint.encode() in said
 
 
 def test_port_can_be_had_again_at_once(release, folder):
@@ -150,7 +150,7 @@ def test_live_local_socket_is_not(smtpd, folder, is_full):
         if is_full:
             clients.enter_context(connect(path))
         status, said = start_that_fails(smtpd, folder, listen=path)
-        assert status == 75 and b"listen=%s: Address already in use; another program listens there" % path.encode() in said
+        assert status == 75 and b"listen=%s: Address already in use; another program is there" % path.encode() in said
         other.accept()[0].close()
         clients.enter_context(connect(path))  # it is there, and the other one's
 
@@ -685,6 +685,7 @@ def check_refused_for_shortage(acceptor, n=N_FAILURES):
     for _ in range(n):
         with connect(acceptor.address) as client:
             assert read_all(client) == SHORTAGE
+        assert time.monotonic() - then < PATIENCE
     wait_until(lambda: set(descriptors(acceptor.pid)) == set(before) and zombies(acceptor.pid) == 0, "nothing to be left behind")
     assert len(acceptor.log("refused")) <= time.monotonic() - then + 2
 
