@@ -199,8 +199,9 @@ NONE = {"Uid": ["65534"] * 4, "Gid": ["65534"] * 4, "Groups": [], **{f"Cap{k}": 
 
 
 @pytest.mark.parametrize("options", [[], ["--user=nobody"]], ids=["default", "nobody"])
-@pytest.mark.parametrize("prefix", [[], ["setpriv", "--inh-caps=+net_admin,+kill", "--ambient-caps=+net_admin,+kill"]],
-                         ids=["root", "root-with-ambient-capabilities"])
+@pytest.mark.parametrize("prefix", [[], ["setpriv", "--inh-caps=+net_admin,+kill", "--ambient-caps=+net_admin,+kill"],
+                                    ["setpriv", "--securebits=+no_setuid_fixup"]],
+                         ids=["root", "ambient-capabilities", "capabilities-that-stay"])
 def test_root_is_given_up(smtpd, folder, options, prefix):
     """Once the sockets are open, whatever is kept by whoever started us."""
     need_root()
@@ -577,9 +578,11 @@ def test_max_connections(smtpd, folder):
 
 
 @pytest.mark.parametrize("n", [1, 25], ids=["session", "25-sessions"])
-def test_refused_client_that_talks_at_once_hears_why(smtpd, folder, n):
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "{folder}/socket"], ids=["IPv4", "local"])
+def test_refused_client_that_talks_at_once_hears_why(smtpd, folder, listen, n):
     """What it has sent is there before it is refused: left unread it would reset the connection, and our words with it."""
-    with Acceptor(smtpd, folder, "--max-connections=1") as acceptor, acceptor.client("EHLO"):
+    listen = listen.format(folder=folder)
+    with Acceptor(smtpd, folder, "--max-connections=1", listen=listen) as acceptor, acceptor.client("EHLO"):
         acceptor.signal(signal.SIGSTOP)
         with contextlib.ExitStack() as stack:
             early = [stack.enter_context(connect(acceptor.address)) for _ in range(20)]
@@ -785,13 +788,31 @@ def test_death_of_a_session_is_its_own(release, folder, number):
         assert len(acceptor.messages()) == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signal_to_a_session_that_has_just_begun(release, folder, number):
+    """At its first instruction: the client is told, as later."""
+    strace = traced("execve:delay_exit=400000")
+    with Acceptor(release, folder, prefix=[strace[0], "-f", *strace[1:]]) as acceptor, acceptor.client() as client:
+        def executed():
+            return [pid for pid in acceptor.sessions() if b"/dev/fd/3" in open(f"/proc/{pid}/cmdline", "rb").read()]
+
+        os.kill(wait_until(executed, "the session")[0], number)
+        assert client.reply() == SHUTTING_DOWN or client.reply() == SHUTTING_DOWN  # behind the greeting, or in its place
+        client.ours.close()
+        acceptor.wait_for_sessions(0)
+        assert b"ended by signal" not in acceptor.err()
+
+
 def test_sessions_outlive_the_acceptor(smtpd, folder):
+    """And are not in the way of another one."""
     with Acceptor(smtpd, folder) as acceptor, acceptor.client("DATA") as client, acceptor.client("EHLO") as other:
         pids = acceptor.sessions()
         address = acceptor.address
         os.kill(acceptor.pid, signal.SIGKILL)
         assert acceptor.status() == -signal.SIGKILL
         assert is_refused(address)
+        with Acceptor(smtpd, folder, listen=address) as another:
+            another.serve_one()
         client.say(MESSAGE + b".\r\n")
         assert client.reply() == b"250 2.0.0 printed"
         assert other.send_message(MESSAGE) == b"250 2.0.0 printed"
@@ -943,6 +964,26 @@ def test_passed_socket_keeps_its_clients_when_we_stop(release, folder):
         with Client(address) as client:
             with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, listen=None):
                 client.begin("EHLO")
+
+
+def test_passed_socket_that_listens_no_more(release, folder):
+    """Somebody else has shut it down: that is no reason to be busy."""
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, n=2) as acceptor:
+            acceptor.serve_one()
+            passed.shutdown(socket.SHUT_RDWR)
+            before = cpu_ticks(acceptor.pid)
+            time.sleep(1)
+            assert cpu_ticks(acceptor.pid) - before < 10
+            with Client(acceptor.addresses[1]) as client:
+                client.begin("EHLO")
+
+
+def cpu_ticks(pid):
+    """Hundredths of a second that it has had."""
+    with open(f"/proc/{pid}/stat") as file:
+        user, system = file.read().rsplit(")", 1)[1].split()[11:13]
+    return int(user) + int(system)
 
 
 def test_exit_idle_time(smtpd, folder):
