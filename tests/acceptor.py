@@ -22,13 +22,15 @@ NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
 # What a program is started with that a shell cannot arrange: descriptors at given numbers, variables, signals.
 STARTER = """
 import os, signal, sys
-fds, blocked, argv = eval(sys.argv[1]), eval(sys.argv[2]), sys.argv[3:]
+fds, signals, argv = eval(sys.argv[1]), sys.argv[2], sys.argv[3:]
 for fd, number in fds.items():
     os.dup2(fd, number)
 if "LISTEN_FDS" in os.environ:
     os.environ["LISTEN_PID"] = str(os.getpid())
-if blocked:
+if signals == "blocked":
     signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM) if signals == "ignored" else ():
+    signal.signal(number, signal.SIG_IGN)
 os.execv(argv[0], argv)
 """
 
@@ -170,13 +172,13 @@ def descriptors(pid):
 class Acceptor:
     """smtpd with --listen. As a context manager it is stopped at the end, and has to end well."""
 
-    def __init__(self, smtpd, folder, *options, listen="127.0.0.1:0", n=None, prefix=(), env=None, fds=None, blocked=False,
+    def __init__(self, smtpd, folder, *options, listen="127.0.0.1:0", n=None, prefix=(), env=None, fds=None, signals="",
                  err=None, wait=True, **popen):
         listening = [f"--listen={listen}"] if listen else []
         self.n = n or (listen or "").count(",") + 1
         argv = [*prefix, *command(smtpd, *listening, *options)]
-        if fds or blocked:
-            argv = [PYTHON, "-c", STARTER, repr(fds or {}), repr(blocked), *argv]
+        if fds or signals:
+            argv = [PYTHON, "-c", STARTER, repr(fds or {}), signals, *argv]
             popen["pass_fds"] = tuple(fds or ())
         self.err_path = Path(folder) / f"err-{time.monotonic_ns()}"
         with open(self.err_path, "ab") as file:

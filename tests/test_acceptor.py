@@ -406,14 +406,27 @@ def signals_of(pid):
                 (line.split(":") for line in lines if line.startswith(("SigBlk", "SigIgn")))}
 
 
-@pytest.mark.parametrize("blocked", [False, True], ids=["normal", "all-blocked"])
-def test_sessions_signals(release, folder, blocked):
+@pytest.mark.parametrize("signals", ["", "blocked"], ids=["normal", "all-blocked"])
+def test_sessions_signals(release, folder, signals):
     """A session blocks those that it takes as input and ignores what would kill it for a closed pipe; and nothing else."""
-    with Acceptor(release, folder, blocked=blocked) as acceptor, acceptor.client("EHLO"):
+    with Acceptor(release, folder, signals=signals) as acceptor, acceptor.client("EHLO"):
         (session,) = acceptor.sessions()
         found = signals_of(session)
     assert found["SigBlk"] == {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
     assert found["SigIgn"] == {signal.SIGPIPE, signal.SIGXFSZ}
+
+
+@pytest.mark.parametrize("signals", ["blocked", "ignored"])
+def test_signals_work_however_it_was_started(smtpd, folder, signals):
+    """Their disposition is inherited: from nohup(1), say, or a parent that wants no zombies."""
+    with Acceptor(smtpd, folder, "--max-connections=1", "--strategy=exec", "--command=/bin/false", signals=signals) as acceptor:
+        for _ in range(3):
+            assert acceptor.serve_one().startswith(b"451 ")
+            acceptor.wait_for_sessions(0)
+        acceptor.reload()
+        with acceptor.client("EHLO") as client:
+            os.kill(acceptor.sessions()[0], signal.SIGTERM)
+            assert client.reply() == SHUTTING_DOWN
 
 
 def test_programs_get_none_of_it(smtpd, folder):
@@ -862,8 +875,6 @@ def test_nobody_reads_the_log(release, folder, what):
         with Client(address) as client:
             client.begin("EHLO")
             assert client.send_message(MESSAGE).startswith(b"250 ")
-        with Client(address) as client:
-            client.begin("EHLO")
     if what == "asleep":
         os.close(reading)
 
@@ -1157,7 +1168,7 @@ def test_more_clients_than_there_is_room_for(smtpd, folder):
 
 def test_clients_that_are_gone_at_once(smtpd, folder):
     """Before they are accepted, or before their session has begun."""
-    with Acceptor(smtpd, folder) as acceptor:
+    with Acceptor(smtpd, folder, "--max-connections=200", "--max-connections-per-source=200") as acceptor:
         before = descriptors(acceptor.pid)
         for is_stopped in (True, False):
             if is_stopped:
@@ -1166,9 +1177,8 @@ def test_clients_that_are_gone_at_once(smtpd, folder):
                 client = connect(acceptor.address)
                 client.close() if n % 2 else reset(client)
             acceptor.signal(signal.SIGCONT)
+        acceptor.serve_one()  # behind all of them
         wait_until(lambda: not acceptor.sessions() and zombies(acceptor.pid) == 0, "the end of all sessions")
-        acceptor.serve_one()
-        acceptor.wait_for_sessions(0)
         wait_until(lambda: descriptors(acceptor.pid) == before, "nothing to be left open")
 
 
