@@ -35,6 +35,7 @@ enum {
         STATUS_PAUSE = 1000,   /* milliseconds between two words to the service manager */
         REFUSAL_PAUSE = 1000,  /* milliseconds between two log lines about refused clients */
         SHORTAGE_PAUSE = 100,  /* milliseconds to wait where accept(2) itself is out of memory */
+        TURNING_AWAY = 1,      /* seconds, where we cannot serve */
 };
 
 extern char **environ;
@@ -90,7 +91,10 @@ struct acceptor {
         struct session *sessions;
         size_t n_sessions, room;      /* of max-connections */
         uint64_t n_messages;
-        unsigned n_refused;           /* since the last log line about it */
+        struct {                      /* since the last log line about it */
+                unsigned n;
+                const char *address, *why;
+        } refused;
         int64_t next_refusal, next_status, resume; /* when we may speak of them again; accept again */
         int64_t deadline;             /* when idle: to end; when stopping: to tell sessions to end */
         bool is_status_new, is_stopping, is_over;
@@ -111,19 +115,19 @@ static void set_idle_deadline(struct acceptor *a) {
 
 /* --- for whom there is no room -------------------------------------------------------------------------------- */
 
-static void log_refusal(struct acceptor *a, const struct listener *l, const char *why) {
+/* The first at once, the others together after a while. */
+static void log_refusals(struct acceptor *a) {
         struct log_line line;
 
-        a->n_refused++;
-        if (deadline_now() < a->next_refusal)
+        if (a->refused.n == 0 || deadline_now() < a->next_refusal)
                 return;
         log_start(&line, "refused");
-        log_field(&line, "address", l->address, NULL);
-        log_field(&line, "reason", why, NULL);
+        log_field(&line, "address", a->refused.address, NULL);
+        log_field(&line, "reason", a->refused.why, NULL);
         log_number(&line, "sessions", a->n_sessions);
-        log_number(&line, "clients", a->n_refused);
+        log_number(&line, "clients", a->refused.n);
         log_send(&line, LOG_WARNING);
-        a->n_refused = 0;
+        a->refused.n = 0;
         a->next_refusal = deadline_now() + REFUSAL_PAUSE;
 }
 
@@ -136,7 +140,10 @@ static void refuse(struct acceptor *a, const struct listener *l, int fd, const c
         for (int i = 0; i < BATCH && recv(fd, unread, sizeof(unread), MSG_DONTWAIT) > 0; i++)
                 ;
         close(fd);
-        log_refusal(a, l, why);
+        a->refused.n++;
+        a->refused.address = l->address;
+        a->refused.why = why;
+        log_refusals(a);
 }
 
 static void refuse_for_shortage(struct acceptor *a, const struct listener *l, int fd, int error) {
@@ -166,7 +173,7 @@ static void become_session(const struct acceptor *a, int connection, int config,
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         if (dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 && dup2(config, CONFIG_FD) >= 0 &&
-            dup2(a->counter_out, COUNTER_FD) >= 0) {
+            dup2(a->counter_out, COUNTER_FD) >= 0 && fcntl(CONFIG_FD, F_SETFD, 0) == 0) {
                 execve(a->program, argv, environ);
                 if (errno == ENOENT) /* replaced by a newer one meanwhile: this one is still there */
                         execve("/proc/self/exe", argv, environ);
@@ -221,16 +228,17 @@ static void admit(struct acceptor *a, const struct listener *l, int fd, const un
         set_idle_deadline(a);
 }
 
-/* Without a descriptor left for it, a connection gets that of the number we hold for the session's configuration. */
-static void refuse_without_descriptor(struct acceptor *a, const struct listener *l) {
+/* Without a descriptor left for it, a connection gets that of the number we hold for the session's configuration. false if
+ * that did not help. */
+static bool refuse_without_descriptor(struct acceptor *a, const struct listener *l) {
         int fd, error = errno;
 
         close(CONFIG_FD);
         fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
                 refuse_for_shortage(a, l, fd, error);
-        if (open("/dev/null", O_RDWR | O_CLOEXEC) != CONFIG_FD)
-                log_say(LOG_ERR, "out of descriptors: raise the limit of open files (LimitNOFILE= of the unit, or ulimit -n)");
+        open("/dev/null", O_RDWR | O_CLOEXEC);
+        return fd >= 0;
 }
 
 /* Takes what waits there, up to some. */
@@ -242,13 +250,12 @@ static void accept_some(struct acceptor *a, const struct listener *l) {
 
                 if (fd >= 0)
                         admit(a, l, fd, &address);
-                else if (errno == EMFILE || errno == ENFILE)
-                        refuse_without_descriptor(a, l);
-                else if (errno == ENOMEM || errno == ENOBUFS) {
+                else if (errno == EAGAIN)
+                        return;
+                else if (errno == ENOMEM || errno == ENOBUFS || ((errno == EMFILE || errno == ENFILE) && !refuse_without_descriptor(a, l))) {
                         a->resume = deadline_now() + SHORTAGE_PAUSE;
                         return;
-                } else if (errno == EAGAIN)
-                        return;
+                }
         }
 }
 
@@ -418,6 +425,8 @@ static int64_t next_time(const struct acceptor *a) {
 
         if (a->is_status_new)
                 t = earlier(t, a->next_status);
+        if (a->refused.n > 0)
+                t = earlier(t, a->next_refusal);
         return a->resume ? earlier(t, a->resume) : t;
 }
 
@@ -443,6 +452,7 @@ static void wait_and_act(struct acceptor *a) {
                 a->resume = 0;
         if (deadline_left(a->deadline) == 0)
                 on_deadline(a);
+        log_refusals(a);
         say_status(a);
 }
 
@@ -481,10 +491,11 @@ static int listen_all(struct acceptor *a) {
                 int n = listen_at(list->items[i], a->listeners + a->n_listeners, ACCEPTOR_LISTENERS_MAX - a->n_listeners, &why);
 
                 if (n < 0) {
-                        log_say(LOG_ERR, "listen=%s: %s%s", list->items[i], why,
-                                n == -EADDRINUSE ? "; another program listens there: stop it, or choose another port"
-                                : n == -EACCES   ? "; ports below 1024 are root's: start as root (user= says who to become), or choose another"
-                                                 : "");
+                        const char *advice = n == -EADDRINUSE ? "; another program is there: stop it, or choose another address" : "";
+
+                        if (n == -EACCES && *list->items[i] != '/')
+                                advice = "; ports below 1024 are root's: start as root (user= says who to become), or choose another";
+                        log_say(LOG_ERR, "listen=%s: %s%s", list->items[i], why, advice);
                         return n == -EINVAL ? EX_CONFIG : EX_TEMPFAIL;
                 }
                 a->n_listeners += (size_t) n;
@@ -511,13 +522,30 @@ static void keep_descriptors_from_sessions(void) {
                 fcntl(STDERR_FILENO, F_SETFD, FD_CLOEXEC);
 }
 
-/* Makes the pipe in which sessions count, and a descriptor for the signals; holds the numbers that descriptors of sessions
- * have. */
+/* The signals come through a descriptor, whose number is none of a session's. */
+static int take_signals(void) {
+        sigset_t set;
+        int fd, moved;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        moved = fcntl(fd, F_DUPFD_CLOEXEC, COUNTER_FD + 1);
+        close(fd);
+        return moved;
+}
+
+/* Makes the pipe in which sessions count, and holds the numbers that descriptors of sessions have. */
 static int prepare_descriptors(struct acceptor *a) {
         int counter[2], fd;
-        sigset_t set;
 
         keep_descriptors_from_sessions();
+        close(CONFIG_FD); /* that of signals to a session, or somebody's who left it open */
+        close(COUNTER_FD);
         while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd < COUNTER_FD)
                 ;
         if (fd > COUNTER_FD)
@@ -526,14 +554,7 @@ static int prepare_descriptors(struct acceptor *a) {
                 return -errno;
         a->counter_in = counter[0];
         a->counter_out = counter[1];
-        sigemptyset(&set);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGHUP);
-        sigaddset(&set, SIGCHLD);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-        a->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-        return a->signal_fd < 0 ? -errno : 0;
+        return 0;
 }
 
 /* What says something about us and would be wrong for sessions. */
@@ -577,14 +598,36 @@ static int start(struct acceptor *a) {
         return 0;
 }
 
-int acceptor_run(struct config *c, struct listener *listeners, size_t n_listeners, bool (*load)(struct config *ret)) {
+/* We cannot serve. Those who wait at passed sockets would have us started again at once, until whoever holds the sockets gives
+ * the port up: they are told, and whoever else comes soon, before we exit. */
+static void turn_away(struct acceptor *a, size_t n_passed) {
+        int64_t deadline = deadline_after(TURNING_AWAY);
+        struct pollfd fds[ACCEPTOR_LISTENERS_MAX + 1] = { { .fd = a->signal_fd, .events = POLLIN } };
+
+        for (size_t i = 0; i < n_passed; i++)
+                fds[i + 1] = (struct pollfd) { .fd = a->listeners[i].fd, .events = POLLIN };
+        if (poll(fds, n_passed + 1, 0) == 0)
+                return;
+        while (poll(fds, n_passed + 1, deadline_left(deadline)) > 0 && !fds[0].revents)
+                for (size_t i = 0; i < n_passed; i++) {
+                        int fd = fds[i + 1].revents ? accept4(a->listeners[i].fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+
+                        if (fd >= 0)
+                                refuse(a, a->listeners + i, fd, "421 4.3.5 this server is not configured correctly, try again later\r\n",
+                                       "the configuration has mistakes");
+                }
+}
+
+int acceptor_run(struct config *c, struct listener *listeners, size_t n_passed, int mistakes, bool (*load)(struct config *ret)) {
         static struct config spare;
         static struct acceptor a;
         int status;
 
-        a = (struct acceptor) { .config = c, .spare = &spare, .load = load, .listeners = listeners, .n_listeners = n_listeners,
-                                .is_status_new = true };
-        status = start(&a);
+        a = (struct acceptor) { .config = c, .spare = &spare, .load = load, .listeners = listeners, .n_listeners = n_passed,
+                                .signal_fd = take_signals(), .is_status_new = true };
+        status = mistakes ? mistakes : start(&a);
+        if (status)
+                turn_away(&a, n_passed);
         while (status == 0 && !a.is_over && !(a.is_stopping && a.n_sessions == 0))
                 wait_and_act(&a);
         for (size_t i = 0; i < a.n_listeners; i++)

@@ -475,6 +475,7 @@ struct reading {
         struct place given[N_OPTIONS]; /* of each option, its last place */
         bool is_given[N_OPTIONS];
         unsigned n_in_arguments, n_in_files; /* mistakes */
+        bool is_incomplete;                  /* a file could not be read to its end */
 };
 
 __attribute__((format(printf, 3, 4))) static void complain(struct reading *r, struct place place, const char *format, ...) {
@@ -626,8 +627,10 @@ static void take_file(struct reading *r, const char *name, bool must_exist) {
         size_t room = 0;
         ssize_t n;
 
-        if (!f && (must_exist || errno != ENOENT))
+        if (!f && (must_exist || errno != ENOENT)) {
                 complain(r, place, "cannot be opened: %s", strerror(errno));
+                r->is_incomplete = true;
+        }
         if (!f)
                 return;
         while ((n = getline(&line, &room, f)) >= 0) {
@@ -637,6 +640,7 @@ static void take_file(struct reading *r, const char *name, bool must_exist) {
         if (ferror(f)) {
                 place.line = 0;
                 complain(r, place, "cannot be read: %s", strerror(errno));
+                r->is_incomplete = true;
         }
         free(line);
         fclose(f);
@@ -692,7 +696,7 @@ int config_load(int argc, char **argv, struct config *ret, config_complaint *com
         take_arguments(&r, argc, argv, PASS_BEFORE_FILE);
         take_file(&r, ret->file ? ret->file : DEFAULT_CONFIG, ret->file != NULL);
         take_arguments(&r, argc, argv, PASS_AFTER_FILE);
-        if (ret->strategy)
+        if (ret->strategy && !r.is_incomplete)
                 check_together(&r);
         return r.n_in_arguments > 0 ? EX_USAGE : r.n_in_files > 0 ? EX_CONFIG : 0;
 }

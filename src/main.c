@@ -240,7 +240,7 @@ int main(int argc, char **argv) {
                 given.argc = argc;
                 given.argv = argv;
                 given.is_stderr_journal = config.is_stderr_journal;
-                return mistakes ? mistakes : acceptor_run(&config, listeners, n_listeners, load_again);
+                return acceptor_run(&config, listeners, n_listeners, mistakes, load_again);
         }
         if (!d.has_in || !d.has_out) {
                 log_say(LOG_ERR, "standard %s is closed: there is no session to serve", d.has_in ? "output" : "input");

@@ -150,6 +150,19 @@ def test_plus_in_the_name_of_a_list(release, mm):
         assert verdict.startswith(b"250 ") and (mm.var / "argv").read_text().split() == target.split()
 
 
+@pytest.mark.parametrize("recipient", [b"test@example.com", b"odd@example.com"], ids=["no directory", "a loop"])
+def test_what_might_be_a_list_is_no_unknown_recipient(release, mm, recipient):
+    """Where the lists cannot be looked at, nothing goes to the upstream, and nothing is refused for good."""
+    lists = mm.var / "lists"
+    if recipient.startswith(b"test@"):
+        lists.rename(mm.var / "elsewhere")
+    else:
+        (lists / "odd").symlink_to("odd")
+    with Client(mm, mm.command(release)) as client:
+        assert client.ask(recipient)[0].startswith(b"451 4.4.1")
+        assert b"cannot look for lists in mailman-lists=" in client.session.err()
+
+
 def test_list_is_removed_before_the_message(release, mm):
     with Client(mm, mm.command(release)) as client:
         client.ask(b"test@example.com")

@@ -177,12 +177,18 @@ static bool is_list3(struct delivery *d, struct addressee *a, struct reply *ret_
 }
 
 static bool is_list2(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
+        const char *lists = d->config->mailman_lists;
         struct mailman2_target target;
+        int r = mailman2_find(lists, &a->recipient.address, &target);
 
-        a->is_list = mailman2_find(d->config->mailman_lists, &a->recipient.address, &target);
-        if (a->is_list)
+        a->is_list = r > 0;
+        if (r > 0)
                 reply_fix(ret_verdict, &list_ok);
-        return a->is_list;
+        if (r < 0) { /* it might be one */
+                log_say(LOG_ERR, "cannot look for lists in mailman-lists=%s: %s", lists, strerror(-r));
+                reply_fix(ret_verdict, &mailman_gone);
+        }
+        return r != 0;
 }
 
 /* --- the envelope ---------------------------------------------------------------------------------------- */

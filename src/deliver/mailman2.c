@@ -1,6 +1,7 @@
 /* deliver/mailman2.c - GNU Mailman 2.1. */
 #include "deliver/mailman2.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,56 +38,62 @@ static bool copy_name(const char *s, size_t n, char ret[static MAILMAN2_NAME_MAX
         return true;
 }
 
-static bool is_list(const char *lists, const char *name) {
+/* 1 or 0, or a negative errno where that cannot be found out. */
+static int is_list(const char *lists, const char *name) {
         static const char *const files[] = { "config.pck", "config.pck.last", "config.db", "config.db.last" };
 
         for (size_t i = 0; i < ELEMENTS(files); i++) {
                 char path[PATH_MAX];
 
-                if ((size_t) snprintf(path, sizeof(path), "%s/%s/%s", lists, name, files[i]) < sizeof(path) &&
-                    access(path, F_OK) == 0)
-                        return true;
+                if ((size_t) snprintf(path, sizeof(path), "%s/%s/%s", lists, name, files[i]) >= sizeof(path))
+                        return -ENAMETOOLONG;
+                if (access(path, F_OK) == 0)
+                        return 1;
+                if (errno != ENOENT && errno != ENOTDIR)
+                        return -errno;
         }
-        return false;
+        return 0;
 }
 
 /* NAME is a list, or LIST-COMMAND. */
-static bool find_name(const char *lists, const char *name, struct mailman2_target *ret) {
+static int find_name(const char *lists, const char *name, struct mailman2_target *ret) {
         const char *dash = strrchr(name, '-');
+        int r;
 
         strcpy(ret->list, name);
         ret->command = "post";
-        if (is_list(lists, name))
-                return true;
+        if ((r = is_list(lists, name)) != 0)
+                return r;
         for (size_t i = 0; dash && dash > name && i < ELEMENTS(commands); i++)
                 if (strcmp(dash + 1, commands[i]) == 0) {
                         ret->list[dash - name] = '\0';
                         ret->command = commands[i];
                         return is_list(lists, ret->list);
                 }
-        return false;
+        return 0;
 }
 
-bool mailman2_find(const char *lists, const struct address *a, struct mailman2_target *ret) {
+int mailman2_find(const char *lists, const struct address *a, struct mailman2_target *ret) {
         bool is_quoted = a->n_local >= 2 && a->text[0] == '"';
         const char *local = a->text + is_quoted;
         size_t n = a->n_local - 2U * is_quoted;
         char name[MAILMAN2_NAME_MAX + 1];
+        int r = copy_name(local, n, name) ? find_name(lists, name, ret) : 0;
 
-        if (copy_name(local, n, name) && find_name(lists, name, ret))
-                return true;
-        while (n > 0) /* LIST-confirm+TOKEN, LIST-bounces+user=host; and a list may be called "c++" */
-                if (local[--n] == '+' && copy_name(local, n, name) && find_name(lists, name, ret))
-                        return true;
-        return false;
+        while (r == 0 && n > 0) /* LIST-confirm+TOKEN, LIST-bounces+user=host; and a list may be called "c++" */
+                if (local[--n] == '+' && copy_name(local, n, name))
+                        r = find_name(lists, name, ret);
+        return r == 0 && access(lists, X_OK) < 0 ? -errno : r; /* without the directory nothing is known */
 }
 
 void mailman2_deliver(const struct config *c, const struct envelope *e, struct addressee *a, struct message *text) {
         struct mailman2_target target;
         struct envelope only = *e;
+        int r = mailman2_find(c->mailman_lists, &a->recipient.address, &target);
 
-        if (!mailman2_find(c->mailman_lists, &a->recipient.address, &target)) { /* it went away since RCPT */
-                reply_fix(&a->verdict, &verdicts[1].verdict);
+        if (r <= 0) { /* it went away since RCPT */
+                if (r == 0)
+                        reply_fix(&a->verdict, &verdicts[1].verdict);
                 return;
         }
         only.addressees = a;

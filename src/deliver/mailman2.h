@@ -15,8 +15,9 @@ struct mailman2_target {
         const char *command; /* post, request, bounces, ... */
 };
 
-/* Whether the address is a list's: that of the list with the longest name, for a list may be called "x-request". */
-bool mailman2_find(const char *lists, const struct address *a, struct mailman2_target *ret);
+/* Whether the address is a list's: that of the list with the longest name, for a list may be called "x-request". Returns 1 or
+ * 0, or a negative errno where that cannot be found out. */
+int mailman2_find(const char *lists, const struct address *a, struct mailman2_target *ret);
 
 /* Gives the message to the wrapper for one addressee, and sets its verdict. `text` is the message as it is to go. */
 void mailman2_deliver(const struct config *c, const struct envelope *e, struct addressee *a, struct message *text);

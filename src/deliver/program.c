@@ -76,7 +76,7 @@ struct run {
         int pid_fd;
         struct lines out, err;
         char first_line[LINE_MAX_LENGTH + 1]; /* of standard output */
-        bool is_late;
+        bool is_late, is_lost; /* killed at its deadline; how it ended cannot be had */
 };
 
 static void log_error_line(struct run *r) {
@@ -354,7 +354,8 @@ static int end_run(struct run *r, uint64_t timeout) {
         }
         while ((n = waitpid(r->pid, &wait_status, 0)) < 0 && errno == EINTR)
                 ;
-        return n == r->pid ? wait_status : SIGKILL;
+        r->is_lost = n != r->pid;
+        return r->is_lost ? SIGKILL : wait_status;
 }
 
 static void judge(const struct run *r, int wait_status, struct reply *ret) {
@@ -397,6 +398,8 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
         drain(&r, &r.err);
         if (r.pid_fd >= 0)
                 close(r.pid_fd);
+        if (r.is_late || r.is_lost) /* it had the message, and may have delivered it before it ended */
+                log_say(LOG_WARNING, "duplicate possible: %s ended before it gave its verdict", r.name);
         judge(&r, wait_status, ret);
         describe(&r, wait_status, e);
         if (error < 0)

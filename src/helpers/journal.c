@@ -1,7 +1,7 @@
 /* helpers/journal.c - smtpd-journal: the message on standard input becomes one entry in the systemd journal.
  *
  * A program under the contract of smtpd-exec(7), run by strategy journal. The only user of libsystemd. Its fields are
- * described in smtpd(8), DIAGNOSTICS; MESSAGE_ID has an entry in the message catalog.
+ * described in smtpd(8), "Journal entries"; MESSAGE_ID has an entry in the message catalog.
  *
  * sd_journal_sendv(3) returns 0 also when nobody listens, when journald drops the entry, and blocks when journald hangs.
  * So: we look whether journald is there, an alarm ends us when it hangs, and where we may read the journal we

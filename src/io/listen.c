@@ -77,11 +77,16 @@ static int listen_address(const struct sockaddr *address, socklen_t n, struct li
         return 0;
 }
 
-/* Whether a local socket is left over from somebody who is gone. */
+/* Whether a local socket is left over from somebody who is gone. What is no socket refuses connections too. */
 static bool is_abandoned(const struct sockaddr_un *address) {
-        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        bool is_refused = connect(fd, (const struct sockaddr *) address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
+        bool is_refused;
+        struct stat st;
+        int fd;
 
+        if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+                return false;
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        is_refused = connect(fd, (const struct sockaddr *) address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
         if (fd >= 0)
                 close(fd);
         return is_refused;
@@ -106,18 +111,23 @@ static int listen_local(const char *path, struct listener *ret) {
 static int listen_name(const struct endpoint *e, struct listener *ret, size_t room, const char **ret_why) {
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
         int r = getaddrinfo(e->host, e->port, &hints, &list), error = -EADDRNOTAVAIL, n = 0;
+        bool is_over = false;
 
         if (r != 0) {
                 *ret_why = gai_strerror(r);
                 return -EADDRNOTAVAIL;
         }
-        for (const struct addrinfo *a = list; a && (size_t) n < room; a = a->ai_next)
+        for (const struct addrinfo *a = list; a && !is_over && (size_t) n < room; a = a->ai_next)
                 if ((r = listen_address(a->ai_addr, a->ai_addrlen, ret + n)) == 0)
                         n++;
-                else
+                else {
                         error = r;
+                        is_over = r != -EADDRNOTAVAIL && r != -EAFNOSUPPORT; /* these: a protocol that is not in use here */
+                }
         freeaddrinfo(list);
         *ret_why = strerrordesc_np(-error);
+        while (is_over && n > 0)
+                listen_close(ret + --n);
         return n > 0 ? n : error;
 }
 
@@ -127,7 +137,7 @@ int listen_at(const char *endpoint, struct listener *ret, size_t room, const cha
         socklen_t n;
         int r;
 
-        *ret_why = "malformed name";
+        *ret_why = room == 0 ? "too many addresses" : "malformed name";
         if (room == 0 || (*endpoint != '/' && !endpoint_split(endpoint, NULL, &e)))
                 return -EINVAL;
         if (*endpoint == '/')

@@ -1,0 +1,457 @@
+"""smtpd under the super-servers, each started with the very lines that smtpd(8), "Starting it", has for it: on port 25, as user
+nobody. Under inetd and xinetd standard error is the client: nothing but SMTP may come over the wire, whatever happens."""
+
+import contextlib
+import os
+import re
+import signal
+import smtplib
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, need
+from manual import literal, literals, section
+from session import FAILED_BUILD, PATIENCE, codes, printed, replies, reset, stop, with_x_peer
+from test_clients import has_sessions, wait_until
+from unpack import unpack
+from world import World
+
+TEXT = b"Subject: try\n\n.dot\nHello.\n"
+WIRE = TEXT.replace(b"\n", b"\r\n")  # Python's client adds the dots
+MISTAKE = b"421 4.3.5 this server is not configured correctly, try again later\r\n"
+MAIL_INFO, MAIL_ERR = b"<22>", b"<19>"  # facility 2, severities 6 and 3
+
+# The program of the first example in smtpd.conf(5): keeps what it gets, with how it was started, and says something.
+ON_MAIL = """#!/bin/sh
+[ "$1 $2" = "--verbose an argument" ] || exit 70
+cat >"/srv/$SMTPD_ID" || exit
+echo "peer=$SMTPD_PEER cwd=$PWD uid=$(id -u) $(grep SigIgn /proc/self/status)" >"/srv/$SMTPD_ID.how"
+echo "noise" >&2
+"""
+
+
+def examples(page):
+    """Those of smtpd.conf(5)."""
+    return [text for _, text in literals(section(page, "EXAMPLES"))]
+
+
+EXEC_CONF = examples("smtpd.conf.5")[0]
+PROXY_CONF = examples("smtpd.conf.5")[1]
+PRINT_SCRIPT = literal("smtpd.8", "Starting it", "")
+
+
+class Kind:
+    """A super-server. `addresses` are where its line makes it listen."""
+
+    addresses = ("127.0.0.1", "::1")
+    is_inetd = True  # its sessions have the client as standard error
+
+    def __init__(self, tag):
+        self.text = literal("smtpd.8", "Starting it", tag)
+        self.program = None
+
+    def prepare(self, folder):
+        """Gets the program; how it is started may need an environment."""
+        return {}
+
+    def argv(self, world, text):
+        """Its command line, after it was configured with the text."""
+        raise NotImplementedError
+
+    def listens_on_both(self, text):
+        return text
+
+    def with_script(self, text, path):
+        """The text with a script in the place of smtpd."""
+        assert text.count("/usr/sbin/smtpd") == 1
+        return text.replace("/usr/sbin/smtpd", path)
+
+
+class Unpacked(Kind):
+    """These exclude one another; they are not installed."""
+
+    def __init__(self, tag, package, path, conf, *options):
+        super().__init__(tag)
+        self.package, self.path, self.conf, self.options = package, path, conf, options
+
+    def prepare(self, folder):
+        folder = folder / self.package
+        if not self.program:
+            self.program, self.env = unpack(folder, self.package, self.path)
+        return self.env
+
+    def argv(self, world, text):
+        world.write(self.conf, text)
+        return [self.program, *self.options, self.conf]
+
+
+class Gnu(Unpacked):
+    def listens_on_both(self, text):
+        return text.replace(" tcp ", " tcp6 ")
+
+
+class CommandLine(Kind):
+    is_inetd = False
+    addresses = ("127.0.0.1",)
+
+    def prepare(self, folder):
+        need(self.text.split()[0])
+        return {}
+
+    def argv(self, world, text):
+        return ["sh", "-c", "exec " + text]
+
+
+class Local(CommandLine):
+    addresses = ("/run/smtpd.socket",)
+
+
+KINDS = {
+    "openbsd-inetd": Unpacked("inetd 8", "openbsd-inetd", "usr/sbin/inetd", "/etc/inetd.conf", "-i"),
+    "inetutils-inetd": Gnu("inetd 8", "inetutils-inetd", "usr/sbin/inetutils-inetd", "/etc/inetd.conf", "-d", "-p"),
+    "xinetd": Unpacked("xinetd 8", "xinetd", "usr/sbin/xinetd", "/etc/xinetd.d/smtp", "-dontfork", "-f"),
+    "tcpserver": CommandLine("tcpserver 1"),
+    "tcpsvd": CommandLine("tcpsvd 8"),
+    "s6-ipcserver": Local("s6-ipcserver"),
+}
+INETDS = [name for name, kind in KINDS.items() if kind.is_inetd]
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    return tmp_path_factory.mktemp("packages")
+
+
+class Running:
+    """A super-server in a world."""
+
+    def __init__(self, world, kind, text, env, options):
+        self.world, self.kind, self.text = world, kind, text
+        self.err_path = f"{world.folder}.err-{time.monotonic_ns()}"
+        with open(self.err_path, "wb") as err:
+            self.process = subprocess.Popen(world.inside(*kind.argv(world, text), *options), stdin=subprocess.DEVNULL, stdout=err,
+                                            stderr=err, env=env)
+
+    def connect(self, address="127.0.0.1", port=25):
+        """As soon as it listens."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if address.startswith("/"):
+                    sock = socket.socket(socket.AF_UNIX)
+                    sock.settimeout(PATIENCE)
+                    sock.connect(self.world.path(address))
+                else:
+                    sock = self.world.connect(address, port)
+                return Recorder(fileno=sock.detach())
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < deadline, self.err()
+                time.sleep(0.02)
+
+    def err(self):
+        return Path(self.err_path).read_bytes()
+
+    def log(self, until):
+        """The lines of smtpd's log, once one contains `until`. Under inetd all are syslog's, of facility mail."""
+        if self.kind.is_inetd:
+            lines = [line for line in self.world.syslog(until) if re.match(rb"<\d+>\w{3} [ \d]\d [\d:]{8} smtpd\[\d+\]: ", line)]
+            assert all(int(re.match(rb"<(\d+)>", line)[1]) >> 3 == 2 for line in lines)
+            return lines
+        wait_until(lambda: until in self.err(), until)
+        return [line for line in self.err().splitlines() if line.startswith(b"smtpd: ")]
+
+    def messages(self):
+        """What was delivered: pairs (text, how the program was started)."""
+        folder = Path(self.world.path("/srv"))
+        texts = [path for path in sorted(folder.iterdir()) if path.suffix != ".how"]
+        return [(path.read_bytes(), Path(f"{path}.how").read_text()) for path in texts]
+
+    def stop(self):
+        """When all sessions are over."""
+        if self.process.poll() is not None:
+            return
+        try:
+            wait_until(lambda: not has_sessions(self.process), "the end of all sessions")
+        finally:
+            for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)  # those that did not end; others are waited for by nobody
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+
+
+@pytest.fixture
+def start(packages, tmp_path):
+    """Starts a super-server of that name: with this configuration of smtpd, this program, the line of the manual or another."""
+    with contextlib.ExitStack() as stack:
+
+        def start(name, smtpd, conf=EXEC_CONF, text=None, files=(), options=(), before=lambda world: None, world=None):
+            kind = KINDS[name]
+            env = kind.prepare(packages)
+            helper = Path(smtpd).with_name("smtpd-journal")
+            world = world or stack.enter_context(World(tmp_path, smtpd, *[helper] * helper.exists()))
+            if conf is not None:
+                world.write("/etc/smtpd/smtpd.conf", conf)
+            world.write("/usr/local/libexec/on-mail", ON_MAIL, 0o755)
+            for path, content in files:
+                world.write(path, content, 0o755)
+            before(world)
+            # somebody else's variables do not tell who the client is
+            env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "REMOTE_ADDR": "192.0.2.7", "TCPREMOTEIP": "192.0.2.8",
+                   "ASAN_OPTIONS": f"exitcode={FAILED_BUILD}", "UBSAN_OPTIONS": f"halt_on_error=1:exitcode={FAILED_BUILD}"} | env
+            running = Running(world, kind, text or kind.text, env, options)
+            stack.callback(stop, running.process)
+            stack.callback(running.stop)
+            return running
+
+        yield start
+
+
+# --- a client ------------------------------------------------------------------------------------------------
+
+
+class Recorder(socket.socket):
+    """Keeps every octet that it receives."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.settimeout(PATIENCE)
+        self.heard = b""
+
+    def recv_into(self, buffer, *args):
+        n = super().recv_into(buffer, *args)
+        self.heard += bytes(buffer[:n])
+        return n
+
+    def read_to_end(self):
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := self.recv(1 << 16):
+                self.heard += chunk
+        return self.heard
+
+
+class Client(smtplib.SMTP):
+    """Python's, on a connection that is there."""
+
+    def __init__(self, sock):
+        super().__init__(local_hostname="client.example.org", timeout=PATIENCE)
+        self.made = sock
+        self.connect("that", 25)
+
+    def _get_socket(self, host, port, timeout):
+        return self.made
+
+
+class LocalClient(Client):
+    ehlo_msg = "lhlo"
+
+
+def deliver(sock):
+    """One message. What the client heard, to the last octet."""
+    client = (LocalClient if sock.family == socket.AF_UNIX else Client)(sock)
+    assert client.sendmail("a@example.org", ["b@example.com"], WIRE) == {}
+    client.docmd("QUIT")
+    heard = sock.read_to_end()
+    client.close()
+    return heard
+
+
+# --- the lines of the manual ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_message(smtpd, start, name):
+    """Delivered exactly once, by each address; the peer is the client, the log is where the manual says, the wire is clean."""
+    kind = KINDS[name]
+    server = start(name, smtpd, text=kind.listens_on_both(kind.text))
+    for address in kind.addresses:
+        with server.connect(address) as sock:
+            assert codes(deliver(sock)) == [220, 250, 250, 250, 354, 250, 221]
+    peers = [address if not address.startswith("/") else "local" for address in kind.addresses]
+    server.stop()  # all sessions are over
+    got = server.messages()
+    assert [text for text, _ in got] == [TEXT] * len(peers)
+    assert sorted(how for _, how in got) == sorted(f"peer={peer} cwd=/ uid=65534 SigIgn:\t{0:016x}\n" for peer in peers)
+    log = server.log(b" session peer=")
+    for peer in peers:
+        assert len([line for line in log if b" message id=" in line and f" peer={peer} ".encode() in line]) == 1
+    assert len([line for line in log if b"stderr=noise" in line]) == len(peers)
+    if kind.is_inetd:
+        assert server.err() == b"" or name == "inetutils-inetd"  # that one has to be told to debug, or it goes away
+        assert all(line.startswith(MAIL_INFO) for line in log if b" message id=" in line or b" session peer=" in line)
+    else:
+        assert server.world.syslog() == []
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_mistake(smtpd, start, name):
+    """The client hears 421 and nothing else, the administrator what it is."""
+    server = start(name, smtpd, conf="strategy=nonsense\nno line\n")
+    with server.connect(server.kind.addresses[0]) as sock:
+        assert sock.read_to_end() == MISTAKE
+    server.stop()
+    log = server.log(b"no line")
+    assert len(log) == 2 and all(b" /etc/smtpd/smtpd.conf:" in line for line in log)
+    assert not server.kind.is_inetd or all(line.startswith(MAIL_ERR) for line in log)
+
+
+@pytest.mark.parametrize("name", INETDS)
+def test_print_has_nowhere_to_print(release, start, name):
+    server = start(name, release, conf="strategy=print\n")
+    with server.connect() as sock:
+        assert sock.read_to_end() == MISTAKE
+    (line,) = server.log(b"strategy=print has nowhere to print")
+    assert line.startswith(MAIL_ERR)
+
+
+@pytest.mark.parametrize("name", INETDS)
+@pytest.mark.parametrize("owner", [65534, 0, None], ids=["file", "file-of-another", "no-file"])
+def test_print_script(release, start, name, owner):
+    """With the manual's script it prints to a file; where that may not be written, the client is spared the shell's words."""
+    path = "/usr/local/sbin/smtpd-print"
+    kind = KINDS[name]
+    server = start(name, release, conf="", text=kind.with_script(kind.text, path), files=[(path, PRINT_SCRIPT)],
+                   before=lambda world: owner is None or world.write("/var/log/smtpd.messages", "", 0o600, owner))
+    with server.connect() as sock:
+        if owner != 65534:
+            assert sock.read_to_end() == MISTAKE
+            server.log(b"strategy=print has nowhere to print")
+            return
+        assert codes(deliver(sock))[-2:] == [250, 221]
+    server.stop()
+    said = server.world.read("/var/log/smtpd.messages")
+    assert printed(said) == [with_x_peer(TEXT, "127.0.0.1")] and b"smtpd: session peer=127.0.0.1 " in said
+    assert not [line for line in server.world.syslog() if b" smtpd[" in line]
+
+
+def test_two_services(release, start):
+    """One inetd, two sessions: the proxy of smtpd.conf(5) passes the message on to a second service; that one's word counts."""
+    kind = KINDS["openbsd-inetd"]
+    upstream = "127.0.0.2:" + kind.text.rstrip() + " --config=/etc/smtpd/upstream.conf\n"
+    hosts = "127.0.0.1 localhost\n127.0.0.2 mail.example.org\n"
+    server = start("openbsd-inetd", release, conf=PROXY_CONF, text="127.0.0.1:" + kind.text + upstream,
+                   files=[("/etc/smtpd/upstream.conf", EXEC_CONF), ("/etc/hosts", hosts)])
+    with server.connect() as sock:
+        assert codes(deliver(sock)) == [220, 250, 250, 250, 354, 250, 221]
+    server.stop()
+    ((text, how),) = server.messages()
+    assert how.startswith("peer=127.0.0.1 ")
+    assert text.startswith(b"Received: from ") and text.endswith(b"\nX-Peer: 127.0.0.1\n\n.dot\nHello.\n")
+    messages = [line for line in server.log(b" message id=") if b" message id=" in line]
+    assert sorted(re.search(rb" strategy=(\w+) ", line)[1] for line in messages) == [b"exec", b"proxy"]
+
+
+@pytest.mark.parametrize("name", INETDS)
+def test_journal_is_not_there(release, start, name):
+    """The helper complains; the client hears a reply."""
+    server = start(name, release, conf="strategy=journal\n")
+    with server.connect() as sock:
+        with Client(sock) as client, pytest.raises(smtplib.SMTPDataError) as refused:
+            client.sendmail("a@example.org", ["b@example.com"], WIRE)
+        assert refused.value.smtp_code == 451 and {code for code, _ in replies(sock.heard)} <= {220, 221, 250, 354, 451}
+    server.log(b'verdict="451 4.3.0 the journal is not available')
+
+
+@pytest.mark.parametrize("name", INETDS)
+def test_client_is_gone(release, start, name):
+    """What cannot be said to it is no signal that kills, and no line on anybody's terminal; the log has how it ended."""
+    hook = '#!/bin/sh\ncat >"/srv/$SMTPD_ID"\ntouch "/srv/$SMTPD_ID.how"\nuntil [ -e /run/go ]; do sleep 0.01; done\n'
+    server = start(name, release, files=[("/usr/local/libexec/on-mail", hook)])
+    with server.connect() as sock:
+        sock.sendall(b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
+        while b"\r\n354 " not in sock.heard:
+            sock.heard += sock.recv(1 << 16) or pytest.fail("closed")
+        sock.sendall(b"x\r\n.\r\n")
+        wait_until(lambda: len(os.listdir(server.world.path("/srv"))) == 2, "the program")
+        reset(sock)
+    server.world.write("/run/go", "")
+    server.log(b" message id=")
+    server.log(b" session peer=127.0.0.1 ")
+
+
+@pytest.mark.parametrize("name", INETDS)
+def test_wait(release, start, name):
+    """Given the listening socket it accepts connections itself; still nothing but SMTP, and the log is syslog's."""
+    text = re.sub(r"\bnowait\.\d+", "wait", KINDS[name].text)
+    server = start(name, release, text=re.sub(r"\bwait( +)= no\b", r"wait\1= yes", text))
+    assert server.text != KINDS[name].text
+    for _ in range(3):
+        with server.connect() as sock:
+            assert codes(deliver(sock)) == [220, 250, 250, 250, 354, 250, 221]
+    log = server.log(b" listening address=")
+    (pid,) = {int(re.search(rb" smtpd\[(\d+)\]", line)[1]) for line in log if b" listening " in line}
+    os.kill(pid, signal.SIGTERM)
+    server.stop()
+    assert [text for text, _ in server.messages()] == [TEXT] * 3
+    assert len([line for line in server.log(b" session ") if b" session peer=127.0.0.1 " in line]) == 3
+
+
+def test_name_is_no_option(release, start):
+    """The word behind the program is only its name, whatever it is."""
+    text = KINDS["openbsd-inetd"].text
+    assert text.endswith(" smtpd\n")
+    server = start("openbsd-inetd", release, text=text[: -len("smtpd\n")] + "--strategy=nonsense --hostname=other.example.com\n")
+    with server.connect() as sock:
+        heard = deliver(sock)
+    assert heard.startswith(b"220 other.example.com ") and codes(heard)[-2:] == [250, 221]
+
+
+def test_variables_of_gnu_inetd(release, start):
+    """It can name the client in the environment: that is the same one."""
+    server = start("inetutils-inetd", release, options=["--environment"])
+    with server.connect() as sock:
+        deliver(sock)
+    assert server.messages()[0][1].startswith("peer=127.0.0.1 ")
+
+
+def test_tcpsvd_has_enough_of_a_client(release, start):
+    """What it says is SMTP."""
+    text = KINDS["tcpsvd"].text
+    assert "-C '20:" in text
+    server = start("tcpsvd", release, text=text.replace("-C '20:", "-C '1:"))
+    with server.connect() as first:
+        first.heard += first.recv(100)
+        with server.connect() as second:
+            assert codes(second.read_to_end()) == [421]
+        assert codes(first.heard) == [220]
+
+
+def listening_on_1025():
+    """Command lines of EXAMPLES and of README, with the program where it is installed."""
+    lines = [text[2:] for _, text in literals(section("smtpd.8", "EXAMPLES")) if text.startswith("$ ")]
+    readme = (ROOT / "README.md").read_text().replace(" build/smtpd", " smtpd")
+    lines += re.findall(r"^    (.*\n)", readme, re.M)
+    return sorted({re.sub(r" +# or:$", "", line.rstrip()) for line in lines if re.search(r"127\.0\.0\.1[: ]1025", line)})
+
+
+@pytest.mark.parametrize("line", listening_on_1025())
+def test_port_of_an_application(release, start, line):
+    """Printed, or passed on to the mail server: here that is tcpserver with the first example of smtpd.conf(5)."""
+    if not line.startswith("smtpd "):
+        need(line.split()[0])
+    hosts = "127.0.0.1 localhost\n127.0.0.2 mail.example.org\n"
+    server = start("tcpserver", release, conf="", text=line, files=[("/etc/hosts", hosts), ("/etc/smtpd/exec.conf", EXEC_CONF)])
+    upstream = None
+    if "mail.example.org" in line:
+        text = "tcpserver -HRl0 127.0.0.2 25 smtpd --config=/etc/smtpd/exec.conf"
+        upstream = start("tcpserver", release, conf=None, text=text, world=server.world)
+        upstream.connect("127.0.0.2").close()  # it listens
+    with server.connect(port=1025) as sock:
+        assert codes(deliver(sock)) == [220, 250, 250, 250, 354, 250, 221]
+    server.stop()
+    if upstream:
+        ((text, _),) = server.messages()
+        assert text.endswith(b"\nX-Peer: 127.0.0.1\n\n.dot\nHello.\n")
+    else:
+        assert printed(server.err()) == [with_x_peer(TEXT, "127.0.0.1")]
+
+
+def test_ports_of_applications_are_found():
+    assert {line.split()[0] for line in listening_on_1025()} == {"smtpd", "tcpserver", "systemd-socket-activate"}
+
+
+def test_readme_says_the_same():
+    paragraph = (ROOT / "README.md").read_text().split("**Under inetd**")[1].split("\n**")[0]
+    assert re.findall(r"^    (.*\n)", paragraph, re.M) == [KINDS["openbsd-inetd"].text]
