@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from conftest import ROOT, missing, need
+from conftest import ROOT, need
 from machine import SHIPPED, UNITS
 from session import PATIENCE
 from test_systemd import CLIENTS, EXCEPT, MESSAGE, PROBE, SANDBOX, STORED, TEXT, booted, deliver, install_mailman2, probed, stored
@@ -459,20 +459,11 @@ def load(tmp_path_factory):
     return program
 
 
-def put_load(machine, program, *arguments, port=25):
-    """(sessions, messages) that came to their end."""
-    argv = [program, "127.0.0.1", str(port), *map(str, arguments)]
-    done = machine.in_network(subprocess.run, argv, stdout=subprocess.PIPE, check=True, text=True, timeout=6 * PATIENCE)
-    return tuple(map(int, done.stdout.split()[1:]))
-
-
 def test_five_thousand_connections(machine, load):
-    """Ten at once; all are served, and nothing is left of them."""
-    configure(machine, "max-connections-per-source=100\n")  # one that has hung up counts until its process has ended
-    assert put_load(machine, load, 5000, 10, 0) == (5000, 0)
-    assert put_load(machine, load, 200, 10) == (200, 200)
-    wait_for_status(machine, "0 sessions, 200 messages")
-    assert len(stored(machine, "c@d.example")) == 200
+    """Ten at once, a message each; all are served, and nothing is left of them."""
+    configure(machine, "strategy=print\nmax-connections-per-source=100\n")  # those that have hung up count while their process ends
+    machine.in_network(subprocess.run, [load, "127.0.0.1:25", "5000", "10"], stdout=subprocess.DEVNULL, check=True, timeout=6 * PATIENCE)
+    wait_for_status(machine, "0 sessions, 5000 messages")
     assert processes(machine) == [str(main_pid(machine))]
     assert state(machine, "smtpd.socket") == "active" and machine.systemctl("--failed", "--no-legend").stdout == ""
 
