@@ -108,9 +108,36 @@ static size_t count_of(const struct acceptor *a, const struct source *s) {
         return n;
 }
 
+static bool is_full(const struct acceptor *a, const struct source *s) {
+        return a->n_sessions >= a->config->max_connections || count_of(a, s) >= a->config->max_connections_per_source;
+}
+
 static void set_idle_deadline(struct acceptor *a) {
         if (!a->is_stopping)
                 a->deadline = a->n_sessions == 0 && a->config->exit_idle_time > 0 ? deadline_after(a->config->exit_idle_time) : INT64_MAX;
+}
+
+/* --- what becomes of sessions ---------------------------------------------------------------------------------- */
+
+static void forget_session(struct acceptor *a, pid_t pid, int wait_status) {
+        for (size_t i = 0; i < a->n_sessions; i++)
+                if (a->sessions[i].pid == pid) {
+                        a->sessions[i] = a->sessions[--a->n_sessions];
+                        if (WIFSIGNALED(wait_status))
+                                log_say(LOG_ERR, "the session of process %d ended by signal %d (%s)", (int) pid, WTERMSIG(wait_status),
+                                        sigdescr_np(WTERMSIG(wait_status)));
+                        return;
+                }
+}
+
+static void reap(struct acceptor *a) {
+        int wait_status;
+        pid_t pid;
+
+        while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+                forget_session(a, pid, wait_status);
+        a->is_status_new = true;
+        set_idle_deadline(a);
 }
 
 /* --- for whom there is no room -------------------------------------------------------------------------------- */
@@ -175,7 +202,7 @@ static void become_session(const struct acceptor *a, int connection, int config,
         if (dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 && dup2(config, CONFIG_FD) >= 0 &&
             dup2(a->counter_out, COUNTER_FD) >= 0 && fcntl(CONFIG_FD, F_SETFD, 0) == 0) {
                 execve(a->program, argv, environ);
-                if (errno == ENOENT) /* replaced by a newer one meanwhile: this one is still there */
+                if (errno == ENOENT || errno == EACCES) /* replaced meanwhile, or not to be reached by this user: this one is there */
                         execve("/proc/self/exe", argv, environ);
         }
         *ret_error = errno;
@@ -209,6 +236,8 @@ static void admit(struct acceptor *a, const struct listener *l, int fd, const un
         struct source source = source_of(fd, address);
         pid_t pid;
 
+        if (is_full(a, &source)) /* some may be over, and not yet known to be */
+                reap(a);
         if (a->n_sessions >= a->config->max_connections) {
                 refuse(a, l, fd, "421 4.7.0 too many connections, try again later\r\n", "max-connections");
                 return;
@@ -259,28 +288,7 @@ static void accept_some(struct acceptor *a, const struct listener *l) {
         }
 }
 
-/* --- what becomes of sessions ---------------------------------------------------------------------------------- */
-
-static void forget_session(struct acceptor *a, pid_t pid, int wait_status) {
-        for (size_t i = 0; i < a->n_sessions; i++)
-                if (a->sessions[i].pid == pid) {
-                        a->sessions[i] = a->sessions[--a->n_sessions];
-                        if (WIFSIGNALED(wait_status))
-                                log_say(LOG_ERR, "the session of process %d ended by signal %d (%s)", (int) pid, WTERMSIG(wait_status),
-                                        sigdescr_np(WTERMSIG(wait_status)));
-                        return;
-                }
-}
-
-static void reap(struct acceptor *a) {
-        int wait_status;
-        pid_t pid;
-
-        while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
-                forget_session(a, pid, wait_status);
-        a->is_status_new = true;
-        set_idle_deadline(a);
-}
+/* --- what the service manager is told --------------------------------------------------------------------------- */
 
 static void count_messages(struct acceptor *a) {
         char octets[4096];
@@ -505,7 +513,7 @@ static int listen_all(struct acceptor *a) {
 
 static int give_up_root(const struct config *c) {
         const char *name = c->user ? c->user : USER_DEFAULT;
-        int r = geteuid() == 0 ? user_become(name) : 0;
+        int r = geteuid() == 0 ? user_become(name) : user_drop_capabilities();
 
         if (r == -ENOENT)
                 log_say(LOG_ERR, "user=%s: there is no such user; name one that exists", name);
@@ -527,6 +535,7 @@ static int take_signals(void) {
         sigset_t set;
         int fd, moved;
 
+        signal(SIGCHLD, SIG_DFL); /* ignored, it would take away how sessions ended */
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGINT);

@@ -47,13 +47,19 @@ struct kind {
         bool is_list;                      /* values are added, until another source gives new ones */
 };
 
+/* Digits at the beginning of a text; false where there are none, or too many. */
 static bool parse_digits(const char *s, const char **ret_end, uint64_t *ret) {
-        char *end;
+        bool is_fitting = *s >= '0' && *s <= '9';
 
-        errno = 0;
-        *ret = strtoumax(s, &end, 10);
-        *ret_end = end;
-        return *s >= '0' && *s <= '9' && errno == 0;
+        *ret = 0;
+        for (; *s >= '0' && *s <= '9'; s++) {
+                unsigned digit = (unsigned) (*s - '0');
+
+                is_fitting &= *ret <= (UINT64_MAX - digit) / 10;
+                *ret = *ret * 10 + digit;
+        }
+        *ret_end = s;
+        return is_fitting;
 }
 
 static bool is_in_range(const struct option *o, uint64_t value) {
@@ -521,8 +527,11 @@ static void set_value(struct reading *r, const struct option *o, const char *val
         }
         if (o->kind->is_list && is_from_elsewhere(r, o, place))
                 o->kind->clear(field_of(o, r->config));
+        errno = 0;
         if (!o->kind->parse(o, value, field_of(o, r->config))) {
-                if (o->max > 0)
+                if (errno == ENOMEM)
+                        complain(r, place, "%s: out of memory", o->name);
+                else if (o->max > 0)
                         complain(r, place, "%s=%.200s: use %s between %" PRIu64 " and %" PRIu64, o->name, value,
                                  o->kind->expected, o->min, o->max);
                 else
@@ -637,7 +646,7 @@ static void take_file(struct reading *r, const char *name, bool must_exist) {
                 place.line++;
                 take_file_line(r, line, (size_t) n, place);
         }
-        if (ferror(f)) {
+        if (!feof(f)) { /* an error, or no memory for a line */
                 place.line = 0;
                 complain(r, place, "cannot be read: %s", strerror(errno));
                 r->is_incomplete = true;

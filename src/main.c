@@ -89,10 +89,10 @@ static bool is_stderr_client(const struct descriptors *d) {
 }
 
 static void open_log(const struct descriptors *d) {
-        if (!d->has_err || is_stderr_client(d))
-                log_open(LOG_TO_SYSLOG);
+        if (is_stderr_journal(d)) /* as standard output may be too: it is no client then */
+                log_open(LOG_TO_JOURNAL);
         else
-                log_open(is_stderr_journal(d) ? LOG_TO_JOURNAL : LOG_TO_STDERR);
+                log_open(!d->has_err || is_stderr_client(d) ? LOG_TO_SYSLOG : LOG_TO_STDERR);
 }
 
 /* A transcript is what a person types or has in a file: LF ends its lines. */
@@ -125,7 +125,6 @@ static int take_signals(void) {
 
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN);
-        signal(SIGCHLD, SIG_DFL); /* ignored, it would take away the exit status of programs we run */
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGINT);
@@ -194,6 +193,8 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
         r = session_run(c, &peer, channel, is_transcript(d));
         if (r == 0)
                 return EXIT_SUCCESS;
+        if (r != -EINVAL) /* of that it has said why */
+                log_say(LOG_ERR, "there can be no session: %s", strerror(-r));
         return refuse(channel, r == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
 }
 
@@ -235,7 +236,7 @@ int main(int argc, char **argv) {
                 return version();
         if (config.action == ACTION_CHECK || config.action == ACTION_CHECK_NETWORK)
                 return check(&config, mistakes);
-        n_listeners = acceptor_take_passed(listeners);
+        n_listeners = S_ISSOCK(d.in.st_mode) || getenv("LISTEN_FDS") ? acceptor_take_passed(listeners) : 0;
         if (n_listeners > 0 || (config.listen.n > 0 && !is_connection(&d))) {
                 given.argc = argc;
                 given.argv = argv;

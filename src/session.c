@@ -338,6 +338,8 @@ static size_t on_more(struct session *s, char **ret) {
                 server_close(&s->server, 421, "4.3.2", "service is shutting down, closing connection");
         else if (n < 0)
                 lose(s, "the connection was lost");
+        else if (n == 0 && s->is_verdict_unheard && !channel_is_heard(s->channel))
+                lose(s, "the client closed the connection without hearing our reply");
         else if (n == 0)
                 s->end = "the client closed the connection";
         s->is_verdict_unheard = false;

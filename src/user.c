@@ -8,8 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* setresuid(2) takes away capabilities only from who was root; whoever started us may have kept them in other ways. */
-static int drop_capabilities(void) {
+int user_drop_capabilities(void) {
         struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
         const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
 
@@ -26,5 +25,5 @@ int user_become(const char *name) {
         if (setgroups(0, NULL) < 0 || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) < 0 ||
             setresuid(user->pw_uid, user->pw_uid, user->pw_uid) < 0)
                 return -errno;
-        return drop_capabilities();
+        return user_drop_capabilities(); /* setresuid(2) leaves what was inherited */
 }

@@ -98,14 +98,22 @@ static void log_mailman(const struct client *c) {
         log_say(LOG_WARNING, "Mailman %s: %s", c->endpoint, c->why);
 }
 
-/* One command to Mailman, which knows no pipelining. */
+/* One command to Mailman, which knows no pipelining: what has come before it is no answer to it. */
 static int say_mail(struct client *c, const struct sender *s, struct reply *ret) {
+        int r = client_look(c);
+
+        if (r < 0)
+                return r;
         client_put_mail(c, s);
         return client_get(c, "MAIL", ret);
 }
 
-static int say_rcpt(struct client *c, const struct recipient *r, struct reply *ret) {
-        client_put_rcpt(c, r);
+static int say_rcpt(struct client *c, const struct recipient *recipient, struct reply *ret) {
+        int r = client_look(c);
+
+        if (r < 0)
+                return r;
+        client_put_rcpt(c, recipient);
         return client_get(c, "RCPT", ret);
 }
 

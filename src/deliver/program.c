@@ -254,12 +254,15 @@ static char **make_vector(struct environment *v) {
 
 static char **make_environment(struct environment *v, const char *hostname, const struct envelope *e,
                                const struct message *m) {
+        bool has_failed;
+
         *v = (struct environment) { 0 };
         v->file = open_memstream(&v->text, &v->n);
         if (!v->file)
                 return NULL;
         put_variables(v, hostname, e, m);
-        return fclose(v->file) == 0 ? make_vector(v) : NULL;
+        has_failed = ferror(v->file);
+        return fclose(v->file) == 0 && !has_failed ? make_vector(v) : NULL;
 }
 
 /* --- the child ------------------------------------------------------------------------------------------------ */
@@ -297,6 +300,7 @@ static void become_program(struct start *s) {
 static pid_t start_program(struct start *s) {
         pid_t pid;
 
+        signal(SIGCHLD, SIG_DFL); /* ignored, it would take away the exit status */
         s->parent = getpid();
         s->error = 0;
         pid = vfork();

@@ -155,9 +155,13 @@ static bool is_back(struct upstream *u, int error) {
         if (!connect_upstream(u))
                 return false;
         error = replay(u);
-        if (error < 0)
-                log_upstream(u);
-        return error == 0;
+        if (error == 0)
+                return true;
+        if (error == -EPROTO)
+                strcpy(u->client.why, "the envelope was refused when it was said again");
+        log_upstream(u);
+        client_abort(&u->client); /* the answers to what else was said would be taken for others */
+        return false;
 }
 
 void upstream_sender(struct upstream *u, const struct envelope *e, struct reply *ret_verdict) {

@@ -2,6 +2,7 @@
 #include "io/channel.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -100,6 +101,13 @@ bool channel_has_octets(const struct channel *c) {
         int n = 0;
 
         return ioctl(c->in, FIONREAD, &n) == 0 && n > 0;
+}
+
+bool channel_is_heard(const struct channel *c) {
+        struct pollfd fd = { .fd = c->out, .events = 0 };
+        int n = 0;
+
+        return ioctl(c->out, SIOCOUTQ, &n) < 0 || (n == 0 && (poll(&fd, 1, 0) <= 0 || !(fd.revents & POLLERR)));
 }
 
 void channel_hang_up(struct channel *c) {

@@ -41,6 +41,10 @@ bool channel_has_input(const struct channel *c);
 /* Whether there are octets to read without waiting. */
 bool channel_has_octets(const struct channel *c);
 
+/* Whether the peer has all that was sent, as far as can be known: nothing is unacknowledged, and nobody has reset the
+ * connection. */
+bool channel_is_heard(const struct channel *c);
+
 /* Flushes and ends a connection on which the peer may still be talking, so that the last reply arrives: on TCP, unread
  * input at close makes the kernel reset the connection, and the peer loses what we said. Takes at most two seconds. */
 void channel_hang_up(struct channel *c);

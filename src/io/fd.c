@@ -4,18 +4,31 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "io/deadline.h"
 
-/* One write that does not block, on a descriptor that poll() called writable: a pipe then has room for PIPE_BUF octets
- * (POSIX write()), a socket knows MSG_DONTWAIT, and files do not wait. */
-static ssize_t write_some(int fd, const void *data, size_t n) {
-        ssize_t k = send(fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+/* Which of the standard descriptors, whose kind does not change, are no sockets. */
+static bool is_no_socket[STDERR_FILENO + 1];
 
-        if (k < 0 && errno == ENOTSOCK)
-                k = write(fd, data, n < PIPE_BUF ? n : PIPE_BUF);
+/* One write that does not block. A pipe has room for PIPE_BUF octets where poll() called it writable (POSIX write()), files do
+ * not wait, and a socket knows MSG_DONTWAIT. */
+static ssize_t write_some(int fd, bool is_writable, const void *data, size_t n) {
+        bool is_standard = fd <= STDERR_FILENO;
+        ssize_t k = -1;
+
+        if (!is_standard || !is_no_socket[fd]) {
+                k = send(fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+                if (k >= 0 || errno != ENOTSOCK)
+                        return k < 0 ? -errno : k;
+                if (is_standard)
+                        is_no_socket[fd] = true;
+        }
+        if (!is_writable)
+                return -EAGAIN;
+        k = write(fd, data, n < PIPE_BUF ? n : PIPE_BUF);
         return k < 0 ? -errno : k;
 }
 
@@ -30,19 +43,23 @@ static int wait_for_room(int fd, int stop_fd, int64_t deadline) {
 }
 
 int fd_write_all(int fd, int stop_fd, const void *data, size_t n, int64_t deadline) {
+        bool is_writable = false;
         const char *p = data;
 
         while (n > 0) {
-                int r = wait_for_room(fd, stop_fd, deadline);
-                ssize_t k;
+                ssize_t k = write_some(fd, is_writable, p, n);
+                int r;
 
-                if (r < 0)
-                        return r;
-                k = write_some(fd, p, n);
-                if (k < 0 && k != -EINTR && k != -EAGAIN)
+                if (k > 0) {
+                        p += k;
+                        n -= (size_t) k;
+                        is_writable = false;
+                } else if (k == -EAGAIN) {
+                        if ((r = wait_for_room(fd, stop_fd, deadline)) < 0)
+                                return r;
+                        is_writable = true;
+                } else if (k != -EINTR)
                         return (int) k;
-                if (k > 0)
-                        p += k, n -= (size_t) k;
         }
         return 0;
 }

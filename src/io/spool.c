@@ -94,9 +94,10 @@ int64_t spool_read(struct spool *s, uint64_t offset, const char **ret) {
         ssize_t k;
         int r;
 
-        *ret = s->memory + offset;
-        if (s->fd < 0)
+        if (s->fd < 0) {
+                *ret = s->memory + offset;
                 return (int64_t) (s->size - offset);
+        }
         if ((r = flush(s)) < 0)
                 return r;
         *ret = s->memory;
