@@ -14,7 +14,8 @@ import pytest
 from conftest import ROOT, need
 from machine import SHIPPED, UNITS
 from session import PATIENCE
-from test_systemd import CLIENTS, EXCEPT, MESSAGE, PROBE, SANDBOX, STORED, TEXT, booted, deliver, install_mailman2, probed, stored
+from test_systemd import (CLIENTS, EXCEPT, MESSAGE, PROBE, SANDBOX, STORED, TEXT, booted, deliver, install_mailman2, probed,
+                          restart_journald, stored)
 
 UNIT = "smtpd.service"
 FAILED = "MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c"  # systemd's, of a unit that failed
@@ -78,7 +79,7 @@ def says(machine, status):
 
 
 def wait_for_status(machine, status):
-    machine.wait_until(lambda: says(machine, status), f"no status: {status}", 5)
+    machine.wait_until(lambda: says(machine, status), f"no status: {status}")
 
 
 # --- beginning ----------------------------------------------------------------------------------------------
@@ -107,7 +108,8 @@ def test_first_connection_starts_it(machine, address):
 def test_log_goes_to_the_journal_itself(machine):
     """Not by syslog: with its stream, by which systemd knows the unit also of a process that has gone."""
     assert deliver(machine) == STORED
-    lines = [entry for entry in machine.entries(f"_SYSTEMD_UNIT={UNIT}") if entry["MESSAGE"][0].startswith((b"message ", b"session "))]
+    entries = machine.entries(f"_SYSTEMD_UNIT={UNIT}")
+    lines = [entry for entry in entries if entry["MESSAGE"][0].startswith((b"message ", b"session "))]
     assert [(entry["_TRANSPORT"], entry["PRIORITY"]) for entry in lines] == [([b"stdout"], [b"6"])] * 2
 
 
@@ -119,7 +121,6 @@ def test_status_counts(machine):
         wait_for_status(machine, "3 sessions, 2 messages")
         first.quit()
         wait_for_status(machine, "2 sessions, 2 messages")
-    wait_for_status(machine, "0 sessions, 2 messages")
     assert deliver(machine) == STORED
     wait_for_status(machine, "0 sessions, 3 messages")
 
@@ -156,7 +157,8 @@ def test_both_shapes_side_by_side(machine):
         assert deliver(machine, content, port=port) == STORED
     assert "listening address=127.0.0.1:2525 name=smtpd-fast.socket strategy=journal\n" in log(machine)
     entries = stored(machine)
-    ours = [{k: v for k, v in e.items() if not k.startswith("_") and k not in ("SMTPD_ID", "SMTPD_PEER_PORT", "SYSLOG_PID")} for e in entries]
+    ids = ("SMTPD_ID", "SMTPD_PEER_PORT", "SYSLOG_PID")
+    ours = [{k: v for k, v in e.items() if not k.startswith("_") and k not in ids} for e in entries]
     units = [e["_SYSTEMD_UNIT"][0] for e in entries if "_SYSTEMD_UNIT" in e]  # of short-lived senders it is not always known
     assert len(ours) == 4 and all(entry == ours[0] for entry in ours)
     assert all(unit.startswith(b"smtpd@") or unit == UNIT.encode() for unit in units)
@@ -243,7 +245,7 @@ def test_sandbox_is_in_force(machine, dropin, tmp_path):
 def reload(machine, word):
     machine.mark()
     machine.systemctl("reload", UNIT)
-    machine.wait_until(lambda: re.search(rf"^{word}: ", log(machine), re.M), f"the log does not say {word}", 5)
+    machine.wait_until(lambda: re.search(rf"^{word}: ", log(machine), re.M), f"the log does not say {word}")
 
 
 def test_reload(machine):
@@ -303,9 +305,10 @@ def test_start_with_a_mistake_fails(machine):
 def test_program_that_cannot_start(machine):
     """It is tried again, but not all the time; who waits is served when it can be."""
     configure(machine, "", more="[Service]\nExecStart=\nExecStart=/bin/false\n")
+    began = time.monotonic()
     with machine.client() as client:
         machine.wait_until(lambda: len(failures(machine)) >= 2, "it is not tried again")
-        assert int(machine.show(UNIT, "NRestarts")) in (1, 2)
+        assert 1 <= int(machine.show(UNIT, "NRestarts")) <= time.monotonic() - began
         machine.path(f"{UNITS}/{UNIT}.d/more.conf").unlink()
         machine.systemctl("daemon-reload")
         client.begin("EHLO")
@@ -350,8 +353,9 @@ def test_connection_at_the_moment_of_its_exit(machine):
     """Around that moment, on some ports of their own: nobody is lost, and no start is one too many."""
     machine.put("/etc/smtpd/idle.conf", "exit-idle-time=1\n")
     service = machine.path(f"{SHIPPED}/{UNIT}").read_text()
-    service = service.replace("smtpd.socket", "%N.socket").replace("=/usr/sbin/smtpd\n", "=/usr/sbin/smtpd --config=/etc/smtpd/idle.conf\n")
-    assert "--config" in service
+    program, ours = "=/usr/sbin/smtpd\n", "=/usr/sbin/smtpd --config=/etc/smtpd/idle.conf\n"
+    assert program in service
+    service = service.replace("smtpd.socket", "%N.socket").replace(program, ours)
     for port in PORTS:
         machine.put(f"{UNITS}/smtpd-idle{port}.socket", f"[Socket]\nListenStream=127.0.0.1:{port}\n")
         machine.put(f"{UNITS}/smtpd-idle{port}.socket.d/accept-no.conf", ACCEPT_NO)
@@ -382,8 +386,9 @@ def test_connection_at_the_moment_of_its_exit(machine):
     machine.in_network(come)
     exits = log(machine, "smtpd-idle*").count("nobody came for 1 seconds: exiting\n")
     assert len(served) == len(PORTS) * (ROUNDS + 1) and exits > 0
-    machine.wait_until(lambda: all(state(machine, f"smtpd-idle{port}.service") == "inactive" for port in PORTS), "one does not end")
-    assert all(state(machine, f"smtpd-idle{port}.socket") == "active" and failures(machine, f"smtpd-idle{port}.service") == [] for port in PORTS)
+    for unit in (f"smtpd-idle{port}" for port in PORTS):
+        machine.wait_until(lambda: state(machine, f"{unit}.service") == "inactive", "one does not end")
+        assert state(machine, f"{unit}.socket") == "active" and failures(machine, f"{unit}.service") == []
 
 
 def test_stop_lets_sessions_end(machine):
@@ -428,7 +433,7 @@ def test_nothing_is_left_after_the_time_for_a_stop(machine):
         client.say(b".\r\n")
         machine.wait_until(lambda: len(processes(machine)) >= 4, "the program is not started")
         machine.systemctl("stop", UNIT)
-        machine.wait_until(lambda: processes(machine) == [], "something is left", 5)
+        machine.wait_until(lambda: processes(machine) == [], "something is left")
         assert client.read_to_end() == b""
     forgive(machine, b"timeout")
 
@@ -456,6 +461,19 @@ def test_acceptor_is_killed(machine):
     assert deliver(machine) == STORED
 
 
+@pytest.mark.parametrize("signal", [None, "KILL"], ids=["restart", "kill"])
+def test_journald_restarts(machine, signal):
+    """The one standard error of the service outlives that: later sessions have it too, and their mail is stored."""
+    with machine.client() as client:
+        client.begin("EHLO")
+        restart_journald(machine, signal)
+        assert client.send_message(MESSAGE) == STORED
+        client.quit()
+    assert deliver(machine) == STORED
+    assert len(stored(machine)) == 1 and len(stored(machine, "b@example.com")) == 1
+    machine.wait_until(lambda: len(re.findall("^session ", log(machine), re.M)) == 2, "the log is lost")
+
+
 # --- load ----------------------------------------------------------------------------------------------------------
 
 
@@ -468,12 +486,17 @@ def load(tmp_path_factory):
 
 
 def test_five_thousand_connections(machine, load):
-    """Ten at once, a message each; all are served, and nothing is left of them."""
-    configure(machine, "strategy=print\nmax-connections-per-source=100\n")  # those that have hung up count while their process ends
-    machine.in_network(subprocess.run, [load, "127.0.0.1:25", "5000", "10"], stdout=subprocess.DEVNULL, check=True, timeout=6 * PATIENCE)
+    """Ten at once, a message each; all are served, and nothing is left of them. So many lines are no reason for journald to
+    take no more from us."""
+    configure(machine, "strategy=print\nmax-connections-per-source=100\n")  # processes that are just ending count too
+    argv = [load, "127.0.0.1:25", "5000", "10"]
+    machine.in_network(subprocess.run, argv, stdout=subprocess.DEVNULL, check=True, timeout=6 * PATIENCE)
     wait_for_status(machine, "0 sessions, 5000 messages")
     assert processes(machine) == [str(main_pid(machine))]
     assert state(machine, "smtpd.socket") == "active" and machine.systemctl("--failed", "--no-legend").stdout == ""
+    machine.put("/etc/smtpd/smtpd.conf", "strategy=journal\n")
+    reload(machine, "reloaded")
+    assert deliver(machine) == STORED
 
 
 def test_limits(machine):
@@ -492,10 +515,9 @@ def test_limits(machine):
             each.begin("greeting")
         for source in ("127.0.0.4", "127.0.0.1"):
             assert client(source).read_to_end() == b"421 4.7.0 too many connections, try again later\r\n"
-        wait_for_status(machine, "5 sessions, 0 messages")
         slow[0].expect((b"QUIT", b"221 "))
         slow[0].read_to_end()
         wait_for_status(machine, "4 sessions, 0 messages")
         assert deliver(machine) == STORED
-    assert re.search(r"^refused address=127\.0\.0\.1:25 reason=max-connections-per-source sessions=3 clients=1$", log(machine), re.M)
-    assert "reason=max-connections sessions=5" in log(machine)
+    assert "refused address=127.0.0.1:25 reason=max-connections-per-source sessions=3 clients=1\n" in log(machine)
+    assert "refused address=127.0.0.1:25 reason=max-connections sessions=5 clients=" in log(machine)
