@@ -20,7 +20,6 @@ from test_systemd import (CLIENTS, EXCEPT, MESSAGE, PROBE, SANDBOX, STORED, TEXT
 UNIT = "smtpd.service"
 FAILED = "MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c"  # systemd's, of a unit that failed
 ACCEPT_NO = (ROOT / "units/smtpd.socket.d/accept-no.conf.example").read_text()
-__all__ = ["booted"]
 
 
 @pytest.fixture
