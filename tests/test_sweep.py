@@ -1,0 +1,27 @@
+"""The promise under every fault: tests/sweep, in the part of it that has each kind of system call with each of its errors."""
+
+import subprocess
+
+import pytest
+from conftest import ROOT, missing, need
+
+STRATEGIES = ["print", "exec", "exec-refusing", "journal", "proxy", "proxy-refusing", "proxy-lmtp", "mailman", "mailman-lmtp", "mailman-2.1"]
+SECONDS = 300
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_sweep(smtpd, strategy):
+    """Whatever one call fails, whoever vanishes: 250 is a message at its destination, and half a message is none."""
+    need("cc")
+    run = subprocess.run(
+        [ROOT / "tests/sweep", "--subset", "--smtpd", smtpd, "--only", strategy],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=SECONDS,
+        check=False,
+    )
+    said = run.stdout.decode(errors="replace")
+    if run.returncode == 77:
+        missing(said.strip())
+    assert run.returncode == 0, said[-6000:]
