@@ -39,6 +39,7 @@ struct config {
         uint64_t max_recipients, max_commands, max_errors;
         uint64_t timeout, session_timeout; /* seconds */
         bool x_peer;
+        bool sandbox;
         struct peer peer;                /* address "" if not given */
 
         /* for accepting connections */

@@ -10,6 +10,7 @@
 #include "io/deadline.h"
 #include "io/log.h"
 #include "io/notify.h"
+#include "sandbox.h"
 #include "smtp/ascii.h"
 #include "smtp/server.h"
 
@@ -430,6 +431,8 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
         r = start(&s, c, p, channel);
         if (r < 0)
                 return r;
+        if (!lf_is_line_end) /* a transcript is our user's own */
+                sandbox_enter(c);
         server_init(&s.server, &rules);
         say_status(&s);
         converse(&s);

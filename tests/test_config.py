@@ -33,6 +33,7 @@ OPTIONS = {
     "timeout": ("300", ("1", "1"), ("31536000", "31536000")),
     "session-timeout": ("3600", ("1", "1"), ("31536000", "31536000")),
     "x-peer": ("yes", ("no", "no"), ("yes", "yes")),
+    "sandbox": (None, ("no", "no"), ("yes", "yes")),
     "listen": (
         None, ("127.0.0.1:1025",) * 2, ("[::1]:1025,localhost:smtp, /run/smtpd/socket", "[::1]:1025,localhost:smtp,/run/smtpd/socket"),
     ),
@@ -61,6 +62,7 @@ MISTAKES = {
     "timeout": [*NUMBERS, "31536001", "1h"],
     "session-timeout": [*NUMBERS, "31536001", "1h"],
     "x-peer": ["", "maybe", "Yes", "1", "true"],
+    "sandbox": ["", "maybe"],
     "listen": ["", "127.0.0.1", "1025", "[::1]", "::1:25", "/" + "x" * 200, "127.0.0.1:", ":25", "[::1]:25,", "a b:25"],
     "user": ["", "a b", "root:root", "/bin"],
     "max-connections": [*NUMBERS, "1000001"],
@@ -185,6 +187,10 @@ def test_bad_values_are_clean_with_sanitizers(smtpd, conf):
 
 
 # --- who wins --------------------------------------------------------------------------------------------
+
+
+def test_sandbox_is_the_default_where_there_are_no_sanitizers(smtpd):
+    assert check(smtpd)[1]["sandbox"] == ("no" if "sanitize" in smtpd else "yes")
 
 
 @pytest.mark.parametrize("name", [name for name, all in OPTIONS.items() if len(all) > 2])

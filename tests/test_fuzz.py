@@ -1,26 +1,44 @@
-"""Each fuzz target for a short time, beginning with the transcripts; tests/fuzz/run takes as long as one likes."""
+"""Each fuzz target for a short time, beginning with the transcripts and the corpus; tests/fuzz/run takes as long as one likes.
+That everything in the corpus is replayed in each build, without a fuzzer, is among the programs of test_units.py."""
 
 import os
+import re
 import subprocess
 
 import pytest
-from conftest import ROOT, missing
+from conftest import BUILDS, ROOT, missing
+from test_units import listed
 
-SECONDS = 20
+SECONDS = 15
+TARGETS = ["session", "config", "server", "address", "reply"]
 
 
-@pytest.mark.parametrize("target", ["server", "address", "reply"])
-def test_fuzz(target, tmp_path):
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """What is said of all targets, which run side by side."""
     run = subprocess.run(
-        [ROOT / "tests/fuzz/run", str(SECONDS), target],
-        env={**os.environ, "OUT": str(tmp_path)},
+        [ROOT / "tests/fuzz/run", str(SECONDS), *TARGETS],
+        env={**os.environ, "OUT": str(tmp_path_factory.mktemp("fuzz"))},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=SECONDS * 10,
+        timeout=SECONDS * 30,
         check=False,
     )
     said = run.stdout.decode(errors="replace")
     if run.returncode == 77:
         missing(said.strip())
-    assert run.returncode == 0, said[-4000:]
+    return run.returncode, said
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_fuzz(outcome, target):
+    status, said = outcome
+    assert f"{target}: FAILED" not in said, said[-4000:]
+    assert re.search(rf"^{target}: stat::number_of_executed_units: [1-9]", said, re.M), said[-4000:]
+    assert status == 0 or "FAILED" in said, said[-4000:]
+
+
+@pytest.mark.parametrize("build", sorted(BUILDS))
+def test_corpora_are_replayed(build):
+    assert {f"fuzz-{target}" for target in TARGETS} <= {test["name"] for test in listed(build)}

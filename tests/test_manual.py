@@ -164,7 +164,7 @@ def test_files():
     found = {name for text in SOURCES.values() for name in re.findall(r'"(/[a-z][^" :]*)"', text)}
     known = {"/dev/null", "/dev/fd/", "/proc/self/exe", "/run/systemd/journal/socket"}
     assert {"/var/tmp", "/tmp"} <= found
-    assert mentioned(found - known, section("smtpd.8", "FILES"), section("smtpd.8", "ENVIRONMENT")) == []
+    assert mentioned(found - known, section("smtpd.8", "FILES"), section("smtpd.8", "ENVIRONMENT"), section("smtpd.8", "DESCRIPTION")) == []
     assert ".Pa /etc/smtpd/smtpd.conf" in page("smtpd.8") and ".Pa /etc/smtpd/smtpd.conf" in page("smtpd.conf.5")
 
 

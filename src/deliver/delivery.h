@@ -52,8 +52,12 @@ struct message {
 /* The state of a strategy in a session. A strategy has its own behind this. */
 struct delivery;
 
+/* What a strategy does beyond talking to the client, for the sandbox. */
+enum delivery_needs { NEEDS_NOTHING, NEEDS_NETWORK, NEEDS_HELPER, NEEDS_PROGRAMS };
+
 struct delivery_ops {
         const char *name, *summary;
+        enum delivery_needs needs;
 
         /* For one session. Returns 0, -EINVAL where the strategy cannot work as configured (it has said why), or another
          * negative errno. */

@@ -119,6 +119,7 @@ static void exec_reset(struct delivery *d) {
 const struct delivery_ops exec_ops = {
         .name = "exec",
         .summary = "run a program with it",
+        .needs = NEEDS_PROGRAMS,
         .open = exec_open,
         .recipient = exec_recipient,
         .process_message = exec_process_message,
@@ -129,6 +130,7 @@ const struct delivery_ops exec_ops = {
 const struct delivery_ops journal_ops = {
         .name = "journal",
         .summary = "make it an entry in the systemd journal",
+        .needs = NEEDS_HELPER,
         .open = journal_open,
         .recipient = exec_recipient,
         .process_message = exec_process_message,

@@ -39,15 +39,19 @@ static int open_in(const char *directory) {
         return fd < 0 ? -errno : fd;
 }
 
-static int open_file(void) {
-        const char *directory = secure_getenv("TMPDIR");
-        int fd;
+const char *const *spool_directories(void) {
+        static const char *const usual[] = { "/var/tmp", "/tmp", NULL };
+        static const char *given[2];
 
-        if (directory && *directory == '/')
-                return open_in(directory);
-        fd = open_in("/var/tmp");
-        if (fd == -ENOENT || fd == -EACCES || fd == -EROFS || fd == -EPERM)
-                fd = open_in("/tmp");
+        given[0] = secure_getenv("TMPDIR");
+        return given[0] && *given[0] == '/' ? given : usual;
+}
+
+static int open_file(void) {
+        int fd = -ENOENT;
+
+        for (const char *const *p = spool_directories(); *p && (fd == -ENOENT || fd == -EACCES || fd == -EROFS || fd == -EPERM); p++)
+                fd = open_in(*p);
         return fd;
 }
 

@@ -17,6 +17,9 @@ struct spool {
         char memory[SPOOL_MEMORY]; /* once all is in the file, spool_read() reads into it */
 };
 
+/* Where the file is made, in the first one that works; NULL is behind the last. */
+const char *const *spool_directories(void);
+
 /* An empty one. */
 void spool_init(struct spool *s);
 

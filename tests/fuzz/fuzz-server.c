@@ -91,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         play(data, in, n, data[1] % 64U + 1, &pieces);
         if (!log_is_equal(&whole, &pieces, "fuzz-server"))
                 abort();
-        oracle_judge(in, n, &rules, &whole);
+        oracle_judge(in, n, &rules, &whole, NULL);
         log_clear(&whole);
         log_clear(&pieces);
         return 0;

@@ -11,6 +11,7 @@ struct oracle {
         size_t n, at;
         const struct server_rules *rules;
         const struct log *log;
+        const struct pauses *pauses; /* of the client, or NULL */
         size_t record;         /* of the log, next to be heard */
         unsigned n_recipients; /* that were accepted */
 };
@@ -101,8 +102,11 @@ static enum line read_message(struct oracle *o, struct text *ret) {
 }
 
 static bool is_too_big(const struct oracle *o, const struct text *message) {
+        struct oracle copy = *o;
         size_t size = message->n;
 
+        if (o->rules->max_size == ORACLE_ANY_SIZE)
+                return !hear(&copy, SERVER_END);
         for (size_t i = 0; i < message->n; i++)
                 size += message->data[i] == '\n';
         return o->rules->max_size > 0 && size > o->rules->max_size;
@@ -159,13 +163,21 @@ static bool is_positive(const struct record *reply) {
         return reply->code >= 200 && reply->code < 300;
 }
 
+/* Whether the client had said no more when it heard the reply to this line. */
+static bool has_paused(const struct oracle *o) {
+        for (size_t i = 0; o->pauses && i < o->pauses->n; i++)
+                if (o->pauses->at[i] == o->at)
+                        return true;
+        return !o->pauses;
+}
+
 /* A refused DATA or BDAT must say that what follows is no command (a tab ends no verb, but may end the line). */
 static void judge_content(struct oracle *o, const char *line, size_t n, const struct record *reply) {
         struct oracle copy = *o;
         bool has_content = has_verb(line, n, "DATA") || has_verb(line, n, "BDAT");
 
         if (has_content && !memchr(line, '\t', n) && reply->code != 354 && !is_closed(o))
-                must(hear(&copy, SERVER_QUIET));
+                must(hear(&copy, SERVER_QUIET) && has_paused(o));
 }
 
 /* false if the session is over. */
@@ -184,8 +196,9 @@ static bool judge_command(struct oracle *o, const char *line, size_t n) {
         return reply->code != 354 || judge_message(o);
 }
 
-void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log) {
-        struct oracle oracle = { .in = in, .n = n, .rules = rules, .log = log }, *o = &oracle;
+void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log,
+                  const struct pauses *pauses) {
+        struct oracle oracle = { .in = in, .n = n, .rules = rules, .log = log, .pauses = pauses }, *o = &oracle;
         const struct record *greeting = hear(o, SERVER_REPLY);
         const char *line;
         size_t n_line;

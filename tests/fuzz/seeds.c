@@ -1,7 +1,7 @@
 /* fuzz/seeds.c - makes the first inputs of the fuzzers from the transcripts.
  *
- * Usage: seeds DIRECTORY TRANSCRIPT... Writes server-N (a session), address-N (an argument) and reply-N (what the server
- * says) into the directory.
+ * Usage: seeds DIRECTORY TRANSCRIPT... Writes server-N (the client of a session), session-N (the same in pieces, see world.h),
+ * address-N (an argument) and reply-N (what the server says) into the directory.
  */
 #include <stdio.h>
 #include <string.h>
@@ -25,14 +25,37 @@ static bool write_seed(const char *directory, const char *kind, unsigned number,
         return fclose(f) == 0;
 }
 
-static bool write_session(const char *directory, const struct session *s) {
+/* With each strategy: print, proxy, mailman. */
+static bool write_pieces(const char *directory, const struct session *s, char limits) {
         static unsigned number;
-        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1), (char) (number % 7) };
+        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1), 0, limits, (char) (number % 3), 0x1e };
         struct text all = { 0 };
         bool is_good;
 
-        choices[2] = (char) ((s->rules.max_size == 100 ? 2 : 0) | (s->rules.max_recipients == 2 ? 2 << 2 : 0) |
-                             (s->rules.max_errors == 3 ? 2 << 6 : 0));
+        for (size_t i = 0; i < s->n_items; i++)
+                if (s->items[i].kind == ITEM_CLIENT) {
+                        if (i == 0 || s->items[i - 1].kind != ITEM_CLIENT)
+                                text_add(&all, "\xfe", 1);
+                        text_add(&all, s->items[i].text.data, s->items[i].text.n);
+                }
+        is_good = all.n > 8000;
+        for (; !is_good && choices[1] < 3 && write_seed(directory, "session", number++, choices, sizeof(choices), &all); choices[1]++)
+                is_good = choices[1] == 2;
+        text_clear(&all);
+        return is_good;
+}
+
+static char limits(const struct session *s) {
+        return (char) ((s->rules.max_size == 100 ? 2 : 0) | (s->rules.max_recipients == 2 ? 2 << 2 : 0) |
+                       (s->rules.max_errors == 3 ? 2 << 6 : 0));
+}
+
+static bool write_session(const char *directory, const struct session *s) {
+        static unsigned number;
+        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1), (char) (number % 7), limits(s) };
+        struct text all = { 0 };
+        bool is_good;
+
         for (size_t i = 0; i < s->n_items; i++)
                 if (s->items[i].kind == ITEM_CLIENT)
                         text_add(&all, s->items[i].text.data, s->items[i].text.n);
@@ -96,7 +119,7 @@ static bool write_transcript(const char *directory, const char *path) {
         bool is_good = transcript_read(path, &t);
 
         for (struct session *s = t.sessions; is_good && s < t.sessions + t.n; s++) {
-                is_good = write_session(directory, s);
+                is_good = write_session(directory, s) && write_pieces(directory, s, limits(s));
                 for (struct item *item = s->items; is_good && item < s->items + s->n_items; item++)
                         if (item->kind == ITEM_CLIENT)
                                 is_good = write_argument(directory, item);
