@@ -1,0 +1,313 @@
+"""A session on a connection confines itself (src/sandbox.h, smtpd(8) "Sandbox"): what an intruder in it can still do, and that
+the session itself lacks nothing. The helper tests/sandbox.d/inject.c makes a session perform a system call of our choice.
+The build with sanitizers has no sandbox by default: they need more than it allows."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import pty
+import re
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from acceptor import Acceptor, children, folder
+from conftest import BUILDS, ROOT, missing, need
+from session import PATIENCE, Session, command, environment, printed, status_of, stop, tcp_pair
+from upstream import Upstream, close
+from world import World
+
+_ = folder  # a fixture
+
+MESSAGE = b"Subject: x\r\n\r\ntext\r\n"
+LONG = b"Subject: x\r\n\r\n" + b"0123456789abcdef" * 4 * 50_000 + b"\r\n"  # it has to go to a file
+
+
+def is_x86():
+    return os.uname().machine == "x86_64"
+
+
+def has_landlock():
+    """Whether this kernel has it, and how much of it; 0: none."""
+    return max(0, ctypes.CDLL(None).syscall(444, None, 0, 1))  # landlock_create_ruleset, the same number everywhere
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory):
+    """The compiled helpers."""
+    folder = tmp_path_factory.mktemp("sandbox")
+    source = ROOT / "tests/sandbox.d"
+    subprocess.run([need("cc"), "-O1", "-D_GNU_SOURCE", "-o", folder / "inject", source / "inject.c"], check=True)
+    subprocess.run([need("cc"), "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-D_GNU_SOURCE", "-o", folder / "preload.so",
+                    source / "preload.c"], check=True)
+    return folder
+
+
+class Injector:
+    def __init__(self, program):
+        self.program = program
+
+    def __call__(self, pid, *words):
+        """What came of a system call in that process: "dies", "ok", or the name of an errno."""
+        done = subprocess.run([self.program, str(pid), *map(str, words)], capture_output=True, timeout=PATIENCE, check=False)
+        if done.returncode == 77:
+            missing(f"no system call can be injected: {done.stderr.decode()}")
+        assert done.returncode == 0, done.stderr
+        how, number = done.stdout.split()
+        number = int(number)
+        if how == b"killed":
+            assert number == signal.SIGSYS
+            return "dies"
+        return "ok" if number >= 0 or number < -4095 else errno.errorcode[-number]
+
+
+@pytest.fixture
+def inject(tools):
+    return Injector(tools / "inject")
+
+
+# --- the specification ------------------------------------------------------------------------------------------
+
+STRATEGIES = {  # which column below, and the options
+    "print": ("print", []),
+    "proxy-address": ("connects", ["--strategy=proxy", "--upstream=127.0.0.1:1,[::1]:1,/nonexistent"]),
+    "proxy-name": ("resolves", ["--strategy=proxy", "--upstream=127.0.0.1:1,localhost:1"]),
+    "mailman-3": ("connects", ["--strategy=mailman", "--upstream=127.0.0.1:1"]),
+    "mailman-3-name": ("resolves", ["--strategy=mailman", "--mailman=localhost:1"]),
+    "journal": ("journal", ["--strategy=journal"]),
+    "exec": ("free", ["--strategy=exec", "--command=/bin/true"]),
+    "mailman-2.1": ("free", ["--strategy=mailman", "--mailman-wrapper=/bin/true", "--mailman-lists=/"]),
+}
+COLUMNS = ("print", "connects", "resolves", "journal", "free")
+
+READ, WRITE, RDWR, CREAT, EXCL, TRUNC, TMPFILE = 0, 1, 2, 0o100, 0o200, 0o1000, 0o20200000
+HERE = -100  # AT_FDCWD
+
+# The numbers are those of x86-64. Behind "=" is a string, behind ":" are octets. SPOOL is the folder for long messages,
+# ELSEWHERE another one; both have a file. "lives" is what comes of a call that is allowed: "ok", or the errnos of one made
+# so that it does no harm; "refused" is Landlock's answer.
+#
+#                                                      lives        print connects resolves journal free
+CALLS = {
+    "execve":          ("59 =/nonexistent 0 0",        "ENOENT",   "dies  dies     dies     lives   lives"),
+    "execveat":        (f"322 {HERE} =/nonexistent",   "ENOENT",   "dies  dies     dies     lives   lives"),
+    "fork":            ("57",                          "ok",       "dies  dies     dies     lives   lives"),
+    "vfork":           ("58",                          "ok",       "dies  dies     dies     lives   lives"),
+    "clone":           ("56 17",                       "ok",       "dies  dies     lives    lives   lives"),
+    "clone3":          ("435 0 0",                     "EINVAL",   "dies  dies     lives    lives   lives"),
+    "mmap-code":       ("9 0 4096 5 0x22 -1",          "ok",       "dies  dies     lives    lives   lives"),
+    "mmap":            ("9 0 4096 3 0x22 -1",          "ok",       "lives lives    lives    lives   lives"),
+    "mprotect-code":   ("10 0 0 5",                    "ok",       "dies  dies     lives    lives   lives"),
+    "mprotect":        ("10 0 0 3",                    "ok",       "lives lives    lives    lives   lives"),
+
+    "open":            ("2 =/etc/passwd 0",            "ok",       "dies  dies     dies     lives   lives"),
+    "creat":           ("85 =SPOOL/creat 0600",        "ok",       "dies  dies     dies     lives   lives"),
+    "openat2":         (f"437 {HERE} =/etc/passwd :{'00' * 24} 24", "ok", "dies dies dies   lives   lives"),
+    "read-etc":        (f"257 {HERE} =/etc/passwd 0",  "ok",       "dies  dies     lives    lives   lives"),
+    "read-elsewhere":  (f"257 {HERE} =ELSEWHERE/file 0", "ok",     "dies  dies     refused  lives   lives"),
+    "list-elsewhere":  (f"257 {HERE} =ELSEWHERE 0200000", "ok",    "dies  dies     refused  lives   lives"),
+    "read-spool":      (f"257 {HERE} =SPOOL/file 0",   "ok",       "dies  dies     lives    lives   lives"),
+    "write-spool":     (f"257 {HERE} =SPOOL/file {WRITE}", "ok",   "dies  dies     dies     lives   lives"),
+    "write-elsewhere": (f"257 {HERE} =ELSEWHERE/file {RDWR}", "ok", "dies dies     dies     lives   lives"),
+    "open-odd-mode":   (f"257 {HERE} =SPOOL/file 3",   "ok",       "dies  dies     dies     lives   lives"),
+    "open-or-create":  (f"257 {HERE} =SPOOL/file {RDWR | CREAT} 0600", "ok", "dies dies dies lives  lives"),
+    "truncate-open":   (f"257 {HERE} =SPOOL/file {TRUNC}", "ok",   "dies  dies     dies     lives   lives"),
+    "nameless-spool":  (f"257 {HERE} =SPOOL {RDWR | TMPFILE} 0600", "ok", "lives lives lives lives  lives"),
+    "nameless-elsewhere": (f"257 {HERE} =ELSEWHERE {RDWR | TMPFILE} 0600", "ok", "lives lives refused lives lives"),
+    "new-spool":       (f"257 {HERE} =SPOOL/new {RDWR | CREAT | EXCL} 0600", "ok", "lives lives lives lives lives"),
+    "new-elsewhere":   (f"257 {HERE} =ELSEWHERE/new {RDWR | CREAT | EXCL} 0600", "ok", "lives lives refused lives lives"),
+    "new-existing":    (f"257 {HERE} =SPOOL/file {RDWR | CREAT | EXCL} 0600", "EEXIST", "lives lives lives lives lives"),
+    "memfd_create":    ("319 =x 0",                    "ok",       "dies  dies     lives    lives   lives"),
+
+    "truncate":        ("76 =ELSEWHERE/file 0",        "ok",       "dies  dies     refused  lives   lives"),
+    "rename":          ("82 =ELSEWHERE/file =ELSEWHERE/file2", "ok", "dies dies    refused  lives   lives"),
+    "link":            ("86 =ELSEWHERE/file =ELSEWHERE/file2", "ok", "dies dies    refused  lives   lives"),
+    "symlink":         ("88 =x =ELSEWHERE/link",       "ok",       "dies  dies     refused  lives   lives"),
+    "mkdir":           ("83 =ELSEWHERE/new 0700",      "ok",       "dies  dies     refused  lives   lives"),
+    "unlink":          ("87 =ELSEWHERE/file",          "ok",       "lives lives    refused  lives   lives"),
+    "chmod":           ("90 =ELSEWHERE/file 0600",     "ok",       "dies  dies     lives    lives   lives"),
+
+    "socket-inet":     ("41 2 1 0",                    "ok",       "dies  lives    lives    dies    lives"),
+    "socket-inet6":    ("41 10 1 0",                   "ok EAFNOSUPPORT", "dies lives lives dies    lives"),
+    "socket-unix":     ("41 1 1 0",                    "ok",       "dies  lives    lives    lives   lives"),
+    "socket-netlink":  ("41 16 3 0",                   "ok",       "dies  lives    lives    dies    lives"),
+    "socket-packet":   ("41 17 3 0",                   "ok EPERM EAFNOSUPPORT", "dies lives lives dies lives"),
+    "connect":         (f"42 -1 :{'00' * 16} 16",      "EBADF",    "dies  lives    lives    lives   lives"),
+    "bind":            (f"49 -1 :{'00' * 16} 16",      "EBADF",    "dies  dies     lives    lives   lives"),
+    "listen":          ("50 -1 1",                     "EBADF",    "dies  dies     lives    lives   lives"),
+
+    "ptrace":          ("101 2 0",                     "ESRCH",    "dies  dies     dies     dies    lives"),
+    "kill":            ("62 0 0",                      "ok",       "dies  dies     dies     lives   lives"),
+    "process_vm_writev": ("311 0",                     "ESRCH ok", "dies  dies     dies     dies    lives"),
+    "io_uring_setup":  ("425 0 0",                     "EFAULT EINVAL EPERM ENOSYS", "dies dies dies dies lives"),
+    "mount":           ("165 =none =/nonexistent =tmpfs", "ENOENT EPERM", "dies dies dies   dies    lives"),
+    "bpf":             ("321 -1 0 0",                  "EINVAL EPERM ENOSYS", "dies dies dies dies  lives"),
+    "setuid":          (f"105 {os.getuid()}",          "ok",       "dies  dies     lives    lives   lives"),
+
+    "getpid":          ("39",                          "ok",       "lives lives    lives    lives   lives"),
+    "gettid":          ("186",                         "ok",       "lives lives    lives    lives   lives"),  # abort(3) asks
+    "getpid-32-bit":   ("int80 20",                    "ok",       "dies  dies     dies     dies    lives"),
+    "getpid-x32":      ("x32 39",                      "ok ENOSYS", "dies dies     dies     dies    lives"),
+    "no-such-call":    ("511",                         "ENOSYS",   "dies  dies     lives    lives   lives"),
+}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("spool", "elsewhere"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("precious")
+    return tmp_path
+
+
+def has_helper(options):
+    if "--strategy=journal" in options and not (BUILDS["release"] / "smtpd-journal").exists():
+        missing("smtpd-journal was not built: libsystemd is missing")
+
+
+@contextlib.contextmanager
+def confined(release, folders, strategy, *more, **given):
+    """A session that waits for its client's first word."""
+    options = STRATEGIES[strategy][1]
+    has_helper(options)
+    with Session(command(release, *options, *more), folders, env=environment(TMPDIR=str(folders / "spool")), **given) as session:
+        session.begin("greeting")
+        yield session
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("call", CALLS)
+def test_system_call(release, folders, inject, strategy, call):
+    """It dies, or goes on as if nothing had been."""
+    words, lives, outcomes = CALLS[call]
+    expected = dict(zip(COLUMNS, outcomes.split()))[STRATEGIES[strategy][0]]
+    if expected == "refused" and has_landlock() < (3 if call == "truncate" else 1):
+        missing("this kernel has no Landlock, or too little of it")
+    words = words.replace("SPOOL", str(folders / "spool")).replace("ELSEWHERE", str(folders / "elsewhere")).split()
+    words = [str(int(word, 8)) if re.fullmatch("0[0-7]+", word) else word for word in words]
+    with confined(release, folders, strategy) as session:
+        outcome = inject(session.pid, *words)
+        if expected == "dies":
+            assert outcome == "dies" and session.process.wait(PATIENCE) == -signal.SIGSYS and session.read_to_end() == b""
+        else:
+            assert outcome in {"lives": lives.split(), "refused": ["EACCES", "EXDEV", "EPERM"]}[expected]
+            session.expect((b"NOOP", b"250 "))
+            assert session.end() == 0
+
+
+def test_table_is_whole():
+    assert all(len(outcomes.split()) == len(COLUMNS) for _, _, outcomes in CALLS.values())
+
+
+# --- who is confined ---------------------------------------------------------------------------------------------
+
+
+def confinement(pid):
+    """(new privileges are impossible, system calls are filtered, core files and descriptors are limited)"""
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    core, files = (re.search(rf"^{name} +(\S+) +(\S+)", limits, re.M).groups() for name in ("Max core file size", "Max open files"))
+    return status_of(pid, "NoNewPrivs") == 1, status_of(pid, "Seccomp") == 2, core == ("0", "0") and files == ("64", "64")
+
+
+CONFINED, FREE = (True, True, True), (False, False, False)
+
+
+@pytest.fixture(autouse=True)
+def limits_of_our_own():
+    """Such as a session sets are not to be there before; nor a filter."""
+    if confinement(os.getpid())[0]:
+        missing("these tests are confined themselves")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_session_on_a_connection(release, folders, strategy):
+    with confined(release, folders, strategy) as session:
+        assert confinement(session.pid) == (FREE if STRATEGIES[strategy][0] == "free" else CONFINED)
+    with confined(release, folders, strategy, "--sandbox=no") as session:
+        assert confinement(session.pid) == FREE
+
+
+@pytest.mark.parametrize("kind", ["tcp4", "tcp6", "unix"])
+def test_every_kind_of_connection(release, tmp_path, kind):
+    pair = {"tcp4": lambda: tcp_pair(), "tcp6": lambda: tcp_pair(socket.AF_INET6), "unix": socket.socketpair}[kind]()
+    with Session(command(release), tmp_path, pair) as session:
+        session.begin("EHLO")
+        assert confinement(session.pid) == CONFINED
+        assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+
+
+def greeted(argv, stdin, env):
+    """Starts it, with a pipe to hear it by, and waits for its greeting."""
+    process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
+    assert process.stdout.readline().startswith(b"220 ")
+    return process
+
+
+@pytest.mark.parametrize("kind, env, expected", [
+    ("pipe", {}, FREE),
+    ("pipe", {"TCPREMOTEIP": "192.0.2.1"}, CONFINED),
+    ("pipe", {"REMOTE_ADDR": "192.0.2.1"}, CONFINED),
+    ("terminal", {}, FREE),
+])
+def test_transcript_is_not_confined(release, kind, env, expected):
+    reader, writer = os.pipe() if kind == "pipe" else reversed(pty.openpty())
+    process = greeted(command(release), reader, environment(**env))
+    try:
+        assert confinement(process.pid) == expected
+    finally:
+        os.close(reader)
+        os.close(writer)
+        process.stdout.close()
+        stop(process)
+
+
+def test_file_is_not_confined(release, tmp_path):
+    """It is over too soon to be looked at."""
+    (tmp_path / "session").write_bytes(b"QUIT\n")
+    trace = [need("strace"), "-o", str(tmp_path / "trace"), "-e", "trace=seccomp,prctl,exit_group"]
+    with open(tmp_path / "session", "rb") as stdin:
+        subprocess.run([*trace, *command(release)], stdin=stdin, stdout=subprocess.DEVNULL, check=True, timeout=PATIENCE,
+                       env=environment(TCPREMOTEIP="192.0.2.1"))
+    trace = (tmp_path / "trace").read_text()
+    assert "exit_group" in trace and "seccomp" not in trace and "NO_NEW_PRIVS" not in trace
+
+
+def test_build_with_sanitizers_is_not_confined(tmp_path):
+    with Session(command(str(BUILDS["sanitize"] / "smtpd")), tmp_path) as session:
+        session.begin("greeting")
+        assert confinement(session.pid) == FREE
+        assert session.end() == 0
+
+
+def test_acceptor_is_not_confined_but_its_sessions_are(release, folder):
+    with Acceptor(release, folder) as acceptor:
+        with acceptor.client("EHLO") as client:
+            one, = acceptor.sessions()
+            assert confinement(one) == CONFINED and confinement(acceptor.pid) == FREE
+            assert client.send_message(MESSAGE) == b"250 2.0.0 printed"
+            client.quit()
+
+
+def test_acceptor_survives_a_session_that_is_killed(release, folder, inject):
+    """It says so and goes on; that client hears nothing, and still has its message."""
+    with Acceptor(release, folder) as acceptor:
+        with acceptor.client("DATA") as client:
+            one, = acceptor.sessions()
+            other = acceptor.client("EHLO")
+            client.say(MESSAGE)
+            assert inject(one, 59, "=/bin/sh", 0, 0) == "dies"
+            assert client.read_to_end() == b""
+        with other:
+            assert other.send_message(MESSAGE) == b"250 2.0.0 printed"
+            other.quit()
+        acceptor.serve_one()
+        line, = acceptor.log("the session of process")
+        assert b"process %d ended by signal %d " % (one, signal.SIGSYS) in line
+        assert len(acceptor.messages()) == 2
