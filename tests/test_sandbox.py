@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 import pytest
-from acceptor import Acceptor, children, folder
+from acceptor import Acceptor, children, folder, wait_until
 from conftest import BUILDS, ROOT, missing, need
-from session import PATIENCE, Session, command, environment, printed, status_of, stop, tcp_pair
+from session import BEGIN, END, PATIENCE, Session, command, environment, status_of, stop, tcp_pair
 from upstream import Upstream, close
 from world import World
 
@@ -311,3 +311,244 @@ def test_acceptor_survives_a_session_that_is_killed(release, folder, inject):
         line, = acceptor.log("the session of process")
         assert b"process %d ended by signal %d " % (one, signal.SIGSYS) in line
         assert len(acceptor.messages()) == 2
+
+
+# --- it lacks nothing ----------------------------------------------------------------------------------------------
+
+# In all other tests of the release build sessions on sockets are confined too: here is what is not tested there, or was near
+# to fail. The helper of strategy journal is in test_journal.py.
+
+
+def by(strategy, up):
+    """Options for an upstream by address or by name."""
+    if strategy == "print":
+        return []
+    return ["--strategy=proxy", f"--upstream={up.endpoint if strategy == 'proxy-address' else f'localhost:{up.port}'}"]
+
+
+def files_of(pid):
+    """Names of what it has open."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return found
+
+
+@pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
+@pytest.mark.parametrize("spool", ["TMPDIR", "usual", "no-O_TMPFILE"])
+def test_long_message(release, folders, tools, strategy, spool):
+    """What does not fit into memory goes to a file, also where the file system has no nameless ones."""
+    env = environment() if spool == "usual" else environment(TMPDIR=str(folders / "spool"))
+    if spool == "no-O_TMPFILE":
+        env |= {"LD_PRELOAD": str(tools / "preload.so"), "NO_TMPFILE": "1"}
+    with Upstream() as up, Session(command(release, "--x-peer=no", *by(strategy, up)), folders, env=env) as session:
+        session.begin("DATA")
+        assert confinement(session.pid) == CONFINED
+        session.say(LONG)
+        name = {"TMPDIR": f"{folders}/spool/#", "usual": "/var/tmp/#", "no-O_TMPFILE": f"{folders}/spool/smtpd."}[spool]
+        wait_until(lambda: any(one.startswith(name) for one in files_of(session.pid)), "the file")
+        session.say(b".\r\n")
+        assert session.reply().startswith(b"250 ") and session.end() == 0
+        found = session.messages() + [message.text for message in up.messages]
+    text = LONG.replace(b"\r\n", b"\n")
+    assert len(found) == 1 and found[0].endswith(text)
+    assert os.listdir(folders / "spool") == ["file"]
+
+
+@pytest.mark.parametrize("strategy", ["print", "proxy-name"])
+def test_longest_message(release, tmp_path, strategy):
+    """32 MiB, and an octet more."""
+    longest = 32 << 20
+    with Upstream(extensions=[]) as up, Session(command(release, *by(strategy, up)), tmp_path) as session:
+        session.begin("EHLO")
+        for more, verdict in ((0, b"250 "), (1, b"552 5.3.4 ")):
+            line = b"x" * 1022 + b"\r\n"
+            message = line * (longest // len(line) - 1) + b"x" * (1022 + more) + b"\r\n"
+            assert session.send_message(message).startswith(verdict)
+        assert session.end() == 0
+
+
+@pytest.mark.parametrize("strategy", ["proxy-address", "proxy-name"])
+def test_upstream_that_is_lost(release, tmp_path, strategy):
+    """The first one cannot be reached, the next hangs up in the middle, and is connected to again; it is told of the client."""
+    with Upstream({"DATA": close}, {}, extensions=("PIPELINING", "XCLIENT ADDR PORT NAME")) as up:
+        nobody = {"proxy-address": "127.0.0.1:1", "proxy-name": "localhost:1"}[strategy]
+        argv = command(release, *by(strategy, up), "--xclient=yes")
+        argv[-2] = argv[-2].replace("=", f"={nobody},", 1)
+        with Session(argv, tmp_path, tcp_pair()) as session:
+            session.begin("EHLO")
+            assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+        up.wait_until_over()
+        assert len(up.connections) == 2 and len(up.messages) == 1
+        assert all(any(line.startswith(b"XCLIENT ADDR=127.0.0.1") for line in c.commands) for c in up.connections)
+
+
+def test_upstream_with_ipv6(release, tmp_path):
+    with Upstream(family=socket.AF_INET6) as up, Session(command(release, *by("proxy-address", up)), tmp_path) as session:
+        session.begin("EHLO")
+        assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+
+
+class NameServer:
+    """DNS at 127.0.0.1, port 53, of a World: every name has that address, and no IPv6 one. Remembers what it was asked."""
+
+    def __init__(self, world):
+        self.socket = world.in_network(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self.socket.bind(("127.0.0.1", 53))
+        self.asked = []
+        self.thread = threading.Thread(target=self.serve)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.socket.close()
+
+    def serve(self):
+        while True:
+            with contextlib.suppress(OSError):
+                query, client = self.socket.recvfrom(4096)
+                if not query:
+                    return
+                end = query.index(b"\0", 12) + 5
+                name, (kind,) = query[12 : end - 4], struct.unpack("!H", query[end - 4 : end - 2])
+                self.asked.append(name)
+                answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + bytes([127, 0, 0, 1]) if kind == 1 else b""
+                header = query[:2] + struct.pack("!HHHHH", 0x8580, 1, 1 if answer else 0, 0, 0)
+                self.socket.sendto(header + query[12:end] + answer, client)
+
+
+def test_upstream_by_a_name_of_dns(release, tmp_path):
+    with World(tmp_path, release) as world:
+        world.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions attempts:1\n")
+        world.write("/etc/nsswitch.conf", "hosts: files dns\n")
+        with NameServer(world) as dns, world.in_network(Upstream) as up:
+            argv = world.inside(*command(release, "--strategy=proxy", f"--upstream=mail.example.net:{up.port}"))
+            with Session(argv, tmp_path) as session:
+                session.begin("EHLO")
+                assert confinement(session.pid) == CONFINED
+                assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+            assert len(up.messages) == 1
+        assert b"\4mail\7example\3net\0" in dns.asked
+
+
+@pytest.mark.parametrize("zone", [None, ":TokyoTime"], ids=["local", "TZ"])
+@pytest.mark.parametrize("strategy", ["proxy-address", "proxy-name"])
+def test_log_to_syslog(release, tmp_path, strategy, zone):
+    """Under inetd: standard error is the client. The log goes on when syslogd starts again, and has the local time."""
+    with World(tmp_path, release) as world, world.in_network(Upstream) as up:
+        japan = tz_file(9 * 3600)
+        Path(world.path("/etc/zone")).write_bytes(japan)
+        if zone is None:
+            Path(world.path("/etc/localtime")).write_bytes(japan)
+        ours, theirs = tcp_pair()
+        env = environment(**({"TZ": ":/etc/zone"} if zone else {}))
+        before = time.time()
+        with Session(world.inside(*command(release, *by(strategy, up))), tmp_path, (ours, theirs), err=theirs, env=env) as session:
+            session.begin("EHLO")
+            assert confinement(session.pid) == CONFINED
+            assert session.send_message(MESSAGE).startswith(b"250 ")
+            line, = (line for line in world.syslog(b"smtpd[%d]: message " % session.pid) if b": message " in line)
+            hours = [time.strftime("%b %e %H", time.gmtime(t + 9 * 3600)).encode() for t in (before, time.time())]
+            assert re.match(rb"<22>(.*?):", line)[1] in hours
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as restarted:
+                os.unlink(world.path("/dev/log"))
+                world.log.shutdown(socket.SHUT_RDWR)
+                world.log.close()
+                restarted.bind(world.path("/dev/log"))
+                restarted.settimeout(PATIENCE)
+                assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+                assert b"smtpd[%d]: message " % session.pid in restarted.recv(1 << 16)
+                assert b"smtpd[%d]: session " % session.pid in restarted.recv(1 << 16)
+
+
+def tz_file(offset):
+    """A time zone that is so many seconds east, always: tzfile(5)."""
+    def part(long):
+        return struct.pack("!4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + struct.pack("!lBB", offset, 0, 0) + b"XST\0"
+    return part(4) + part(8) + b"\n<XST>-%d\n" % (offset // 3600)
+
+
+def test_status_for_systemd(release, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        with Session(command(release), tmp_path, env=environment(NOTIFY_SOCKET=str(tmp_path / "notify"))) as session:
+            session.begin("EHLO")
+            assert confinement(session.pid) == CONFINED and session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+        said = [manager.recv(4096) for _ in range(5)]
+        assert [word for line in said for word in (b"waiting", b"receiving", b"delivering") if word in line] == [
+            b"waiting", b"waiting", b"receiving", b"delivering", b"waiting"]
+
+
+@pytest.mark.parametrize("strategy", ["proxy-address", "proxy-name"])
+def test_no_memory(release, tmp_path, strategy):
+    """What is short is answered as ever, not taken for an attack."""
+    with Upstream() as up, Session(command(release, *by(strategy, up)), tmp_path) as session:
+        session.begin("greeting")
+        now = status_of(session.pid, "VmSize") * 1024
+        resource.prlimit(session.pid, resource.RLIMIT_AS, (now, now))
+        resource.prlimit(session.pid, resource.RLIMIT_DATA, (0, 0))
+        assert session.ask(b"EHLO client.example.org").startswith(b"250-")
+        assert session.ask(b"MAIL FROM:<a@example.org>")[:3] in (b"250", b"451")
+        session.expect((b"RSET", b"250 "))
+        assert session.end() == 0
+
+
+@pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
+def test_assertion_that_fails(release, folders, tools, strategy):
+    """It says what failed, and ends by abort(3), as such things do."""
+    env = environment(LD_PRELOAD=str(tools / "preload.so"), FAILS="1")
+    with Session(command(release, *STRATEGIES[strategy][1]), folders, env=env) as session:
+        assert session.read_to_end().startswith(b"220 ")
+        assert session.process.wait(PATIENCE) == -signal.SIGABRT
+        assert b"Assertion `" in session.err()
+
+
+def traced(*options):
+    return [need("strace"), "-f", "-o", "/dev/null", *options]
+
+
+def test_under_strace(release, tmp_path):
+    with Session([*traced(), *command(release)], tmp_path) as session:
+        session.begin("EHLO")
+        assert confinement(*children(session.pid))
+        assert session.send_message(MESSAGE) == b"250 2.0.0 printed" and session.end() == 0
+
+
+def test_strace_comes_later(release, tmp_path):
+    with Session(command(release), tmp_path) as session:
+        session.begin("EHLO")
+        tracer = subprocess.Popen([need("strace"), "-o", "/dev/null", "-p", str(session.pid)], stdin=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: status_of(session.pid, "TracerPid") == tracer.pid, "strace")
+            assert session.send_message(MESSAGE) == b"250 2.0.0 printed" and session.end() == 0
+            assert tracer.wait(PATIENCE) == 0
+        finally:
+            stop(tracer)
+
+
+# --- what the kernel has not ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
+@pytest.mark.parametrize("call, error", [
+    ("seccomp", "ENOSYS"), ("seccomp", "EINVAL"), ("seccomp", "EPERM"), ("landlock_create_ruleset", "ENOSYS"),
+    ("landlock_create_ruleset", "EOPNOTSUPP"), ("landlock_create_ruleset", "EPERM"), ("landlock_restrict_self", "EPERM"),
+    ("prctl", "EINVAL"), ("prctl", "EPERM"), ("prlimit64", "EPERM"), ("seccomp,landlock_create_ruleset,prctl", "ENOSYS"),
+])
+def test_old_kernel(release, tmp_path, strategy, call, error):
+    """Or a sandbox around us. What cannot be had is left out, and nothing is said."""
+    argv = [*traced(f"-einject={call}:error={error}"), "-e", "signal=none"]
+    with Upstream() as up, Session([*argv, *command(release, *by(strategy, up))], tmp_path) as session:
+        session.begin("EHLO")
+        one, = children(session.pid)
+        assert (status_of(one, "Seccomp") == 2) == (call in ("landlock_create_ruleset", "landlock_restrict_self", "prlimit64"))
+        assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+        said = re.sub(re.escape(BEGIN) + b".*" + re.escape(END), b"", session.err(), flags=re.S)
+    assert re.fullmatch(rb"smtpd: message [^\n]*\nsmtpd: session [^\n]*\n", said)
