@@ -20,7 +20,8 @@ _ = folder  # a fixture
 
 MESSAGE = b"Subject: try\r\n\r\ntext\r\n"
 PRINTED = b"Subject: try\n\ntext\n"
-WHOLE_SESSION = (b"EHLO early.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" + MESSAGE + b".\r\nQUIT\r\n")
+ENVELOPE = b"EHLO early.example\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n"
+WHOLE_SESSION = ENVELOPE + MESSAGE + b".\r\nQUIT\r\n"
 TOO_MANY = b"421 4.7.0 too many connections, try again later\r\n"
 TOO_MANY_FROM_YOU = b"421 4.7.0 too many connections from you, try again later\r\n"
 SHORTAGE = b"421 4.3.2 this server is short of resources, try again later\r\n"
@@ -39,7 +40,8 @@ def test_message_arrives(smtpd, folder, listen, peer):
 
 
 def test_several_addresses(smtpd, folder):
-    with Acceptor(smtpd, folder, f"--listen={folder}/socket", "--listen=127.0.0.2:0", listen="127.0.0.1:0,[::1]:0", n=4) as acceptor:
+    more = [f"--listen={folder}/socket", "--listen=127.0.0.2:0"]
+    with Acceptor(smtpd, folder, *more, listen="127.0.0.1:0,[::1]:0", n=4) as acceptor:
         assert [re.sub(r"\d+$", "", a) for a in acceptor.addresses] == ["127.0.0.1:", "[::1]:", f"{folder}/socket", "127.0.0.2:"]
         for address in acceptor.addresses:
             with Client(address) as client:
@@ -113,9 +115,11 @@ def test_address_of_somebody_else(release, folder):
     assert status == 75 and b"listen=192.0.2.1:0: Cannot assign requested address" in said
 
 
-@pytest.mark.parametrize("option", ["listen=25", "listen=127.0.0.1", "listen=relative/socket", "listen=", "listen=/" + "x" * 200,
-                                    "listen=127.0.0.1:25,", "max-connections=0", "max-connections-per-source=-1", "max-connections=many",
-                                    "stop-timeout=0", "exit-idle-time=0", "user=", "user=a b"])
+@pytest.mark.parametrize("option", [
+    "listen=25", "listen=127.0.0.1", "listen=relative/socket", "listen=", "listen=/" + "x" * 200, "listen=127.0.0.1:25,",
+    "max-connections=0", "max-connections=many", "max-connections-per-source=-1", "stop-timeout=0", "exit-idle-time=0",
+    "user=", "user=a b",
+])
 def test_wrong_value(release, folder, option):
     status, said = start_that_fails(release, folder, f"--{option}")
     assert status == 64 and b"command line: %s" % option[:50].encode() in said
@@ -313,7 +317,7 @@ mount --rbind "$1" /dev && shift 2 && exec "$@"
 
 
 def test_listening_socket_as_standard_input(smtpd, folder):
-    """As inetd does it with wait: standard error is the socket too, so the log is syslog's, and a client hears nothing but SMTP."""
+    """As inetd does it with wait. Standard error is the socket too, so the log is syslog's; clients hear nothing but SMTP."""
     need_root()
     (folder / "dev").mkdir()
     (folder / "deliver").write_text("#!/bin/sh\ncat >&2\n")
@@ -324,8 +328,8 @@ def test_listening_socket_as_standard_input(smtpd, folder):
         log.settimeout(PATIENCE)
         address = "127.0.0.1:%d" % listener.getsockname()[1]
         prefix = [need("unshare"), "-m", "sh", "-c", PRIVATE_LOG, "sh", str(folder / "dev"), str(folder / "log")]
-        acceptor = Acceptor(smtpd, folder, "--strategy=exec", f"--command={folder}/deliver", listen=None, prefix=prefix, wait=False,
-                            stdin=listener, stdout=listener, err=listener)
+        acceptor = Acceptor(smtpd, folder, "--strategy=exec", f"--command={folder}/deliver", listen=None, prefix=prefix,
+                            wait=False, stdin=listener, stdout=listener, err=listener)
         with acceptor:
             assert b"listening address=%s strategy=exec" % address.encode() in log.recv(65536)
             for _ in range(2):
@@ -431,11 +435,13 @@ def test_signals_work_however_it_was_started(smtpd, folder, signals):
 
 def test_programs_get_none_of_it(smtpd, folder):
     script = folder / "deliver"
-    script.write_text(f"#!/bin/sh\nenv >{folder}/environment\nls -l /proc/self/fd >{folder}/descriptors\ncat /proc/self/status >{folder}/status\n")
+    looks = {"environment": "env", "descriptors": "ls -l /proc/self/fd", "status": "cat /proc/self/status"}
+    script.write_text("#!/bin/sh\n" + "".join(f"{command} >{folder}/{name}\n" for name, command in looks.items()))
     script.chmod(0o755)
     with open(folder / "leaked", "w") as leaked:
         env = environment(NOTIFY_SOCKET=str(folder / "nobody"))
-        with Acceptor(smtpd, folder, "--strategy=exec", f"--command={script}", env=env, fds={leaked.fileno(): LEAKED}) as acceptor:
+        options = ["--strategy=exec", f"--command={script}"]
+        with Acceptor(smtpd, folder, *options, env=env, fds={leaked.fileno(): LEAKED}) as acceptor:
             assert acceptor.serve_one() == b"250 2.0.0 delivered"
     names = {line.split("=")[0] for line in (folder / "environment").read_text().splitlines()}
     assert "SMTPD_PEER" in names and not names & {"SMTPD_COUNTER_FD", "NOTIFY_SOCKET"}
@@ -661,8 +667,8 @@ def test_source_of_a_local_socket_is_a_user(release, folder):
 
 def refusals(acceptor):
     """(reason, clients) of each line of the log."""
-    return [(m[1].decode(), int(m[2])) for m in re.finditer(rb"refused address=\S+ reason=(\S+|\"[^\"]*\") sessions=\d+ clients=(\d+)",
-                                                           acceptor.err())]
+    line = re.compile(rb"refused address=\S+ reason=(\S+|\"[^\"]*\") sessions=\d+ clients=(\d+)")
+    return [(m[1].decode(), int(m[2])) for m in line.finditer(acceptor.err())]
 
 
 def test_flood_of_refusals_is_a_line_each_second(smtpd, folder):
@@ -713,7 +719,10 @@ def test_no_descriptors(smtpd, folder, more, notify):
         manager.bind(str(folder / "notify"))
         os.chmod(folder / "notify", 0o666)
         env = environment(NOTIFY_SOCKET=str(folder / "notify")) if notify else None
-        with Acceptor(smtpd, folder, env=env) as acceptor, acceptor.client("EHLO") as neighbour:
+        with Acceptor(smtpd, folder, env=env) as acceptor:
+            idle = set(descriptors(acceptor.pid))
+            neighbour = acceptor.client("EHLO")
+            wait_until(lambda: set(descriptors(acceptor.pid)) == idle, "the neighbour to be its session's only")
             limit(acceptor.pid, nofile=lowest_free(acceptor.pid) + more)
             check_refused_for_shortage(acceptor)
             limit(acceptor.pid, nofile=1024)
@@ -747,7 +756,9 @@ def traced(*injections):
     return [need("strace"), "-D", "-qq", "-o", "/dev/null", *[x for i in injections for x in ("-e", f"inject={i}")]]
 
 
-@pytest.mark.parametrize("call, error", [("memfd_create", "ENOMEM"), ("pwrite64", "ENOSPC"), ("vfork", "EAGAIN"), ("vfork", "ENOMEM")])
+@pytest.mark.parametrize("call, error", [
+    ("memfd_create", "ENOMEM"), ("pwrite64", "ENOSPC"), ("vfork", "EAGAIN"), ("vfork", "ENOMEM"),
+])
 def test_system_call_fails(release, folder, call, error):
     with Acceptor(release, folder, prefix=traced(f"{call}:error={error}:when=1..100")) as acceptor:
         check_refused_for_shortage(acceptor, 100)
@@ -794,7 +805,8 @@ def test_death_of_a_session_is_its_own(release, folder, number):
             os.kill(pid, number)
             assert victim.read_to_end() == b""
             wait_until(lambda: acceptor.log("the session of process"), "it in the log")
-            assert acceptor.log("the session of process")[0].startswith(b"the session of process %d ended by signal %d (" % (pid, number))
+            (line,) = acceptor.log("the session of process")
+            assert line.startswith(b"the session of process %d ended by signal %d (" % (pid, number))
             neighbour.say(MESSAGE + b".\r\n")
             assert neighbour.reply().startswith(b"250 ")
         acceptor.serve_one()

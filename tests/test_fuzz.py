@@ -9,7 +9,7 @@ import pytest
 from conftest import BUILDS, ROOT, missing
 from test_units import listed
 
-SECONDS = 15
+SECONDS = 12
 TARGETS = ["session", "config", "server", "address", "reply"]
 
 

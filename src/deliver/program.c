@@ -132,6 +132,21 @@ static void drain(struct run *r, struct lines *l) {
                 close(l->fd);
 }
 
+static bool has_ended(const struct run *r) {
+        siginfo_t s = { 0 };
+
+        return waitid(P_PID, (id_t) r->pid, &s, WEXITED | WNOHANG | WNOWAIT) == 0 && s.si_pid == r->pid;
+}
+
+/* Where the kernel has no pidfd_open(2), or no memory for poll(2), we look from time to time. */
+static void look_later(struct run *r) {
+        const struct timespec pause = { .tv_nsec = 5000000 };
+
+        nanosleep(&pause, NULL);
+        read_lines(r, &r->out);
+        read_lines(r, &r->err);
+}
+
 /* Waits until the program ends or the deadline comes. */
 static bool wait_until(struct run *r, int64_t deadline) {
         for (;;) {
@@ -143,10 +158,14 @@ static bool wait_until(struct run *r, int64_t deadline) {
                 int left = deadline_left(deadline), n;
 
                 if (left == 0)
-                        return poll(fds, 1, 0) > 0;
-                n = poll(fds, ELEMENTS(fds), left);
-                if (n < 0)
-                        continue; /* EINTR; the deadline ends it */
+                        return has_ended(r);
+                n = r->pid_fd >= 0 ? poll(fds, ELEMENTS(fds), left) : -1;
+                if (n < 0) {
+                        if (has_ended(r))
+                                return true;
+                        look_later(r);
+                        continue;
+                }
                 if (fds[0].revents)
                         return true;
                 if (fds[1].revents)
@@ -201,11 +220,25 @@ bool program_has_room(struct program_room *room, const struct recipient *r, stru
 struct environment {
         FILE *file;
         char *text;
-        size_t n;
+        size_t n, due; /* octets that it has, and that it has to have: a stream in memory may lose some without a word */
 };
 
+static void put_text(struct environment *v, const char *text, size_t n) {
+        fwrite(text, 1, n, v->file);
+        v->due += n;
+}
+
 static void put(struct environment *v, const char *name, const char *value) {
-        fprintf(v->file, "%s=%s%c", name, value, '\0');
+        put_text(v, name, strlen(name));
+        put_text(v, "=", 1);
+        put_text(v, value, strlen(value) + 1);
+}
+
+/* One of several on a line each. */
+static void put_line(struct environment *v, size_t index, const char *value) {
+        if (index > 0)
+                put_text(v, "\n", 1);
+        put_text(v, value, strlen(value));
 }
 
 /* All that the contract promises; variables without a value are there, and empty. */
@@ -222,13 +255,13 @@ static void put_variables(struct environment *v, const char *hostname, const str
         put(v, "SMTPD_MAIL_FROM", e->sender.address.text);
         put(v, "SMTPD_MAIL_OPTIONS", e->sender.options);
         put(v, "SMTPD_SIZE", size);
-        fputs("SMTPD_RCPT_TO=", v->file);
+        put_text(v, "SMTPD_RCPT_TO=", 14);
         for (size_t i = 0; i < e->n_addressees; i++)
-                fprintf(v->file, "%s%s", i > 0 ? "\n" : "", e->addressees[i].recipient.address.text);
-        fprintf(v->file, "%cSMTPD_RCPT_OPTIONS=", '\0');
+                put_line(v, i, e->addressees[i].recipient.address.text);
+        put_text(v, "\0SMTPD_RCPT_OPTIONS=", 20);
         for (size_t i = 0; i < e->n_addressees; i++)
-                fprintf(v->file, "%s%s", i > 0 ? "\n" : "", e->addressees[i].recipient.options);
-        fputc('\0', v->file);
+                put_line(v, i, e->addressees[i].recipient.options);
+        put_text(v, "", 1);
 }
 
 /* The strings of `v` and the inherited ones, as execve(2) wants them; NULL when memory is out. */
@@ -254,15 +287,12 @@ static char **make_vector(struct environment *v) {
 
 static char **make_environment(struct environment *v, const char *hostname, const struct envelope *e,
                                const struct message *m) {
-        bool has_failed;
-
         *v = (struct environment) { 0 };
         v->file = open_memstream(&v->text, &v->n);
         if (!v->file)
                 return NULL;
         put_variables(v, hostname, e, m);
-        has_failed = ferror(v->file);
-        return fclose(v->file) == 0 && !has_failed ? make_vector(v) : NULL;
+        return fclose(v->file) == 0 && v->text && v->n == v->due ? make_vector(v) : NULL;
 }
 
 /* --- the child ------------------------------------------------------------------------------------------------ */
@@ -350,7 +380,7 @@ static int start_run(struct run *r, struct start *s) {
 static int end_run(struct run *r, uint64_t timeout) {
         int wait_status = SIGKILL, n;
 
-        r->is_late = r->pid_fd < 0 || !wait_until(r, deadline_after(timeout));
+        r->is_late = !wait_until(r, deadline_after(timeout));
         if (r->is_late) {
                 kill(-r->pid, SIGTERM);
                 wait_until(r, deadline_after(GRACE_SECONDS));

@@ -3,8 +3,8 @@
  *   runner FOLDER CONNECTION UPSTREAM PROGRAM [ARGUMENT...]
  *
  * FOLDER has the file "session" (world.c), and "spool", the program's $TMPDIR. CONNECTION is "tcp" or "local"; UPSTREAM
- * "smtp" or "lmtp", in capitals one that refuses. In the arguments @UPSTREAM@ and @MAILMAN@ stand for where the servers are. Runs are asked for by lines
- * on standard input:
+ * "smtp" or "lmtp", in capitals one that refuses. In the arguments @UPSTREAM@ and @MAILMAN@ stand for where the servers
+ * are. Runs are asked for by lines on standard input:
  *
  *   TOKEN FAULT IS_CHILD NUMBER ARGUMENT VALUE  WHO AT HOW IS_EAGER IS_GONE  ALLOCATION        (see sweep.h)
  *
@@ -154,7 +154,8 @@ static bool has_leaked(pid_t world) {
                 FILE *file;
                 int pid;
 
-                while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 && info.si_pid > 0 && info.si_pid != world) {
+                while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 && info.si_pid > 0 &&
+                       info.si_pid != world) {
                         waitpid(info.si_pid, NULL, __WALL);
                         info.si_pid = 0;
                 }

@@ -21,7 +21,7 @@ enum fault_kind {
         FAULT_KILL_PARENT = 'p', /* at a call of the child: SIGKILL to the program before it */
 };
 
-/* The `argument` of FAULT_ERROR: only this call, all later ones with the same first argument (a descriptor), or all later ones. */
+/* The `argument` of FAULT_ERROR: only this call, all later ones with the same first argument (a descriptor), or all. */
 enum { ERROR_ONCE, ERROR_STAYS_THERE, ERROR_STAYS };
 
 struct fault {

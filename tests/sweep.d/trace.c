@@ -223,13 +223,15 @@ static void at_entry(struct tracee *t) {
 
 /* false when it was detached. */
 static bool at_exit(struct tracee *t) {
+        const struct fault *f = &the_run->fault;
+
         if (t == &program && is_poll(t))
                 settle_world();
         if (!t->is_hurt)
                 return true;
         hurt_exit(t);
         t->is_hurt = false;
-        if (the_run->fault.kind == FAULT_LATE_KILL || (the_run->fault.kind == FAULT_ERROR && the_run->fault.argument != ERROR_ONCE))
+        if (f->kind == FAULT_LATE_KILL || (f->kind == FAULT_ERROR && f->argument != ERROR_ONCE))
                 return true;
         detach(t, 0);
         return false;

@@ -291,7 +291,10 @@ static bool hear_reply(struct connection *c) {
         if (is_last) {
                 put_line("C %d %.*s\n", at_step, (int) (end - c->in < 3 ? end - c->in : 3), c->in);
                 n_replies++;
-                is_good = at_step < n_steps && (steps[at_step].class == 'L' ? c->in[0] == '3' : is_good && c->in[0] == steps[at_step].class);
+                if (at_step < n_steps && steps[at_step].class == 'L')
+                        is_good = c->in[0] == '3';
+                else
+                        is_good &= at_step < n_steps && c->in[0] == steps[at_step].class;
         }
         drop(c, (size_t) (end + 2 - c->in));
         if (is_closing)
@@ -329,7 +332,9 @@ static void accept_one(int i) {
                 return;
         }
         c = add(fd, who);
-        answer(c, who == 'm' ? "220 mailman.example LMTP\r\n" : is_lmtp_upstream ? "220 up.example LMTP\r\n" : "220 up.example ESMTP\r\n");
+        answer(c, who == 'm'         ? "220 mailman.example LMTP\r\n"
+                  : is_lmtp_upstream ? "220 up.example LMTP\r\n"
+                                     : "220 up.example ESMTP\r\n");
         flush(c);
 }
 
