@@ -90,7 +90,7 @@ static void seize(void) {
                 while (wait_for_stop() >> 16 != PTRACE_EVENT_STOP)
                         trace(PTRACE_CONT, NULL, NULL);
                 trace(PTRACE_GETREGS, NULL, &r);
-                if (r.orig_rax == __NR_poll)
+                if (r.orig_rax == __NR_poll || r.orig_rax == __NR_restart_syscall) /* the latter: it was interrupted before */
                         return;
                 trace(PTRACE_CONT, NULL, NULL);
                 nanosleep(&a_moment, NULL);
