@@ -6,6 +6,7 @@ The hostile come from 127.0.0.1 and the honest from 127.0.0.2. Both are in this 
 import contextlib
 import os
 import random
+import re
 import resource
 import selectors
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from acceptor import Acceptor, children, descriptors, folder, wait_until, zombies
 from conftest import missing
-from session import BEGIN, END, codes, command, replies, reset, status_of, with_x_peer
+from session import BEGIN, END, codes, replies, reset, status_of, with_x_peer
 
 _ = folder  # a fixture
 
@@ -47,11 +48,13 @@ def room_for_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def connect(address, source, receive_buffer=0):
+def connect(address, source, is_far=False):
+    """A far one has the segments of a network, and room for few: over loopback megabytes are on their way otherwise."""
     host, port = address.rsplit(":", 1)
     sock = socket.socket()
-    if receive_buffer:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if is_far:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
     sock.bind((source, 0))
     sock.settimeout(BOUND + SLACK)
     sock.connect((host, int(port)))
@@ -164,7 +167,7 @@ class Siege:
         self.programs = set()
         self.honest = Honest(self.address)
 
-    # What it costs.
+    # --- what it costs
 
     def measure_idle(self):
         with connect(self.address, "127.0.0.1") as sock:
@@ -191,13 +194,13 @@ class Siege:
         self.n_programs = max(self.n_programs, len(programs))
         self.programs.update(programs)
 
-    # Who comes.
+    # --- who comes
 
     def add(self, n, says=b"", endless=b"", is_deaf=False):
         """A crowd of n; each says its own if `says` is a function of its number."""
         crowd = []
         for i in range(n):
-            sock = connect(self.address, "127.0.0.1", 4096 if is_deaf else 0)
+            sock = connect(self.address, "127.0.0.1", is_far=is_deaf)
             crowd.append(Hostile(sock, says(i) if callable(says) else says, endless, is_deaf))
             if crowd[-1].wants():
                 self.selector.register(sock, crowd[-1].wants(), crowd[-1])
@@ -220,6 +223,10 @@ class Siege:
                 self.selector.modify(key.fileobj, peer.wants(), peer)
             if peer.is_over:
                 peer.sock.close()
+
+    def say(self, peer, octets):
+        peer.left = memoryview(octets)
+        self.selector.modify(peer.sock, peer.wants(), peer)
 
     def drip(self, octet):
         for peer in self.hostile:
@@ -252,7 +259,7 @@ class Siege:
         """The honest client's session is all that is left."""
         assert self.hold(seconds + SLACK, lambda: len(self.acceptor.sessions()) <= 1), "some sessions do not end"
 
-    # What came of it.
+    # --- what came of it
 
     def delivered(self):
         return sorted(path.read_bytes() for path in Path(self.mailbox).glob("message.*"))
@@ -287,6 +294,7 @@ def siege(release, folder, *options, mailbox=None):
             s.measure_idle()
             s.honest.start()
             yield s
+            s.hold(SLACK, lambda: len(s.honest.messages) >= 3 or s.honest.failure)
             s.honest.stop()
             s.honest.check()
             s.check_that_nothing_is_left()
@@ -318,6 +326,18 @@ def test_replies_are_never_read(release, folder):
         s.hold_until_alone(4)
         assert s.n_peak >= 400
         assert len([line for line in s.acceptor.log("session") if b"does not read our replies" in line]) == 500
+
+
+def test_replies_wait_in_bounded_memory(release, folder):
+    """The kernel's memory, too: it keeps some replies for a client that does not read them, and not megabytes."""
+    with siege(release, folder, "--max-commands=1000000") as s, connect(s.address, "127.0.0.1") as sock:
+        sock.settimeout(0.5)
+        with contextlib.suppress(OSError):
+            while True:
+                sock.sendall(b"NOOP\r\n" * 10_000)
+        (line,) = wait_until(lambda: [line for line in s.acceptor.log("session") if b"does not read our replies" in line], "its end")
+        n_answered = int(re.search(rb" commands=(\d+)", line)[1])
+        assert n_answered * len(b"250 2.0.0 OK\r\n") < MILLION
 
 
 def test_silent_and_vanished(release, folder):
@@ -374,8 +394,8 @@ def test_hundred_thousand_recipients(release, folder):
         assert peer.heard.count(b"\r\n452 4.5.3 ") == n - 100
         s.n_more_messages = 1
         assert [line for line in s.acceptor.log("message") if b" recipients=100 " in line]
-        peer.sock.close()
-        s.selector.unregister(peer.sock) if peer.sock.fileno() >= 0 else None
+        s.say(peer, b"QUIT\r\n")
+        s.hold_until_all_are_over(2)
 
 
 HEADER_LINE = b"X-Endless: yes, and on, and on, and on\r\n"
