@@ -461,8 +461,10 @@ static void wait_and_act(struct acceptor *a) {
 
         for (size_t i = 0; i < a->n_listeners; i++)
                 fds[i + 2] = (struct pollfd) { .fd = is_accepting ? a->listeners[i].fd : -1, .events = POLLIN };
-        if (poll(fds, a->n_listeners + 2, deadline_left(next_time(a))) < 0)
-                return; /* out of memory, for now */
+        if (poll(fds, a->n_listeners + 2, deadline_left(next_time(a))) < 0) {
+                poll(NULL, 0, SHORTAGE_PAUSE); /* out of memory, for now */
+                return;
+        }
         if (fds[1].revents)
                 count_messages(a);
         if (fds[0].revents)
