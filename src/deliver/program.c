@@ -25,8 +25,6 @@
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
-extern char **environ;
-
 static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
 
 /* --- verdicts -------------------------------------------------------------------------------------------- */
