@@ -150,7 +150,7 @@ static void put_return(struct filter *f, unsigned what) {
 
 /* Allowed if the bits of `mask` in an argument (its low half: flags, domains and protections are ints) are `value`. */
 static void put_allow_if(struct filter *f, unsigned mask, unsigned value, unsigned argument) {
-        put_load(f, offsetof(struct seccomp_data, args) + 8U * argument);
+        put_load(f, offsetof(struct seccomp_data, args) + 8UL * argument);
         put(f, (struct sock_filter) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask));
         put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1));
         put_return(f, SECCOMP_RET_ALLOW);
