@@ -182,7 +182,7 @@ static unsigned char *target_of(struct sock_filter *jump, bool is_true) {
 
 /* A binary search in the ranges from..to: when a filter is installed the kernel goes through it for each number there is. A
  * single range is no code yet, but a jump to what it does, which is put in later. */
-// NOLINTNEXTLINE(misc-no-recursion): as deep as the logarithm of the number of ranges, which are ours
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the logarithm of the number of ranges, which are ours */
 static void put_search(struct filter *f, unsigned short jump, bool is_true, size_t from, size_t to) {
         size_t middle = from + (to - from) / 2;
         unsigned short here = f->n;

@@ -123,7 +123,7 @@ static bool take_parameters(const char *s, size_t n, const struct command_rules 
                 const char *blank = memchr(s + at, ' ', n - at);
                 size_t word = blank ? (size_t) (blank - s) - at : n - at;
 
-                // cppcheck-suppress knownConditionTrueFalse // it is 0 between two blanks
+                /* cppcheck-suppress knownConditionTrueFalse ; it is 0 between two blanks */
                 if (word > 0) {
                         if (!rules->is_extended) {
                                 reply_set(ret_reply, 501, "5.5.4", "parameters need EHLO");
