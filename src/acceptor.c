@@ -38,8 +38,6 @@ enum {
         TURNING_AWAY = 1,      /* seconds, where we cannot serve */
 };
 
-extern char **environ;
-
 /* --- who comes ------------------------------------------------------------------------------------------------ */
 
 /* What counts as one source: an IPv4 address, an IPv6 network of 64 bits, a user of this host. */

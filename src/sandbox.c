@@ -155,7 +155,7 @@ static void put_return(struct filter *f, unsigned what) {
 
 /* `what`, if the bits of `mask` in an argument (its low half: flags, domains and protections are ints) are `value`. */
 static void put_if(struct filter *f, unsigned mask, unsigned value, unsigned argument, unsigned what) {
-        put_load(f, offsetof(struct seccomp_data, args) + 8U * argument);
+        put_load(f, offsetof(struct seccomp_data, args) + 8UL * argument);
         put(f, (struct sock_filter) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask));
         put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1));
         put_return(f, what);
@@ -212,6 +212,7 @@ static unsigned char *target_of(struct sock_filter *jump, bool is_true) {
 
 /* A binary search in the ranges from..to: when a filter is installed the kernel goes through it for each number there is. A
  * single range is no code yet, but a jump to what it does, which is put in later. */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the logarithm of the number of ranges, which are ours */
 static void put_search(struct filter *f, unsigned short jump, bool is_true, size_t from, size_t to) {
         size_t middle = from + (to - from) / 2;
         unsigned short here = f->n;

@@ -3,6 +3,7 @@
  * With exec it is the user's. With journal it is our own helper, smtpd-journal, under the same contract: libsystemd is
  * linked there, and not into the process that reads the network.
  */
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -61,6 +62,7 @@ static int exec_open(const struct config *c, const struct peer *p, struct delive
         (void) p;
         while (c->command[n])
                 n++;
+        assert(n > 0);
         if ((r = new_delivery(c, n, ret)) < 0)
                 return r;
         memcpy((*ret)->argv, c->command, n * sizeof(char *));

@@ -158,7 +158,7 @@ static bool is_no(const struct reply *r) {
 /* Whether the address is a list's. Where that cannot be known, `ret_verdict` is a temporary failure, and true says that the
  * verdict stands: never is "not a list" said of what might be one. */
 static bool is_list3(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
-        struct reply reply;
+        struct reply reply = { 0 };
         int r;
 
         if (*address_domain(&a->recipient.address) == '\0' || a->recipient.address.is_utf8)

@@ -25,8 +25,6 @@
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
-extern char **environ;
-
 static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
 
 /* --- verdicts -------------------------------------------------------------------------------------------- */
@@ -204,7 +202,7 @@ static size_t room_in_all(void) {
 }
 
 bool program_has_room(struct program_room *room, const struct recipient *r, struct reply *ret_verdict) {
-        const size_t in_one = 31 * 4096; /* MAX_ARG_STRLEN is 32 pages, and the variable has a name */
+        const size_t in_one = 31UL * 4096; /* MAX_ARG_STRLEN is 32 pages, and the variable has a name */
         size_t n_addresses = room->n_addresses + strlen(r->address.text) + 1;
         size_t n_options = room->n_options + strlen(r->options) + 1;
 

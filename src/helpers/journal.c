@@ -204,7 +204,7 @@ static sd_journal *open_journal(void) {
 static bool is_stored(sd_journal *j) {
         time_t end = time(NULL) + READ_BACK_SECONDS;
 
-        for (uint64_t pause = 500;; pause = pause < 250 * 1000 ? pause * 2 : pause) { /* microseconds */
+        for (uint64_t pause = 500;; pause = pause < 250 * 1000UL ? pause * 2 : pause) { /* microseconds */
                 if (sd_journal_seek_head(j) >= 0 && sd_journal_next(j) > 0)
                         return true;
                 if (time(NULL) >= end || sd_journal_wait(j, pause) < 0)

@@ -30,7 +30,7 @@ static void open_socket(const char *path) {
         notify_fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_NUMBER);
         close(fd);
         setsockopt(notify_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-        connect(notify_fd, (const struct sockaddr *) &name, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
+        (void) connect(notify_fd, (const struct sockaddr *) &name, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
 }
 
 /* It was made by the acceptor, does not block, and is not for programs that we run. */

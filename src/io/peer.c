@@ -53,7 +53,7 @@ bool peer_of_socket(int fd, struct peer *ret) {
                 struct sockaddr_in v4;
                 struct sockaddr_in6 v6;
                 struct sockaddr_un local;
-        } name;
+        } name = { 0 }; /* an address of no length at all is of no known family */
         socklen_t n = sizeof(name);
         char text[INET6_ADDRSTRLEN];
 

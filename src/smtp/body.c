@@ -92,7 +92,7 @@ static void take_blocks(struct body_decoder *b, struct cursor *to) {
         struct cursor c = *to;
         bool goes_on = b->state == BODY_IN_LINE || (c.in < c.end && *c.in != '.');
 
-        while (goes_on && c.end - c.in >= 2 * BLOCK && c.in - c.out >= BLOCK) {
+        while (goes_on && c.end - c.in >= 2L * BLOCK && c.in - c.out >= BLOCK) {
                 uint64_t lf = find(c.in, '\n');
 
                 if (lf != (find(c.in, '\r') << 1 | (c.in[-1] == '\r')))

@@ -63,7 +63,7 @@ static const struct parameter *find_parameter(const char *keyword, size_t n, uns
                 const struct parameter *p = mail_parameters + i;
 
                 if (strlen(p->keyword) == n && ascii_is_equal(p->keyword, keyword, n))
-                        return extensions & p->extension ? p : NULL;
+                        return (extensions & p->extension) ? p : NULL;
         }
         return NULL;
 }
@@ -123,6 +123,7 @@ static bool take_parameters(const char *s, size_t n, const struct command_rules 
                 const char *blank = memchr(s + at, ' ', n - at);
                 size_t word = blank ? (size_t) (blank - s) - at : n - at;
 
+                /* cppcheck-suppress knownConditionTrueFalse ; it is 0 between two blanks */
                 if (word > 0) {
                         if (!rules->is_extended) {
                                 reply_set(ret_reply, 501, "5.5.4", "parameters need EHLO");
