@@ -344,8 +344,10 @@ def test_replies_are_never_read(release, folder):
         s.add(250, b"EHLO deaf\r\n", endless=b"NOOP\r\n" * 2000, is_deaf=True)
         s.add(250, b"EHLO deaf\r\n", endless=b"EHLO deaf\r\n" * 1000, is_deaf=True)
         s.hold_until_alone(4)
+
         def lines():
             return [line for line in s.acceptor.log("session") if b" helo=deaf " in line]
+
         wait_until(lambda: len(lines()) >= 500, "the last one")  # the one left may have been of them
         ends = [re.search(rb' end="([^"]*)"', line)[1] for line in lines()]
         assert len(ends) == 500 and set(ends) <= {DEAF, b"421 the session took too long, closing connection"}
@@ -381,14 +383,21 @@ def test_silent_and_vanished(release, folder):
 
 def test_gone_at_once(release, folder):
     """With a reset, with an end, before or after half a message."""
+    half = ENVELOPE + b"half a message\r\n"
     with siege(release, folder) as s:
         for i in range(400):
             sock = connect(s.address, "127.0.0.1")
             if i % 4 < 2:
-                sock.sendall(ENVELOPE + b"half a message\r\n")
-            reset(sock) if i % 2 else sock.close()
+                sock.sendall(half)
+            reset(sock) if i % 2 else sock.close()  # that is a reset too, where something is left unread
             if i % 20 == 0:
                 s.hold(0.02)
+        crowd = s.add(100, half)
+        assert s.hold(SLACK, lambda: all(b"\r\n354 " in peer.heard for peer in crowd))
+        for peer in crowd:
+            peer.sock.shutdown(socket.SHUT_WR)
+        s.hold_until_all_are_over(0)
+        assert all(replies(peer.heard)[-1][0] == 354 for peer in crowd)
         s.hold_until_alone(2)
 
 
