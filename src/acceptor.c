@@ -195,10 +195,13 @@ static int config_file(const struct acceptor *a) {
 static void become_session(const struct acceptor *a, int connection, int config, volatile int *ret_error) {
         static char name[] = "smtpd", option[] = CONFIG_OPTION;
         char *const argv[] = { name, option, NULL };
-        sigset_t none;
+        sigset_t set;
 
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        sigemptyset(&set); /* those that it takes itself stay blocked until it does */
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigprocmask(SIG_SETMASK, &set, NULL);
         if (dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 && dup2(config, CONFIG_FD) >= 0 &&
             dup2(a->counter_out, COUNTER_FD) >= 0 && fcntl(CONFIG_FD, F_SETFD, 0) == 0) {
                 execve(a->program, argv, environ);
@@ -257,21 +260,36 @@ static void admit(struct acceptor *a, const struct listener *l, int fd, const un
         set_idle_deadline(a);
 }
 
-/* Without a descriptor left for it, a connection gets that of the number we hold for the session's configuration. false if
- * that did not help. */
-static bool refuse_without_descriptor(struct acceptor *a, const struct listener *l) {
-        int fd, error = errno;
+/* Without a descriptor left for it, a connection gets that of the number we hold for the session's configuration. Returns 0 or
+ * the errno of accept(2). */
+static int refuse_without_descriptor(struct acceptor *a, const struct listener *l, int error) {
+        int fd, r;
 
         close(CONFIG_FD);
         fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+        r = fd < 0 ? errno : 0;
         if (fd >= 0)
                 refuse_for_shortage(a, l, fd, error);
         open("/dev/null", O_RDWR | O_CLOEXEC);
-        return fd >= 0;
+        return r;
+}
+
+/* What to do about an error of accept(2). false: nothing more can be accepted now. */
+static bool go_on_after(struct acceptor *a, struct listener *l, int error) {
+        if (error == EMFILE || error == ENFILE)
+                error = refuse_without_descriptor(a, l, error);
+        if (error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS)
+                a->resume = deadline_now() + SHORTAGE_PAUSE;
+        if (error == EINVAL || error == EBADF || error == ENOTSOCK || error == EOPNOTSUPP) {
+                log_say(LOG_ERR, "nobody can come to %s any more: %s", l->address, strerrordesc_np(error));
+                listen_close(l);
+                return false;
+        }
+        return error != EAGAIN && !a->resume; /* others are about one connection, which is gone */
 }
 
 /* Takes what waits there, up to some. */
-static void accept_some(struct acceptor *a, const struct listener *l) {
+static void accept_some(struct acceptor *a, struct listener *l) {
         for (int i = 0; i < BATCH; i++) {
                 union socket_address address = { 0 };
                 socklen_t n = sizeof(address);
@@ -279,12 +297,8 @@ static void accept_some(struct acceptor *a, const struct listener *l) {
 
                 if (fd >= 0)
                         admit(a, l, fd, &address);
-                else if (errno == EAGAIN)
+                else if (!go_on_after(a, l, errno))
                         return;
-                else if (errno == ENOMEM || errno == ENOBUFS || ((errno == EMFILE || errno == ENFILE) && !refuse_without_descriptor(a, l))) {
-                        a->resume = deadline_now() + SHORTAGE_PAUSE;
-                        return;
-                }
         }
 }
 
@@ -417,10 +431,10 @@ static void on_signals(struct acceptor *a) {
         while (read(a->signal_fd, &s, sizeof(s)) == sizeof(s))
                 if (s.ssi_signo == SIGCHLD)
                         reap(a);
-                else if (s.ssi_signo == SIGHUP)
-                        reload(a);
-                else
+                else if (s.ssi_signo != SIGHUP)
                         stop(a);
+                else if (!a->is_stopping)
+                        reload(a);
 }
 
 static int64_t earlier(int64_t a, int64_t b) {
@@ -447,8 +461,10 @@ static void wait_and_act(struct acceptor *a) {
 
         for (size_t i = 0; i < a->n_listeners; i++)
                 fds[i + 2] = (struct pollfd) { .fd = is_accepting ? a->listeners[i].fd : -1, .events = POLLIN };
-        if (poll(fds, a->n_listeners + 2, deadline_left(next_time(a))) < 0)
-                return; /* out of memory, for now */
+        if (poll(fds, a->n_listeners + 2, deadline_left(next_time(a))) < 0) {
+                poll(NULL, 0, SHORTAGE_PAUSE); /* out of memory, for now */
+                return;
+        }
         if (fds[1].revents)
                 count_messages(a);
         if (fds[0].revents)

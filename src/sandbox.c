@@ -2,12 +2,15 @@
 #include "sandbox.h"
 
 #include <asm/unistd.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -34,7 +37,7 @@
 
 /* --- what system calls may do ------------------------------------------------------------------------------------ */
 
-enum action { KILL, ALLOW, NEW_FILES, NEW_FILES_OR_READING, LOCAL_SOCKETS, NO_CODE };
+enum action { KILL, ALLOW, NEW_FILES, NEW_FILES_OR_READING, LOCAL_SOCKETS, NEW_SOCKETS, NO_CODE, OURSELVES, THREADS, FCNTL, IOCTL, ABSENT };
 
 struct rule {
         unsigned number;
@@ -56,6 +59,9 @@ struct rule {
 #define __NR_dup2 __NR_dup3
 #define __NR_pause __NR_restart_syscall
 #define __NR_alarm __NR_setitimer
+#define __NR_chmod __NR_fchmodat
+#define __NR_chown __NR_fchownat
+#define __NR_lchown __NR_fchownat
 #endif
 
 /* Talking to a stranger needs no more than this; whatever else is called ends the process. What is harmless and has a number
@@ -64,16 +70,16 @@ static const struct rule strict[] = {
         { __NR_read, ALLOW }, { __NR_write, ALLOW }, { __NR_close, ALLOW }, { __NR_stat, ALLOW }, { __NR_fstat, ALLOW },
         { __NR_lstat, ALLOW }, { __NR_newfstatat, ALLOW }, { __NR_poll, ALLOW }, { __NR_ppoll, ALLOW }, { __NR_lseek, ALLOW },
         { __NR_mmap, NO_CODE }, { __NR_mprotect, NO_CODE }, { __NR_munmap, ALLOW }, { __NR_brk, ALLOW }, { __NR_rt_sigaction, ALLOW },
-        { __NR_rt_sigprocmask, ALLOW }, { __NR_rt_sigreturn, ALLOW }, { __NR_ioctl, ALLOW }, { __NR_pread64, ALLOW },
+        { __NR_rt_sigprocmask, ALLOW }, { __NR_rt_sigreturn, ALLOW }, { __NR_ioctl, IOCTL }, { __NR_pread64, ALLOW },
         { __NR_pwrite64, ALLOW }, { __NR_readv, ALLOW }, { __NR_writev, ALLOW }, { __NR_access, ALLOW }, { __NR_pipe, ALLOW },
         { __NR_select, ALLOW }, { __NR_sched_yield, ALLOW }, { __NR_mremap, ALLOW }, { __NR_msync, ALLOW }, { __NR_mincore, ALLOW },
         { __NR_madvise, ALLOW }, { __NR_dup, ALLOW }, { __NR_dup2, ALLOW }, { __NR_pause, ALLOW }, { __NR_nanosleep, ALLOW },
         { __NR_getitimer, ALLOW }, { __NR_alarm, ALLOW }, { __NR_setitimer, ALLOW }, { __NR_getpid, ALLOW }, { __NR_sendfile, ALLOW },
         { __NR_sendto, ALLOW }, { __NR_recvfrom, ALLOW }, { __NR_sendmsg, ALLOW }, { __NR_recvmsg, ALLOW }, { __NR_shutdown, ALLOW },
         { __NR_getsockname, ALLOW }, { __NR_getpeername, ALLOW }, { __NR_setsockopt, ALLOW }, { __NR_getsockopt, ALLOW },
-        { __NR_exit, ALLOW }, { __NR_fcntl, ALLOW }, { __NR_unlink, ALLOW }, { __NR_futex, ALLOW }, { __NR_restart_syscall, ALLOW },
+        { __NR_exit, ALLOW }, { __NR_fcntl, FCNTL }, { __NR_unlink, ALLOW }, { __NR_futex, ALLOW }, { __NR_restart_syscall, ALLOW },
         { __NR_clock_gettime, ALLOW }, { __NR_clock_getres, ALLOW }, { __NR_clock_nanosleep, ALLOW }, { __NR_exit_group, ALLOW },
-        { __NR_tgkill, ALLOW }, { __NR_openat, NEW_FILES }, { __NR_getrandom, ALLOW },
+        { __NR_gettid, ALLOW }, { __NR_tgkill, OURSELVES }, { __NR_openat, NEW_FILES }, { __NR_getrandom, ALLOW },
 };
 
 static const struct rule with_network[] = {
@@ -81,26 +87,32 @@ static const struct rule with_network[] = {
         { __NR_connect, ALLOW },
 };
 
-static const struct rule with_syslog[] = {
-        { __NR_socket, LOCAL_SOCKETS },
-        { __NR_connect, ALLOW },
-};
-
 /* Where names are looked up, and for the helper, everything is allowed but this: their libraries do what they like. */
 static const struct rule with_resolver[] = {
         { __NR_openat, NEW_FILES_OR_READING }, { __NR_open, KILL }, { __NR_creat, KILL }, { __NR_openat2, KILL }, { __NR_execve, KILL },
         { __NR_execveat, KILL }, { __NR_fork, KILL }, { __NR_vfork, KILL }, { __NR_ptrace, KILL }, { __NR_kill, KILL },
-        { __NR_process_vm_writev, KILL }, { __NR_io_uring_setup, KILL }, { __NR_mount, KILL }, { __NR_bpf, KILL },
+        { __NR_process_vm_writev, KILL }, { __NR_process_vm_readv, KILL }, { __NR_io_uring_setup, KILL }, { __NR_mount, KILL },
+        { __NR_bpf, KILL }, { __NR_tgkill, OURSELVES }, { __NR_tkill, KILL }, { __NR_rt_sigqueueinfo, KILL },
+        { __NR_rt_tgsigqueueinfo, KILL }, { __NR_pidfd_send_signal, KILL }, { __NR_pidfd_getfd, KILL }, { __NR_clone, THREADS },
+        { __NR_clone3, ABSENT }, { __NR_listen, KILL }, { __NR_truncate, KILL }, { __NR_fchmod, KILL }, { __NR_fchmodat, KILL },
+        { __NR_chmod, KILL }, { __NR_fchown, KILL }, { __NR_fchownat, KILL }, { __NR_chown, KILL }, { __NR_lchown, KILL },
+        { __NR_utimensat, KILL }, { __NR_setxattr, KILL }, { __NR_setuid, KILL }, { __NR_setgid, KILL }, { __NR_setresuid, KILL },
+        { __NR_setresgid, KILL }, { __NR_setgroups, KILL }, { __NR_unshare, KILL }, { __NR_setns, KILL },
+        { __NR_open_by_handle_at, KILL }, { __NR_fcntl, FCNTL }, { __NR_ioctl, IOCTL }, { __NR_init_module, KILL },
+        { __NR_finit_module, KILL }, { __NR_kexec_load, KILL }, { __NR_reboot, KILL }, { __NR_chroot, KILL }, { __NR_swapon, KILL },
+        { __NR_settimeofday, KILL }, { __NR_clock_settime, KILL }, { __NR_setreuid, KILL }, { __NR_setregid, KILL },
+        { __NR_capset, KILL }, { __NR_keyctl, KILL }, { __NR_perf_event_open, KILL }, { __NR_userfaultfd, KILL },
+        { __NR_lsetxattr, KILL }, { __NR_fsetxattr, KILL },
 };
 
 static const struct rule with_helper[] = {
-        { __NR_socket, LOCAL_SOCKETS }, { __NR_ptrace, KILL }, { __NR_process_vm_writev, KILL }, { __NR_io_uring_setup, KILL },
+        { __NR_socket, LOCAL_SOCKETS }, { __NR_connect, NEW_SOCKETS }, { __NR_ptrace, KILL }, { __NR_process_vm_writev, KILL }, { __NR_io_uring_setup, KILL },
         { __NR_mount, KILL }, { __NR_bpf, KILL },
 };
 
 /* --- the filter --------------------------------------------------------------------------------------------------- */
 
-enum { NUMBERS = 512, RANGES = 100, ACTIONS = NO_CODE + 1, INSTRUCTIONS = 200 }; /* a jump leads 255 instructions further at most */
+enum { NUMBERS = 512, RANGES = 100, ACTIONS = ABSENT + 1, INSTRUCTIONS = 250 }; /* a jump leads 255 instructions further at most */
 
 /* Numbers from `first` on, to that of the next range. */
 struct range {
@@ -141,12 +153,29 @@ static void put_return(struct filter *f, unsigned what) {
         put(f, (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, what));
 }
 
-/* Allowed if the bits of `mask` in an argument (its low half: flags, domains and protections are ints) are `value`. */
-static void put_allow_if(struct filter *f, unsigned mask, unsigned value, unsigned argument) {
+/* `what`, if the bits of `mask` in an argument (its low half: flags, domains and protections are ints) are `value`. */
+static void put_if(struct filter *f, unsigned mask, unsigned value, unsigned argument, unsigned what) {
         put_load(f, offsetof(struct seccomp_data, args) + 8U * argument);
         put(f, (struct sock_filter) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask));
         put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1));
-        put_return(f, SECCOMP_RET_ALLOW);
+        put_return(f, what);
+}
+
+static void put_allow_if(struct filter *f, unsigned mask, unsigned value, unsigned argument) {
+        put_if(f, mask, value, argument, SECCOMP_RET_ALLOW);
+}
+
+/* Descriptors' flags and numbers, and locks; nothing by which a signal goes to somebody (F_SETOWN, F_SETSIG). */
+static void put_fcntl(struct filter *f) {
+        put_allow_if(f, ~7U, 0, 1);
+        put_allow_if(f, F_DUPFD_CLOEXEC & ~7U, F_DUPFD_CLOEXEC & ~7U, 1);
+}
+
+/* What terminals and sockets have (FIONREAD, SIOCOUTQ, TCGETS), but for typing into a terminal. */
+static void put_ioctl(struct filter *f) {
+        put_if(f, ~0U, TIOCSTI, 1, SECCOMP_RET_KILL_PROCESS);
+        put_if(f, ~0U, TIOCLINUX, 1, SECCOMP_RET_KILL_PROCESS);
+        put_allow_if(f, ~0x3fU, TCGETS & ~0x3fU, 1);
 }
 
 static void put_action(struct filter *f, enum action action) {
@@ -160,7 +189,21 @@ static void put_action(struct filter *f, enum action action) {
                 put_allow_if(f, ~0U, AF_UNIX, 0);
         if (action == NO_CODE)
                 put_allow_if(f, PROT_EXEC, 0, 2);
-        put_return(f, action == ALLOW ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS);
+        if (action == NEW_SOCKETS) { /* not the client's connection, which could be turned to somebody else */
+                put_if(f, ~1U, 0, 0, SECCOMP_RET_KILL_PROCESS);
+                put_return(f, SECCOMP_RET_ALLOW);
+        }
+        if (action == FCNTL)
+                put_fcntl(f);
+        if (action == IOCTL)
+                put_ioctl(f);
+        if (action == OURSELVES)
+                put_allow_if(f, ~0U, (unsigned) getpid(), 0);
+        if (action == THREADS)
+                put_allow_if(f, CLONE_THREAD, CLONE_THREAD, 0);
+        put_return(f, action == ALLOW    ? SECCOMP_RET_ALLOW
+                      : action == ABSENT ? SECCOMP_RET_ERRNO | ENOSYS /* its flags are in memory; the C library does without */
+                                         : SECCOMP_RET_KILL_PROCESS);
 }
 
 static unsigned char *target_of(struct sock_filter *jump, bool is_true) {
@@ -208,6 +251,10 @@ static void put_filter(struct filter *f) {
         put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE, 1, 0));
         put_return(f, SECCOMP_RET_KILL_PROCESS);
         put_load(f, offsetof(struct seccomp_data, nr));
+#ifdef __X32_SYSCALL_BIT
+        put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __X32_SYSCALL_BIT, 0, 1));
+        put_return(f, SECCOMP_RET_KILL_PROCESS);
+#endif
         put_search(f, f->n, false, 0, n);
         put_actions(f);
 }
@@ -269,11 +316,12 @@ static bool has_names(const struct config *c) {
         return c->mailman && is_name(c->mailman);
 }
 
-static void set_limits(void) {
+static void set_limits(enum delivery_needs needs) {
         const struct rlimit none = { 0, 0 }, few = { 64, 64 };
 
         setrlimit(RLIMIT_CORE, &none); /* with somebody's mail in it */
-        setrlimit(RLIMIT_NOFILE, &few);
+        if (needs != NEEDS_HELPER)     /* which opens all files of the journal */
+                setrlimit(RLIMIT_NOFILE, &few);
 }
 
 void sandbox_enter(const struct config *c) {
@@ -283,16 +331,13 @@ void sandbox_enter(const struct config *c) {
 
         if (!c->sandbox || needs == NEEDS_PROGRAMS || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return;
-        if (needs != NEEDS_HELPER)
-                set_limits();
+        set_limits(needs);
         if (is_strict)
                 put_rules(&f, strict, ELEMENTS(strict));
         else
                 memset(f.actions, ALLOW, sizeof(f.actions));
-        if (log_current_target() == LOG_TO_SYSLOG && is_strict) {
+        if (log_current_target() == LOG_TO_SYSLOG)
                 tzset(); /* syslog(3) reads the time zone's file, while it can */
-                put_rules(&f, with_syslog, ELEMENTS(with_syslog));
-        }
         if (needs == NEEDS_HELPER)
                 put_rules(&f, with_helper, ELEMENTS(with_helper));
         else if (needs == NEEDS_NETWORK)

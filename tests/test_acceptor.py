@@ -719,7 +719,10 @@ def test_no_descriptors(smtpd, folder, more, notify):
         manager.bind(str(folder / "notify"))
         os.chmod(folder / "notify", 0o666)
         env = environment(NOTIFY_SOCKET=str(folder / "notify")) if notify else None
-        with Acceptor(smtpd, folder, env=env) as acceptor, acceptor.client("EHLO") as neighbour:
+        with Acceptor(smtpd, folder, env=env) as acceptor:
+            idle = set(descriptors(acceptor.pid))
+            neighbour = acceptor.client("EHLO")
+            wait_until(lambda: set(descriptors(acceptor.pid)) == idle, "the neighbour to be its session's only")
             limit(acceptor.pid, nofile=lowest_free(acceptor.pid) + more)
             check_refused_for_shortage(acceptor)
             limit(acceptor.pid, nofile=1024)

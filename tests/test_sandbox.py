@@ -1,0 +1,572 @@
+"""A session on a connection confines itself (src/sandbox.h, smtpd(8) "Sandbox"): what an intruder in it can still do, and that
+the session itself lacks nothing. The helper tests/sandbox.d/inject.c makes a session perform a system call of our choice.
+The build with sanitizers has no sandbox by default: they need more than it allows."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import pty
+import re
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from acceptor import Acceptor, children, folder, wait_until
+from conftest import BUILDS, ROOT, missing, need
+from session import BEGIN, END, PATIENCE, Session, command, environment, status_of, stop, tcp_pair
+from upstream import Upstream, close
+from world import World
+
+_ = folder  # a fixture
+
+MESSAGE = b"Subject: x\r\n\r\ntext\r\n"
+LONG = b"Subject: x\r\n\r\n" + b"0123456789abcdef" * 4 * 50_000 + b"\r\n"  # it has to go to a file
+
+
+def has_landlock():
+    return ctypes.CDLL(None).syscall(444, None, 0, 1) > 0  # landlock_create_ruleset, the same number everywhere
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory):
+    """The compiled helpers."""
+    folder = tmp_path_factory.mktemp("sandbox")
+    source = ROOT / "tests/sandbox.d"
+    subprocess.run([need("cc"), "-O1", "-D_GNU_SOURCE", "-o", folder / "inject", source / "inject.c"], check=True)
+    subprocess.run([need("cc"), "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-D_GNU_SOURCE", "-o", folder / "preload.so",
+                    source / "preload.c"], check=True)
+    return folder
+
+
+class Injector:
+    def __init__(self, program):
+        self.program = program
+
+    def __call__(self, pid, *words):
+        """What came of a system call in that process: "dies", "ok", or the name of an errno."""
+        done = subprocess.run([self.program, str(pid), *map(str, words)], capture_output=True, timeout=PATIENCE, check=False)
+        if done.returncode == 77:
+            missing(f"no system call can be injected: {done.stderr.decode()}")
+        assert done.returncode == 0, done.stderr
+        how, number = done.stdout.split()
+        number = int(number)
+        if how == b"killed":
+            assert number == signal.SIGSYS
+            return "dies"
+        return "ok" if number >= 0 or number < -4095 else errno.errorcode[-number]
+
+
+@pytest.fixture
+def inject(tools):
+    return Injector(tools / "inject")
+
+
+# --- the specification ------------------------------------------------------------------------------------------
+
+STRATEGIES = {  # which column below, and the options
+    "print": ("print", []),
+    "proxy-address": ("connects", ["--strategy=proxy", "--upstream=127.0.0.1:1,[::1]:1,/nonexistent"]),
+    "proxy-name": ("resolves", ["--strategy=proxy", "--upstream=127.0.0.1:1,localhost:1"]),
+    "mailman-3": ("connects", ["--strategy=mailman", "--upstream=127.0.0.1:1"]),
+    "mailman-3-name": ("resolves", ["--strategy=mailman", "--mailman=localhost:1"]),
+    "journal": ("journal", ["--strategy=journal"]),
+    "exec": ("free", ["--strategy=exec", "--command=/bin/true"]),
+    "mailman-2.1": ("free", ["--strategy=mailman", "--mailman-wrapper=/bin/true", "--mailman-lists=/"]),
+}
+COLUMNS = ("print", "connects", "resolves", "journal", "free")
+
+READ, WRITE, RDWR, CREAT, EXCL, TRUNC, TMPFILE = 0, 1, 2, 0o100, 0o200, 0o1000, 0o20200000
+HERE = -100  # AT_FDCWD
+
+# The numbers are those of x86-64. Behind "=" is a string, behind ":" are octets. SPOOL is the folder for long messages,
+# ELSEWHERE another one; both have a file. "lives" is what comes of a call that is allowed: "ok", or the errnos of one made
+# so that it does no harm; "refused" is Landlock's answer, "absent" that of an old kernel. Processes: PID is the session, OTHER
+# is not.
+#
+#                                                      lives        print connects resolves journal free
+CALLS = {
+    "execve":          ("59 =/nonexistent 0 0",        "ENOENT",   "dies  dies     dies     lives   lives"),
+    "execveat":        (f"322 {HERE} =/nonexistent",   "ENOENT",   "dies  dies     dies     lives   lives"),
+    "fork":            ("57",                          "ok",       "dies  dies     dies     lives   lives"),
+    "vfork":           ("58",                          "ok",       "dies  dies     dies     lives   lives"),
+    "clone":           ("56 17",                       "ok",       "dies  dies     dies     lives   lives"),
+    "clone-thread":    ("56 0x10000",                  "EINVAL",   "dies  dies     lives    lives   lives"),
+    "clone3":          ("435 0 0",                     "EINVAL",   "dies  dies     absent   lives   lives"),
+    "mmap-code":       ("9 0 4096 5 0x22 -1",          "ok",       "dies  dies     lives    lives   lives"),
+    "mmap":            ("9 0 4096 3 0x22 -1",          "ok",       "lives lives    lives    lives   lives"),
+    "mprotect-code":   ("10 0 0 5",                    "ok",       "dies  dies     lives    lives   lives"),
+    "mprotect":        ("10 0 0 3",                    "ok",       "lives lives    lives    lives   lives"),
+
+    "open":            ("2 =/etc/passwd 0",            "ok",       "dies  dies     dies     lives   lives"),
+    "creat":           ("85 =SPOOL/creat 0x180",        "ok",       "dies  dies     dies     lives   lives"),
+    "openat2":         (f"437 {HERE} =/etc/passwd :{'00' * 24} 24", "ok", "dies dies dies   lives   lives"),
+    "read-etc":        (f"257 {HERE} =/etc/passwd 0",  "ok",       "dies  dies     lives    lives   lives"),
+    "read-elsewhere":  (f"257 {HERE} =ELSEWHERE/file 0", "ok",     "dies  dies     refused  lives   lives"),
+    "list-elsewhere":  (f"257 {HERE} =ELSEWHERE 0x10000", "ok",    "dies  dies     refused  lives   lives"),
+    "read-spool":      (f"257 {HERE} =SPOOL/file 0",   "ok",       "dies  dies     lives    lives   lives"),
+    "write-spool":     (f"257 {HERE} =SPOOL/file {WRITE}", "ok",   "dies  dies     dies     lives   lives"),
+    "write-elsewhere": (f"257 {HERE} =ELSEWHERE/file {RDWR}", "ok", "dies dies     dies     lives   lives"),
+    "open-odd-mode":   (f"257 {HERE} =SPOOL/file 3",   "ok",       "dies  dies     dies     lives   lives"),
+    "open-or-create":  (f"257 {HERE} =SPOOL/file {RDWR | CREAT} 0x180", "ok", "dies dies dies lives  lives"),
+    "truncate-open":   (f"257 {HERE} =SPOOL/file {TRUNC}", "ok",   "dies  dies     dies     lives   lives"),
+    "nameless-spool":  (f"257 {HERE} =SPOOL {RDWR | TMPFILE} 0x180", "ok", "lives lives lives lives  lives"),
+    "nameless-elsewhere": (f"257 {HERE} =ELSEWHERE {RDWR | TMPFILE} 0x180", "ok", "lives lives refused lives lives"),
+    "new-spool":       (f"257 {HERE} =SPOOL/new {RDWR | CREAT | EXCL} 0x180", "ok", "lives lives lives lives lives"),
+    "new-elsewhere":   (f"257 {HERE} =ELSEWHERE/new {RDWR | CREAT | EXCL} 0x180", "ok", "lives lives refused lives lives"),
+    "new-existing":    (f"257 {HERE} =SPOOL/file {RDWR | CREAT | EXCL} 0x180", "EEXIST", "lives lives lives lives lives"),
+    "memfd_create":    ("319 =x 0",                    "ok",       "dies  dies     lives    lives   lives"),
+
+    "truncate":        ("76 =SPOOL/file 0",            "ok",       "dies  dies     dies     lives   lives"),
+    "rename":          ("82 =ELSEWHERE/file =ELSEWHERE/file2", "ok", "dies dies    refused  lives   lives"),
+    "link":            ("86 =ELSEWHERE/file =ELSEWHERE/file2", "ok", "dies dies    refused  lives   lives"),
+    "symlink":         ("88 =x =ELSEWHERE/link",       "ok",       "dies  dies     refused  lives   lives"),
+    "mkdir":           ("83 =ELSEWHERE/new 0x1c0",      "ok",       "dies  dies     refused  lives   lives"),
+    "unlink":          ("87 =ELSEWHERE/file",          "ok",       "lives lives    refused  lives   lives"),
+    "chmod":           ("90 =SPOOL/file 0x180",         "ok",       "dies  dies     dies     lives   lives"),
+    "fchmodat":        (f"268 {HERE} =SPOOL/file 0x180", "ok",      "dies  dies     dies     lives   lives"),
+    "chown":           ("92 =SPOOL/file -1 -1",        "ok",       "dies  dies     dies     lives   lives"),
+    "utimensat":       (f"280 {HERE} =SPOOL/file 0 0", "ok",       "dies  dies     dies     lives   lives"),
+    "setxattr":        ("188 =SPOOL/file =user.x 0 0 0", "ok EOPNOTSUPP", "dies dies dies   lives   lives"),
+    "open_by_handle_at": ("304 -1 0 0",                "EFAULT EPERM EBADF", "dies dies dies lives  lives"),
+
+    "socket-inet":     ("41 2 1 0",                    "ok",       "dies  lives    lives    dies    lives"),
+    "socket-inet6":    ("41 10 1 0",                   "ok EAFNOSUPPORT", "dies lives lives dies    lives"),
+    "socket-unix":     ("41 1 1 0",                    "ok",       "dies  lives    lives    lives   lives"),
+    "socket-netlink":  ("41 16 3 0",                   "ok",       "dies  lives    lives    dies    lives"),
+    "socket-packet":   ("41 17 3 0",                   "ok EPERM EAFNOSUPPORT", "dies lives lives dies lives"),
+    "connect":         (f"42 -1 :{'00' * 16} 16",      "EBADF",    "dies  lives    lives    lives   lives"),
+    "bind":            (f"49 -1 :{'00' * 16} 16",      "EBADF",    "dies  dies     lives    lives   lives"),
+    "listen":          ("50 -1 1",                     "EBADF",    "dies  dies     dies     lives   lives"),
+
+    "ptrace":          ("101 2 0",                     "ESRCH",    "dies  dies     dies     dies    lives"),
+    "kill":            ("62 0 0",                      "ok",       "dies  dies     dies     lives   lives"),
+    "tkill":           ("200 PID 0",                   "ok",       "dies  dies     dies     lives   lives"),
+    "tgkill":          ("234 PID PID 0",               "ok",       "lives lives    lives    lives   lives"),
+    "tgkill-other":    ("234 OTHER OTHER 0",           "ok",       "dies  dies     dies     lives   lives"),
+    "rt_sigqueueinfo": ("129 PID 0 0",                 "EFAULT",   "dies  dies     dies     lives   lives"),
+    "pidfd_send_signal": ("424 -1 0 0 0",              "EBADF",    "dies  dies     dies     lives   lives"),
+    "pidfd_getfd":     ("438 -1 0 0",                  "EBADF",    "dies  dies     dies     lives   lives"),
+    "fcntl-owner":     ("72 0 8 OTHER",                "ok",       "dies  dies     dies     lives   lives"),
+    "fcntl-signal":    ("72 0 10 9",                   "ok",       "dies  dies     dies     lives   lives"),
+    "fcntl-flags":     ("72 0 3",                      "ok",       "lives lives    lives    lives   lives"),
+    "ioctl-owner":     ("16 0 0x8901 0",               "EFAULT",   "dies  dies     dies     lives   lives"),
+    "ioctl-type":      ("16 2 0x5412 =x",              "ENOTTY EIO EPERM", "dies dies dies     lives   lives"),
+    "process_vm_readv": ("310 0",                      "ESRCH ok", "dies  dies     dies     lives   lives"),
+    "process_vm_writev": ("311 0",                     "ESRCH ok", "dies  dies     dies     dies    lives"),
+    "io_uring_setup":  ("425 0 0",                     "EFAULT EINVAL EPERM ENOSYS", "dies dies dies dies lives"),
+    "mount":           ("165 =none =/nonexistent =tmpfs", "ENOENT EPERM", "dies dies dies   dies    lives"),
+    "bpf":             ("321 -1 0 0",                  "EINVAL EPERM ENOSYS", "dies dies dies dies  lives"),
+    "setuid":          (f"105 {os.getuid()}",          "ok",       "dies  dies     dies     lives   lives"),
+    "setresuid":       ("117 -1 -1 -1",                "ok",       "dies  dies     dies     lives   lives"),
+    "unshare":         ("272 0",                       "ok",       "dies  dies     dies     lives   lives"),
+    "setns":           ("308 -1 0",                    "EBADF",    "dies  dies     dies     lives   lives"),
+
+    "getpid":          ("39",                          "ok",       "lives lives    lives    lives   lives"),
+    "gettid":          ("186",                         "ok",       "lives lives    lives    lives   lives"),  # abort(3) asks
+    "getpid-32-bit":   ("int80 20",                    "ok",       "dies  dies     dies     dies    lives"),
+    "getpid-x32":      ("x32 39",                      "ok ENOSYS", "dies dies     dies     dies    lives"),
+    "no-such-call":    ("511",                         "ENOSYS",   "dies  dies     lives    lives   lives"),
+}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("spool", "elsewhere"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("precious")
+    return tmp_path
+
+
+def has_helper(options):
+    if "--strategy=journal" in options and not (BUILDS["release"] / "smtpd-journal").exists():
+        missing("smtpd-journal was not built: libsystemd is missing")
+
+
+@contextlib.contextmanager
+def confined(release, folders, strategy, *more, **given):
+    """A session that waits for its client's first word."""
+    options = STRATEGIES[strategy][1]
+    has_helper(options)
+    with Session(command(release, *options, *more), folders, env=environment(TMPDIR=str(folders / "spool")), **given) as session:
+        session.begin("greeting")
+        yield session
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("call", CALLS)
+def test_system_call(release, folders, inject, strategy, call):
+    """It dies, or goes on as if nothing had been."""
+    words, lives, outcomes = CALLS[call]
+    expected = dict(zip(COLUMNS, outcomes.split()))[STRATEGIES[strategy][0]]
+    if expected == "refused" and not has_landlock():
+        missing("this kernel has no Landlock")
+    with confined(release, folders, strategy) as session:
+        for name, value in {"SPOOL": folders / "spool", "ELSEWHERE": folders / "elsewhere", "PID": session.pid, "OTHER": os.getpid()}.items():
+            words = words.replace(name, str(value))
+        outcome = inject(session.pid, *words.split())
+        if expected == "dies":
+            assert outcome == "dies" and session.process.wait(PATIENCE) == -signal.SIGSYS and session.read_to_end() == b""
+        else:
+            assert outcome in {"lives": lives.split(), "refused": ["EACCES", "EXDEV", "EPERM"], "absent": ["ENOSYS"]}[expected]
+            session.expect((b"NOOP", b"250 "))
+            assert session.end() == 0
+
+
+def test_table_is_whole():
+    assert all(len(outcomes.split()) == len(COLUMNS) for _, _, outcomes in CALLS.values())
+
+
+# --- who is confined ---------------------------------------------------------------------------------------------
+
+
+def confinement(pid):
+    """(new privileges are impossible, system calls are filtered, there are no core files, and few descriptors)"""
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    core, files = (re.search(rf"^{name} +(\S+) +(\S+)", limits, re.M).groups() for name in ("Max core file size", "Max open files"))
+    return status_of(pid, "NoNewPrivs") == 1, status_of(pid, "Seccomp") == 2, core == ("0", "0"), files == ("64", "64")
+
+
+CONFINED, FREE = (True,) * 4, (False,) * 4
+FOR_HELPER = (True, True, True, False)
+
+
+@pytest.fixture(autouse=True)
+def limits_of_our_own():
+    """What a session gives up must be there before."""
+    if status_of(os.getpid(), "NoNewPrivs") or status_of(os.getpid(), "Seccomp") or resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        missing("these tests are confined themselves")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_session_on_a_connection(release, folders, strategy):
+    with confined(release, folders, strategy) as session:
+        column = STRATEGIES[strategy][0]
+        assert confinement(session.pid) == {"free": FREE, "journal": FOR_HELPER}.get(column, CONFINED)
+    with confined(release, folders, strategy, "--sandbox=no") as session:
+        assert confinement(session.pid) == FREE
+
+
+@pytest.mark.parametrize("kind", ["tcp4", "tcp6", "unix"])
+def test_every_kind_of_connection(release, tmp_path, kind):
+    pair = {"tcp4": lambda: tcp_pair(), "tcp6": lambda: tcp_pair(socket.AF_INET6), "unix": socket.socketpair}[kind]()
+    with Session(command(release), tmp_path, pair) as session:
+        session.begin("EHLO")
+        assert confinement(session.pid) == CONFINED
+        assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+
+
+def greeted(argv, stdin, env):
+    """Starts it, with a pipe to hear it by, and waits for its greeting."""
+    process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
+    assert process.stdout.readline().startswith(b"220 ")
+    return process
+
+
+@pytest.mark.parametrize("kind, env, expected", [
+    ("pipe", {}, FREE),
+    ("pipe", {"TCPREMOTEIP": "192.0.2.1"}, CONFINED),
+    ("pipe", {"REMOTE_ADDR": "192.0.2.1"}, CONFINED),
+    ("terminal", {}, FREE),
+])
+def test_transcript_is_not_confined(release, kind, env, expected):
+    reader, writer = os.pipe() if kind == "pipe" else reversed(pty.openpty())
+    process = greeted(command(release), reader, environment(**env))
+    try:
+        assert confinement(process.pid) == expected
+    finally:
+        os.close(reader)
+        os.close(writer)
+        process.stdout.close()
+        stop(process)
+
+
+def test_file_is_not_confined(release, tmp_path):
+    """It is over too soon to be looked at."""
+    (tmp_path / "session").write_bytes(b"QUIT\n")
+    trace = [need("strace"), "-o", str(tmp_path / "trace"), "-e", "trace=seccomp,prctl,exit_group"]
+    with open(tmp_path / "session", "rb") as stdin:
+        subprocess.run([*trace, *command(release)], stdin=stdin, stdout=subprocess.DEVNULL, check=True, timeout=PATIENCE,
+                       env=environment(TCPREMOTEIP="192.0.2.1"))
+    trace = (tmp_path / "trace").read_text()
+    assert "exit_group" in trace and "seccomp" not in trace and "NO_NEW_PRIVS" not in trace
+
+
+def test_build_with_sanitizers_is_not_confined(tmp_path):
+    with Session(command(str(BUILDS["sanitize"] / "smtpd")), tmp_path) as session:
+        session.begin("greeting")
+        assert confinement(session.pid) == FREE
+        assert session.end() == 0
+
+
+def test_acceptor_is_not_confined_but_its_sessions_are(release, folder):
+    with Acceptor(release, folder) as acceptor:
+        with acceptor.client("EHLO") as client:
+            one, = acceptor.sessions()
+            assert confinement(one) == CONFINED and confinement(acceptor.pid) == FREE
+            assert client.send_message(MESSAGE) == b"250 2.0.0 printed"
+            client.quit()
+
+
+def test_acceptor_survives_a_session_that_is_killed(release, folder, inject):
+    """It says so and goes on; that client hears nothing, and still has its message."""
+    with Acceptor(release, folder) as acceptor:
+        with acceptor.client("DATA") as client:
+            one, = acceptor.sessions()
+            other = acceptor.client("EHLO")
+            client.say(MESSAGE)
+            assert inject(one, 59, "=/bin/sh", 0, 0) == "dies"
+            assert client.read_to_end() == b""
+        with other:
+            assert other.send_message(MESSAGE) == b"250 2.0.0 printed"
+            other.quit()
+        acceptor.serve_one()
+        line, = acceptor.log("the session of process")
+        assert b"process %d ended by signal %d " % (one, signal.SIGSYS) in line
+        assert len(acceptor.messages()) == 2
+
+
+# --- it lacks nothing ----------------------------------------------------------------------------------------------
+
+# In all other tests of the release build sessions on sockets are confined too: here is what is not tested there, or was near
+# to fail. The helper of strategy journal is in test_journal.py.
+
+
+def by(strategy, up):
+    """Options for an upstream by address or by name."""
+    if strategy == "print":
+        return []
+    return ["--strategy=proxy", f"--upstream={up.endpoint if strategy == 'proxy-address' else f'localhost:{up.port}'}"]
+
+
+def files_of(pid):
+    """Names of what it has open."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return found
+
+
+@pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
+@pytest.mark.parametrize("spool", ["TMPDIR", "usual", "no-O_TMPFILE"])
+def test_long_message(release, folders, tools, strategy, spool):
+    """What does not fit into memory goes to a file, also where the file system has no nameless ones."""
+    env = environment() if spool == "usual" else environment(TMPDIR=str(folders / "spool"))
+    if spool == "no-O_TMPFILE":
+        env |= {"LD_PRELOAD": str(tools / "preload.so"), "NO_TMPFILE": "1"}
+    with Upstream() as up, Session(command(release, "--x-peer=no", *by(strategy, up)), folders, env=env) as session:
+        session.begin("DATA")
+        assert confinement(session.pid) == CONFINED
+        session.say(LONG)
+        name = {"TMPDIR": f"{folders}/spool/#", "usual": "/var/tmp/#", "no-O_TMPFILE": f"{folders}/spool/smtpd."}[spool]
+        wait_until(lambda: any(one.startswith(name) for one in files_of(session.pid)), "the file")
+        session.say(b".\r\n")
+        assert session.reply().startswith(b"250 ") and session.end() == 0
+        found = session.messages() + [message.text for message in up.messages]
+    text = LONG.replace(b"\r\n", b"\n")
+    assert len(found) == 1 and found[0].endswith(text)
+    assert os.listdir(folders / "spool") == ["file"]
+
+
+@pytest.mark.parametrize("strategy", ["print", "proxy-name"])
+def test_longest_message(release, tmp_path, strategy):
+    """32 MiB, and an octet more."""
+    longest = 32 << 20
+    with Upstream(extensions=[]) as up, Session(command(release, *by(strategy, up)), tmp_path) as session:
+        session.begin("EHLO")
+        for more, verdict in ((0, b"250 "), (1, b"552 5.3.4 ")):
+            line = b"x" * 1022 + b"\r\n"
+            message = line * (longest // len(line) - 1) + b"x" * (1022 + more) + b"\r\n"
+            assert session.send_message(message).startswith(verdict)
+        assert session.end() == 0
+
+
+@pytest.mark.parametrize("strategy", ["proxy-address", "proxy-name"])
+def test_upstream_that_is_lost(release, tmp_path, strategy):
+    """The first one cannot be reached, the next hangs up in the middle, and is connected to again; it is told of the client."""
+    with Upstream({"DATA": close}, {}, extensions=("PIPELINING", "XCLIENT ADDR PORT NAME")) as up:
+        nobody = {"proxy-address": "127.0.0.1:1", "proxy-name": "localhost:1"}[strategy]
+        argv = command(release, *by(strategy, up), "--xclient=yes")
+        argv[-2] = argv[-2].replace("=", f"={nobody},", 1)
+        with Session(argv, tmp_path, tcp_pair()) as session:
+            session.begin("EHLO")
+            assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+        up.wait_until_over()
+        assert len(up.connections) == 2 and len(up.messages) == 1
+        assert all(any(line.startswith(b"XCLIENT ADDR=127.0.0.1") for line in c.commands) for c in up.connections)
+
+
+def test_upstream_with_ipv6(release, tmp_path):
+    with Upstream(family=socket.AF_INET6) as up, Session(command(release, *by("proxy-address", up)), tmp_path) as session:
+        session.begin("EHLO")
+        assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+
+
+class NameServer:
+    """DNS at 127.0.0.1, port 53, of a World: every name has that address, and no IPv6 one. Remembers what it was asked."""
+
+    def __init__(self, world):
+        self.socket = world.in_network(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self.socket.bind(("127.0.0.1", 53))
+        self.asked = []
+        self.thread = threading.Thread(target=self.serve)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.sendto(b"", self.socket.getsockname())  # ends it
+        self.thread.join()
+        self.socket.close()
+
+    def serve(self):
+        while True:
+            with contextlib.suppress(OSError):
+                query, client = self.socket.recvfrom(4096)
+                if not query:
+                    return
+                end = query.index(b"\0", 12) + 5
+                name, (kind,) = query[12 : end - 4], struct.unpack("!H", query[end - 4 : end - 2])
+                self.asked.append(name)
+                answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + bytes([127, 0, 0, 1]) if kind == 1 else b""
+                header = query[:2] + struct.pack("!HHHHH", 0x8580, 1, 1 if answer else 0, 0, 0)
+                self.socket.sendto(header + query[12:end] + answer, client)
+
+
+def test_upstream_by_a_name_of_dns(release, tmp_path):
+    with World(tmp_path, release) as world:
+        world.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions attempts:1\n")
+        world.write("/etc/nsswitch.conf", "hosts: files dns\n")
+        with NameServer(world) as dns, world.in_network(Upstream) as up:
+            argv = world.inside(*command(release, "--strategy=proxy", f"--upstream=mail.example.net:{up.port}"))
+            with Session(argv, tmp_path) as session:
+                session.begin("EHLO")
+                assert confinement(session.pid) == CONFINED
+                assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+            assert len(up.messages) == 1
+        assert b"\4mail\7example\3net\0" in dns.asked
+
+
+@pytest.mark.parametrize("zone", ["/etc/localtime", "/etc/zone"], ids=["usual", "TZ"])
+@pytest.mark.parametrize("strategy", ["proxy-address", "proxy-name"])
+def test_log_to_syslog(release, tmp_path, strategy, zone):
+    """Under inetd: standard error is the client. The log goes on when syslogd starts again, and has the local time."""
+    with World(tmp_path, release) as world, world.in_network(Upstream) as up:
+        with open(world.path(zone), "wb") as file:
+            file.write(tz_file(9 * 3600))
+        ours, theirs = tcp_pair()
+        env = environment(**({"TZ": ":/etc/zone"} if zone == "/etc/zone" else {}))
+        before = time.time()
+        with Session(world.inside(*command(release, *by(strategy, up))), tmp_path, (ours, theirs), err=theirs, env=env) as session:
+            session.begin("EHLO")
+            assert confinement(session.pid) == CONFINED
+            assert session.send_message(MESSAGE).startswith(b"250 ")
+            line, = (line for line in world.syslog(b"smtpd[%d]: message " % session.pid) if b": message " in line)
+            hours = [time.strftime("%b %e %H", time.gmtime(t + 9 * 3600)).encode() for t in (before, time.time())]
+            assert re.match(rb"<22>(.*?):", line)[1] in hours
+            os.unlink(world.path("/dev/log"))
+            world.log.shutdown(socket.SHUT_RDWR)
+            world.listener.join()
+            world.log.close()
+            world.log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            world.log.bind(world.path("/dev/log"))
+            world.log.settimeout(PATIENCE)
+            assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+            assert b"smtpd[%d]: message " % session.pid in world.log.recv(1 << 16)
+            assert b"smtpd[%d]: session " % session.pid in world.log.recv(1 << 16)
+
+
+def tz_file(offset):
+    """A time zone that is so many seconds east, always: tzfile(5)."""
+    def part(long):
+        return struct.pack("!4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + struct.pack("!lBB", offset, 0, 0) + b"XST\0"
+    return part(4) + part(8) + b"\n<XST>-%d\n" % (offset // 3600)
+
+
+def test_status_for_systemd(release, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        with Session(command(release), tmp_path, env=environment(NOTIFY_SOCKET=str(tmp_path / "notify"))) as session:
+            session.begin("EHLO")
+            assert confinement(session.pid) == CONFINED and session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+        said = [manager.recv(4096) for _ in range(5)]
+        assert [word for line in said for word in (b"waiting", b"receiving", b"delivering") if word in line] == [
+            b"waiting", b"waiting", b"receiving", b"delivering", b"waiting"]
+
+
+@pytest.mark.parametrize("strategy", ["proxy-address", "proxy-name"])
+def test_no_memory(release, tmp_path, strategy):
+    """What is short is answered as ever, not taken for an attack."""
+    with Upstream() as up, Session(command(release, *by(strategy, up)), tmp_path) as session:
+        session.begin("greeting")
+        now = status_of(session.pid, "VmSize") * 1024
+        resource.prlimit(session.pid, resource.RLIMIT_AS, (now, now))
+        resource.prlimit(session.pid, resource.RLIMIT_DATA, (0, 0))
+        assert session.ask(b"EHLO client.example.org").startswith(b"250-")
+        assert session.ask(b"MAIL FROM:<a@example.org>")[:3] in (b"250", b"451")
+        session.expect((b"RSET", b"250 "))
+        assert session.end() == 0
+
+
+@pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
+def test_assertion_that_fails(release, folders, tools, strategy):
+    """It says what failed, and ends by abort(3), as such things do."""
+    env = environment(LD_PRELOAD=str(tools / "preload.so"), FAILS="1")
+    with Session(command(release, *STRATEGIES[strategy][1]), folders, env=env) as session:
+        assert session.read_to_end().startswith(b"220 ")
+        assert session.process.wait(PATIENCE) == -signal.SIGABRT
+        assert b"Assertion `" in session.err()
+
+
+def traced(*options):
+    return [need("strace"), "-f", "-o", "/dev/null", *options]
+
+
+def test_under_strace(release, tmp_path):
+    with Session([*traced(), *command(release)], tmp_path) as session:
+        session.begin("EHLO")
+        assert confinement(*children(session.pid))
+        assert session.send_message(MESSAGE) == b"250 2.0.0 printed" and session.end() == 0
+
+
+def test_strace_comes_later(release, tmp_path):
+    with Session(command(release), tmp_path) as session:
+        session.begin("EHLO")
+        tracer = subprocess.Popen([need("strace"), "-o", "/dev/null", "-p", str(session.pid)], stdin=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: status_of(session.pid, "TracerPid") == tracer.pid, "strace")
+            assert session.send_message(MESSAGE) == b"250 2.0.0 printed" and session.end() == 0
+            assert tracer.wait(PATIENCE) == 0
+        finally:
+            stop(tracer)
+
+
+# --- what the kernel has not ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
+@pytest.mark.parametrize("call, error", [
+    ("seccomp", "ENOSYS"), ("seccomp", "EINVAL"), ("seccomp", "EPERM"), ("landlock_create_ruleset", "ENOSYS"),
+    ("landlock_create_ruleset", "EOPNOTSUPP"), ("landlock_create_ruleset", "EPERM"), ("landlock_restrict_self", "EPERM"),
+    ("prctl", "EINVAL"), ("prctl", "EPERM"), ("prlimit64", "EPERM"), ("seccomp,landlock_create_ruleset,prctl", "ENOSYS"),
+])
+def test_old_kernel(release, tmp_path, strategy, call, error):
+    """Or a sandbox around us. What cannot be had is left out, and nothing is said."""
+    argv = [*traced(f"-einject={call}:error={error}"), "-e", "signal=none"]
+    with Upstream() as up, Session([*argv, *command(release, *by(strategy, up))], tmp_path) as session:
+        session.begin("EHLO")
+        one, = children(session.pid)
+        assert (status_of(one, "Seccomp") == 2) == (call in ("landlock_create_ruleset", "landlock_restrict_self", "prlimit64"))
+        assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
+        said = re.sub(re.escape(BEGIN) + b".*" + re.escape(END), b"", session.err(), flags=re.S)
+    assert re.fullmatch(rb"smtpd: message [^\n]*\nsmtpd: session [^\n]*\n", said)
