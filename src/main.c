@@ -179,6 +179,7 @@ static int refuse(struct channel *channel, int status) {
 }
 
 static int serve(const struct config *c, const struct descriptors *d, struct channel *channel) {
+        static const int room_for_replies = 64 * 1024;
         struct peer peer;
         int r;
 
@@ -190,6 +191,8 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
                 log_send(&l, LOG_INFO);
                 return EXIT_SUCCESS;
         }
+        if (S_ISSOCK(d->out.st_mode)) /* replies are short, and a client that reads none has no claim to more memory */
+                setsockopt(STDOUT_FILENO, SOL_SOCKET, SO_SNDBUF, &room_for_replies, sizeof(room_for_replies));
         r = session_run(c, &peer, channel, is_transcript(d));
         if (r == 0)
                 return EXIT_SUCCESS;

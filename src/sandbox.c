@@ -10,6 +10,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -36,7 +37,7 @@
 
 /* --- what system calls may do ------------------------------------------------------------------------------------ */
 
-enum action { KILL, ALLOW, NEW_FILES, NEW_FILES_OR_READING, LOCAL_SOCKETS, NO_CODE, OURSELVES, THREADS, ABSENT };
+enum action { KILL, ALLOW, NEW_FILES, NEW_FILES_OR_READING, LOCAL_SOCKETS, NEW_SOCKETS, NO_CODE, OURSELVES, THREADS, FCNTL, IOCTL, ABSENT };
 
 struct rule {
         unsigned number;
@@ -69,14 +70,14 @@ static const struct rule strict[] = {
         { __NR_read, ALLOW }, { __NR_write, ALLOW }, { __NR_close, ALLOW }, { __NR_stat, ALLOW }, { __NR_fstat, ALLOW },
         { __NR_lstat, ALLOW }, { __NR_newfstatat, ALLOW }, { __NR_poll, ALLOW }, { __NR_ppoll, ALLOW }, { __NR_lseek, ALLOW },
         { __NR_mmap, NO_CODE }, { __NR_mprotect, NO_CODE }, { __NR_munmap, ALLOW }, { __NR_brk, ALLOW }, { __NR_rt_sigaction, ALLOW },
-        { __NR_rt_sigprocmask, ALLOW }, { __NR_rt_sigreturn, ALLOW }, { __NR_ioctl, ALLOW }, { __NR_pread64, ALLOW },
+        { __NR_rt_sigprocmask, ALLOW }, { __NR_rt_sigreturn, ALLOW }, { __NR_ioctl, IOCTL }, { __NR_pread64, ALLOW },
         { __NR_pwrite64, ALLOW }, { __NR_readv, ALLOW }, { __NR_writev, ALLOW }, { __NR_access, ALLOW }, { __NR_pipe, ALLOW },
         { __NR_select, ALLOW }, { __NR_sched_yield, ALLOW }, { __NR_mremap, ALLOW }, { __NR_msync, ALLOW }, { __NR_mincore, ALLOW },
         { __NR_madvise, ALLOW }, { __NR_dup, ALLOW }, { __NR_dup2, ALLOW }, { __NR_pause, ALLOW }, { __NR_nanosleep, ALLOW },
         { __NR_getitimer, ALLOW }, { __NR_alarm, ALLOW }, { __NR_setitimer, ALLOW }, { __NR_getpid, ALLOW }, { __NR_sendfile, ALLOW },
         { __NR_sendto, ALLOW }, { __NR_recvfrom, ALLOW }, { __NR_sendmsg, ALLOW }, { __NR_recvmsg, ALLOW }, { __NR_shutdown, ALLOW },
         { __NR_getsockname, ALLOW }, { __NR_getpeername, ALLOW }, { __NR_setsockopt, ALLOW }, { __NR_getsockopt, ALLOW },
-        { __NR_exit, ALLOW }, { __NR_fcntl, ALLOW }, { __NR_unlink, ALLOW }, { __NR_futex, ALLOW }, { __NR_restart_syscall, ALLOW },
+        { __NR_exit, ALLOW }, { __NR_fcntl, FCNTL }, { __NR_unlink, ALLOW }, { __NR_futex, ALLOW }, { __NR_restart_syscall, ALLOW },
         { __NR_clock_gettime, ALLOW }, { __NR_clock_getres, ALLOW }, { __NR_clock_nanosleep, ALLOW }, { __NR_exit_group, ALLOW },
         { __NR_gettid, ALLOW }, { __NR_tgkill, OURSELVES }, { __NR_openat, NEW_FILES }, { __NR_getrandom, ALLOW },
 };
@@ -97,17 +98,21 @@ static const struct rule with_resolver[] = {
         { __NR_chmod, KILL }, { __NR_fchown, KILL }, { __NR_fchownat, KILL }, { __NR_chown, KILL }, { __NR_lchown, KILL },
         { __NR_utimensat, KILL }, { __NR_setxattr, KILL }, { __NR_setuid, KILL }, { __NR_setgid, KILL }, { __NR_setresuid, KILL },
         { __NR_setresgid, KILL }, { __NR_setgroups, KILL }, { __NR_unshare, KILL }, { __NR_setns, KILL },
-        { __NR_open_by_handle_at, KILL },
+        { __NR_open_by_handle_at, KILL }, { __NR_fcntl, FCNTL }, { __NR_ioctl, IOCTL }, { __NR_init_module, KILL },
+        { __NR_finit_module, KILL }, { __NR_kexec_load, KILL }, { __NR_reboot, KILL }, { __NR_chroot, KILL }, { __NR_swapon, KILL },
+        { __NR_settimeofday, KILL }, { __NR_clock_settime, KILL }, { __NR_setreuid, KILL }, { __NR_setregid, KILL },
+        { __NR_capset, KILL }, { __NR_keyctl, KILL }, { __NR_perf_event_open, KILL }, { __NR_userfaultfd, KILL },
+        { __NR_lsetxattr, KILL }, { __NR_fsetxattr, KILL },
 };
 
 static const struct rule with_helper[] = {
-        { __NR_socket, LOCAL_SOCKETS }, { __NR_ptrace, KILL }, { __NR_process_vm_writev, KILL }, { __NR_io_uring_setup, KILL },
+        { __NR_socket, LOCAL_SOCKETS }, { __NR_connect, NEW_SOCKETS }, { __NR_ptrace, KILL }, { __NR_process_vm_writev, KILL }, { __NR_io_uring_setup, KILL },
         { __NR_mount, KILL }, { __NR_bpf, KILL },
 };
 
 /* --- the filter --------------------------------------------------------------------------------------------------- */
 
-enum { NUMBERS = 512, RANGES = 100, ACTIONS = ABSENT + 1, INSTRUCTIONS = 200 }; /* a jump leads 255 instructions further at most */
+enum { NUMBERS = 512, RANGES = 100, ACTIONS = ABSENT + 1, INSTRUCTIONS = 250 }; /* a jump leads 255 instructions further at most */
 
 /* Numbers from `first` on, to that of the next range. */
 struct range {
@@ -148,12 +153,29 @@ static void put_return(struct filter *f, unsigned what) {
         put(f, (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, what));
 }
 
-/* Allowed if the bits of `mask` in an argument (its low half: flags, domains and protections are ints) are `value`. */
-static void put_allow_if(struct filter *f, unsigned mask, unsigned value, unsigned argument) {
+/* `what`, if the bits of `mask` in an argument (its low half: flags, domains and protections are ints) are `value`. */
+static void put_if(struct filter *f, unsigned mask, unsigned value, unsigned argument, unsigned what) {
         put_load(f, offsetof(struct seccomp_data, args) + 8U * argument);
         put(f, (struct sock_filter) BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask));
         put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1));
-        put_return(f, SECCOMP_RET_ALLOW);
+        put_return(f, what);
+}
+
+static void put_allow_if(struct filter *f, unsigned mask, unsigned value, unsigned argument) {
+        put_if(f, mask, value, argument, SECCOMP_RET_ALLOW);
+}
+
+/* Descriptors' flags and numbers, and locks; nothing by which a signal goes to somebody (F_SETOWN, F_SETSIG). */
+static void put_fcntl(struct filter *f) {
+        put_allow_if(f, ~7U, 0, 1);
+        put_allow_if(f, F_DUPFD_CLOEXEC & ~7U, F_DUPFD_CLOEXEC & ~7U, 1);
+}
+
+/* What terminals and sockets have (FIONREAD, SIOCOUTQ, TCGETS), but for typing into a terminal. */
+static void put_ioctl(struct filter *f) {
+        put_if(f, ~0U, TIOCSTI, 1, SECCOMP_RET_KILL_PROCESS);
+        put_if(f, ~0U, TIOCLINUX, 1, SECCOMP_RET_KILL_PROCESS);
+        put_allow_if(f, ~0x3fU, TCGETS & ~0x3fU, 1);
 }
 
 static void put_action(struct filter *f, enum action action) {
@@ -167,6 +189,14 @@ static void put_action(struct filter *f, enum action action) {
                 put_allow_if(f, ~0U, AF_UNIX, 0);
         if (action == NO_CODE)
                 put_allow_if(f, PROT_EXEC, 0, 2);
+        if (action == NEW_SOCKETS) { /* not the client's connection, which could be turned to somebody else */
+                put_if(f, ~1U, 0, 0, SECCOMP_RET_KILL_PROCESS);
+                put_return(f, SECCOMP_RET_ALLOW);
+        }
+        if (action == FCNTL)
+                put_fcntl(f);
+        if (action == IOCTL)
+                put_ioctl(f);
         if (action == OURSELVES)
                 put_allow_if(f, ~0U, (unsigned) getpid(), 0);
         if (action == THREADS)

@@ -379,6 +379,8 @@ static int start(struct session *s, const struct config *c, const struct peer *p
 static void finish(struct session *s) {
         on_reset(s);
         flush_replies(s);
+        if (s->is_verdict_unheard && s->end == s->last_reply && channel_is_reset(s->channel)) /* it sent QUIT behind its dot */
+                lose(s, "the client was gone before it heard our replies");
         if (s->is_hung_up)
                 channel_hang_up(s->channel);
         log_session(s);

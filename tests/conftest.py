@@ -24,6 +24,14 @@ def release():
     return str(BUILDS["release"] / "smtpd")
 
 
+NOTES = []  # what tests have to say beside passed and failed; shown at the end
+
+
+def pytest_terminal_summary(terminalreporter):
+    for note in NOTES:
+        terminalreporter.write_line(note)
+
+
 def missing(reason):
     """A real component is not there: skip, but in CI fail."""
     if os.environ.get("CI"):

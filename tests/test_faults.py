@@ -1,6 +1,7 @@
 """Bad days: clients that vanish, drip, flood or do not listen; signals; full disks; readers of standard error that are gone
 or asleep. Each test looks at both sides: what the client was told, and what was printed."""
 
+import contextlib
 import fcntl
 import os
 import select
@@ -410,7 +411,11 @@ def test_slow_reader_of_stderr_gets_everything(smtpd, tmp_path):
 
 def descriptors(pid):
     folder = f"/proc/{pid}/fd"
-    return {name: os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+    found = {}
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            found[name] = os.readlink(f"{folder}/{name}")
+    return found
 
 
 def assert_flat(session, before, more=256 * KIB):

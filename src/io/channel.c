@@ -103,11 +103,16 @@ bool channel_has_octets(const struct channel *c) {
         return ioctl(c->in, FIONREAD, &n) == 0 && n > 0;
 }
 
-bool channel_is_heard(const struct channel *c) {
+bool channel_is_reset(const struct channel *c) {
         struct pollfd fd = { .fd = c->out, .events = 0 };
+
+        return poll(&fd, 1, 0) > 0 && fd.revents & POLLERR;
+}
+
+bool channel_is_heard(const struct channel *c) {
         int n = 0;
 
-        return ioctl(c->out, SIOCOUTQ, &n) < 0 || (n == 0 && (poll(&fd, 1, 0) <= 0 || !(fd.revents & POLLERR)));
+        return ioctl(c->out, SIOCOUTQ, &n) < 0 || (n == 0 && !channel_is_reset(c));
 }
 
 void channel_hang_up(struct channel *c) {

@@ -41,6 +41,9 @@ bool channel_has_input(const struct channel *c);
 /* Whether there are octets to read without waiting. */
 bool channel_has_octets(const struct channel *c);
 
+/* Whether the peer has reset the connection, as far as it is known yet. */
+bool channel_is_reset(const struct channel *c);
+
 /* Whether the peer has all that was sent, as far as can be known: nothing is unacknowledged, and nobody has reset the
  * connection. */
 bool channel_is_heard(const struct channel *c);

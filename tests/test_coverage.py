@@ -1,0 +1,18 @@
+"""How many lines of the protocol and of the strategies the tests run: a part of them is enough to know. tests/coverage has the
+whole."""
+
+import re
+import subprocess
+
+from conftest import NOTES, ROOT, need
+
+PART = "test_units or test_corners or test_mailman2 or (test_exec and not gigabyte)"
+
+
+def test_lines():
+    need("gcov", "meson")
+    run = subprocess.run([ROOT / "tests/coverage", "-k", PART], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         timeout=600, text=True, check=False)
+    found = re.findall(r"^( *([0-9.]+) %.* src/(?:smtp|deliver))$", run.stdout, re.M)
+    NOTES.extend(line for line, _ in found)
+    assert len(found) == 2 and all(float(percent) >= 95 for _, percent in found), run.stdout[-6000:]
