@@ -81,7 +81,9 @@ static void go_to_system_call(void) {
 }
 
 static void seize(void) {
-        trace(PTRACE_SEIZE, NULL, (void *) (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE));
+        const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
+
+        trace(PTRACE_SEIZE, NULL, (void *) options);
         for (int i = 0; i < 1000; i++) {
                 static const struct timespec a_moment = { .tv_nsec = 5000000 };
                 struct user_regs_struct r;
