@@ -414,6 +414,14 @@ def test_upstream_with_ipv6(release, tmp_path):
         assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
 
 
+def test_upstream_with_an_interface(release, tmp_path):
+    """A link-local address: nobody has it here, and that is all."""
+    with Session(command(release, "--strategy=proxy", "--upstream=[fe80::1%lo]:1"), tmp_path) as session:
+        session.begin("EHLO")
+        session.expect((b"MAIL FROM:<a@example.org>", b"451 4.4.1"))
+        assert session.end() == 0
+
+
 class NameServer:
     """DNS at 127.0.0.1, port 53, of a World: every name has that address, and no IPv6 one. Remembers what it was asked."""
 
@@ -446,9 +454,12 @@ class NameServer:
                 self.socket.sendto(header + query[12:end] + answer, client)
 
 
-def test_upstream_by_a_name_of_dns(release, tmp_path):
+@pytest.mark.parametrize("servers", ["127.0.0.1", "fe80::1%lo 127.0.0.1"], ids=["one", "link-local"])
+def test_upstream_by_a_name_of_dns(release, tmp_path, servers):
+    """A router may be one of the name servers: of its address the interface is a part, for which the kernel is asked."""
     with World(tmp_path, release) as world:
-        world.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions attempts:1\n")
+        lines = [f"nameserver {server}\n" for server in servers.split()]
+        world.write("/etc/resolv.conf", "".join(lines) + "options attempts:1 timeout:1\n")
         world.write("/etc/nsswitch.conf", "hosts: files dns\n")
         with NameServer(world) as dns, world.in_network(Upstream) as up:
             argv = world.inside(*command(release, "--strategy=proxy", f"--upstream=mail.example.net:{up.port}"))
