@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
@@ -35,9 +36,11 @@
 #define NATIVE 0 /* no filter there */
 #endif
 
+#define OTHER_NUMBERS 0x40000000U /* from here on x86-64 has x32's, and nobody else any */
+
 /* --- what system calls may do ------------------------------------------------------------------------------------ */
 
-enum action { KILL, ALLOW, NEW_FILES, NEW_FILES_OR_READING, LOCAL_SOCKETS, NEW_SOCKETS, NO_CODE, OURSELVES, THREADS, FCNTL, IOCTL, ABSENT };
+enum action { KILL, ALLOW, NEW_FILES, NEW_FILES_OR_READING, LOCAL_SOCKETS, NEW_SOCKETS, NO_CODE, OURSELVES, THREADS, FCNTL, IOCTL, ANY_FCNTL, ANY_IOCTL, ABSENT };
 
 struct rule {
         unsigned number;
@@ -98,7 +101,7 @@ static const struct rule with_resolver[] = {
         { __NR_chmod, KILL }, { __NR_fchown, KILL }, { __NR_fchownat, KILL }, { __NR_chown, KILL }, { __NR_lchown, KILL },
         { __NR_utimensat, KILL }, { __NR_setxattr, KILL }, { __NR_setuid, KILL }, { __NR_setgid, KILL }, { __NR_setresuid, KILL },
         { __NR_setresgid, KILL }, { __NR_setgroups, KILL }, { __NR_unshare, KILL }, { __NR_setns, KILL },
-        { __NR_open_by_handle_at, KILL }, { __NR_fcntl, FCNTL }, { __NR_ioctl, IOCTL }, { __NR_init_module, KILL },
+        { __NR_open_by_handle_at, KILL }, { __NR_fcntl, ANY_FCNTL }, { __NR_ioctl, ANY_IOCTL }, { __NR_init_module, KILL },
         { __NR_finit_module, KILL }, { __NR_kexec_load, KILL }, { __NR_reboot, KILL }, { __NR_chroot, KILL }, { __NR_swapon, KILL },
         { __NR_settimeofday, KILL }, { __NR_clock_settime, KILL }, { __NR_setreuid, KILL }, { __NR_setregid, KILL },
         { __NR_capset, KILL }, { __NR_keyctl, KILL }, { __NR_perf_event_open, KILL }, { __NR_userfaultfd, KILL },
@@ -165,16 +168,31 @@ static void put_allow_if(struct filter *f, unsigned mask, unsigned value, unsign
         put_if(f, mask, value, argument, SECCOMP_RET_ALLOW);
 }
 
-/* Descriptors' flags and numbers, and locks; nothing by which a signal goes to somebody (F_SETOWN, F_SETSIG). */
-static void put_fcntl(struct filter *f) {
+static void put_kill_if(struct filter *f, unsigned value, unsigned argument) {
+        put_if(f, ~0U, value, argument, SECCOMP_RET_KILL_PROCESS);
+}
+
+/* Descriptors' flags and numbers, and locks; nothing by which a signal goes to somebody. */
+static void put_fcntl(struct filter *f, bool is_any) {
+        if (is_any) {
+                put_kill_if(f, F_SETOWN, 1);
+                put_kill_if(f, F_SETOWN_EX, 1);
+                put_kill_if(f, F_SETSIG, 1);
+                put_return(f, SECCOMP_RET_ALLOW);
+        }
         put_allow_if(f, ~7U, 0, 1);
         put_allow_if(f, F_DUPFD_CLOEXEC & ~7U, F_DUPFD_CLOEXEC & ~7U, 1);
 }
 
 /* What terminals and sockets have (FIONREAD, SIOCOUTQ, TCGETS), but for typing into a terminal. */
-static void put_ioctl(struct filter *f) {
-        put_if(f, ~0U, TIOCSTI, 1, SECCOMP_RET_KILL_PROCESS);
-        put_if(f, ~0U, TIOCLINUX, 1, SECCOMP_RET_KILL_PROCESS);
+static void put_ioctl(struct filter *f, bool is_any) {
+        put_kill_if(f, TIOCSTI, 1);
+        put_kill_if(f, TIOCLINUX, 1);
+        if (is_any) { /* interfaces, of link-local addresses */
+                put_kill_if(f, FIOSETOWN, 1);
+                put_kill_if(f, SIOCSPGRP, 1);
+                put_return(f, SECCOMP_RET_ALLOW);
+        }
         put_allow_if(f, ~0x3fU, TCGETS & ~0x3fU, 1);
 }
 
@@ -193,10 +211,10 @@ static void put_action(struct filter *f, enum action action) {
                 put_if(f, ~1U, 0, 0, SECCOMP_RET_KILL_PROCESS);
                 put_return(f, SECCOMP_RET_ALLOW);
         }
-        if (action == FCNTL)
-                put_fcntl(f);
-        if (action == IOCTL)
-                put_ioctl(f);
+        if (action == FCNTL || action == ANY_FCNTL)
+                put_fcntl(f, action == ANY_FCNTL);
+        if (action == IOCTL || action == ANY_IOCTL)
+                put_ioctl(f, action == ANY_IOCTL);
         if (action == OURSELVES)
                 put_allow_if(f, ~0U, (unsigned) getpid(), 0);
         if (action == THREADS)
@@ -252,10 +270,10 @@ static void put_filter(struct filter *f) {
         put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE, 1, 0));
         put_return(f, SECCOMP_RET_KILL_PROCESS);
         put_load(f, offsetof(struct seccomp_data, nr));
-#ifdef __X32_SYSCALL_BIT
-        put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __X32_SYSCALL_BIT, 0, 1));
+        put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, OTHER_NUMBERS, 0, 3));
+        put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ~0U, 0, 1)); /* none: a debugger took it out */
+        put_return(f, SECCOMP_RET_ALLOW);
         put_return(f, SECCOMP_RET_KILL_PROCESS);
-#endif
         put_search(f, f->n, false, 0, n);
         put_actions(f);
 }

@@ -4,7 +4,7 @@
  *
  *   print                           talk on the descriptors it has; make a nameless or new file for a long message
  *   proxy, mailman (3)              and connect; where an upstream is a name, also read files, as the resolver does
- *   journal                         run its helper, which inherits this: local sockets only
+ *   journal                         run its helper, which inherits this: new sockets are local
  *   exec, mailman (2.1)             anything: the programs that it runs are the administrator's, and would inherit it
  *
  * To execute, to open or to connect beyond that ends the process (SIGSYS). It is done with seccomp(2) and landlock(7), as far
