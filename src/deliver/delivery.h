@@ -56,7 +56,7 @@ struct delivery;
 enum delivery_needs { NEEDS_NOTHING, NEEDS_NETWORK, NEEDS_HELPER, NEEDS_PROGRAMS };
 
 struct delivery_ops {
-        const char *name, *summary;
+        const char *name;
         enum delivery_needs needs;
 
         /* For one session. Returns 0, -EINVAL where the strategy cannot work as configured (it has said why), or another

@@ -120,7 +120,6 @@ static void exec_reset(struct delivery *d) {
 
 const struct delivery_ops exec_ops = {
         .name = "exec",
-        .summary = "run a program with it",
         .needs = NEEDS_PROGRAMS,
         .open = exec_open,
         .recipient = exec_recipient,
@@ -131,7 +130,6 @@ const struct delivery_ops exec_ops = {
 
 const struct delivery_ops journal_ops = {
         .name = "journal",
-        .summary = "make it an entry in the systemd journal",
         .needs = NEEDS_HELPER,
         .open = journal_open,
         .recipient = exec_recipient,

@@ -464,7 +464,6 @@ static void mailman_process_message(struct delivery *d, struct envelope *e, stru
 
 const struct delivery_ops mailman_ops = {
         .name = "mailman",
-        .summary = "lists to GNU Mailman, all others to an upstream server",
         .needs = NEEDS_NETWORK,
         .open = mailman_open,
         .hello = mailman_hello,

@@ -103,7 +103,6 @@ static void print_process_message(struct delivery *d, struct envelope *e, struct
 
 const struct delivery_ops print_ops = {
         .name = "print",
-        .summary = "print it to standard error",
         .open = print_open,
         .process_message = print_process_message,
 };

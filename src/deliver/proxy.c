@@ -60,7 +60,6 @@ static void proxy_close(struct delivery *d) {
 
 const struct delivery_ops proxy_ops = {
         .name = "proxy",
-        .summary = "pass it on to an upstream server",
         .needs = NEEDS_NETWORK,
         .open = proxy_open,
         .hello = proxy_hello,

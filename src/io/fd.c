@@ -10,8 +10,8 @@
 
 #include "io/deadline.h"
 
-/* Which of the standard descriptors, whose kind does not change, are no sockets. */
-static bool is_no_socket[STDERR_FILENO + 1];
+/* Which of the standard descriptors, whose kind does not change, are no sockets as far as we know. */
+static bool may_be_socket[STDERR_FILENO + 1] = { true, true, true };
 
 /* One write that does not block. A pipe has room for PIPE_BUF octets where poll() called it writable (POSIX write()), files do
  * not wait, and a socket knows MSG_DONTWAIT. */
@@ -19,12 +19,12 @@ static ssize_t write_some(int fd, bool is_writable, const void *data, size_t n) 
         bool is_standard = fd <= STDERR_FILENO;
         ssize_t k = -1;
 
-        if (!is_standard || !is_no_socket[fd]) {
+        if (!is_standard || may_be_socket[fd]) {
                 k = send(fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
                 if (k >= 0 || errno != ENOTSOCK)
                         return k < 0 ? -errno : k;
                 if (is_standard)
-                        is_no_socket[fd] = true;
+                        may_be_socket[fd] = false;
         }
         if (!is_writable)
                 return -EAGAIN;
