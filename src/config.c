@@ -20,6 +20,7 @@
 #include "deliver/delivery.h"
 #include "io/connect.h"
 #include "io/listen.h"
+#include "smtp/ascii.h"
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 #define FIELD(name) offsetof(struct config, name)
@@ -47,19 +48,10 @@ struct kind {
         bool is_list;                      /* values are added, until another source gives new ones */
 };
 
-/* Digits at the beginning of a text; false where there are none, or too many. */
+/* false where there are no digits, or too many. */
 static bool parse_digits(const char *s, const char **ret_end, uint64_t *ret) {
-        bool is_fitting = *s >= '0' && *s <= '9';
-
-        *ret = 0;
-        for (; *s >= '0' && *s <= '9'; s++) {
-                unsigned digit = (unsigned) (*s - '0');
-
-                is_fitting &= *ret <= (UINT64_MAX - digit) / 10;
-                *ret = *ret * 10 + digit;
-        }
-        *ret_end = s;
-        return is_fitting;
+        *ret_end = ascii_read_number(s, ret);
+        return *ret_end > s && *ret < UINT64_MAX;
 }
 
 static bool is_in_range(const struct option *o, uint64_t value) {

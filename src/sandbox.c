@@ -335,12 +335,13 @@ static bool has_names(const struct config *c) {
         return c->mailman && is_name(c->mailman);
 }
 
+/* All by syscall(2): each further function of the C library would cost pages of it. */
 static void set_limits(enum delivery_needs needs) {
         const struct rlimit none = { 0, 0 }, few = { 64, 64 };
 
-        setrlimit(RLIMIT_CORE, &none); /* with somebody's mail in it */
-        if (needs != NEEDS_HELPER)     /* which opens all files of the journal */
-                setrlimit(RLIMIT_NOFILE, &few);
+        syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL); /* with somebody's mail in it */
+        if (needs != NEEDS_HELPER)                           /* which opens all files of the journal */
+                syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &few, NULL);
 }
 
 void sandbox_enter(const struct config *c) {
@@ -348,7 +349,7 @@ void sandbox_enter(const struct config *c) {
         enum delivery_needs needs = c->mailman_wrapper ? NEEDS_PROGRAMS : c->strategy->needs;
         bool is_strict = needs == NEEDS_NOTHING || (needs == NEEDS_NETWORK && !has_names(c));
 
-        if (!c->sandbox || needs == NEEDS_PROGRAMS || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        if (!c->sandbox || needs == NEEDS_PROGRAMS || syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return;
         set_limits(needs);
         if (is_strict)

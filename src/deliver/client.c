@@ -139,7 +139,7 @@ static void take_extension(void *client, const char *line, size_t n) {
                 if (is_word(line, n, extensions[i].keyword))
                         c->extensions |= extensions[i].extension;
         if (is_word(line, n, "SIZE") && n > n_size && line[n_size] >= '0' && line[n_size] <= '9')
-                c->max_size = strtoumax(line + n_size, NULL, 10);
+                ascii_read_number(line + n_size, &c->max_size);
         if (is_word(line, n, "XCLIENT"))
                 take_xclient(c, line, n);
         c->is_pipelined |= is_word(line, n, "PIPELINING");

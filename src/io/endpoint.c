@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool copy(char *to, size_t room, const char *from, size_t n) {
@@ -30,24 +29,35 @@ bool endpoint_split(const char *s, const char *port, struct endpoint *ret) {
                !strpbrk(ret->host, "/ ");
 }
 
+/* Without strtoul(3), which brings the tables of the locale along. */
+static bool read_port(const char *s, in_port_t *ret) {
+        unsigned port = 0;
+
+        for (const char *p = s; *p; p++) {
+                if (*p < '0' || *p > '9' || (port = port * 10 + (unsigned) (*p - '0')) > 65535)
+                        return false;
+        }
+        *ret = htons((uint16_t) port);
+        return *s != '\0';
+}
+
 socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *ret) {
         struct sockaddr_in *v4 = (struct sockaddr_in *) ret;
         struct sockaddr_in6 *v6 = (struct sockaddr_in6 *) ret;
-        char *end;
-        unsigned long port = strtoul(e->port, &end, 10);
+        in_port_t port;
 
         memset(ret, 0, sizeof(*ret));
-        if (*e->port < '0' || *e->port > '9' || *end || port > 65535)
+        if (!read_port(e->port, &port))
                 return 0;
         if (inet_pton(AF_INET, e->host, &v4->sin_addr) == 1) {
                 v4->sin_family = AF_INET;
-                v4->sin_port = htons((uint16_t) port);
+                v4->sin_port = port;
                 return sizeof(*v4);
         }
         if (inet_pton(AF_INET6, e->host, &v6->sin6_addr) != 1)
                 return 0;
         v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((uint16_t) port);
+        v6->sin6_port = port;
         return sizeof(*v6);
 }
 

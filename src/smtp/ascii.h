@@ -28,3 +28,13 @@ static inline const char *ascii_number(uint64_t n, char room[static ASCII_NUMBER
         while ((n /= 10) > 0);
         return p;
 }
+
+/* The number that the digits at the beginning of a text are; UINT64_MAX if it is that or larger. Returns the end of the digits. */
+static inline const char *ascii_read_number(const char *s, uint64_t *ret) {
+        for (*ret = 0; *s >= '0' && *s <= '9'; s++) {
+                unsigned digit = (unsigned) (*s - '0');
+
+                *ret = *ret > (UINT64_MAX - digit) / 10 ? UINT64_MAX : *ret * 10 + digit;
+        }
+        return s;
+}
