@@ -177,7 +177,8 @@ class Running:
             wait_until(lambda: not has_sessions(self.process), "the end of all sessions")
         finally:
             for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)  # those that did not end; others are waited for by nobody
+                with contextlib.suppress(ProcessLookupError):  # it is just gone
+                    os.kill(int(pid), signal.SIGKILL)  # those that did not end; others are waited for by nobody
             self.process.terminate()
             self.process.wait(PATIENCE)
 

@@ -122,7 +122,8 @@ def silent(c):
 
 def deaf(c):
     """Says no more, and reads no more."""
-    poll, end = select.poll(), time.monotonic() + PATIENCE
+    # the end of the stream may wait behind octets that nobody reads: it is given up before a test has lost its patience
+    poll, end = select.poll(), time.monotonic() + PATIENCE / 2
     poll.register(c.sock, select.POLLRDHUP)
     while time.monotonic() < end and not c.stop.is_set() and not poll.poll(100):
         pass
