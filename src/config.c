@@ -426,7 +426,7 @@ static const struct option options[] = {
         { "session-timeout", "SECONDS", "longest session, however busy", &seconds, FIELD(session_timeout), 1, YEAR,
           NULL },
         { "x-peer", "yes|no", "add X-Peer: ADDRESS as last header of the message", &yes_no, FIELD(x_peer), 0, 0, NULL },
-        { "sandbox", "yes|no", "a session on a connection confines itself, as far as the kernel can", &yes_no, FIELD(sandbox), 0, 0, NULL },
+        { "sandbox", "yes|no", "a session confines itself, as far as the kernel can", &yes_no, FIELD(sandbox), 0, 0, NULL },
         { "peer", "ADDRESS[:PORT]", "who the client is, where stdin is no socket", &peer_address, FIELD(peer), 0, 0,
           "from the connection" },
         { "listen", "ADDRESS:PORT|/SOCKET", "accept connections here, a process for each", &listeners, FIELD(listen), 0, 0, NULL, NULL, true },
