@@ -23,6 +23,7 @@
 #include "io/peer.h"
 #include "risks.h"
 #include "session.h"
+#include "smtp/ascii.h"
 
 /* --- descriptors ------------------------------------------------------------------------------------------- */
 
@@ -72,10 +73,11 @@ static struct descriptors look_at_descriptors(void) {
 /* Whether standard error is the journal: $JOURNAL_STREAM is its device and inode (systemd.exec(5)). */
 static bool is_stderr_journal(const struct descriptors *d) {
         const char *stream = getenv("JOURNAL_STREAM");
-        unsigned long long dev, ino;
+        uint64_t dev, ino;
 
-        return d->has_err && stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && dev == d->err.st_dev &&
-               ino == d->err.st_ino;
+        if (!d->has_err || !stream || *(stream = ascii_read_number(stream, &dev)) != ':')
+                return false;
+        return *ascii_read_number(stream + 1, &ino) == '\0' && dev == d->err.st_dev && ino == d->err.st_ino;
 }
 
 /* Under inetd all three are the client's connection, and nothing but SMTP may reach it. A pipe is a connection if

@@ -2,10 +2,8 @@
 #include "deliver/client.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,7 +32,7 @@ static int give_up(struct client *c, int error, const char *step) {
                            : error == -ETIMEDOUT ? "no answer in time"
                                                  : strerrordesc_np(-error);
 
-        snprintf(c->why, sizeof(c->why), "%s: %s", step, what ? what : "unknown error");
+        ascii_join(c->why, sizeof(c->why), step, ": ", what ? what : "unknown error", NULL);
         client_abort(c);
         return error;
 }
@@ -86,16 +84,17 @@ int client_look(struct client *c) {
         return give_up(c, unasked.code == 421 ? -ENOTCONN : -EBADMSG, "while we were silent");
 }
 
-__attribute__((format(printf, 2, 3))) static void queue(struct client *c, const char *format, ...) {
+/* A command, put together of strings; the last is NULL. A failure shows in the next read. */
+__attribute__((sentinel)) static void queue(struct client *c, ...) {
         char line[COMMAND_LINE_MAX];
         va_list ap;
-        int n;
+        size_t n;
 
-        va_start(ap, format);
-        n = vsnprintf(line, sizeof(line) - 2, format, ap);
+        va_start(ap, c);
+        n = ascii_join_list(line, sizeof(line), ap);
         va_end(ap);
-        memcpy(line + n, "\r\n", 2);
-        channel_write(&c->channel, line, (size_t) n + 2); /* a failure shows in the next read */
+        channel_write(&c->channel, line, n);
+        channel_write(&c->channel, "\r\n", 2);
 }
 
 /* A server that closes says 421, or nothing. */
@@ -152,7 +151,9 @@ static void forget_extensions(struct client *c) {
 }
 
 static int refused(struct client *c, const char *step, const struct reply *r) {
-        snprintf(c->why, sizeof(c->why), "%s: %d %.80s", step, r->code, r->text);
+        char code[ASCII_NUMBER_MAX];
+
+        ascii_join(c->why, sizeof(c->why), step, ": ", ascii_number((uint64_t) r->code, code), " ", r->text, NULL);
         client_abort(c);
         return -ECONNREFUSED;
 }
@@ -165,7 +166,7 @@ static int say_ehlo(struct client *c, const char *verb, const char *name, struct
         forget_extensions(c);
         if (r < 0)
                 return r;
-        queue(c, "%s %s", verb, name);
+        queue(c, verb, " ", name, NULL);
         r = read_lines(c, c->rules->timeout, verb, &parser);
         *ret = parser.reply;
         if (r == 0 && !reply_is_positive(ret))
@@ -181,7 +182,7 @@ static int introduce(struct client *c, const char *name) {
 
         if (r == 0 && reply_is_permanent(&reply) && !c->rules->is_lmtp) {
                 verb = "HELO";
-                queue(c, "%s %s", verb, name);
+                queue(c, verb, " ", name, NULL);
                 r = client_get(c, verb, &reply);
         }
         if (r == 0 && !reply_is_positive(&reply))
@@ -191,11 +192,17 @@ static int introduce(struct client *c, const char *name) {
 
 /* xtext, RFC 3461 section 4: what is no graphic ASCII, and "+" and "=", as +HH. */
 static void make_xtext(const char *s, char *out, size_t room) {
-        for (; *s && room > 4; s++, room -= strlen(out), out += strlen(out))
+        static const char digits[] = "0123456789ABCDEF";
+        const char *end = out + room - sizeof("+HH");
+
+        for (; *s && out <= end; s++)
                 if (*s > ' ' && *s <= '~' && *s != '+' && *s != '=')
-                        snprintf(out, room, "%c", *s);
-                else
-                        snprintf(out, room, "+%02X", (unsigned char) *s);
+                        *out++ = *s;
+                else {
+                        *out++ = '+';
+                        *out++ = digits[(unsigned char) *s >> 4];
+                        *out++ = digits[*s & 15];
+                }
         *out = '\0';
 }
 
@@ -222,9 +229,8 @@ static int send_xclient(struct client *c) {
 
         make_xtext(c->rules->peer_helo, helo, sizeof(helo));
         make_name(c->rules->peer_helo, name, sizeof(name));
-        queue(c, "XCLIENT ADDR=%s%s%s%s%s%s%s", strchr(p->address, ':') ? "IPV6:" : "", p->address, has_port ? " PORT=" : "",
-              has_port ? p->port : "", has_helo ? " HELO=" : "", has_helo ? helo : "",
-              c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : ""); /* we look up no names */
+        queue(c, "XCLIENT ADDR=", strchr(p->address, ':') ? "IPV6:" : "", p->address, has_port ? " PORT=" : "", has_port ? p->port : "",
+              has_helo ? " HELO=" : "", has_helo ? helo : "", c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : "", NULL); /* no look-ups */
         r = client_get(c, "XCLIENT", &reply);
         if (r < 0)
                 return r;
@@ -238,9 +244,9 @@ int client_open(struct client *c, const char *endpoint, const char *port, const 
         int fd = connect_to(endpoint, port, timeout, &why), r;
 
         c->rules = rules;
-        snprintf(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
+        ascii_join(c->endpoint, sizeof(c->endpoint), endpoint, NULL);
         if (fd < 0) {
-                snprintf(c->why, sizeof(c->why), "connect: %s", why);
+                ascii_join(c->why, sizeof(c->why), "connect: ", why, NULL);
                 return fd;
         }
         channel_init(&c->channel, fd, fd, -1);
@@ -259,21 +265,20 @@ int client_open(struct client *c, const char *endpoint, const char *port, const 
 /* --- a transaction ----------------------------------------------------------------------------------------- */
 
 void client_put_mail(struct client *c, const struct sender *s) {
-        char size[32] = "";
+        bool has_size = s->size > 0 && c->extensions & EXTENSION_SIZE;
+        char size[ASCII_NUMBER_MAX];
 
-        if (s->size > 0 && c->extensions & EXTENSION_SIZE)
-                snprintf(size, sizeof(size), " SIZE=%" PRIu64, s->size);
-        queue(c, "MAIL FROM:<%s>%s%s%s", s->address.text, size,
+        queue(c, "MAIL FROM:<", s->address.text, ">", has_size ? " SIZE=" : "", has_size ? ascii_number(s->size, size) : "",
               s->is_8bit && c->extensions & EXTENSION_8BITMIME ? " BODY=8BITMIME" : "",
-              s->is_smtputf8 && c->extensions & EXTENSION_SMTPUTF8 ? " SMTPUTF8" : "");
+              s->is_smtputf8 && c->extensions & EXTENSION_SMTPUTF8 ? " SMTPUTF8" : "", NULL);
 }
 
 void client_put_rcpt(struct client *c, const struct recipient *r) {
-        queue(c, "RCPT TO:<%s>", r->address.text);
+        queue(c, "RCPT TO:<", r->address.text, ">", NULL);
 }
 
 void client_put_rset(struct client *c) {
-        queue(c, "RSET");
+        queue(c, "RSET", NULL);
 }
 
 int client_data(struct client *c, struct reply *ret) {
@@ -281,7 +286,7 @@ int client_data(struct client *c, struct reply *ret) {
 
         if (r < 0)
                 return r;
-        queue(c, "DATA");
+        queue(c, "DATA", NULL);
         c->body = (struct body_encoder) { 0 };
         return client_get(c, "DATA", ret);
 }
@@ -321,7 +326,7 @@ int client_verdict(struct client *c, struct reply *ret) {
 void client_close(struct client *c) {
         if (!c->is_open)
                 return;
-        queue(c, "QUIT");
+        queue(c, "QUIT", NULL);
         channel_flush(&c->channel);
         client_abort(c);
 }

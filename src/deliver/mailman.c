@@ -6,7 +6,6 @@
  * upstream is first, whose verdict is the least foreseeable, and each list has an LMTP transaction of its own.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,6 +15,7 @@
 #include "deliver/text.h"
 #include "deliver/upstream.h"
 #include "io/log.h"
+#include "smtp/ascii.h"
 
 enum { MAILMAN_SECONDS = 300 };
 
@@ -297,10 +297,10 @@ static void commit_copy(struct copy *copy, const struct envelope *e) {
 
 static int append_line(struct message *m, const char *name, const char *value) {
         char line[ADDRESS_MAX + 32];
-        int n = snprintf(line, sizeof(line), "%s: %s\n", name, value);
+        size_t n = ascii_join(line, sizeof(line), name, ": ", value, "\n", NULL);
 
-        m->size += (size_t) n + 1;
-        return spool_append(&m->spool, line, (size_t) n);
+        m->size += n + 1;
+        return spool_append(&m->spool, line, n);
 }
 
 static int append_part(struct message *to, struct message *m, uint64_t from, uint64_t end) {
@@ -444,13 +444,18 @@ static bool make_plan(const struct delivery *d, struct envelope *e, struct plan 
         return ret->copies != NULL;
 }
 
+static void describe(const struct delivery *d, struct envelope *e) {
+        const char *lists = d->config->mailman_lists ? d->config->mailman_lists : d->endpoint, *upstream = d->upstream.client.endpoint;
+        size_t n = ascii_join(e->destination, sizeof(e->destination) / 2, "Mailman ", lists, NULL);
+
+        ascii_join(e->destination + n, sizeof(e->destination) - n, ", upstream ", *upstream ? upstream : "none", NULL);
+}
+
 static void mailman_process_message(struct delivery *d, struct envelope *e, struct message *m) {
         struct reply verdict;
         struct plan plan;
 
-        snprintf(e->destination, sizeof(e->destination), "Mailman %.60s, upstream %.60s",
-                 d->config->mailman_lists ? d->config->mailman_lists : d->endpoint,
-                 *d->upstream.client.endpoint ? d->upstream.client.endpoint : "none");
+        describe(d, e);
         if (!text_is_fit(m, &verdict))
                 delivery_verdict(e, &verdict);
         else if (!make_plan(d, e, &plan)) {

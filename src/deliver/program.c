@@ -398,7 +398,7 @@ static void judge(const struct run *r, int wait_status, struct reply *ret) {
         reply_fix(ret, verdict_of_status(r->program, wait_status));
         if (r->is_late)
                 reply_set(ret, 451, "4.3.0", "the delivery program took too long, try again later");
-        else if (!r->program->verdicts && reply_parse_line(r->first_line, strcspn(r->first_line, "\r"), &said)) {
+        else if (!r->program->verdicts && reply_parse_line(r->first_line, (size_t) (strchrnul(r->first_line, '\r') - r->first_line), &said)) {
                 if (reply_is_positive(&said) ? reply_is_positive(ret) : said.code >= 400)
                         *ret = said;
                 if (ret->code == 421) /* would say that we close the session */
@@ -409,8 +409,10 @@ static void judge(const struct run *r, int wait_status, struct reply *ret) {
 static void describe(const struct run *r, int wait_status, struct envelope *e) {
         const char *how = r->is_late ? "timeout" : WIFEXITED(wait_status) ? "exit" : "signal";
         int number = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status);
+        size_t n = ascii_join(e->destination, sizeof(e->destination) - 40, r->name, NULL);
+        char digits[ASCII_NUMBER_MAX];
 
-        snprintf(e->destination, sizeof(e->destination), "%.100s %s %d", r->name, how, number);
+        ascii_join(e->destination + n, sizeof(e->destination) - n, " ", how, " ", ascii_number((uint64_t) number, digits), NULL);
 }
 
 static void run(const struct program *p, struct start *s, struct envelope *e, struct reply *ret) {

@@ -4,12 +4,12 @@
  * X-Peer as its last header, and the upstream's reply to the final dot is ours.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "deliver/relay.h"
 #include "deliver/text.h"
 #include "deliver/upstream.h"
+#include "smtp/ascii.h"
 
 struct delivery {
         const struct config *config;
@@ -46,7 +46,7 @@ static void proxy_process_message(struct delivery *d, struct envelope *e, struct
         struct reply verdict;
         bool is_sent = text_is_fit(m, &verdict) && upstream_send(&d->upstream, m, &verdict);
 
-        snprintf(e->destination, sizeof(e->destination), "%.150s", d->upstream.client.endpoint);
+        ascii_join(e->destination, sizeof(e->destination), d->upstream.client.endpoint, NULL);
         if (is_sent)
                 upstream_commit(&d->upstream, e);
         else

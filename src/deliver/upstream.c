@@ -2,11 +2,11 @@
 #include "deliver/upstream.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "deliver/text.h"
 #include "io/log.h"
+#include "smtp/ascii.h"
 
 enum { UPSTREAM_SECONDS = 300 };
 
@@ -61,7 +61,7 @@ static bool is_connected(struct upstream *u) {
 unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size) {
         const uint64_t *theirs = &u->client.max_size;
 
-        snprintf(u->helo, sizeof(u->helo), "%s", helo);
+        ascii_join(u->helo, sizeof(u->helo), helo, NULL);
         if (u->rules.peer) /* XCLIENT has told another name */
                 client_close(&u->client);
         if (!is_connected(u) && !connect_upstream(u))

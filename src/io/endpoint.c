@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "io/digits.h"
+
 static bool copy(char *to, size_t room, const char *from, size_t n) {
         if (n == 0 || n >= room)
                 return false;
@@ -29,35 +31,23 @@ bool endpoint_split(const char *s, const char *port, struct endpoint *ret) {
                !strpbrk(ret->host, "/ ");
 }
 
-/* Without strtoul(3), which brings the tables of the locale along. */
-static bool read_port(const char *s, in_port_t *ret) {
-        unsigned port = 0;
-
-        for (const char *p = s; *p; p++) {
-                if (*p < '0' || *p > '9' || (port = port * 10 + (unsigned) (*p - '0')) > 65535)
-                        return false;
-        }
-        *ret = htons((uint16_t) port);
-        return *s != '\0';
-}
-
 socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *ret) {
         struct sockaddr_in *v4 = (struct sockaddr_in *) ret;
         struct sockaddr_in6 *v6 = (struct sockaddr_in6 *) ret;
-        in_port_t port;
+        unsigned port;
 
         memset(ret, 0, sizeof(*ret));
-        if (!read_port(e->port, &port))
+        if (!digits_read(e->port, 65535, &port))
                 return 0;
         if (inet_pton(AF_INET, e->host, &v4->sin_addr) == 1) {
                 v4->sin_family = AF_INET;
-                v4->sin_port = port;
+                v4->sin_port = htons((uint16_t) port);
                 return sizeof(*v4);
         }
         if (inet_pton(AF_INET6, e->host, &v6->sin6_addr) != 1)
                 return 0;
         v6->sin6_family = AF_INET6;
-        v6->sin6_port = port;
+        v6->sin6_port = htons((uint16_t) port);
         return sizeof(*v6);
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "io/deadline.h"
+#include "io/digits.h"
 #include "io/fd.h"
 
 enum { LOG_SECONDS = 5 }; /* what a stuck reader of the log can cost us */
@@ -96,13 +97,9 @@ void log_field(struct log_line *l, const char *key, ...) {
 }
 
 void log_number(struct log_line *l, const char *key, uint64_t number) {
-        char room[21], *p = room + sizeof(room) - 1;
+        char digits[DIGITS_MAX];
 
-        *p = '\0';
-        do
-                *--p = (char) ('0' + number % 10);
-        while ((number /= 10) > 0);
-        log_field(l, key, p, NULL);
+        log_field(l, key, digits_of(number, digits), NULL);
 }
 
 void log_send(struct log_line *l, int priority) {

@@ -2,37 +2,58 @@
 #include "io/peer.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "io/digits.h"
+
 void peer_local(struct peer *ret) {
         *ret = (struct peer) { .address = "local", .uid = -1, .pid = -1 };
 }
 
-/* Stores the address in its canonical spelling. */
+/* Addresses are kept in their canonical spelling. As inet_ntop(3) does it, but for that it brings printf(3) along. */
+static void set_v4(struct peer *p, const unsigned char octets[static 4]) {
+        char digits[DIGITS_MAX], *end = p->address;
+
+        for (int i = 0; i < 4; i++) {
+                end = stpcpy(end, i > 0 ? "." : "");
+                end = stpcpy(end, digits_of(octets[i], digits));
+        }
+}
+
+static void set_v6(struct peer *p, const struct in6_addr *v6) {
+        if (IN6_IS_ADDR_V4MAPPED(v6))
+                set_v4(p, v6->s6_addr + 12);
+        else
+                inet_ntop(AF_INET6, v6, p->address, sizeof(p->address));
+}
+
 static bool set_address(struct peer *p, const char *s) {
         struct in6_addr v6;
-        struct in_addr v4;
 
-        if (inet_pton(AF_INET, s, &v4) == 1)
-                return inet_ntop(AF_INET, &v4, p->address, sizeof(p->address)) != NULL;
-        if (inet_pton(AF_INET6, s, &v6) != 1)
+        if (inet_pton(AF_INET, s, &v6) == 1)
+                set_v4(p, v6.s6_addr);
+        else if (inet_pton(AF_INET6, s, &v6) == 1)
+                set_v6(p, &v6);
+        else
                 return false;
-        if (IN6_IS_ADDR_V4MAPPED(&v6))
-                return inet_ntop(AF_INET, v6.s6_addr + 12, p->address, sizeof(p->address)) != NULL;
-        return inet_ntop(AF_INET6, &v6, p->address, sizeof(p->address)) != NULL;
+        return true;
+}
+
+static void put_port(struct peer *p, unsigned port) {
+        char digits[DIGITS_MAX];
+
+        strcpy(p->port, digits_of(port, digits));
 }
 
 static bool set_port(struct peer *p, const char *s) {
-        char *end;
-        unsigned long port = strtoul(s, &end, 10);
+        unsigned port;
 
-        if (*s < '0' || *s > '9' || *end || port > 65535)
+        if (!digits_read(s, 65535, &port))
                 return false;
-        snprintf(p->port, sizeof(p->port), "%lu", port);
+        put_port(p, port);
         return true;
 }
 
@@ -55,7 +76,6 @@ bool peer_of_socket(int fd, struct peer *ret) {
                 struct sockaddr_un local;
         } name = { 0 }; /* an address of no length at all is of no known family */
         socklen_t n = sizeof(name);
-        char text[INET6_ADDRSTRLEN];
 
         peer_local(ret);
         if (getpeername(fd, &name.any, &n) < 0)
@@ -63,15 +83,15 @@ bool peer_of_socket(int fd, struct peer *ret) {
         if (name.any.sa_family == AF_UNIX)
                 return set_credentials(fd, ret);
         if (name.any.sa_family == AF_INET)
-                inet_ntop(AF_INET, &name.v4.sin_addr, text, sizeof(text));
+                set_v4(ret, (const unsigned char *) &name.v4.sin_addr);
         else if (name.any.sa_family == AF_INET6)
-                inet_ntop(AF_INET6, &name.v6.sin6_addr, text, sizeof(text));
+                set_v6(ret, &name.v6.sin6_addr);
         else { /* some other kind of network: nobody we know */
                 strcpy(ret->address, "unknown");
                 return true;
         }
-        snprintf(ret->port, sizeof(ret->port), "%u", ntohs(name.v4.sin_port)); /* the same place in both */
-        return set_address(ret, text);
+        put_port(ret, ntohs(name.v4.sin_port)); /* the same place in both */
+        return true;
 }
 
 bool peer_of_environment(struct peer *ret) {
@@ -133,9 +153,8 @@ static void unmap(struct octets *o, unsigned *bits) {
 
 static bool parse_network(const char *s, struct octets *ret, unsigned *ret_bits) {
         char address[INET6_ADDRSTRLEN];
-        size_t n = strcspn(s, "/");
+        size_t n = (size_t) (strchrnul(s, '/') - s);
         bool is_valid = true;
-        char *end;
 
         if (n >= sizeof(address))
                 return false;
@@ -144,10 +163,8 @@ static bool parse_network(const char *s, struct octets *ret, unsigned *ret_bits)
         if (!parse_address(address, ret))
                 return false;
         *ret_bits = 8 * ret->n;
-        if (s[n] == '/') {
-                *ret_bits = (unsigned) strtoul(s + n + 1, &end, 10);
-                is_valid = s[n + 1] >= '0' && s[n + 1] <= '9' && *end == '\0' && *ret_bits <= 8 * ret->n;
-        }
+        if (s[n] == '/')
+                is_valid = digits_read(s + n + 1, 8 * ret->n, ret_bits);
         unmap(ret, ret_bits);
         return is_valid;
 }

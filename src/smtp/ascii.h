@@ -1,6 +1,11 @@
-/* smtp/ascii.h - letters without regard to case, and numbers, as protocols mean them: ASCII only, whatever the locale is. */
+/* smtp/ascii.h - letters without regard to case, numbers, and lines put together of strings, as protocols mean them: ASCII
+ * only, whatever the locale is.
+ *
+ * printf(3) and strtoul(3) would do some of it. They bring a quarter of the C library into the memory of each session.
+ */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +33,11 @@ static inline const char *ascii_number(uint64_t n, char room[static ASCII_NUMBER
         while ((n /= 10) > 0);
         return p;
 }
+
+/* Puts strings together, of which the last is NULL; what has no room is left out. There is always a NUL at the end. Returns the
+ * octets before it. */
+__attribute__((sentinel)) size_t ascii_join(char *out, size_t room, ...);
+size_t ascii_join_list(char *out, size_t room, va_list strings);
 
 /* The number that the digits at the beginning of a text are; UINT64_MAX if it is that or larger. Returns the end of the digits. */
 static inline const char *ascii_read_number(const char *s, uint64_t *ret) {

@@ -37,7 +37,6 @@ void reply_set(struct reply *ret, int code, const char *enhanced, const char *fo
 }
 
 void reply_join(struct reply *ret, int code, const char *enhanced, ...) {
-        size_t at = 0;
         va_list ap;
 
         assert(code >= 200 && code <= 599);
@@ -45,14 +44,8 @@ void reply_join(struct reply *ret, int code, const char *enhanced, ...) {
         ret->code = (short) code;
         strcpy(ret->enhanced, enhanced);
         va_start(ap, enhanced);
-        for (const char *s; (s = va_arg(ap, const char *));) {
-                size_t n = strnlen(s, REPLY_TEXT_MAX - at);
-
-                memcpy(ret->text + at, s, n);
-                at += n;
-        }
+        ascii_join_list(ret->text, sizeof(ret->text), ap);
         va_end(ap);
-        ret->text[at] = '\0';
         clean(ret->text);
 }
 

@@ -2,7 +2,6 @@
 #include "smtp/server.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "smtp/ascii.h"
@@ -271,7 +270,7 @@ static void run_verb(struct server *s, const struct verb *v, const char *args, s
         if (complaint)
                 say(s, 503, "5.5.1", complaint);
         else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
-                snprintf(text, sizeof(text), "syntax: %s", v->syntax);
+                ascii_join(text, sizeof(text), "syntax: ", v->syntax, NULL);
                 say(s, 501, "5.5.4", text);
         } else {
                 s->due &= ~(1U << SERVER_QUIET);
@@ -329,7 +328,7 @@ static void run_command(struct server *s, const char *line, size_t n) {
 static void close_for_bare(struct server *s, const char *octet) {
         char text[80];
 
-        snprintf(text, sizeof(text), "bare %s received: only CRLF ends a line (RFC 5321 section 2.3.8)", octet);
+        ascii_join(text, sizeof(text), "bare ", octet, " received: only CRLF ends a line (RFC 5321 section 2.3.8)", NULL);
         server_close(s, 554, "5.5.2", text);
 }
 
