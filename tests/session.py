@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-PATIENCE = 20  # seconds
+PATIENCE = int(os.environ.get("TESTS_PATIENCE", "20"))  # seconds
 BEGIN = b"---------- MESSAGE FOLLOWS ----------\n"
 END = b"------------ END MESSAGE ------------\n"
 REPLY_LINE = re.compile(rb"(\d{3})([ -])([^\r\n]*)\r\n")

@@ -12,7 +12,7 @@ import time
 import pytest
 
 FOLDER = pathlib.Path(__file__).parent / "transcripts"
-PATIENCE = 20  # seconds
+PATIENCE = int(os.environ.get("TESTS_PATIENCE", "20"))  # seconds
 BEGIN = b"---------- MESSAGE FOLLOWS ----------\n"
 END = b"------------ END MESSAGE ------------\n"
 ESCAPE = re.compile(rb"\\(?:([rn0t\\])|x([0-9a-fA-F]{2})|\{(\d+)\*([^}]*)\})")

@@ -20,7 +20,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-PATIENCE = 20  # seconds
+PATIENCE = int(os.environ.get("TESTS_PATIENCE", "20"))  # seconds
 EVERYTHING = ("PIPELINING", "SIZE 10485760", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 
 
