@@ -34,8 +34,8 @@ static inline const char *ascii_number(uint64_t n, char room[static ASCII_NUMBER
         return p;
 }
 
-/* Puts strings together, of which the last is NULL; what has no room is left out. There is always a NUL at the end. Returns the
- * octets before it. */
+/* Puts strings together, of which the last is NULL; what is beyond `room`, which is at least 1, is left out. There is always a
+ * NUL at the end. Returns the octets before it. */
 __attribute__((sentinel)) size_t ascii_join(char *out, size_t room, ...);
 size_t ascii_join_list(char *out, size_t room, va_list strings);
 
