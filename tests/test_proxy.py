@@ -2,16 +2,19 @@
 client's replies have the right class and come in time, and the upstream has a complete message only if we said 250, or
 its own reply was lost (and then the log says so)."""
 
+import fcntl
 import re
 import socket
+import struct
 import subprocess
+import termios
 import threading
 import time
 from dataclasses import dataclass
 
 import pytest
 from conftest import missing
-from session import Session, codes, command, environment, replies, reset as reset_client, run, tcp_pair, with_x_peer
+from session import PATIENCE, Session, codes, command, environment, replies, reset as reset_client, run, tcp_pair, with_x_peer
 from upstream import EVERYTHING, Body, Upstream, close, deaf, drip, flood, last, reset, silent
 
 HOSTNAME = b"mx.example.com"
@@ -172,7 +175,7 @@ def test_lengths_around_the_buffers(release, tmp_path):
         contents = []
         with Session(proxy(release, up, "--max-commands=100000"), tmp_path) as session:
             session.begin("EHLO")
-            for n in [*range(65520, 65550), *range(131060, 131080)]:
+            for n in [*range(65520, 65550), *range(131060, 131080), *range(262130, 262150)]:
                 line = b"S: x\r\n\r\n" + b"..\r\n" * ((n - 8) // 4)
                 contents.append(line + b"z" * (n % 4) + b"\r\n")
                 assert session.send_message(contents[-1]).startswith(b"250 ")
@@ -181,6 +184,38 @@ def test_lengths_around_the_buffers(release, tmp_path):
         assert len(up.messages) == len(contents)
         for message, content in zip(up.messages, contents):
             check_exact(message, content)
+
+
+@pytest.mark.parametrize("sizes", [
+    [65536], [65537, 65535], [131072, 1], [1, 131072], [65535, 1, 65536, 1], [65536, 131072, 65536], [32768, 32768, 98304, 7, 131065],
+    [1000, *[100_000] * 7], [*range(50_000, 120_000, 7777)],
+], ids=str)  # fmt: skip
+def test_pieces_around_the_blocks_of_the_spool(release, tmp_path, sizes):
+    """The session reads the message in pieces of these sizes, each once the one before is read."""
+    text = b"".join(b"%07d\r\n" % n for n in range((sum(sizes) + 8) // 9)) if len(sizes) % 2 else b"x" * sum(sizes)
+    content = b"S: x\r\n\r\n" + text.rstrip(b"\r\n") + b"\r\n"
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    with Upstream() as up:
+        with Session(proxy(release, up), tmp_path, (ours, theirs)) as session:
+            session.begin("DATA")
+            at = 0
+            for size in [*sizes, len(content)]:
+                session.say(content[at : at + size])
+                at += size
+                wait_until_read(ours)
+            session.say(b".\r\n")
+            assert session.reply().startswith(b"250 ") and session.end() == 0
+        up.wait_until_over()
+        check_exact(up.messages[0], content)
+
+
+def wait_until_read(sock):
+    deadline = time.monotonic() + PATIENCE
+    while struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0] > 0:
+        assert time.monotonic() < deadline, "it does not read"
+        time.sleep(0.0005)
 
 
 def test_without_x_peer(smtpd, tmp_path):

@@ -5,6 +5,7 @@ The build with sanitizers has no sandbox by default: they need more than it allo
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import pty
 import re
@@ -20,7 +21,7 @@ from pathlib import Path
 import pytest
 from acceptor import Acceptor, children, folder, wait_until
 from conftest import BUILDS, ROOT, missing, need
-from session import BEGIN, END, PATIENCE, Session, command, environment, status_of, stop, tcp_pair
+from session import BEGIN, END, PATIENCE, Session, codes, command, environment, printed, status_of, stop, tcp_pair
 from upstream import Upstream, close
 from world import World
 
@@ -293,6 +294,42 @@ def test_waiting_for_whoever_types_is_confined(release, kind, env):
         os.close(writer)
         process.stdout.close()
         stop(process)
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["whole", "cut"])
+@pytest.mark.parametrize("n_before", [1000, 500_000], ids=["in-memory", "in-a-file"])
+@pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
+def test_transcript_that_stalls(release, folders, strategy, n_before, is_cut):
+    """In the middle of a message, of which the beginning stood ready: what then comes is read, and all of it delivered, behind
+    the sandbox."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
+    dialogue = b"EHLO c\nMAIL FROM:<a@example.org>\nRCPT TO:<b@example.com>\nDATA\n"
+    os.write(writer, dialogue + LONG[:n_before])
+    with Upstream() as up, open(folders / "err", "wb") as err:
+        argv = command(release, "--x-peer=no", "--hostname=mx.example.com", *by(strategy, up))
+        process = subprocess.Popen(argv, stdin=reader, stdout=subprocess.PIPE, stderr=err, env=environment(TMPDIR=str(folders / "spool")))
+        try:
+            os.close(reader)
+            while not (line := process.stdout.readline()).startswith(b"354 "):
+                assert line
+            wait_until(lambda: confinement(process.pid) == CONFINED, "the sandbox")
+            assert any("/spool/" in name for name in files_of(process.pid)) == (n_before > 100_000)
+            rest = memoryview(LONG[n_before : len(LONG) // 2] if is_cut else LONG[n_before:] + b".\nQUIT\n")
+            while rest:
+                rest = rest[os.write(writer, rest) :]
+        finally:
+            os.close(writer)
+            said = process.stdout.read()
+            process.stdout.close()
+            stop(process)
+        up.wait_until_over()
+    found = printed((folders / "err").read_bytes()) + [message.text for message in up.messages]
+    text = LONG.replace(b"\r\n", b"\n")
+    if is_cut:
+        assert b"250 " not in said and found == []
+    else:
+        assert codes(said) == [250, 221] and len(found) == 1 and found[0].endswith(text)
 
 
 @pytest.mark.parametrize("kind, env, is_confined", [
