@@ -307,6 +307,19 @@ def test_no_250_unless_stored(bad_days, case):
     assert verdict.startswith(b"451 4.3.0 ") and seconds < BAD_DAYS[case]
 
 
+def test_entry_is_not_what_was_sent(journald, release, tmp_path):
+    """A large entry goes to journald as a file in memory, and sd_journal_sendv(3) does not notice when only half of it could be
+    written: journald has half a message then, but nobody is told 250."""
+    preload = tmp_path / "preload.so"
+    subprocess.run([need("cc"), "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", preload, ROOT / "tests/sandbox.d/preload.c"], check=True)
+    argv = journald.inside("env", f"LD_PRELOAD={preload}", "SHORT=1", *command(release, "--strategy=journal"))
+    with Session(argv, tmp_path) as session:
+        session.begin("EHLO")
+        assert session.send_message(b"0123456789abcdef" * 2_000_000 + b"\r\n").startswith(b"451 4.3.0 ")
+        assert b"duplicate possible: " in session.err()
+        assert session.send_message(SMALL) == STORED and session.end() == 0
+
+
 def test_journald_comes_back(release, tmp_path):
     """In the same session."""
     with Journald(tmp_path) as journald, Session(journal_command(journald, release), tmp_path) as session:

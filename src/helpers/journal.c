@@ -200,21 +200,37 @@ static sd_journal *open_journal(void) {
         return j;
 }
 
-/* journald announces what it has written a quarter of a second later; we look more often at first. */
-static bool is_stored(sd_journal *j) {
+/* Whether the entry that the journal has is ours, to its last octet. */
+static bool is_whole(sd_journal *j, const struct iovec *text) {
+        const void *data;
+        size_t n;
+
+        return sd_journal_set_data_threshold(j, 0) >= 0 && sd_journal_get_data(j, "SMTPD_TEXT", &data, &n) >= 0 &&
+               n == text->iov_len && memcmp(data, text->iov_base, n) == 0;
+}
+
+/* Reads the entry back. NULL, or what is wrong. journald announces what it has written a quarter of a second later; we look more
+ * often at first. */
+static const char *read_back(sd_journal *j, const struct iovec *text) {
         time_t end = time(NULL) + READ_BACK_SECONDS;
 
         for (uint64_t pause = 500;; pause = pause < 250 * 1000UL ? pause * 2 : pause) { /* microseconds */
+                int r;
+
                 if (sd_journal_seek_head(j) >= 0 && sd_journal_next(j) > 0)
-                        return true;
-                if (time(NULL) >= end || sd_journal_wait(j, pause) < 0)
-                        return false;
+                        return is_whole(j, text) ? NULL : "the journal's entry is not what it was sent";
+                if (time(NULL) >= end)
+                        return "journald has not stored the entry in time: is its storage full, or it stuck?";
+                if ((r = sd_journal_wait(j, pause)) < 0)
+                        return strerror(-r);
         }
 }
 
+/* The text is the last field. */
 static int store(struct entry *e) {
         int fd = connect_journald(), r;
-        bool is_done, is_read_back;
+        const char *error;
+        bool is_read_back;
         sd_journal *j;
 
         if (fd < 0)
@@ -222,16 +238,18 @@ static int store(struct entry *e) {
         j = open_journal();
         is_read_back = j != NULL;
         r = sd_journal_sendv(e->fields, e->n);
-        is_done = r >= 0 && (j ? is_stored(j) : is_taken(fd));
+        if (r < 0)
+                error = strerror(-r);
+        else if (j)
+                error = read_back(j, &e->fields[e->n - 1]);
+        else
+                error = is_taken(fd) ? NULL : "journald has not taken the entry in time: is it stuck?";
         sd_journal_close(j);
         close(fd);
-        if (r < 0)
-                fprintf(stderr, "cannot write to the journal: %s\n", strerror(-r));
-        else if (!is_done)
-                fprintf(stderr, "journald has not %s the entry within %d s: is its storage full, or it stuck?\n",
-                        is_read_back ? "stored" : "taken", READ_BACK_SECONDS);
-        if (!is_done)
+        if (error) {
+                fprintf(stderr, r < 0 ? "cannot write to the journal: %s\n" : "duplicate possible: %s\n", error);
                 return verdict("451 4.3.0 the journal did not store the message, try again later", EX_TEMPFAIL);
+        }
         return verdict(is_read_back ? "250 2.0.0 stored in the journal" : "250 2.0.0 taken by the journal", EX_OK);
 }
 

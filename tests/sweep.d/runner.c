@@ -263,14 +263,13 @@ int main(int argc, char **argv) {
         signal(SIGPIPE, SIG_IGN);
         while (fgets(line, sizeof(line), stdin)) {
                 struct run r = { 0 };
-                int is_child, is_eager, is_gone;
+                int is_eager, is_gone;
                 char kind, how;
 
-                if (sscanf(line, "%lu %c %d %ld %d %ld %c %ld %c %d %d %31s", &r.token, &kind, &is_child, &r.fault.number,
+                if (sscanf(line, "%lu %c %d %ld %d %ld %c %ld %c %d %d %31s", &r.token, &kind, &r.fault.child, &r.fault.number,
                            &r.fault.argument, &r.fault.value, &r.cut.who, &r.cut.at, &how, &is_eager, &is_gone, r.alloc) != 12)
                         errx(1, "what? %s", line);
                 r.fault.kind = (enum fault_kind) kind;
-                r.fault.is_child = is_child;
                 r.cut.how = how;
                 r.cut.is_eager = is_eager;
                 r.cut.is_gone = is_gone;

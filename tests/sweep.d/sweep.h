@@ -9,7 +9,7 @@
 
 enum { RUN_SECONDS = 15, N_SERVERS = 2 };
 
-/* What goes wrong in the program: at one of its system calls, or of those of its vfork(2) child before execve(2). */
+/* What goes wrong in the program: at one of its system calls, or of those of its child (trace.c). */
 enum fault_kind {
         FAULT_NONE = 'n',
         FAULT_LIST = 'l',        /* nothing; the calls are listed */
@@ -26,7 +26,7 @@ enum { ERROR_ONCE, ERROR_STAYS_THERE, ERROR_STAYS };
 
 struct fault {
         enum fault_kind kind;
-        bool is_child;
+        int child;   /* whose call: 0 is the program's, 1 its first child's */
         long number; /* of the call, from 1 */
         int argument;
         long value;

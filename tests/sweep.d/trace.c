@@ -1,7 +1,7 @@
 /* trace.c - runs smtpd under ptrace(2), counts its system calls, and makes one of them go wrong.
  *
- * Only the program itself is followed, and its vfork(2) children until they execute something. After the fault it runs on
- * without us. Three things make a run the same as the one before: the program does not go on from a poll(2) while the
+ * Only the program itself is followed, and its vfork(2) children until they execute something other than smtpd-journal. After
+ * the fault it runs on without us. Three things make a run the same as the one before: the program does not go on from a poll(2) while the
  * world is still sending; it does not begin one while a program it has started is running; and the calls that are made once
  * the program was detached do not matter.
  *
@@ -95,7 +95,7 @@ static void set_registers(pid_t pid, registers *r) {
 
 /* --- who is traced ------------------------------------------------------------------------------------------ */
 
-/* The program, or its child until that has executed something. */
+/* The program, or its child until that has executed something, or as long as it is smtpd-journal. */
 struct tracee {
         pid_t pid; /* 0: not there, or not traced any more */
         bool is_started, is_hurt;
@@ -106,6 +106,7 @@ struct tracee {
 static struct run *the_run;
 static struct report *the_report;
 static struct tracee program, child;
+static int n_children;      /* so far */
 static int program_of_ours; /* a pidfd: what the child has become */
 static FILE *list;
 
@@ -115,7 +116,7 @@ static bool is_listing(void) {
 
 /* Whether each call of it is to be looked at. */
 static bool is_followed(const struct tracee *t) {
-        return is_listing() || (the_run->fault.kind != FAULT_NONE && the_run->fault.is_child == (t == &child));
+        return is_listing() || (the_run->fault.kind != FAULT_NONE && the_run->fault.child == (t == &child ? n_children : 0));
 }
 
 static void go_on(struct tracee *t, int signal) {
@@ -307,14 +308,35 @@ static bool is_breakpoint(struct tracee *t, int signal) {
         return true;
 }
 
+/* By its parent's word, or its own first stop, which may come before that. */
+static void meet_child(pid_t pid) {
+        static pid_t last;
+
+        if (pid == last)
+                return;
+        last = pid;
+        child = (struct tracee) { .pid = pid, .is_started = true };
+        n_children++;
+        if (list)
+                fprintf(list, "- child\n");
+}
+
 static void at_fork(struct tracee *t) {
         unsigned long pid = 0;
 
         ptrace(PTRACE_GETEVENTMSG, t->pid, 0, &pid);
-        child.pid = (pid_t) pid;
-        child.is_started = true;
-        child.is_hurt = false;
+        meet_child((pid_t) pid);
         go_on(t, 0);
+}
+
+static bool is_helper(pid_t pid) {
+        static const char name[] = "/smtpd-journal";
+        char link[64], path[4096];
+        ssize_t n;
+
+        snprintf(link, sizeof(link), "/proc/%d/exe", (int) pid);
+        n = readlink(link, path, sizeof(path));
+        return n >= (ssize_t) strlen(name) && memcmp(path + n - strlen(name), name, strlen(name)) == 0;
 }
 
 static void at_exec(struct tracee *t) {
@@ -322,7 +344,13 @@ static void at_exec(struct tracee *t) {
                 if (program_of_ours >= 0)
                         close(program_of_ours);
                 program_of_ours = pidfd_open(t->pid, 0);
-                detach(t, 0);
+                if (!is_followed(t) || !is_helper(t->pid)) {
+                        detach(t, 0);
+                        return;
+                }
+                if (list)
+                        fprintf(list, "- helper\n");
+                go_on(t, 0);
                 return;
         }
         t->is_started = true;
@@ -398,6 +426,7 @@ void trace_run(struct run *r, pid_t pid, struct report *report, char **ret_list,
         the_report = report;
         program = (struct tracee) { .pid = pid };
         child = (struct tracee) { 0 };
+        n_children = 0;
         program_of_ours = -1;
         breakpoint.at = 0;
         list = is_listing() ? open_memstream(ret_list, n_list) : NULL;
@@ -415,7 +444,7 @@ void trace_run(struct run *r, pid_t pid, struct report *report, char **ret_list,
                 if (who > 0 && WIFSTOPPED(status) && (who == program.pid || who == child.pid))
                         at_stop(who == program.pid ? &program : &child, status);
                 else if (who > 0 && WIFSTOPPED(status) && who != pid) { /* a child whose parent has not told us yet */
-                        child = (struct tracee) { .pid = who, .is_started = true, .n_calls = child.n_calls };
+                        meet_child(who);
                         at_stop(&child, status);
                 }
                 if (who == pid && !WIFSTOPPED(status)) {
