@@ -175,7 +175,7 @@ def test_lengths_around_the_buffers(release, tmp_path):
         contents = []
         with Session(proxy(release, up, "--max-commands=100000"), tmp_path) as session:
             session.begin("EHLO")
-            for n in [*range(65520, 65550), *range(131060, 131080), *range(262130, 262150)]:
+            for n in [*range(65520, 65550), *range(131060, 131080)]:
                 line = b"S: x\r\n\r\n" + b"..\r\n" * ((n - 8) // 4)
                 contents.append(line + b"z" * (n % 4) + b"\r\n")
                 assert session.send_message(contents[-1]).startswith(b"250 ")
@@ -187,7 +187,8 @@ def test_lengths_around_the_buffers(release, tmp_path):
 
 
 @pytest.mark.parametrize("sizes", [
-    [65536], [65537, 65535], [131072, 1], [1, 131072], [65535, 1, 65536, 1], [65536, 131072, 65536], [32768, 32768, 98304, 7, 131065],
+    [32768], [32769, 32767], [65536, 1], [1, 65536], [32767, 1, 32768, 1], [32768, 65536, 32768], [16384, 16384, 98304, 7, 131065],
+    [262144], [262145, 262143], [300_000, 20_000, 20_000, 20_000],
     [1000, *[100_000] * 7], [*range(50_000, 120_000, 7777)],
 ], ids=str)  # fmt: skip
 def test_pieces_around_the_blocks_of_the_spool(release, tmp_path, sizes):

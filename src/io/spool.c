@@ -78,7 +78,7 @@ static int flush(struct spool *s) {
         return s->error;
 }
 
-/* The file gets whole blocks only, until it is read: the page cache takes those a fifth faster than the same octets otherwise. */
+/* The file gets whole blocks only, until it is read: the page cache takes those faster than the same octets cut elsewhere. */
 int spool_append(struct spool *s, const char *data, size_t n) {
         s->size += n;
         while (n > 0 && s->error == 0) {

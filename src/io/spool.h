@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SPOOL_MEMORY = 64 * 1024 }; /* octets up to which there is no file; also the block in which that is written */
+enum { SPOOL_MEMORY = 32 * 1024 }; /* octets up to which there is no file; also the block in which that is written */
 
 struct spool {
         uint64_t size;   /* octets in it */
