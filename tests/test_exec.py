@@ -202,12 +202,15 @@ def test_every_signal(smtpd, tmp_path, seen):
     argv = shell("ulimit -c 0", exec_command(smtpd, program))
     with Session(argv, tmp_path, env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
+        n_killed = 0
         for number in sorted(set(range(1, 65)) - STOPS):
             reply = session.send_message(b"signal %d\r\n" % number, sender=b"%d@example.org" % number)
             assert reply.startswith(b"550 5.7.1 ") if number in IGNORED else reply == TRY_AGAIN, (number, reply)
             assert read(seen / f"{number}@example.org") == b"signal %d\n" % number
+            n_killed += number not in IGNORED
             if number not in IGNORED:
                 assert session.err().count(b"signal %d\"" % number) == 1  # the log says which
+            assert session.err().count(b"duplicate possible: ") == n_killed  # it had the message
         assert session.end() == 0
 
 

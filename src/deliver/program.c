@@ -434,7 +434,7 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
         drain(&r, &r.err);
         if (r.pid_fd >= 0)
                 close(r.pid_fd);
-        if (r.is_late || r.is_lost) /* it had the message, and may have delivered it before it ended */
+        if (r.is_late || r.is_lost || WIFSIGNALED(wait_status)) /* it had the message, and may have delivered it before it ended */
                 log_say(LOG_WARNING, "duplicate possible: %s ended before it gave its verdict", r.name);
         judge(&r, wait_status, ret);
         describe(&r, wait_status, e);

@@ -348,14 +348,11 @@ static void at_exec(struct tracee *t) {
                         detach(t, 0);
                         return;
                 }
+        } else {
+                t->is_started = true;
                 if (list)
-                        fprintf(list, "- helper\n");
-                go_on(t, 0);
-                return;
+                        set_breakpoint(t->pid);
         }
-        t->is_started = true;
-        if (list)
-                set_breakpoint(t->pid);
         go_on(t, 0);
 }
 
