@@ -196,7 +196,7 @@ static void answer(const struct run *r, int log, const char *list, size_t n_list
         text = malloc((size_t) st.st_size + 1);
         if (pread(log, text, (size_t) st.st_size, 0) != st.st_size)
                 err(1, "pread");
-        snprintf(line, sizeof(line), "%d %ld %d %d %d %ld\n%zu %zu %zu\n", r->is_reached, r->number, r->is_hung, r->has_leaked,
+        snprintf(line, sizeof(line), "%d %d %d %d %ld\n%zu %zu %zu\n", r->is_reached, r->is_hung, r->has_leaked,
                  r->wait_status, r->ms, report->n, (size_t) st.st_size, n_list);
         write_all(line, strlen(line));
         write_all(report->text, report->n);
@@ -266,8 +266,8 @@ int main(int argc, char **argv) {
                 int is_eager, is_gone;
                 char kind, how;
 
-                if (sscanf(line, "%lu %c %d %ld %d %ld %c %ld %c %d %d %31s", &r.token, &kind, &r.fault.child, &r.fault.number,
-                           &r.fault.argument, &r.fault.value, &r.cut.who, &r.cut.at, &how, &is_eager, &is_gone, r.alloc) != 12)
+                if (sscanf(line, "%lu %c %d %ld %ld %d %ld %c %ld %c %d %d %31s", &r.token, &kind, &r.fault.child, &r.fault.call, &r.fault.number,
+                           &r.fault.argument, &r.fault.value, &r.cut.who, &r.cut.at, &how, &is_eager, &is_gone, r.alloc) != 13)
                         errx(1, "what? %s", line);
                 r.fault.kind = (enum fault_kind) kind;
                 r.cut.how = how;

@@ -27,7 +27,8 @@ enum { ERROR_ONCE, ERROR_STAYS_THERE, ERROR_STAYS };
 struct fault {
         enum fault_kind kind;
         int child;   /* whose call: 0 is the program's, 1 its first child's */
-        long number; /* of the call, from 1 */
+        long call;   /* __NR_... */
+        long number; /* which of its calls of that, from 1 */
         int argument;
         long value;
 };
@@ -58,7 +59,6 @@ struct run {
 
         /* the outcome */
         bool is_reached;
-        long number; /* of the call that was reached: __NR_... */
         bool is_hung, has_leaked;
         int wait_status;
         long ms;

@@ -99,7 +99,7 @@ static void set_registers(pid_t pid, registers *r) {
 struct tracee {
         pid_t pid; /* 0: not there, or not traced any more */
         bool is_started, is_hurt;
-        long n_calls;
+        long n_calls; /* of that which is to fail */
         struct ptrace_syscall_info entry;
 };
 
@@ -198,24 +198,24 @@ static bool is_to_be_hurt(const struct tracee *t) {
 
         if (is_listing() || !is_followed(t))
                 return false;
+        if ((long) t->entry.entry.nr != f->call)
+                return false;
         if (t->n_calls == f->number)
                 first = t->entry.entry.args[0];
         return t->n_calls == f->number || (f->kind == FAULT_ERROR && f->argument != ERROR_ONCE && the_run->is_reached &&
-                                           (long) t->entry.entry.nr == the_run->number &&
                                            (f->argument == ERROR_STAYS || t->entry.entry.args[0] == first));
 }
 
 static void at_entry(struct tracee *t) {
         const struct fault *f = &the_run->fault;
 
-        t->n_calls++;
+        t->n_calls += (long) t->entry.entry.nr == f->call;
         if (list)
                 fprintf(list, "%c %llu %llx %llx %llx\n", t == &child ? 'c' : 'p', (unsigned long long) t->entry.entry.nr,
                         (unsigned long long) t->entry.entry.args[0], (unsigned long long) t->entry.entry.args[1],
                         (unsigned long long) t->entry.entry.args[2]);
         if (is_to_be_hurt(t)) {
                 t->is_hurt = the_run->is_reached = true;
-                the_run->number = (long) t->entry.entry.nr;
                 hurt_entry(t);
         }
         if (t == &program && is_poll(t) && !(t->is_hurt && f->kind == FAULT_KILL))
