@@ -259,15 +259,17 @@ static void put_actions(struct filter *f) {
         }
 }
 
-/* It begins with an instruction that does nothing, at which the kernel gives up to find out beforehand what the filter says of each
- * number there is. That would pay in a process of many system calls; it takes longer than a session's all together. */
+/* Where it is the only filter it begins with an instruction that does nothing, at which the kernel gives up to find out beforehand what
+ * is said of each number there is. That would pay in a process of many system calls; it takes longer than a session's all together.
+ * Where there are others already (a unit's), it would cost what the kernel knows of those. */
 static void put_filter(struct filter *f) {
         size_t n = 0;
 
         for (unsigned i = 0; i < NUMBERS && n < RANGES; i++)
                 if (i == 0 || f->actions[i] != f->actions[i - 1])
                         f->ranges[n++] = (struct range) { (unsigned short) i, f->actions[i] };
-        put(f, (struct sock_filter) BPF_STMT(BPF_MISC | BPF_TAX, 0));
+        if (syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0) == 0)
+                put(f, (struct sock_filter) BPF_STMT(BPF_MISC | BPF_TAX, 0));
         put_load(f, offsetof(struct seccomp_data, arch));
         put(f, (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE, 1, 0));
         put_return(f, SECCOMP_RET_KILL_PROCESS);

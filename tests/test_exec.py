@@ -101,7 +101,8 @@ class Hook:
         """Waits until it runs, and stands at the FIFO."""
         def look():
             for pid in children(session.pid):
-                if read(f"/proc/{pid}/cmdline") == f"cat\0{self.fifo}\0".encode():
+                is_asleep = read(f"/proc/{pid}/stat").rpartition(b") ")[2].startswith(b"S")
+                if is_asleep and read(f"/proc/{pid}/cmdline") == f"cat\0{self.fifo}\0".encode():
                     return pid
             return None
 

@@ -2,12 +2,9 @@
 client's replies have the right class and come in time, and the upstream has a complete message only if we said 250, or
 its own reply was lost (and then the log says so)."""
 
-import fcntl
 import re
 import socket
-import struct
 import subprocess
-import termios
 import threading
 import time
 from dataclasses import dataclass
@@ -184,39 +181,6 @@ def test_lengths_around_the_buffers(release, tmp_path):
         assert len(up.messages) == len(contents)
         for message, content in zip(up.messages, contents):
             check_exact(message, content)
-
-
-@pytest.mark.parametrize("sizes", [
-    [32768], [32769, 32767], [65536, 1], [1, 65536], [32767, 1, 32768, 1], [32768, 65536, 32768], [16384, 16384, 98304, 7, 131065],
-    [262144], [262145, 262143], [300_000, 20_000, 20_000, 20_000],
-    [1000, *[100_000] * 7], [*range(50_000, 120_000, 7777)],
-], ids=str)  # fmt: skip
-def test_pieces_around_the_blocks_of_the_spool(release, tmp_path, sizes):
-    """The session reads the message in pieces of these sizes, each once the one before is read."""
-    text = b"".join(b"%07d\r\n" % n for n in range((sum(sizes) + 8) // 9)) if len(sizes) % 2 else b"x" * sum(sizes)
-    content = b"S: x\r\n\r\n" + text.rstrip(b"\r\n") + b"\r\n"
-    ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-    with Upstream() as up:
-        with Session(proxy(release, up), tmp_path, (ours, theirs)) as session:
-            session.begin("DATA")
-            at = 0
-            for size in [*sizes, len(content)]:
-                session.say(content[at : at + size])
-                at += size
-                wait_until_read(ours)
-            session.say(b".\r\n")
-            assert session.reply().startswith(b"250 ") and session.end() == 0
-        up.wait_until_over()
-        check_exact(up.messages[0], content)
-
-
-def wait_until_read(sock):
-    deadline = time.monotonic() + PATIENCE
-    while struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0] > 0:
-        assert time.monotonic() < deadline, "it does not read"
-        time.sleep(0.0005)
 
 
 def test_without_x_peer(smtpd, tmp_path):
@@ -1204,7 +1168,7 @@ def test_lmtp_fewer_replies_than_owed(release, tmp_path, n, how):
         then = time.monotonic()
         got, log = converse_lmtp(release, tmp_path, up, 3, LMTP, "--protocol=lmtp", n_replies=3)
         assert [line[:3] for line in got] == [b"250"] * n + [b"451"] * (3 - n)
-        assert log.count(b"duplicate possible") == 3 - n and time.monotonic() - then < 3
+        assert log.count(b"duplicate possible") == 3 - n and time.monotonic() - then < PATIENCE / 6
         got, _ = converse_lmtp(release, tmp_path, up, 3, LMTP)
         assert got[0].startswith(b"451 ")
 

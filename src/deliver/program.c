@@ -75,7 +75,7 @@ struct run {
         int pid_fd;
         struct lines out, err;
         char first_line[LINE_MAX_LENGTH + 1]; /* of standard output */
-        bool is_late, is_lost; /* killed at its deadline; how it ended cannot be had */
+        bool is_late; /* killed at its deadline */
 };
 
 static void log_error_line(struct run *r) {
@@ -388,8 +388,7 @@ static int end_run(struct run *r, uint64_t timeout) {
         }
         while ((n = waitpid(r->pid, &wait_status, 0)) < 0 && errno == EINTR)
                 ;
-        r->is_lost = n != r->pid;
-        return r->is_lost ? SIGKILL : wait_status;
+        return n == r->pid ? wait_status : SIGKILL;
 }
 
 static void judge(const struct run *r, int wait_status, struct reply *ret) {
@@ -434,8 +433,8 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
         drain(&r, &r.err);
         if (r.pid_fd >= 0)
                 close(r.pid_fd);
-        if (r.is_late || r.is_lost || WIFSIGNALED(wait_status)) /* it had the message, and may have delivered it before it ended */
-                log_say(LOG_WARNING, "duplicate possible: %s ended before it gave its verdict", r.name);
+        if (r.is_late || WIFSIGNALED(wait_status))
+                log_say(LOG_WARNING, "duplicate possible: %s did not end by itself, and may have delivered the message before", r.name);
         judge(&r, wait_status, ret);
         describe(&r, wait_status, e);
         if (error < 0)

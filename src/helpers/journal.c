@@ -200,37 +200,41 @@ static sd_journal *open_journal(void) {
         return j;
 }
 
-/* Whether the entry that the journal has is ours, to its last octet. */
-static bool is_whole(sd_journal *j, const struct iovec *text) {
+/* Whether the entry that the journal has is ours to its last octet: sd_journal_sendv(3) does not notice when only a part of a large
+ * one could be written. 0 or a negative errno. */
+static int compare(sd_journal *j, const struct iovec *text) {
         const void *data;
         size_t n;
+        int r;
 
-        return sd_journal_set_data_threshold(j, 0) >= 0 && sd_journal_get_data(j, "SMTPD_TEXT", &data, &n) >= 0 &&
-               n == text->iov_len && memcmp(data, text->iov_base, n) == 0;
+        if ((r = sd_journal_set_data_threshold(j, 0)) < 0 || (r = sd_journal_get_data(j, "SMTPD_TEXT", &data, &n)) < 0)
+                return r;
+        return n == text->iov_len && memcmp(data, text->iov_base, n) == 0 ? 0 : -EBADMSG;
 }
 
-/* Reads the entry back. NULL, or what is wrong. journald announces what it has written a quarter of a second later; we look more
+/* Reads the entry back. 0 or a negative errno. journald announces what it has written a quarter of a second later; we look more
  * often at first. */
-static const char *read_back(sd_journal *j, const struct iovec *text) {
+static int read_back(sd_journal *j, const struct iovec *text) {
         time_t end = time(NULL) + READ_BACK_SECONDS;
 
         for (uint64_t pause = 500;; pause = pause < 250 * 1000UL ? pause * 2 : pause) { /* microseconds */
-                int r;
+                int r = sd_journal_seek_head(j);
 
-                if (sd_journal_seek_head(j) >= 0 && sd_journal_next(j) > 0)
-                        return is_whole(j, text) ? NULL : "the journal's entry is not what it was sent";
+                if (r < 0 || (r = sd_journal_next(j)) < 0)
+                        return r;
+                if (r > 0)
+                        return compare(j, text);
                 if (time(NULL) >= end)
-                        return "journald has not stored the entry in time: is its storage full, or it stuck?";
+                        return -ETIME;
                 if ((r = sd_journal_wait(j, pause)) < 0)
-                        return strerror(-r);
+                        return r;
         }
 }
 
 /* The text is the last field. */
 static int store(struct entry *e) {
         int fd = connect_journald(), r;
-        const char *error;
-        bool is_read_back;
+        bool is_sent, is_read_back;
         sd_journal *j;
 
         if (fd < 0)
@@ -238,16 +242,21 @@ static int store(struct entry *e) {
         j = open_journal();
         is_read_back = j != NULL;
         r = sd_journal_sendv(e->fields, e->n);
-        if (r < 0)
-                error = strerror(-r);
-        else if (j)
-                error = read_back(j, &e->fields[e->n - 1]);
-        else
-                error = is_taken(fd) ? NULL : "journald has not taken the entry in time: is it stuck?";
+        is_sent = r >= 0;
+        if (is_sent)
+                r = j ? read_back(j, &e->fields[e->n - 1]) : is_taken(fd) ? 0 : -ETIME;
+        if (r == -EPROTONOSUPPORT) { /* compressed as our library cannot read it */
+                is_read_back = false;
+                r = 0;
+        }
         sd_journal_close(j);
         close(fd);
-        if (error) {
-                fprintf(stderr, r < 0 ? "cannot write to the journal: %s\n" : "duplicate possible: %s\n", error);
+        if (r < 0) {
+                fprintf(stderr, "%s: %s\n",
+                        !is_sent      ? "cannot write to the journal"
+                        : r == -ETIME ? "duplicate possible: is the storage of journald full, or is it stuck"
+                                      : "duplicate possible: the entry cannot be read back from the journal",
+                        strerror(-r));
                 return verdict("451 4.3.0 the journal did not store the message, try again later", EX_TEMPFAIL);
         }
         return verdict(is_read_back ? "250 2.0.0 stored in the journal" : "250 2.0.0 taken by the journal", EX_OK);

@@ -6,9 +6,9 @@
  * "smtp" or "lmtp", in capitals one that refuses. In the arguments @UPSTREAM@ and @MAILMAN@ stand for where the servers
  * are. Runs are asked for by lines on standard input:
  *
- *   TOKEN FAULT IS_CHILD NUMBER ARGUMENT VALUE  WHO AT HOW IS_EAGER IS_GONE  ALLOCATION        (see sweep.h)
+ *   TOKEN FAULT CHILD CALL NUMBER ARGUMENT VALUE  WHO AT HOW IS_EAGER IS_GONE  ALLOCATION        (see sweep.h)
  *
- * and each is answered on standard output by a line "REACHED NUMBER HUNG LEAKED STATUS MS" and the octets of three
+ * and each is answered on standard output by a line "REACHED HUNG LEAKED STATUS MS" and the octets of three
  * reports: "N M K\n" and as many octets of what the world saw, the program's standard error, and its calls.
  */
 #include <arpa/inet.h>

@@ -9,7 +9,7 @@
 
 enum { RUN_SECONDS = 15, N_SERVERS = 2 };
 
-/* What goes wrong in the program: at one of its system calls, or of those of its child (trace.c). */
+/* What goes wrong in the program: at one of its system calls, or of those of its children (trace.c). */
 enum fault_kind {
         FAULT_NONE = 'n',
         FAULT_LIST = 'l',        /* nothing; the calls are listed */

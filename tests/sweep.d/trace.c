@@ -1,7 +1,7 @@
 /* trace.c - runs smtpd under ptrace(2), counts its system calls, and makes one of them go wrong.
  *
- * Only the program itself is followed, and its vfork(2) children until they execute something other than smtpd-journal. After
- * the fault it runs on without us. Three things make a run the same as the one before: the program does not go on from a poll(2) while the
+ * Only the program itself is followed, and its vfork(2) children until they execute something other than smtpd-journal. After the
+ * fault it runs on without us. Three things make a run the same as the one before: the program does not go on from a poll(2) while the
  * world is still sending; it does not begin one while a program it has started is running; and the calls that are made once
  * the program was detached do not matter.
  *
@@ -107,6 +107,7 @@ static struct run *the_run;
 static struct report *the_report;
 static struct tracee program, child;
 static int n_children;      /* so far */
+static pid_t last_child;
 static int program_of_ours; /* a pidfd: what the child has become */
 static FILE *list;
 
@@ -295,7 +296,7 @@ static void set_breakpoint(pid_t pid) {
 static bool is_breakpoint(struct tracee *t, int signal) {
         registers r;
 
-        if (signal != SIGTRAP || t != &program || !breakpoint.at)
+        if (signal != SIGTRAP || !breakpoint.at)
                 return false;
         ptrace(PTRACE_POKETEXT, t->pid, breakpoint.at, breakpoint.word);
         get_registers(t->pid, &r);
@@ -310,11 +311,9 @@ static bool is_breakpoint(struct tracee *t, int signal) {
 
 /* By its parent's word, or its own first stop, which may come before that. */
 static void meet_child(pid_t pid) {
-        static pid_t last;
-
-        if (pid == last)
+        if (pid == last_child)
                 return;
-        last = pid;
+        last_child = pid;
         child = (struct tracee) { .pid = pid, .is_started = true };
         n_children++;
         if (list)
@@ -344,14 +343,15 @@ static void at_exec(struct tracee *t) {
                 if (program_of_ours >= 0)
                         close(program_of_ours);
                 program_of_ours = pidfd_open(t->pid, 0);
-                if (!is_followed(t) || !is_helper(t->pid)) {
+                if (!is_followed(t) || the_run->is_reached || !is_helper(t->pid)) {
                         detach(t, 0);
                         return;
                 }
-        } else {
-                t->is_started = true;
-                if (list)
-                        set_breakpoint(t->pid);
+        }
+        t->is_started = true;
+        if (list) {
+                fprintf(list, "- exec\n");
+                set_breakpoint(t->pid);
         }
         go_on(t, 0);
 }
@@ -423,7 +423,7 @@ void trace_run(struct run *r, pid_t pid, struct report *report, char **ret_list,
         the_report = report;
         program = (struct tracee) { .pid = pid };
         child = (struct tracee) { 0 };
-        n_children = 0;
+        n_children = last_child = 0;
         program_of_ours = -1;
         breakpoint.at = 0;
         list = is_listing() ? open_memstream(ret_list, n_list) : NULL;

@@ -1,0 +1,96 @@
+/* test-spool.c - io/spool: what was put in comes out, however it was cut, and only whole blocks went to the file before. */
+#include "io/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+/* Around a block, and around several. */
+static const size_t sizes[] = {
+        0, 1, SPOOL_MEMORY - 1, SPOOL_MEMORY, SPOOL_MEMORY + 1, 2 * SPOOL_MEMORY - 1, 2 * SPOOL_MEMORY, 3 * SPOOL_MEMORY + 1,
+};
+
+enum { PIECES = 3, LARGEST = PIECES * (3 * SPOOL_MEMORY + 1) };
+
+static char text[LARGEST], back[LARGEST];
+static struct spool spool;
+
+static void fill_text(void) {
+        unsigned x = 1;
+
+        for (size_t i = 0; i < LARGEST; i++)
+                text[i] = (char) ((x = x * 1664525 + 1013904223) >> 24);
+}
+
+static void check_is_read(size_t n) {
+        size_t at = 0;
+        const char *part;
+        int64_t k;
+
+        while ((k = spool_read(&spool, at, &part)) > 0) {
+                ck_assert_uint_le((size_t) k, n - at);
+                ck_assert(memcmp(part, text + at, (size_t) k) == 0);
+                at += (size_t) k;
+        }
+        ck_assert_int_eq(k, 0);
+        ck_assert_uint_eq(at, n);
+}
+
+static void check_is_in_file(size_t n) {
+        int fd = spool_open(&spool);
+
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(read(fd, back, sizeof(back)), (ssize_t) n);
+        ck_assert(memcmp(back, text, n) == 0);
+}
+
+/* Each sequence of three sizes; _i is the first. */
+START_TEST(comes_out_as_it_was) {
+        fill_text();
+        for (size_t i = 0; i < ELEMENTS(sizes) * ELEMENTS(sizes); i++) {
+                const size_t pieces[PIECES] = { sizes[_i], sizes[i / ELEMENTS(sizes)], sizes[i % ELEMENTS(sizes)] };
+                size_t n = 0;
+
+                spool_init(&spool);
+                for (size_t k = 0; k < PIECES; n += pieces[k++]) {
+                        struct stat file;
+
+                        ck_assert_int_eq(spool_append(&spool, text + n, pieces[k]), 0);
+                        ck_assert_uint_eq(spool.size, n + pieces[k]);
+                        ck_assert_int_eq(spool.fd >= 0, spool.size > SPOOL_MEMORY);
+                        ck_assert(spool.fd < 0 || (fstat(spool.fd, &file) == 0 && file.st_size % SPOOL_MEMORY == 0));
+                }
+                if (i % 2 == 0)
+                        check_is_read(n);
+                check_is_in_file(n);
+                check_is_read(n);
+                spool_reset(&spool);
+        }
+}
+END_TEST
+
+/* The first failure stays, and nothing is taken for whole. */
+START_TEST(failure_stays) {
+        spool_init(&spool);
+        ck_assert_int_eq(spool_append(&spool, text, 2 * SPOOL_MEMORY), 0);
+        close(spool.fd);
+        spool.fd = open("/dev/full", O_RDWR);
+        ck_assert_int_eq(spool_append(&spool, text, SPOOL_MEMORY + 1), -ENOSPC);
+        ck_assert_int_eq(spool_append(&spool, text, 1), -ENOSPC);
+        ck_assert_int_eq(spool_open(&spool), -ENOSPC);
+        spool_reset(&spool);
+        ck_assert_int_eq(spool_append(&spool, text, 1), 0);
+}
+END_TEST
+
+int main(void) {
+        Suite *suite = suite_create("spool");
+        TCase *tcase = unit_tcase(suite, "spool");
+
+        UNIT_TABLE(tcase, comes_out_as_it_was, sizes);
+        tcase_add_test(tcase, failure_stays);
+        return unit_run(suite);
+}
