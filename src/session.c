@@ -326,7 +326,7 @@ static bool flush_replies(struct session *s) {
 }
 
 /* Before the first octet of a stranger. What stands ready in a transcript is our user's own, and is read as it is: a filter
- * would be a fifth of such a session's time. One that has to wait for its client is no different from a stranger's. */
+ * would be a tenth of such a session's time. One that has to wait for its client is no different from a stranger's. */
 static void confine(struct session *s) {
         if (s->is_confined || (s->server.rules.lf_is_line_end && channel_has_input(s->channel)))
                 return;
