@@ -3,9 +3,9 @@
  * A program under the contract of smtpd-exec(7), run by strategy journal. The only user of libsystemd. Its fields are
  * described in smtpd(8), "Journal entries"; MESSAGE_ID has an entry in the message catalog.
  *
- * sd_journal_sendv(3) returns 0 also when nobody listens, when journald drops the entry, and blocks when journald hangs.
- * So: we look whether journald is there, an alarm ends us when it hangs, and where we may read the journal we
- * answer 250 only when the entry has been read back from it.
+ * sd_journal_sendv(3) returns 0 also when nobody listens, when only a part of a large entry could be written, when journald
+ * drops the entry, and blocks when journald hangs. So: we look whether journald is there, an alarm ends us when it hangs, and
+ * where we may read the journal we answer 250 only when the entry has been read back from it, whole.
  */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <errno.h>
@@ -200,8 +200,7 @@ static sd_journal *open_journal(void) {
         return j;
 }
 
-/* Whether the entry that the journal has is ours to its last octet: sd_journal_sendv(3) does not notice when only a part of a large
- * one could be written. 0 or a negative errno. */
+/* Whether the entry that the journal has is ours to its last octet. 0 or a negative errno. */
 static int compare(sd_journal *j, const struct iovec *text) {
         const void *data;
         size_t n;
@@ -220,12 +219,10 @@ static int read_back(sd_journal *j, const struct iovec *text) {
         for (uint64_t pause = 500;; pause = pause < 250 * 1000UL ? pause * 2 : pause) { /* microseconds */
                 int r = sd_journal_seek_head(j);
 
-                if (r < 0 || (r = sd_journal_next(j)) < 0)
-                        return r;
-                if (r > 0)
+                if (r >= 0 && (r = sd_journal_next(j)) > 0)
                         return compare(j, text);
-                if (time(NULL) >= end)
-                        return -ETIME;
+                if (time(NULL) >= end) /* until then a failure may come of a file that journald is just changing */
+                        return r < 0 ? r : -ETIME;
                 if ((r = sd_journal_wait(j, pause)) < 0)
                         return r;
         }
