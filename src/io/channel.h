@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHANNEL_IN = 256 * 1024, CHANNEL_OUT = 8 * 1024 };
+enum { CHANNEL_IN = 128 * 1024, CHANNEL_OUT = 8 * 1024 };
 
 struct channel {
         int in, out;      /* descriptors */
