@@ -242,10 +242,6 @@ static int store(struct entry *e) {
         is_sent = r >= 0;
         if (is_sent)
                 r = j ? read_back(j, &e->fields[e->n - 1]) : is_taken(fd) ? 0 : -ETIME;
-        if (r == -EPROTONOSUPPORT) { /* compressed as our library cannot read it */
-                is_read_back = false;
-                r = 0;
-        }
         sd_journal_close(j);
         close(fd);
         if (r < 0) {
