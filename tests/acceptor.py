@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from conftest import missing, need
-from session import PATIENCE, PYTHON, Session, command, environment, printed, stop
+from processes import running_children
+from session import PATIENCE, PYTHON, Session, command, environment, printed, stop, wait_until
 
 LISTENING = re.compile(rb"^smtpd: listening address=(\S+)(?: name=(\S+))? strategy=\S+$", re.M)
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
@@ -33,14 +34,6 @@ for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM) if 
     signal.signal(number, signal.SIG_IGN)
 os.execv(argv[0], argv)
 """
-
-
-def wait_until(condition, what, patience=PATIENCE):
-    deadline = time.monotonic() + patience
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.005)
-    return found
 
 
 @pytest.fixture
@@ -137,38 +130,6 @@ class Client(Session):
         return said
 
 
-def children(pid):
-    """Processes of this one that are not over."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name_and_rest = stat.read_text().rsplit(")", 1)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        state, parent = name_and_rest[1].split()[:2]
-        if int(parent) == pid and state != "Z":
-            found.append(int(stat.parent.name))
-    return sorted(found)
-
-
-def zombies(pid):
-    found = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            state, parent = stat.read_text().rsplit(")", 1)[1].split()[:2]
-            found += int(parent) == pid and state == "Z"
-    return found
-
-
-def descriptors(pid):
-    """Number to what it is."""
-    found = {}
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found[int(link.name)] = os.readlink(link)
-    return found
-
-
 class Acceptor:
     """smtpd with --listen. As a context manager it is stopped at the end, and has to end well."""
 
@@ -244,7 +205,7 @@ class Acceptor:
         return printed(self.err())
 
     def sessions(self):
-        return children(self.pid)
+        return running_children(self.pid)
 
     def wait_for_sessions(self, n):
         wait_until(lambda: len(self.sessions()) == n, f"{n} sessions")
@@ -269,7 +230,7 @@ class Acceptor:
     def kill(self):
         """With its sessions."""
         self.has_ended = True
-        for pid in children(self.pid) + [self.pid] if self.process.poll() is None else []:
+        for pid in running_children(self.pid) + [self.pid] if self.process.poll() is None else []:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         stop(self.process)

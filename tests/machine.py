@@ -19,6 +19,7 @@ from pathlib import Path
 
 from conftest import BUILDS, missing, need
 from journald import values
+from processes import GONE, children
 from session import PATIENCE, Session, environment, stop
 from upstream import Upstream
 
@@ -80,15 +81,14 @@ exec cat
 
 
 def processes_below(pid):
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            yield int(child)
-            yield from processes_below(child)
+    for child in children(pid):
+        yield child
+        yield from processes_below(child)
 
 
 def is_first_of_two(pid):
     """Whether it is process 1 of a name space within one within ours."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    with contextlib.suppress(*GONE):
         numbers = re.search(r"^NSpid:\s+(.*)$", Path(f"/proc/{pid}/status").read_text(), re.M)[1].split()
         return len(numbers) >= 3 and numbers[-1] == "1"
     return False

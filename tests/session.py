@@ -81,10 +81,13 @@ def reset(sock):
     sock.close()
 
 
-def status_of(pid, key):
-    """A line of /proc/PID/status; for memory, in KiB."""
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(key + ":"))
+def wait_until(condition, what, patience=PATIENCE):
+    """Until it is true: what it returned then."""
+    deadline = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.005)
+    return found
 
 
 def stop(process):

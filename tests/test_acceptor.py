@@ -11,10 +11,11 @@ import subprocess
 import time
 
 import pytest
-from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, descriptors, effective_user, folder, is_refused, need_root,
-                      network, read_all, start_that_fails, wait_until, zombies)
+from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user, folder, is_refused, need_root, network,
+                      read_all, start_that_fails)
 from conftest import missing, need
-from session import PATIENCE, codes, environment, reset, status_of, with_x_peer
+from processes import descriptors, status_of, zombies
+from session import PATIENCE, codes, environment, reset, wait_until, with_x_peer
 
 _ = folder  # a fixture
 
@@ -583,7 +584,7 @@ def test_max_connections(smtpd, folder):
         for _ in range(10):
             with acceptor.client() as client:
                 assert client.refusal() == TOO_MANY
-        assert acceptor.sessions() == before and len(before) == 3 and zombies(acceptor.pid) == 0
+        assert acceptor.sessions() == before and len(before) == 3 and not zombies(acceptor.pid)
         slow[1].quit()
         acceptor.wait_for_sessions(2)
         with acceptor.client("EHLO") as client:
@@ -708,7 +709,7 @@ def check_refused_for_shortage(acceptor, n=N_FAILURES):
         with connect(acceptor.address) as client:
             assert read_all(client) == SHORTAGE
         assert time.monotonic() - then < PATIENCE
-    wait_until(lambda: set(descriptors(acceptor.pid)) == set(before) and zombies(acceptor.pid) == 0, "nothing to be left behind")
+    wait_until(lambda: set(descriptors(acceptor.pid)) == set(before) and not zombies(acceptor.pid), "nothing to be left behind")
     assert len(acceptor.log("refused")) <= time.monotonic() - then + 2
 
 
@@ -1159,7 +1160,7 @@ def check_many(acceptor, n, n_at_once):
     before = descriptors(acceptor.pid)
     with concurrent.futures.ThreadPoolExecutor(n_at_once) as pool:
         results = list(pool.map(one_session, [acceptor.address] * n))
-    wait_until(lambda: not acceptor.sessions() and zombies(acceptor.pid) == 0, "the end of all sessions")
+    wait_until(lambda: not acceptor.sessions() and not zombies(acceptor.pid), "the end of all sessions")
     assert descriptors(acceptor.pid) == before
     assert len(acceptor.messages()) == results.count("served") + 1
     return results
@@ -1190,7 +1191,7 @@ def test_clients_that_are_gone_at_once(smtpd, folder):
                 client.close() if n % 2 else reset(client)
             acceptor.signal(signal.SIGCONT)
         acceptor.serve_one()  # behind all of them
-        wait_until(lambda: not acceptor.sessions() and zombies(acceptor.pid) == 0, "the end of all sessions")
+        wait_until(lambda: not acceptor.sessions() and not zombies(acceptor.pid), "the end of all sessions")
         wait_until(lambda: descriptors(acceptor.pid) == before, "nothing to be left open")
 
 

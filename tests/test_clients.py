@@ -15,7 +15,8 @@ import types
 
 import pytest
 from conftest import need
-from session import PATIENCE, codes, command, environment, printed, replies, with_x_peer
+from processes import running_children
+from session import PATIENCE, codes, command, environment, printed, replies, wait_until, with_x_peer
 
 HEADER = b"Subject: try\n\n"
 
@@ -39,14 +40,6 @@ MESSAGES = {
 def lines_of(path):
     with open(path, "rb") as file:
         return file.read()
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
-    return found
 
 
 def free_port():
@@ -73,19 +66,6 @@ def start_tcpserver(argv, err):
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, env=environment(),
     )
     return process, int(process.stdout.readline())
-
-
-def has_sessions(process):
-    """Whether a super-server has children that are not over."""
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
-        for pid in children.read().split():
-            try:
-                with open(f"/proc/{pid}/stat") as stat:
-                    if stat.read().rsplit(")", 1)[1].split()[0] != "Z":
-                        return True
-            except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
-                pass
-    return False
 
 
 class Direct:
@@ -139,7 +119,7 @@ def server(request, smtpd, tmp_path):
                 process, made.port = SUPERSERVERS[request.param](argv, err)
                 stops.enter_context(process)
                 stops.callback(process.terminate)
-                stops.callback(lambda: wait_until(lambda: not has_sessions(process), "the end of all sessions"))
+                stops.callback(lambda: wait_until(lambda: not running_children(process.pid), "the end of all sessions"))
         return made
 
     def messages():

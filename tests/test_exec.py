@@ -11,14 +11,13 @@ import os
 import re
 import shlex
 import signal
-import socket
-import subprocess
 import time
 
 import pytest
 from conftest import ROOT, need
-from session import PATIENCE, PYTHON, Session, command, environment, replies, reset, run, status_of, tcp_pair
-from test_faults import descriptors, large, with_small_disk
+from processes import children, descriptors, group, is_running, stat_of, status_of
+from session import PATIENCE, PYTHON, Session, command, environment, replies, reset, run, tcp_pair, wait_until
+from test_faults import large, with_small_disk
 
 SMALL = b"Subject: small\r\n\r\nsmall\r\n"
 TRY_AGAIN = b"451 4.3.0 temporary failure, try again later"
@@ -46,43 +45,6 @@ def shell(text, argv):
     return ["sh", "-c", text + '\nexec "$@"', "sh", *argv]
 
 
-def is_running(pid):
-    """Zombies do not."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_until(condition, what, patience=PATIENCE):
-    deadline = time.monotonic() + patience
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.005)
-    return found
-
-
-def children(pid):
-    """Of any state."""
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(word) for word in file.read().split()]
-
-
-def group(pgid):
-    """The processes of a process group that run."""
-    found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat") as file:
-                fields = file.read().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[2]) == pgid and fields[0] not in "ZX":
-            found.append(int(name))
-    return found
-
-
 def read(path):
     with open(path, "rb") as file:
         return file.read()
@@ -101,8 +63,7 @@ class Hook:
         """Waits until it runs, and stands at the FIFO."""
         def look():
             for pid in children(session.pid):
-                is_asleep = read(f"/proc/{pid}/stat").rpartition(b") ")[2].startswith(b"S")
-                if is_asleep and read(f"/proc/{pid}/cmdline") == f"cat\0{self.fifo}\0".encode():
+                if stat_of(pid).state == "S" and read(f"/proc/{pid}/cmdline") == f"cat\0{self.fifo}\0".encode():
                     return pid
             return None
 
@@ -222,7 +183,7 @@ def test_stopped_hook(release, tmp_path, number):
     with Session(exec_command(release, program, "--timeout=1"), tmp_path) as session:
         session.begin("EHLO")
         assert session.send_message(SMALL) == TOO_LATE
-        assert children(session.pid) == [] and session.end() == 0
+        assert not children(session.pid) and session.end() == 0
 
 
 DELIVERED = b"250 2.0.0 delivered"
@@ -372,7 +333,7 @@ def test_environment_of_nearly_nothing(smtpd, tmp_path, hook):
             assert found["SMTPD_RCPT_TO"] == b"Postmaster" and found["SMTPD_HELO"] == b"c"
             hook.let_go()
             assert session.reply() == DELIVERED
-            wait_until(lambda: children(session.pid) == [], "the hook's end")
+            wait_until(lambda: not children(session.pid), "the hook's end")
         assert len(ids) == 3
         assert session.end() == 0
 
@@ -556,7 +517,7 @@ def look_around(hook, session):
     stat = hook.look("stat").rpartition(b")")[2].split()
     status = dict(line.split(b":\t", 1) for line in hook.look("status").splitlines() if b":\t" in line)
     return {
-        "fds": sorted(map(int, descriptors(hook.pid))),
+        "fds": sorted(descriptors(hook.pid)),
         "cwd": os.readlink(f"/proc/{hook.pid}/cwd"),
         "leads a group": int(stat[2]) == hook.pid,
         "session": int(stat[3]),
@@ -594,7 +555,7 @@ def test_state_of_the_process(smtpd, tmp_path, hook, parent):
             found = look_around(hook, session)
             assert found.pop("session") == os.getsid(session.pid)
             assert found == EXPECTED
-            stdin, stdout, stderr = (descriptors(hook.pid)[n] for n in "012")
+            stdin, stdout, stderr = (descriptors(hook.pid)[n] for n in range(3))
             assert stdout.startswith("pipe:") and stderr.startswith("pipe:") and stdout != stderr
             assert not stdin.startswith("socket:")
             hook.let_go(b"250 2.0.0 all right\n")
@@ -705,7 +666,7 @@ def test_hook_that_cannot_run(smtpd, tmp_path, what):
         for n in (1, 2):
             assert session.send_message(SMALL) == TRY_AGAIN
             assert len(re.findall(rb"^smtpd: cannot run .*" + reason, session.err(), re.M)) == n
-        assert children(session.pid) == [] and session.end() == 0
+        assert not children(session.pid) and session.end() == 0
 
 
 @pytest.mark.parametrize("make", [empty, too_big], ids=["empty", "cut-off"])
@@ -750,7 +711,7 @@ def test_endless_output(smtpd, tmp_path, stream):
         then = time.monotonic()
         assert session.send_message(SMALL) == TOO_LATE
         assert 0.8 < time.monotonic() - then < 5
-        assert children(session.pid) == [] and session.end() == 0
+        assert not children(session.pid) and session.end() == 0
 
 
 def test_reader_of_the_log_sleeps(release, tmp_path):
@@ -827,7 +788,7 @@ def test_time_is_over(smtpd, tmp_path, seen, body, least):
         assert least < time.monotonic() - then < 5
         pgid = int(read(seen / "pid"))
         wait_until(lambda: group(pgid) == [], "the end of the group", 2)
-        assert children(session.pid) == []
+        assert not children(session.pid)
         assert session.end() == 0 and b"timeout" in session.err()
 
 
@@ -954,7 +915,7 @@ def test_we_are_killed_while_the_hook_runs(smtpd, tmp_path, seen, hook):
         session.begin("EHLO")
         start_transaction(session, b"<>", [b"<b@example.com>"], SMALL)
         pid = int(wait_until(lambda: (seen / "pid").exists() and read(seen / "pid"), "the hook"))
-        assert children(session.pid) == [pid]
+        assert list(children(session.pid)) == [pid]
         session.process.kill()
         assert session.process.wait(PATIENCE) == -signal.SIGKILL
         wait_until(lambda: not is_running(pid), "the hook's end", 5)
@@ -990,7 +951,7 @@ def test_nothing_is_left_behind(smtpd, tmp_path):
         for n in range(50):
             content = SMALL if n % 3 else large(200_000)
             session.send_message(content, sender=b"%d@example.org" % (n % len(bodies)))
-            assert children(session.pid) == []
+            assert not children(session.pid)
         assert descriptors(session.pid) == before
         assert session.end() == 0 and session.err().count(b"smtpd: message ") == 50
 

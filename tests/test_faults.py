@@ -1,7 +1,6 @@
 """Bad days: clients that vanish, drip, flood or do not listen; signals; full disks; readers of standard error that are gone
 or asleep. Each test looks at both sides: what the client was told, and what was printed."""
 
-import contextlib
 import fcntl
 import os
 import select
@@ -12,7 +11,8 @@ import time
 
 import pytest
 from conftest import missing, need
-from session import BEGIN, END, PATIENCE, Session, codes, command, environment, replies, reset, run, status_of, tcp_pair
+from processes import descriptors, status_of
+from session import BEGIN, END, PATIENCE, Session, codes, command, environment, replies, reset, tcp_pair
 
 KIB = 1
 MIB = 1024  # as /proc/PID/status counts
@@ -407,15 +407,6 @@ def test_slow_reader_of_stderr_gets_everything(smtpd, tmp_path):
 
 
 # --- floods ---------------------------------------------------------------------------------------------
-
-
-def descriptors(pid):
-    folder = f"/proc/{pid}/fd"
-    found = {}
-    for name in os.listdir(folder):
-        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
-            found[name] = os.readlink(f"{folder}/{name}")
-    return found
 
 
 def assert_flat(session, before, more=256 * KIB):

@@ -4,7 +4,6 @@ ends in bounded time, and nothing is delivered that no client has completed.
 The hostile come from 127.0.0.1 and the honest from 127.0.0.2. Both are in this process: neither needs much of a processor."""
 
 import contextlib
-import os
 import random
 import re
 import resource
@@ -16,9 +15,10 @@ import time
 from pathlib import Path
 
 import pytest
-from acceptor import Acceptor, descriptors, folder, wait_until, zombies
+from acceptor import Acceptor, folder
 from conftest import missing
-from session import BEGIN, END, codes, replies, reset, status_of, with_x_peer
+from processes import descriptors, is_running, processes, status_of, zombies
+from session import BEGIN, END, codes, replies, reset, wait_until, with_x_peer
 
 _ = folder  # a fixture
 
@@ -71,17 +71,6 @@ def vanish(sock):
     except OSError as error:
         missing(f"a connection cannot be left half-open: {error}")
     sock.close()
-
-
-def parents():
-    """Of all processes that are not over."""
-    found = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            state, parent = stat.read_text().rsplit(")", 1)[1].split()[:2]
-            if state != "Z":
-                found[int(stat.parent.name)] = int(parent)
-    return found
 
 
 # --- honest clients -----------------------------------------------------------------------------------------
@@ -194,8 +183,7 @@ class Siege:
         sessions = self.acceptor.sessions()
         self.sessions.update(sessions)
         for pid in sessions:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError, StopIteration):
-                self.peak = max(self.peak, status_of(pid, "VmHWM"))
+            self.peak = max(self.peak, status_of(pid, "VmHWM") or 0)
         self.n_peak = max(self.n_peak, len(sessions))
         assert self.peak <= self.idle + ROOM, f"{self.peak} KiB in a session; an idle one has {self.idle}"
         assert len(descriptors(self.acceptor.pid)) <= len(self.before[0]) + 4
@@ -205,7 +193,7 @@ class Siege:
     def look_at_programs(self):
         """Notes those that sessions run, and how many there are."""
         sessions = self.acceptor.sessions()
-        programs = [pid for pid, parent in parents().items() if parent in sessions]
+        programs = [pid for pid, status in processes().items() if status.parent in sessions and not status.is_over]
         self.n_programs = max(self.n_programs, len(programs))
         self.programs.update(programs)
 
@@ -292,7 +280,7 @@ class Siege:
             assert at >= len(whole), message
 
     def check_that_nothing_is_left(self):
-        wait_until(lambda: not (self.sessions | self.programs) & parents().keys(), "the end of all processes")
+        wait_until(lambda: not any(map(is_running, self.sessions | self.programs)), "the end of all processes")
         if not self.acceptor.has_ended:
             wait_until(lambda: not self.acceptor.sessions() and not zombies(self.acceptor.pid), "the end of all sessions")
             assert descriptors(self.acceptor.pid) == self.before[0]

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, need
 from manual import literal, literals, section
-from session import FAILED_BUILD, PATIENCE, codes, printed, replies, reset, stop, with_x_peer
-from test_clients import has_sessions, wait_until
+from processes import running_children
+from session import FAILED_BUILD, PATIENCE, codes, printed, replies, reset, stop, wait_until, with_x_peer
 from unpack import unpack
 from world import World
 
@@ -174,11 +174,11 @@ class Running:
         if self.process.poll() is not None:
             return
         try:
-            wait_until(lambda: not has_sessions(self.process), "the end of all sessions")
+            wait_until(lambda: not running_children(self.process.pid), "the end of all sessions")
         finally:
-            for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            for pid in running_children(self.process.pid):
                 with contextlib.suppress(ProcessLookupError):  # it is just gone
-                    os.kill(int(pid), signal.SIGKILL)  # those that did not end; others are waited for by nobody
+                    os.kill(pid, signal.SIGKILL)  # those that did not end; others are waited for by nobody
             self.process.terminate()
             self.process.wait(PATIENCE)
 

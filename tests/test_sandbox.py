@@ -19,9 +19,10 @@ import time
 from pathlib import Path
 
 import pytest
-from acceptor import Acceptor, children, folder, wait_until
+from acceptor import Acceptor, folder
 from conftest import BUILDS, ROOT, missing, need
-from session import BEGIN, END, PATIENCE, Session, codes, command, environment, printed, status_of, stop, tcp_pair
+from processes import children, descriptors, status_of
+from session import BEGIN, END, PATIENCE, Session, codes, command, environment, printed, stop, tcp_pair, wait_until
 from upstream import Upstream, close
 from world import World
 
@@ -314,7 +315,7 @@ def test_transcript_that_stalls(release, folders, strategy, n_before, is_cut):
             while not (line := process.stdout.readline()).startswith(b"354 "):
                 assert line
             wait_until(lambda: confinement(process.pid) == CONFINED, "the sandbox")
-            assert any("/spool/" in name for name in files_of(process.pid)) == (n_before > 100_000)
+            assert any("/spool/" in name for name in descriptors(process.pid).values()) == (n_before > 100_000)
             rest = memoryview(LONG[n_before : len(LONG) // 2] if is_cut else LONG[n_before:] + b".\nQUIT\n")
             while rest:
                 rest = rest[os.write(writer, rest) :]
@@ -402,15 +403,6 @@ def by(strategy, up):
     return ["--strategy=proxy", f"--upstream={up.endpoint if strategy == 'proxy-address' else f'localhost:{up.port}'}"]
 
 
-def files_of(pid):
-    """Names of what it has open."""
-    found = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(link))
-    return found
-
-
 @pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
 @pytest.mark.parametrize("spool", ["TMPDIR", "usual", "no-O_TMPFILE"])
 def test_long_message(release, folders, tools, strategy, spool):
@@ -423,7 +415,7 @@ def test_long_message(release, folders, tools, strategy, spool):
         assert confinement(session.pid) == CONFINED
         session.say(LONG)
         name = {"TMPDIR": f"{folders}/spool/#", "usual": "/var/tmp/#", "no-O_TMPFILE": f"{folders}/spool/smtpd."}[spool]
-        wait_until(lambda: any(one.startswith(name) for one in files_of(session.pid)), "the file")
+        wait_until(lambda: any(one.startswith(name) for one in descriptors(session.pid).values()), "the file")
         session.say(b".\r\n")
         assert session.reply().startswith(b"250 ") and session.end() == 0
         found = session.messages() + [message.text for message in up.messages]

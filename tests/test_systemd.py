@@ -7,11 +7,11 @@ import re
 import socket
 import subprocess
 import threading
-import time
 
 import pytest
 from conftest import ROOT, missing, need
 from machine import UNITS, Machine
+from processes import is_running
 from session import PATIENCE, PYTHON, environment, reset
 
 MESSAGE = b"Subject: greetings\r\n\r\ntext\r\n"
@@ -558,17 +558,10 @@ with Machine(sys.argv[1]) as m:
 """
 
 
-def lives(pid):
-    """A process that has ended may still be in the table, as long as nobody has asked for its status."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] not in "ZX"
-    return False
-
-
 def test_machine_ends_with_the_tests(booted, tmp_path):
     """Also when they are killed in the middle of something."""
     argv = [PYTHON, "-c", KILLED, str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=4 * PATIENCE, env=environment(PYTHONPATH=str(ROOT / "tests")))
     pids = done.stdout.split()
     assert done.returncode == -9 and len(pids) >= 5, done.stderr  # shell, unshare, nspawn, systemd, journald, dbus, smtpd
-    booted.wait_until(lambda: not any(map(lives, pids)), "something is left")
+    booted.wait_until(lambda: not any(map(is_running, pids)), "something is left")

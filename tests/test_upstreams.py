@@ -8,12 +8,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 from conftest import missing, need
-from session import PATIENCE, Session, environment, stop, tcp_pair, with_x_peer
+from session import PATIENCE, Session, environment, stop, tcp_pair, wait_until, with_x_peer
 from test_proxy import HUGE, LARGE, RECEIVED, SMALL, play, proxy
 from unpack import unpack
 
@@ -37,16 +36,6 @@ def behind_received(text):
     return match.groupdict(), text[match.end() :]
 
 
-def wait_for(what, find):
-    """What find() returns, once that is true."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        if found := find():
-            return found
-        time.sleep(0.01)
-    pytest.fail(f"{what}: not in {PATIENCE} seconds")
-
-
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
@@ -65,7 +54,7 @@ def server(log, address, *argv, **popen):
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, **popen)
     try:
         if address:
-            wait_for(argv[0], lambda: is_listening(address, process))
+            wait_until(lambda: is_listening(address, process), argv[0])
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -86,7 +75,7 @@ def tcpserver(folder, *argv, env=None):
             assert process.poll() is None
             return re.match(rb"(\d+)\n", log.read_bytes())
 
-        yield int(wait_for("tcpserver", port)[1])
+        yield int(wait_until(port, "tcpserver")[1])
 
 
 def as_root():
@@ -129,7 +118,7 @@ def test_smtp_sink(smtpd, tmp_path, name, options):
             assert outcome.last.startswith(b"554 5.6.3 ")
             return
         assert outcome.codes == [250, 250, 250, 354, 250]
-        (dump,) = wait_for("the dump", lambda: dumps(tmp_path))
+        (dump,) = wait_until(lambda: dumps(tmp_path), "the dump")
     assert b"X-Mail-Args: <a@example.org>\n" in dump and dump.count(b"X-Rcpt-Args: <b@example.com>\n") == 1
     assert b"X-Helo-Args: mx.example.com\n" in dump
     assert behind_received(dump)[1] == with_x_peer(lf_text(content), "local") + b"\n"
@@ -166,7 +155,7 @@ def test_many_messages_from_smtp_source(release, tmp_path):
     with smtp_sink(tmp_path) as path, tcpserver(tmp_path, *proxy(release, path)) as port:
         source = [need("smtp-source"), "-m", "200", "-s", "5", "-r", "3", "-l", "20000", f"127.0.0.1:{port}"]
         subprocess.run(source, check=True, timeout=60)
-        assert len(wait_for("200 messages", lambda: len(d := dumps(tmp_path)) >= 200 and d)) == 200
+        assert len(wait_until(lambda: len(d := dumps(tmp_path)) >= 200 and d, "200 messages")) == 200
     assert all(d.count(b"X-Rcpt-Args: ") == 3 for d in dumps(tmp_path))
 
 
@@ -239,7 +228,7 @@ class Postfix:
     def take(self):
         """The next message that comes into the mailbox."""
         box = self.folder / "mail/all/new"
-        path = wait_for("delivery", lambda: next(iter(box.glob("*")), None) if box.is_dir() else None)
+        path = wait_until(lambda: next(iter(box.glob("*")), None) if box.is_dir() else None, "delivery")
         text = path.read_bytes()
         path.unlink()
         return text
@@ -301,7 +290,7 @@ def test_postfix_is_told_the_client(smtpd, postfix, peer, shown):
     top = text[: RECEIVED.search(text).start()].decode()
     assert re.search(rf"\nReceived: from \S+ \(unknown {re.escape(literal)}\)", top), top  # and not (localhost ...)
     assert "\nReceived: from teller.example.org (" in top, top
-    wait_for("the log line", lambda: f"client=unknown[{address}]" in postfix.log())
+    wait_until(lambda: f"client=unknown[{address}]" in postfix.log(), "the log line")
 
 
 def test_postfix_is_not_told_without_xclient(release, tmp_path, postfix):
