@@ -308,11 +308,10 @@ def test_no_250_unless_stored(bad_days, case):
 
 
 def test_entry_is_not_what_was_sent(journald, release, tmp_path):
-    """A large entry goes to journald as a file in memory, and sd_journal_sendv(3) does not notice when only half of it could be
-    written: journald has half a message then, but nobody is told 250."""
+    """Whatever happened to it on its way."""
     preload = tmp_path / "preload.so"
     subprocess.run([need("cc"), "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", preload, ROOT / "tests/sandbox.d/preload.c"], check=True)
-    argv = journald.inside("env", f"LD_PRELOAD={preload}", "SHORT=1", *command(release, "--strategy=journal"))
+    argv = journald.inside("env", f"LD_PRELOAD={preload}", "LIES=1", *command(release, "--strategy=journal"))
     with Session(argv, tmp_path) as session:
         session.begin("EHLO")
         assert session.send_message(b"0123456789abcdef" * 2_000_000 + b"\r\n").startswith(b"451 4.3.0 ")
@@ -360,6 +359,22 @@ def test_unprivileged(journald, readable, tmp_path):
         session.begin("EHLO")
         assert session.send_message(SMALL) == b"250 2.0.0 taken by the journal"
         assert session.end() == 0
+        entry, = stored(journald, session)
+    assert only(entry, "SMTPD_TEXT") == with_x_peer(SMALL.replace(b"\r\n", b"\n"), "local")
+
+
+def test_entry_can_be_written_in_part_only(journald, readable, tmp_path):
+    """A large one goes to journald as a file in memory. Where that cannot hold all of it nothing is sent: nobody would notice, as
+    the journal cannot be read."""
+    text = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 100_000
+    room = len(text) - text.count(b"\r") + 100  # for the text itself
+    argv = as_user(journald, 65534, None, [need("prlimit"), f"--fsize={room}", *command(readable, "--strategy=journal")])
+    with Session(argv, tmp_path, env=environment(TMPDIR="/tmp")) as session:
+        session.begin("EHLO")
+        assert session.send_message(text).startswith(b"451 4.3.0 the journal did not store the message")
+        assert session.send_message(SMALL) == b"250 2.0.0 taken by the journal"
+        assert session.end() == 0
+        assert b"cannot write to the journal: File too large" in session.err() and b"duplicate possible" not in session.err()
         entry, = stored(journald, session)
     assert only(entry, "SMTPD_TEXT") == with_x_peer(SMALL.replace(b"\r\n", b"\n"), "local")
 

@@ -3,41 +3,52 @@
  * A program under the contract of smtpd-exec(7), run by strategy journal. The only user of libsystemd. Its fields are
  * described in smtpd(8), "Journal entries"; MESSAGE_ID has an entry in the message catalog.
  *
- * sd_journal_sendv(3) returns 0 also when nobody listens, when only a part of a large entry could be written, when journald
- * drops the entry, and blocks when journald hangs. So: we look whether journald is there, an alarm ends us when it hangs, and
- * where we may read the journal we answer 250 only when the entry has been read back from it, whole.
+ * We speak the native journal protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL) ourselves, as sd_journal_sendv(3) returns 0
+ * also when nobody listens, and when only a part of a large entry could be written. journald may still drop what it was sent,
+ * and hang: where we may read the journal we answer 250 only when the entry has been read back from it, whole, and an alarm
+ * ends us.
  */
-#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sysexits.h>
 #include <systemd/sd-journal.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "smtp/trace.h"
 
+#ifndef MFD_EXEC /* both since Linux 6.3 */
+#define MFD_NOEXEC_SEAL 0x0008U
+#define MFD_EXEC        0x0010U
+#endif
+
 enum {
         TEXT_MAX = 64 * 1024 * 1024, /* octets of a message; larger ones are refused, not cut */
-        RECIPIENTS_MAX = 256,        /* with a field of their own: an entry takes some 500 fields in all */
+        RECIPIENTS_MAX = 256,        /* with a field of their own: journald takes 1,024 fields in all */
         FIELDS_MAX = RECIPIENTS_MAX + 32,
         SECONDS_MAX = 20,            /* for all of it */
         READ_BACK_SECONDS = 10,
 };
 
+/* As it is sent: each field is its name, a line's end, the length of its value (64 bits, little-endian), the value, which may
+ * be any octets, and a line's end. */
 struct entry {
         struct iovec fields[FIELDS_MAX];
-        int n;
+        size_t n;
+        struct iovec text; /* value of SMTPD_TEXT */
 };
 
 static int verdict(const char *reply, int status) {
@@ -54,23 +65,22 @@ static const char *variable(const char *name) {
 
 /* --- fields ------------------------------------------------------------------------------------------------ */
 
-/* Adds a field of n octets, which stays ours no more. */
-static void add_field(struct entry *e, char *field, size_t n) {
+/* Adds a field. Returns where its value, of n octets, is to be written. */
+static char *add_field(struct entry *e, const char *name, size_t n) {
+        size_t n_name = strlen(name), size = n_name + 1 + sizeof(uint64_t) + n + 1;
+        char *field = malloc(size), *value;
+
         if (!field || e->n == FIELDS_MAX)
                 exit(verdict("451 4.3.0 out of memory, try again later", EX_TEMPFAIL));
-        e->fields[e->n++] = (struct iovec) { field, n };
+        value = mempcpy(mempcpy(field, name, n_name), "\n", 1);
+        value = mempcpy(value, &(uint64_t) { htole64(n) }, sizeof(uint64_t));
+        value[n] = '\n';
+        e->fields[e->n++] = (struct iovec) { field, size };
+        return value;
 }
 
-/* Adds "NAME=" and the n octets of value. */
 static void add(struct entry *e, const char *name, const char *value, size_t n) {
-        size_t n_name = strlen(name);
-        char *field = malloc(n_name + 1 + n);
-
-        if (field) {
-                memcpy(mempcpy(field, name, n_name), "=", 1);
-                memcpy(field + n_name + 1, value, n);
-        }
-        add_field(e, field, n_name + 1 + n);
+        memcpy(add_field(e, name, n), value, n);
 }
 
 static void add_text(struct entry *e, const char *name, const char *value) {
@@ -127,19 +137,15 @@ static void add_envelope(struct entry *e) {
 /* The text, with X-Peer as its last header if that is wanted. */
 static void add_message(struct entry *e, const char *text, size_t n, bool has_x_peer) {
         struct header_scan header = { 0 };
-        char x_peer[128] = "", *field, *end;
-        size_t room;
+        char x_peer[128] = "", *value;
 
         if (has_x_peer)
                 snprintf(x_peer, sizeof(x_peer), "X-Peer: %.100s\n", variable("SMTPD_PEER"));
         header_scan(&header, text, n);
-        room = strlen("SMTPD_TEXT=") + n + strlen(x_peer) + 1;
-        end = field = malloc(room);
-        if (field) {
-                end = mempcpy(stpcpy(end, "SMTPD_TEXT="), text, header.n_header);
-                end = mempcpy(stpcpy(end, x_peer), text + header.n_header, n - header.n_header);
-        }
-        add_field(e, field, (size_t) (end - field));
+        value = add_field(e, "SMTPD_TEXT", n + strlen(x_peer));
+        e->text = (struct iovec) { value, n + strlen(x_peer) };
+        value = mempcpy(mempcpy(value, text, header.n_header), x_peer, strlen(x_peer));
+        memcpy(value, text + header.n_header, n - header.n_header);
 }
 
 /* --- journald ---------------------------------------------------------------------------------------------- */
@@ -154,6 +160,76 @@ static int connect_journald(void) {
                 fd = -1;
         }
         return fd;
+}
+
+/* All n octets. 0 or a negative errno. */
+static int write_all(int fd, const char *data, size_t n) {
+        while (n > 0) {
+                ssize_t k = write(fd, data, n);
+
+                if (k < 0 && errno != EINTR)
+                        return -errno;
+                if (k > 0) {
+                        data += k;
+                        n -= (size_t) k;
+                }
+        }
+        return 0;
+}
+
+/* A file in memory, or a negative errno. Old versions of journald refuse one that is sealed against execution, so that is for
+ * where nothing else is allowed (sysctl vm.memfd_noexec). */
+static int memory_file(void) {
+        static const unsigned kinds[] = { MFD_EXEC, MFD_NOEXEC_SEAL, 0 };
+        int fd = -1;
+
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && fd < 0; i++)
+                fd = memfd_create("smtpd-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING | kinds[i]);
+        return fd < 0 ? -errno : fd;
+}
+
+/* A file with the whole entry, which nobody can change any more; or a negative errno. */
+static int entry_file(const struct entry *e) {
+        int fd = memory_file(), r = 0;
+
+        if (fd < 0)
+                return fd;
+        for (size_t i = 0; i < e->n && r == 0; i++)
+                r = write_all(fd, e->fields[i].iov_base, e->fields[i].iov_len);
+        if (r == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+                r = -errno;
+        if (r < 0) {
+                close(fd);
+                return r;
+        }
+        return fd;
+}
+
+/* The descriptor is all there is in its datagram. 0 or a negative errno. */
+static int send_file(int journald, int file) {
+        _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(file))] = { 0 };
+        const struct msghdr message = { .msg_control = control, .msg_controllen = sizeof(control) };
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+        *header = (struct cmsghdr) { CMSG_LEN(sizeof(file)), SOL_SOCKET, SCM_RIGHTS };
+        memcpy(CMSG_DATA(header), &file, sizeof(file));
+        return sendmsg(journald, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* As one datagram, or in a file where it is too large for that. 0; or a negative errno, and then journald has nothing. */
+static int send_entry(int journald, struct entry *e) {
+        const struct msghdr message = { .msg_iov = e->fields, .msg_iovlen = e->n };
+        int file, r;
+
+        if (sendmsg(journald, &message, MSG_NOSIGNAL) >= 0)
+                return 0;
+        if (errno != EMSGSIZE && errno != ENOBUFS)
+                return -errno;
+        if ((file = entry_file(e)) < 0)
+                return file;
+        r = send_file(journald, file);
+        close(file);
+        return r;
 }
 
 /* Whether journald takes what is sent to it. An entry of nothing, which it ignores, stands behind ours in its queue; the
@@ -202,13 +278,15 @@ static sd_journal *open_journal(void) {
 
 /* Whether the entry that the journal has is ours to its last octet. 0 or a negative errno. */
 static int compare(sd_journal *j, const struct iovec *text) {
+        size_t n_name = strlen("SMTPD_TEXT="), n;
         const void *data;
-        size_t n;
         int r;
 
         if ((r = sd_journal_set_data_threshold(j, 0)) < 0 || (r = sd_journal_get_data(j, "SMTPD_TEXT", &data, &n)) < 0)
                 return r;
-        return n == text->iov_len && memcmp(data, text->iov_base, n) == 0 ? 0 : -EBADMSG;
+        if (n != n_name + text->iov_len || memcmp((const char *) data + n_name, text->iov_base, text->iov_len) != 0)
+                return -EBADMSG;
+        return 0;
 }
 
 /* Reads the entry back. 0 or a negative errno. journald announces what it has written a quarter of a second later; we look more
@@ -228,7 +306,6 @@ static int read_back(sd_journal *j, const struct iovec *text) {
         }
 }
 
-/* The text is the last field. */
 static int store(struct entry *e) {
         int fd = connect_journald(), r;
         bool is_sent, is_read_back;
@@ -238,10 +315,10 @@ static int store(struct entry *e) {
                 return verdict("451 4.3.0 the journal is not available, try again later", EX_TEMPFAIL);
         j = open_journal();
         is_read_back = j != NULL;
-        r = sd_journal_sendv(e->fields, e->n);
+        r = send_entry(fd, e);
         is_sent = r >= 0;
         if (is_sent)
-                r = j ? read_back(j, &e->fields[e->n - 1]) : is_taken(fd) ? 0 : -ETIME;
+                r = j ? read_back(j, &e->text) : is_taken(fd) ? 0 : -ETIME;
         sd_journal_close(j);
         close(fd);
         if (r < 0) {
@@ -262,6 +339,7 @@ int main(int argc, char **argv) {
         const char *text = "";
 
         alarm(SECONDS_MAX);
+        signal(SIGXFSZ, SIG_IGN); /* write(2) says it, too */
         if (fstat(STDIN_FILENO, &status) < 0)
                 return verdict("451 4.3.0 the message cannot be read, try again later", EX_TEMPFAIL);
         if (status.st_size > TEXT_MAX)

@@ -3,7 +3,7 @@
  *
  *   NO_TMPFILE   the file systems have no O_TMPFILE
  *   FAILS        an assertion fails when the session first waits for input
- *   SHORT        a long writev(2) writes half of it
+ *   LIES         a long write(2) writes half of it, and says that it wrote all
  */
 #include <assert.h>
 #include <dlfcn.h>
@@ -12,7 +12,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/uio.h>
+#include <unistd.h>
 
 int open64(const char *path, int flags, ...) {
         int (*next)(const char *, int, ...) = (int (*)(const char *, int, ...)) dlsym(RTLD_NEXT, "open64");
@@ -41,16 +41,10 @@ int poll(struct pollfd *fds, nfds_t n, int timeout) {
         return __poll_chk(fds, n, timeout, n * sizeof(*fds));
 }
 
-ssize_t writev(int fd, const struct iovec *parts, int n) {
-        ssize_t (*next)(int, const struct iovec *, int) = (ssize_t (*)(int, const struct iovec *, int)) dlsym(RTLD_NEXT, "writev");
-        struct iovec halved[1024];
+ssize_t write(int fd, const void *data, size_t n) {
+        ssize_t (*next)(int, const void *, size_t) = (ssize_t (*)(int, const void *, size_t)) dlsym(RTLD_NEXT, "write");
 
-        for (int i = 0; i < n && getenv("SHORT"); i++) {
-                halved[i] = parts[i];
-                if (parts[i].iov_len > 1000 * 1000) {
-                        halved[i].iov_len /= 2;
-                        return next(fd, halved, i + 1);
-                }
-        }
-        return next(fd, parts, n);
+        if (n > 1000 * 1000 && getenv("LIES"))
+                return next(fd, data, n / 2) < 0 ? -1 : (ssize_t) n;
+        return next(fd, data, n);
 }
