@@ -21,5 +21,6 @@ size_t acceptor_take_passed(struct listener ret[static ACCEPTOR_LISTENERS_MAX]);
 
 /* Listens where the configuration says too (`listeners` has room for ACCEPTOR_LISTENERS_MAX), gives up root, and serves until
  * SIGTERM or SIGINT. `load` reads the configuration again at SIGHUP; it returns false, having said why, if it is not to be
- * used. `mistakes` is what config_load() returned. Where it cannot serve it tells those who wait at passed sockets. Returns an exit status. */
+ * used. `mistakes` is what config_load() returned. Where it cannot serve it tells those who wait at passed sockets. Returns an
+ * exit status. */
 int acceptor_run(struct config *c, struct listener *listeners, size_t n_passed, int mistakes, bool (*load)(struct config *ret));

@@ -34,7 +34,8 @@ static void check_network(const struct checking *k, const char *network) {
         const char *bits = strchr(network, '/');
 
         if (bits && atoi(bits + 1) < (strchr(network, ':') ? OWN_BITS_V6 : OWN_BITS_V4))
-                warn(k, "%.100s may send mail to anybody through this host (an open relay): list your own networks only", network);
+                warn(k, "%.100s may send mail to anybody through this host (an open relay): list your own networks only",
+                     network);
 }
 
 /* ".org" */

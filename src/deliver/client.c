@@ -229,8 +229,9 @@ static int send_xclient(struct client *c) {
 
         make_xtext(c->rules->peer_helo, helo, sizeof(helo));
         make_name(c->rules->peer_helo, name, sizeof(name));
-        queue(c, "XCLIENT ADDR=", strchr(p->address, ':') ? "IPV6:" : "", p->address, has_port ? " PORT=" : "", has_port ? p->port : "",
-              has_helo ? " HELO=" : "", has_helo ? helo : "", c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : "", NULL); /* no look-ups */
+        queue(c, "XCLIENT ADDR=", strchr(p->address, ':') ? "IPV6:" : "", p->address, has_port ? " PORT=" : "",
+              has_port ? p->port : "", has_helo ? " HELO=" : "", has_helo ? helo : "",
+              c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : "", NULL); /* no look-ups */
         r = client_get(c, "XCLIENT", &reply);
         if (r < 0)
                 return r;

@@ -43,8 +43,9 @@ struct client {
         size_t n_in;
 };
 
-/* Connects to an endpoint (io/connect.h; `port` is for one that names none), hears its greeting and introduces us. Returns 0, or a negative errno with the
- * reason in c->why; also when the server greets with a refusal. The rules stay in use while it is open. */
+/* Connects to an endpoint (io/connect.h; `port` is for one that names none), hears its greeting and introduces us. Returns 0,
+ * or a negative errno with the reason in c->why; also when the server greets with a refusal. The rules stay in use while it is
+ * open. */
 int client_open(struct client *c, const char *endpoint, const char *port, const struct client_rules *rules);
 
 /* Says nothing, and finds out whether the server is still there: 0; -ENOTCONN when it has closed the connection or said

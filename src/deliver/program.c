@@ -397,7 +397,8 @@ static void judge(const struct run *r, int wait_status, struct reply *ret) {
         reply_fix(ret, verdict_of_status(r->program, wait_status));
         if (r->is_late)
                 reply_set(ret, 451, "4.3.0", "the delivery program took too long, try again later");
-        else if (!r->program->verdicts && reply_parse_line(r->first_line, (size_t) (strchrnul(r->first_line, '\r') - r->first_line), &said)) {
+        else if (!r->program->verdicts &&
+                 reply_parse_line(r->first_line, (size_t) (strchrnul(r->first_line, '\r') - r->first_line), &said)) {
                 if (reply_is_positive(&said) ? reply_is_positive(ret) : said.code >= 400)
                         *ret = said;
                 if (ret->code == 421) /* would say that we close the session */
@@ -411,7 +412,8 @@ static void describe(const struct run *r, int wait_status, struct envelope *e) {
         size_t n = ascii_join(e->destination, sizeof(e->destination) - 40, r->name, NULL);
         char digits[ASCII_NUMBER_MAX];
 
-        ascii_join(e->destination + n, sizeof(e->destination) - n, " ", how, " ", ascii_number((uint64_t) number, digits), NULL);
+        ascii_join(e->destination + n, sizeof(e->destination) - n, " ", how, " ", ascii_number((uint64_t) number, digits),
+                   NULL);
 }
 
 static void run(const struct program *p, struct start *s, struct envelope *e, struct reply *ret) {
@@ -434,7 +436,8 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
         if (r.pid_fd >= 0)
                 close(r.pid_fd);
         if (r.is_late || WIFSIGNALED(wait_status))
-                log_say(LOG_WARNING, "duplicate possible: %s did not end by itself, and may have delivered the message before", r.name);
+                log_say(LOG_WARNING, "duplicate possible: %s did not end by itself, and may have delivered the message before",
+                        r.name);
         judge(&r, wait_status, ret);
         describe(&r, wait_status, e);
         if (error < 0)
@@ -450,7 +453,8 @@ const char *program_find(const char *name, char path[static PATH_MAX]) {
         for (const char *p = directories ? directories : DEFAULT_PATH; *p; p += *p == ':') {
                 size_t n = strcspn(p, ":");
 
-                if (n > 0 && (size_t) snprintf(path, PATH_MAX, "%.*s/%s", (int) n, p, name) < PATH_MAX && access(path, X_OK) == 0)
+                if (n > 0 && (size_t) snprintf(path, PATH_MAX, "%.*s/%s", (int) n, p, name) < PATH_MAX &&
+                    access(path, X_OK) == 0)
                         return path;
                 p += n;
         }

@@ -1,5 +1,5 @@
-/* io/digits.h - numbers and their decimal digits. printf(3) and strtoul(3) would bring a quarter of the C library into the memory
- * of each session. */
+/* io/digits.h - numbers and their decimal digits. printf(3) and strtoul(3) would bring a quarter of the C library into the
+ * memory of each session. */
 #pragma once
 
 #include <stdbool.h>

@@ -16,9 +16,9 @@ struct listener {
 /* Whether `s` is HOST:PORT, [IPV6]:PORT or /SOCKET. */
 bool listen_is_endpoint(const char *s);
 
-/* Listens there. A name may have several addresses: those of protocols that are in use here have to work. IPv6 sockets take IPv6 only. A local socket
- * is for everybody who can reach its directory, and takes the place of one at which nobody listens any more. Returns how
- * many of `ret` it has filled, at most `room`; or a negative errno, and why as a constant text. */
+/* Listens there. A name may have several addresses: those of protocols that are in use here have to work. IPv6 sockets take
+ * IPv6 only. A local socket is for everybody who can reach its directory, and takes the place of one at which nobody listens
+ * any more. Returns how many of `ret` it has filled, at most `room`; or a negative errno, and why as a constant text. */
 int listen_at(const char *endpoint, struct listener *ret, size_t room, const char **ret_why);
 
 /* Makes a listener of a descriptor that was passed, which moves to another number. false if nobody listens there. */
