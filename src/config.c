@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sysexits.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "deliver/delivery.h"
 #include "io/connect.h"
@@ -622,31 +623,69 @@ static int open_file(const char *name) {
         return (int) fd;
 }
 
-static void take_file(struct reading *r, const char *name, bool must_exist) {
-        int fd = open_file(name);
-        FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
-        struct place place = { name, 0 };
-        char *line = NULL;
-        size_t room = 0;
-        ssize_t n;
+enum { FILE_MAX = 16 * 1024 * 1024 }; /* octets that a file may not reach */
 
-        if (!f && (must_exist || errno != ENOENT)) {
+/* What a file says. Most need no heap, and stdio(3) would be a part of each session's start. */
+struct text {
+        char room[4096], *octets;
+        size_t n;
+};
+
+static void free_text(struct text *t) {
+        if (t->octets != t->room)
+                free(t->octets);
+}
+
+/* All of the file, and room for one octet more. 0 or a negative errno; the text is to be freed in any case. */
+static int read_text(int fd, struct text *t) {
+        size_t room = sizeof(t->room);
+        ssize_t k;
+
+        t->octets = t->room;
+        for (t->n = 0; (k = read(fd, t->octets + t->n, room - 1 - t->n)) != 0;) {
+                if (k < 0 && errno != EINTR)
+                        return -errno;
+                t->n += k > 0 ? (size_t) k : 0;
+                if (t->n == room - 1) {
+                        char *more = room < FILE_MAX ? malloc(2 * room) : NULL;
+
+                        if (!more)
+                                return room < FILE_MAX ? -ENOMEM : -EFBIG;
+                        memcpy(more, t->octets, t->n);
+                        free_text(t);
+                        t->octets = more;
+                        room *= 2;
+                }
+        }
+        return 0;
+}
+
+static void take_file(struct reading *r, const char *name, bool must_exist) {
+        int fd = open_file(name), error;
+        struct place place = { name, 0 };
+        struct text t;
+
+        if (fd < 0 && (must_exist || errno != ENOENT)) {
                 complain(r, place, "cannot be opened: %s", strerror(errno));
                 r->is_incomplete = true;
         }
-        if (!f)
+        if (fd < 0)
                 return;
-        while ((n = getline(&line, &room, f)) >= 0) {
-                place.line++;
-                take_file_line(r, line, (size_t) n, place);
-        }
-        if (!feof(f)) { /* an error, or no memory for a line */
-                place.line = 0;
-                complain(r, place, "cannot be read: %s", strerror(errno));
+        error = -read_text(fd, &t);
+        if (error) {
+                complain(r, place, "cannot be read: %s", strerror(error));
                 r->is_incomplete = true;
         }
-        free(line);
-        fclose(f);
+        for (char *line = t.octets, *end = t.octets + t.n; !error && line < end;) {
+                char *line_end = memchr(line, '\n', (size_t) (end - line));
+                size_t n = (size_t) ((line_end ? line_end : end) - line);
+
+                place.line++;
+                take_file_line(r, line, n, place);
+                line += n + 1;
+        }
+        free_text(&t);
+        close(fd);
 }
 
 /* --- what does not go together --------------------------------------------------------------------------- */

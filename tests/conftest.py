@@ -11,8 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILDS = {name: ROOT / "build-test" / name for name in ("release", "sanitize")}
 if os.environ.get("TESTS_BUILD"):  # another one in the place of both: see tests/coverage
     BUILDS = {"release": Path(os.environ["TESTS_BUILD"])}
-if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # by nohup(1): it is not for what we start, which would inherit it
-    signal.signal(signal.SIGHUP, lambda *_: None)
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(number) == signal.SIG_IGN:  # by nohup(1), or "&" in a script: not for what we start, which would inherit it
+        signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(params=sorted(BUILDS), ids=lambda name: name)

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 
 import pytest
 from conftest import missing, need
@@ -261,6 +262,31 @@ def test_forms_of_the_file(smtpd, conf, content):
     assert (status, got.get("max-size"), got.get("timeout"), complaints) == (0, "7", "8", [])
 
 
+@pytest.mark.parametrize("octets", [n + d for n in (4096, 8192, 65536) for d in range(-2, 3)] + [16 * 1024 * 1024 - 2])
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["no-newline", "newline"])
+def test_sizes_of_the_file(smtpd, conf, octets, end):
+    """Whatever is read at once, every line is there, and has its number."""
+    content = b"max-size=7\n" + b"#%s\n" % (b"-" * 98) * (octets // 100 - 2)
+    line = content.count(b"\n") + 1
+    content += b"timeout=" + b"8".zfill(octets - len(content) - len(b"timeout=") - len(end)) + end
+    assert len(content) == octets
+    status, got, complaints = check(smtpd, config=conf(content))
+    assert (status, got.get("max-size"), got.get("timeout"), complaints) == (0, "7", "8", [])
+    status, got, complaints = check(smtpd, config=conf(content.replace(b"timeout", b"timeoat")))
+    assert (status, len(complaints)) == (78, 1) and f":{line}: timeoat: unknown option" in complaints[0]
+
+
+def test_file_that_comes_slowly(smtpd):
+    """From a pipe, an octet at a time."""
+    with subprocess.Popen([smtpd, "--config=/dev/stdin", "--check"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        for octet in b"max-size=7\ntimeout=8\n":
+            process.stdin.write(bytes([octet]))
+            process.stdin.flush()
+            time.sleep(0.005)
+        out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0 and {b"max-size=7", b"timeout=8"} <= set(out.splitlines())
+
+
 def test_empty_file(smtpd, conf):
     assert check(smtpd, config=conf(""))[:2] == check(smtpd)[:2]
 
@@ -344,6 +370,7 @@ def test_garbage_in_the_file(smtpd, conf):
     ("/", "/: cannot be read: Is a directory"),
     ("/dev/null/x", "/dev/null/x: cannot be opened: Not a directory"),
     ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error"),
+    ("/dev/zero", "/dev/zero: cannot be read: File too large"),
 ])
 def test_unreadable_file(smtpd, path, complaint):
     assert check(smtpd, config=path) == (78, {}, [f"smtpd: {complaint}"])
