@@ -215,19 +215,61 @@ def test_rotation_and_vacuum_lose_nothing_new(release, tmp_path):
 # --- journald has a bad day ------------------------------------------------------------------------------
 
 
-def ask(journald, smtpd, folder, content=SMALL):
-    """One message: (the verdict, seconds)."""
-    with Session(journal_command(journald, smtpd), folder) as session:
+@contextlib.contextmanager
+def everybodys(smtpd):
+    """The programs where everybody can read and run them."""
+    with tempfile.TemporaryDirectory(prefix="smtpd-test.") as folder:
+        os.chmod(folder, 0o755)
+        for name in ("smtpd", "smtpd-journal"):
+            shutil.copy(Path(smtpd).parent / name, folder)
+        yield folder + "/smtpd"
+
+
+@pytest.fixture
+def readable(smtpd):
+    with everybodys(smtpd) as path:
+        yield path
+
+
+NOBODY = 65534
+
+
+def as_user(journald, uid, groups, argv):
+    if os.getuid() != 0:
+        missing("only root can become somebody else")
+    keep = f"--groups={groups}" if groups else "--clear-groups"
+    return journald.inside(need("setpriv"), f"--reuid={uid}", f"--regid={uid}", keep, *argv)
+
+
+def group_of_readers():
+    group = subprocess.run(["getent", "group", "systemd-journal"], capture_output=True, text=True, check=False).stdout.split(":")
+    if len(group) < 3:
+        missing("there is no group systemd-journal")
+    return group[2]
+
+
+def ask(journald, smtpd, folder, content=SMALL, user=None, prefix=(), meanwhile=lambda: None):
+    """One message: (the verdict, seconds, the log)."""
+    with everybodys(smtpd) as program, contextlib.ExitStack() as stack:
+        argv = [*prefix, *command(program, "--strategy=journal")]
+        argv = as_user(journald, *user, argv) if user else journald.inside(*argv)
+        session = stack.enter_context(Session(argv, folder, env=environment(TMPDIR="/tmp")))
         session.deadline += 3 * PATIENCE
         session.begin("EHLO")
         then = time.monotonic()
-        verdict = session.send_message(content, sender=b"bad-day@example.org")
-        seconds = time.monotonic() - then
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            other = pool.submit(meanwhile)
+            verdict = session.send_message(content, sender=b"bad-day@example.org")
+            seconds = time.monotonic() - then
+            other.result()
         assert session.end() == 0
-    return verdict, seconds
+        return verdict, seconds, session.err()
 
 
 INCOMPRESSIBLE = random.Random(1).randbytes(4_000_000).hex().encode() + b"\r\n"  # 8 MB
+
+
+NO_INOTIFY = ("strace", "-f", "-o", "/dev/null", "-einject=inotify_init1:error=EMFILE")
 
 
 def case_stopped(folder, smtpd):
@@ -252,7 +294,7 @@ def case_stalled(folder, smtpd):
 
 
 def case_stalled_and_full(folder, smtpd):
-    """The socket takes nothing more: sending waits for ever."""
+    """The socket takes nothing more: sending would wait for ever."""
     with Journald(folder) as journald, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         journald.hang()
         sock.connect(journald.path("/run/systemd/journal/socket"))
@@ -263,9 +305,38 @@ def case_stalled_and_full(folder, smtpd):
         return ask(journald, smtpd, folder)
 
 
+def case_stalled_for_nobody(folder, smtpd):
+    """The entry takes all the room that our socket has."""
+    with Journald(folder) as journald:
+        journald.hang()
+        return ask(journald, smtpd, folder, b"0123456789abcde\r\n" * 12_800, user=(NOBODY, None))
+
+
+def case_killed_for_nobody(folder, smtpd):
+    """It has not read the entry, which is gone with its socket."""
+    def kill():
+        time.sleep(1)
+        journald.stop()
+
+    with Journald(folder) as journald:
+        journald.hang()
+        return ask(journald, smtpd, folder, user=(NOBODY, None), meanwhile=kill)
+
+
 def case_no_storage(folder, smtpd):
     with Journald(folder, "Storage=none") as journald:
         return ask(journald, smtpd, folder)
+
+
+def case_no_storage_for_a_reader(folder, smtpd):
+    with Journald(folder, "Storage=none") as journald:
+        return ask(journald, smtpd, folder, user=(NOBODY, group_of_readers()))
+
+
+def case_dropped_and_no_inotify(folder, smtpd):
+    """Nobody can tell us of new files."""
+    with Journald(folder, "MaxLevelStore=notice") as journald:
+        return ask(journald, smtpd, folder, user=(NOBODY, group_of_readers()), prefix=NO_INOTIFY)
 
 
 def case_too_small(folder, smtpd):
@@ -286,9 +357,13 @@ def case_full_disk(folder, smtpd):
         return verdict
 
 
-BAD_DAYS = {  # how long at most
-    case_stopped: 2, case_never_there: 2, case_stalled: 25, case_stalled_and_full: 25, case_no_storage: 25, case_too_small: 25,
-    case_full_disk: 25}
+WROTE_NOTHING = b"cannot write to the journal: Connection timed out"
+MAYBE = b"duplicate possible: is the storage of journald full, or is it stuck: Timer expired"
+BAD_DAYS = {  # how long at most, and what the log says
+    case_stopped: (2, None), case_never_there: (2, None), case_stalled: (14, MAYBE), case_stalled_for_nobody: (14, MAYBE),
+    case_stalled_and_full: (9, WROTE_NOTHING), case_killed_for_nobody: (14, MAYBE), case_no_storage: (14, MAYBE),
+    case_no_storage_for_a_reader: (14, MAYBE), case_dropped_and_no_inotify: (14, MAYBE), case_too_small: (14, MAYBE),
+    case_full_disk: (14, MAYBE)}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -303,8 +378,10 @@ def bad_days(tmp_path_factory):
 
 @pytest.mark.parametrize("case", BAD_DAYS, ids=lambda case: case.__name__.removeprefix("case_"))
 def test_no_250_unless_stored(bad_days, case):
-    verdict, seconds = bad_days[case].result()
-    assert verdict.startswith(b"451 4.3.0 ") and seconds < BAD_DAYS[case]
+    verdict, seconds, log = bad_days[case].result()
+    most, why = BAD_DAYS[case]
+    assert verdict.startswith(b"451 4.3.0 ") and seconds < most
+    assert re.findall(rb'^smtpd: program .* stderr="(.*)"$', log, re.M) == ([why] if why else []), log
 
 
 def test_entry_is_not_what_was_sent(journald, release, tmp_path):
@@ -335,26 +412,9 @@ def test_journald_comes_back(release, tmp_path):
 # --- who we are ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def readable(smtpd):
-    """The programs where everybody can read and run them."""
-    with tempfile.TemporaryDirectory(prefix="smtpd-test.") as folder:
-        os.chmod(folder, 0o755)
-        for name in ("smtpd", "smtpd-journal"):
-            shutil.copy(Path(smtpd).parent / name, folder)
-        yield folder + "/smtpd"
-
-
-def as_user(journald, uid, groups, argv):
-    if os.getuid() != 0:
-        missing("only root can become somebody else")
-    keep = f"--groups={groups}" if groups else "--clear-groups"
-    return journald.inside(need("setpriv"), f"--reuid={uid}", f"--regid={uid}", keep, *argv)
-
-
 def test_unprivileged(journald, readable, tmp_path):
     """It may write to the journal, but not read it: journald's word is all there is."""
-    argv = as_user(journald, 65534, None, command(readable, "--strategy=journal"))
+    argv = as_user(journald, NOBODY, None, command(readable, "--strategy=journal"))
     with Session(argv, tmp_path, env=environment(TMPDIR="/tmp")) as session:
         session.begin("EHLO")
         assert session.send_message(SMALL) == b"250 2.0.0 taken by the journal"
@@ -368,7 +428,7 @@ def test_entry_can_be_written_in_part_only(journald, readable, tmp_path):
     the journal cannot be read."""
     text = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 100_000
     room = len(text) - text.count(b"\r") + 100  # for the text itself
-    argv = as_user(journald, 65534, None, [need("prlimit"), f"--fsize={room}", *command(readable, "--strategy=journal")])
+    argv = as_user(journald, NOBODY, None, [need("prlimit"), f"--fsize={room}", *command(readable, "--strategy=journal")])
     with Session(argv, tmp_path, env=environment(TMPDIR="/tmp")) as session:
         session.begin("EHLO")
         assert session.send_message(text).startswith(b"451 4.3.0 the journal did not store the message")
@@ -379,18 +439,41 @@ def test_entry_can_be_written_in_part_only(journald, readable, tmp_path):
     assert only(entry, "SMTPD_TEXT") == with_x_peer(SMALL.replace(b"\r\n", b"\n"), "local")
 
 
-@pytest.mark.parametrize("uid", [65534, 1000], ids=["system", "person"])
+@pytest.mark.parametrize("octets, verdict", [
+    (31 * 1024 * 1024, b"250 2.0.0 taken by the journal"),
+    (32 * 1024 * 1024, b"552 5.3.4 too big for the journal: at most 32 MiB with the envelope"),
+], ids=["31-MiB", "32-MiB"])
+def test_large_message_of_nobody(journald, readable, tmp_path, octets, verdict):
+    """More is dropped by journald, since version 260, and nobody would notice."""
+    text = b"0123456789abcde\n" * (octets // 16)
+    argv = as_user(journald, NOBODY, None, command(readable, "--strategy=journal", "--max-size=0"))
+    with Session(argv, tmp_path, env=environment(TMPDIR="/tmp")) as session:
+        session.begin("EHLO")
+        assert session.send_message(text.replace(b"\n", b"\r\n")) == verdict
+        assert session.end() == 0
+        assert len(stored(journald, session)) == (1 if verdict.startswith(b"250") else 0)
+
+
+def test_nobody_can_tell_of_new_files(journald, release, tmp_path):
+    """All of fs.inotify.max_user_instances are in use."""
+    need(NO_INOTIFY[0])
+    with Session(journald.inside(*NO_INOTIFY, *command(release, "--strategy=journal")), tmp_path) as session:
+        session.begin("EHLO")
+        for _ in range(5):
+            assert session.send_message(SMALL) == STORED
+        assert session.end() == 0
+        assert len(stored(journald, session)) == 5
+
+
+@pytest.mark.parametrize("uid", [NOBODY, 1000], ids=["system", "person"])
 @pytest.mark.parametrize("storage", ["volatile", "persistent"])
 def test_may_read_the_journal(readable, tmp_path, uid, storage):
     """In the journal's group. On disk, what a person's programs write is in a file of that person's."""
     if storage == "persistent" and not os.path.isdir("/var/log/journal"):
         missing("there is no /var/log/journal")
-    group = subprocess.run(["getent", "group", "systemd-journal"], capture_output=True, text=True, check=False).stdout.split(":")
-    if len(group) < 3:
-        missing("there is no group systemd-journal")
     with Journald(tmp_path, f"Storage={storage}") as journald:
         journald.journalctl("--flush")  # from memory to the disk, if it is to be there
-        argv = as_user(journald, uid, group[2], command(readable, "--strategy=journal"))
+        argv = as_user(journald, uid, group_of_readers(), command(readable, "--strategy=journal"))
         with Session(argv, tmp_path, env=environment(TMPDIR="/tmp")) as session:
             session.begin("EHLO")
             assert session.send_message(SMALL) == STORED

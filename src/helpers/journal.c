@@ -8,6 +8,7 @@
  * and hang: where we may read the journal we answer 250 only when the entry has been read back from it, whole, and an alarm
  * ends us.
  */
+#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sysexits.h>
@@ -28,26 +30,31 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "io/deadline.h"
 #include "smtp/trace.h"
 
-#ifndef MFD_EXEC /* both since Linux 6.3 */
-#define MFD_NOEXEC_SEAL 0x0008U
-#define MFD_EXEC        0x0010U
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U /* since Linux 6.3 */
 #endif
 
 enum {
-        TEXT_MAX = 64 * 1024 * 1024, /* octets of a message; larger ones are refused, not cut */
-        RECIPIENTS_MAX = 256,        /* with a field of their own: journald takes 1,024 fields in all */
+        TEXT_MAX = 64 * 1024 * 1024,  /* octets of a message; larger ones are refused, not cut */
+        ENTRY_MAX = 32 * 1024 * 1024, /* octets of an entry that journald takes of others than root, since version 260 */
+        RECIPIENTS_MAX = 256,         /* with a field of their own; journald takes 1,024 fields in all */
         FIELDS_MAX = RECIPIENTS_MAX + 32,
-        SECONDS_MAX = 20,            /* for all of it */
-        READ_BACK_SECONDS = 10,
+        SECONDS_MAX = 20,             /* for all of it */
+        SEND_SECONDS = 5,
+        STORE_SECONDS = 10,
+        PAUSE_MIN = 500,              /* microseconds between two looks */
+        PAUSE_MAX = 250 * 1000,       /* journald announces what it has written as often */
+        FAILURES_MAX = 12,            /* one after the other: in some 2 seconds */
 };
 
 /* As it is sent: each field is its name, a line's end, the length of its value (64 bits, little-endian), the value, which may
  * be any octets, and a line's end. */
 struct entry {
-        struct iovec fields[FIELDS_MAX];
-        size_t n;
+        struct iovec fields[FIELDS_MAX]; /* the text is the last one: where journald runs out of memory it keeps the first ones */
+        size_t n, size;
         struct iovec text; /* value of SMTPD_TEXT */
 };
 
@@ -76,6 +83,7 @@ static char *add_field(struct entry *e, const char *name, size_t n) {
         value = mempcpy(value, &(uint64_t) { htole64(n) }, sizeof(uint64_t));
         value[n] = '\n';
         e->fields[e->n++] = (struct iovec) { field, size };
+        e->size += size;
         return value;
 }
 
@@ -153,9 +161,11 @@ static void add_message(struct entry *e, const char *text, size_t n, bool has_x_
 /* A datagram socket to journald, or -1 where there is none. */
 static int connect_journald(void) {
         const struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket" };
+        const struct timeval patience = { .tv_sec = SEND_SECONDS };
         int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-        if (fd >= 0 && connect(fd, (const struct sockaddr *) &name, sizeof(name)) < 0) {
+        if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
+                        connect(fd, (const struct sockaddr *) &name, sizeof(name)) < 0)) {
                 close(fd);
                 fd = -1;
         }
@@ -177,26 +187,28 @@ static int write_all(int fd, const char *data, size_t n) {
         return 0;
 }
 
-/* A file in memory, or a negative errno. Old versions of journald refuse one that is sealed against execution, so that is for
- * where nothing else is allowed (sysctl vm.memfd_noexec). */
 static int memory_file(void) {
-        static const unsigned kinds[] = { MFD_EXEC, MFD_NOEXEC_SEAL, 0 };
-        int fd = -1;
+        int fd = memfd_create("smtpd-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
 
-        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && fd < 0; i++)
-                fd = memfd_create("smtpd-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING | kinds[i]);
-        return fd < 0 ? -errno : fd;
+        if (fd < 0 && errno == EINVAL)
+                fd = memfd_create("smtpd-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        return fd;
 }
 
-/* A file with the whole entry, which nobody can change any more; or a negative errno. */
+/* A file with the whole entry, or a negative errno. It is one in memory, which nobody can change any more. Where those must not be
+ * executable (sysctl vm.memfd_noexec) journald refuses them before version 254: then it is a nameless one in /dev/shm, which it
+ * takes, too. */
 static int entry_file(const struct entry *e) {
         int fd = memory_file(), r = 0;
+        bool has_seals = fd >= 0;
 
+        if (fd < 0 && errno == EACCES)
+                fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         if (fd < 0)
-                return fd;
+                return -errno;
         for (size_t i = 0; i < e->n && r == 0; i++)
                 r = write_all(fd, e->fields[i].iov_base, e->fields[i].iov_len);
-        if (r == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+        if (r == 0 && has_seals && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
                 r = -errno;
         if (r < 0) {
                 close(fd);
@@ -211,7 +223,7 @@ static int send_file(int journald, int file) {
         const struct msghdr message = { .msg_control = control, .msg_controllen = sizeof(control) };
         struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
-        *header = (struct cmsghdr) { CMSG_LEN(sizeof(file)), SOL_SOCKET, SCM_RIGHTS };
+        *header = (struct cmsghdr) { .cmsg_len = CMSG_LEN(sizeof(file)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
         memcpy(CMSG_DATA(header), &file, sizeof(file));
         return sendmsg(journald, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
@@ -232,51 +244,90 @@ static int send_entry(int journald, struct entry *e) {
         return r;
 }
 
-/* Whether journald takes what is sent to it. An entry of nothing, which it ignores, stands behind ours in its queue; the
- * kernel counts it as ours (SIOCOUTQ) until it is read. */
-static bool is_taken(int fd) {
-        time_t end = time(NULL) + READ_BACK_SECONDS;
-        int n_waiting = 1;
-
-        if (send(fd, "\n", 1, 0) < 0)
-                return false;
-        for (useconds_t pause = 500; ioctl(fd, SIOCOUTQ, &n_waiting) == 0 && n_waiting > 0 && time(NULL) < end;) {
-                usleep(pause);
-                pause = pause < 100 * 1000 ? pause * 2 : pause;
-        }
-        return n_waiting == 0;
+/* Of a pause in microseconds: the next one is twice as long. */
+static useconds_t longer(useconds_t pause) {
+        return pause < PAUSE_MAX ? 2 * pause : pause;
 }
 
-/* Whether we may read what journald writes: as root, or as one of its group, who sees the system's files. */
-static bool may_read_journal(void) {
-        sd_journal *j = NULL;
-        uint64_t usage = 0;
+/* An entry of nothing, which journald ignores. */
+static bool send_mark(int journald) {
+        return send(journald, "\n", 1, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+/* Whether journald has taken what was sent to it. A mark stands behind it in the queue. The kernel counts both as ours
+ * (SIOCOUTQ) until they are read; or until nobody listens any more, but then no other mark can be sent. */
+static bool is_taken(int journald) {
+        int64_t deadline = deadline_after(STORE_SECONDS);
+        bool is_marked = false;
+        int n_waiting;
+
+        for (useconds_t pause = PAUSE_MIN; deadline_left(deadline) > 0; pause = longer(pause)) {
+                if (!is_marked && !(is_marked = send_mark(journald)) && errno != EAGAIN)
+                        return false;
+                if (is_marked && ioctl(journald, SIOCOUTQ, &n_waiting) == 0 && n_waiting == 0)
+                        return send_mark(journald) || errno == EAGAIN;
+                usleep(pause);
+        }
+        return false;
+}
+
+/* What a place has of journald's files for the whole system. */
+struct files {
+        bool is_place, is_readable, is_denied;
+};
+
+/* 0 or a negative errno. */
+static int look_for_files(const char *place, struct files *f) {
+        DIR *folder = opendir(place);
+        struct dirent *d;
+        int error;
+
+        if (!folder) {
+                f->is_denied |= errno == EACCES;
+                return errno == EACCES || errno == ENOENT ? 0 : -errno;
+        }
+        f->is_place = true;
+        while (errno = 0, (d = readdir(folder))) {
+                char name[sizeof(d->d_name) + sizeof("/system.journal")];
+
+                stpcpy(stpcpy(name, d->d_name), "/system.journal");
+                if (faccessat(dirfd(folder), name, R_OK, 0) == 0)
+                        f->is_readable = true;
+                else if (errno == EACCES)
+                        f->is_denied = true;
+                else if (errno != ENOENT && errno != ENOTDIR)
+                        break;
+        }
+        error = errno;
+        closedir(folder);
+        return -error;
+}
+
+/* 1 if we may read what journald writes, 0 if we may not, or a negative errno. Root may, and the group systemd-journal, and
+ * whomever an access control list names. Where journald could have files, and has none, there is nothing to be read. */
+static int may_read_journal(void) {
+        struct files f = { 0 };
+        int r;
 
         if (geteuid() == 0)
-                return true;
-        if (sd_journal_open_namespace(&j, NULL, SD_JOURNAL_ALL_NAMESPACES | SD_JOURNAL_SYSTEM) < 0)
-                return false;
-        sd_journal_get_usage(j, &usage);
-        sd_journal_close(j);
-        return usage > 0;
+                return 1;
+        if ((r = look_for_files("/run/log/journal", &f)) < 0 || (r = look_for_files("/var/log/journal", &f)) < 0)
+                return r;
+        return f.is_readable || (f.is_place && !f.is_denied);
 }
 
-/* The journal, with our entry as all there is to see; NULL where it cannot be read. */
-static sd_journal *open_journal(void) {
-        sd_journal *j = NULL;
+/* The journal, with our entry as all there is to see. 0 or a negative errno. */
+static int open_journal(sd_journal **ret) {
         char match[128];
+        int r;
 
         snprintf(match, sizeof(match), "SMTPD_ID=%.100s", variable("SMTPD_ID"));
-        if (!may_read_journal() || sd_journal_open_namespace(&j, NULL, SD_JOURNAL_ALL_NAMESPACES) < 0)
-                return NULL;
-        if (sd_journal_add_match(j, match, 0) < 0 || sd_journal_get_fd(j) < 0) {
-                sd_journal_close(j);
-                return NULL;
-        }
-        return j;
+        if ((r = sd_journal_open_namespace(ret, NULL, SD_JOURNAL_ALL_NAMESPACES)) < 0)
+                *ret = NULL;
+        return r < 0 ? r : sd_journal_add_match(*ret, match, 0);
 }
 
-/* Whether the entry that the journal has is ours to its last octet. 0 or a negative errno. */
+/* Whether the entry that the journal has is ours to its last octet: 1, -EBADMSG, or another negative errno. */
 static int compare(sd_journal *j, const struct iovec *text) {
         size_t n_name = strlen("SMTPD_TEXT="), n;
         const void *data;
@@ -286,50 +337,65 @@ static int compare(sd_journal *j, const struct iovec *text) {
                 return r;
         if (n != n_name + text->iov_len || memcmp((const char *) data + n_name, text->iov_base, text->iov_len) != 0)
                 return -EBADMSG;
-        return 0;
+        return 1;
 }
 
-/* Reads the entry back. 0 or a negative errno. journald announces what it has written a quarter of a second later; we look more
- * often at first. */
-static int read_back(sd_journal *j, const struct iovec *text) {
-        time_t end = time(NULL) + READ_BACK_SECONDS;
+/* 1, 0 if the entry is not there, or a negative errno. */
+static int look_for_entry(sd_journal *j, const struct iovec *text) {
+        int r = sd_journal_seek_head(j);
 
-        for (uint64_t pause = 500;; pause = pause < 250 * 1000UL ? pause * 2 : pause) { /* microseconds */
-                int r = sd_journal_seek_head(j);
+        if (r >= 0)
+                r = sd_journal_next(j);
+        return r > 0 ? compare(j, text) : r;
+}
 
-                if (r >= 0 && (r = sd_journal_next(j)) > 0)
-                        return compare(j, text);
-                if (time(NULL) >= end) /* until then a failure may come of a file that journald is just changing */
-                        return r < 0 ? r : -ETIME;
-                if ((r = sd_journal_wait(j, pause)) < 0)
-                        return r;
+/* Reads the entry back. 0 or a negative errno. Some failures come of a file that journald is just changing; then, and where we
+ * cannot be told of new files (fs.inotify.max_user_instances), the journal is opened anew. */
+static int read_back(const struct iovec *text) {
+        int64_t deadline = deadline_after(STORE_SECONDS);
+        int n_failures = 0, r;
+        sd_journal *j = NULL;
+
+        for (useconds_t pause = PAUSE_MIN;; pause = longer(pause)) {
+                r = j ? 0 : open_journal(&j);
+                if (r >= 0)
+                        r = look_for_entry(j, text);
+                n_failures = r < 0 ? n_failures + 1 : 0;
+                if (r > 0 || r == -EBADMSG || n_failures == FAILURES_MAX || deadline_left(deadline) == 0)
+                        break;
+                if (r < 0 || sd_journal_wait(j, pause) < 0) {
+                        sd_journal_close(j);
+                        j = NULL;
+                        usleep(pause);
+                }
         }
+        sd_journal_close(j);
+        return r > 0 ? 0 : r < 0 ? r : -ETIME;
+}
+
+static int not_stored(const char *what, int error) {
+        fprintf(stderr, "%s: %s\n", what, strerror(-error));
+        return verdict("451 4.3.0 the journal did not store the message, try again later", EX_TEMPFAIL);
 }
 
 static int store(struct entry *e) {
-        int fd = connect_journald(), r;
-        bool is_sent, is_read_back;
-        sd_journal *j;
+        int journald = connect_journald(), is_readable = may_read_journal(), r;
 
-        if (fd < 0)
+        if (journald < 0)
                 return verdict("451 4.3.0 the journal is not available, try again later", EX_TEMPFAIL);
-        j = open_journal();
-        is_read_back = j != NULL;
-        r = send_entry(fd, e);
-        is_sent = r >= 0;
-        if (is_sent)
-                r = j ? read_back(j, &e->text) : is_taken(fd) ? 0 : -ETIME;
-        sd_journal_close(j);
-        close(fd);
-        if (r < 0) {
-                fprintf(stderr, "%s: %s\n",
-                        !is_sent      ? "cannot write to the journal"
-                        : r == -ETIME ? "duplicate possible: is the storage of journald full, or is it stuck"
-                                      : "duplicate possible: the entry cannot be read back from the journal",
-                        strerror(-r));
-                return verdict("451 4.3.0 the journal did not store the message, try again later", EX_TEMPFAIL);
-        }
-        return verdict(is_read_back ? "250 2.0.0 stored in the journal" : "250 2.0.0 taken by the journal", EX_OK);
+        if (is_readable < 0)
+                return not_stored("cannot find out whether the journal may be read", is_readable);
+        if ((r = send_entry(journald, e)) < 0)
+                return not_stored("cannot write to the journal", r == -EAGAIN ? -ETIMEDOUT : r);
+        if (is_readable)
+                r = read_back(&e->text);
+        else
+                r = is_taken(journald) ? 0 : -ETIME;
+        if (r == -ETIME)
+                return not_stored("duplicate possible: is the storage of journald full, or is it stuck", r);
+        if (r < 0)
+                return not_stored("duplicate possible: the entry cannot be read back from the journal", r);
+        return verdict(is_readable ? "250 2.0.0 stored in the journal" : "250 2.0.0 taken by the journal", EX_OK);
 }
 
 int main(int argc, char **argv) {
@@ -350,5 +416,7 @@ int main(int argc, char **argv) {
                 return verdict("451 4.3.0 the message cannot be read, try again later", EX_TEMPFAIL);
         add_envelope(&entry);
         add_message(&entry, text, (size_t) status.st_size, has_x_peer);
+        if (getuid() != 0 && entry.size > ENTRY_MAX)
+                return verdict("552 5.3.4 too big for the journal: at most 32 MiB with the envelope", EX_DATAERR);
         return store(&entry);
 }
