@@ -304,24 +304,29 @@ static void lose(struct session *s, const char *how) {
                 log_say(LOG_WARNING, "duplicate possible: the client was lost before it was seen to hear the 250 for its last message");
 }
 
+static void lose_unheard(struct session *s, int error) {
+        lose(s, error == -ETIMEDOUT    ? "the client does not read our replies"
+                : error == -ECANCELED ? "shutting down, and the client does not read our replies"
+                                      : "the client is gone");
+}
+
 static void on_reply(struct session *s, const struct reply *r) {
         char wire[REPLY_WIRE_MAX];
 
         char code[ASCII_NUMBER_MAX], *end = stpcpy(s->last_reply, ascii_number((uint64_t) r->code, code));
+        int error;
 
         *end++ = ' ';
         *(char *) mempcpy(end, r->text, strnlen(r->text, 100)) = '\0';
-        if (channel_write(s->channel, wire, reply_format(r, wire)) < 0)
-                lose(s, "the client does not read our replies");
+        if ((error = channel_write(s->channel, wire, reply_format(r, wire))) < 0)
+                lose_unheard(s, error);
 }
 
 static bool flush_replies(struct session *s) {
         int r = channel_flush(s->channel);
 
         if (r < 0)
-                lose(s, r == -ETIMEDOUT    ? "the client does not read our replies"
-                        : r == -ECANCELED ? "shutting down, and the client does not read our replies"
-                                          : "the client is gone");
+                lose_unheard(s, r);
         return r == 0;
 }
 

@@ -294,7 +294,7 @@ int client_data(struct client *c, struct reply *ret) {
 
 /* Octets as they are, around the channel's buffer. */
 static int send_octets(struct client *c, const char *data, size_t n) {
-        int r = fd_write_all(c->channel.out, -1, data, n, deadline_after(c->rules->timeout));
+        int r = fd_write_all(c->channel.out, data, n, deadline_after(c->rules->timeout));
 
         return r < 0 ? give_up(c, r, "message") : 0;
 }

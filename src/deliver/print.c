@@ -40,7 +40,7 @@ static int print_open(const struct config *c, const struct peer *p, struct deliv
 
 static void write_out(struct delivery *d, const char *data, size_t n) {
         if (d->error == 0)
-                d->error = fd_write_all(STDERR_FILENO, -1, data, n, d->deadline);
+                d->error = fd_write_all(STDERR_FILENO, data, n, d->deadline);
 }
 
 static void flush(struct delivery *d) {

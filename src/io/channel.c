@@ -20,20 +20,32 @@ void channel_init(struct channel *c, int in, int out, int stop_fd) {
         c->stop_fd = stop_fd;
         c->timeout = 0;
         c->deadline = INT64_MAX;
+        c->stop_deadline = INT64_MAX;
         c->n_out = 0;
+}
+
+static int64_t earlier(int64_t a, int64_t b) {
+        return a < b ? a : b;
 }
 
 static int64_t next_deadline(const struct channel *c) {
-        int64_t deadline = deadline_after(c->timeout);
-
-        return deadline < c->deadline ? deadline : c->deadline;
+        return earlier(deadline_after(c->timeout), c->deadline);
 }
 
+/* A peer that does not read keeps us from the end for LINGER_SECONDS; one that is only slow hears all that we say. */
 int channel_flush(struct channel *c) {
+        const char *data = c->out_buffer;
         size_t n = c->n_out;
+        int r = 0;
 
         c->n_out = 0;
-        return n > 0 ? fd_write_all(c->out, c->stop_fd, c->out_buffer, n, next_deadline(c)) : 0;
+        if (n > 0 && c->stop_deadline == INT64_MAX)
+                r = fd_write(c->out, c->stop_fd, &data, &n, next_deadline(c));
+        if (r == -ECANCELED)
+                c->stop_deadline = deadline_after(LINGER_SECONDS);
+        if (n > 0 && c->stop_deadline != INT64_MAX)
+                r = fd_write_all(c->out, data, n, earlier(c->stop_deadline, next_deadline(c)));
+        return r == -ETIMEDOUT && c->stop_deadline != INT64_MAX ? -ECANCELED : r;
 }
 
 int channel_write(struct channel *c, const char *data, size_t n) {

@@ -42,17 +42,16 @@ static int wait_for_room(int fd, int stop_fd, int64_t deadline) {
         return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : fds[0].revents ? 0 : -ECANCELED;
 }
 
-int fd_write_all(int fd, int stop_fd, const void *data, size_t n, int64_t deadline) {
+int fd_write(int fd, int stop_fd, const char **data, size_t *n, int64_t deadline) {
         bool is_writable = false;
-        const char *p = data;
 
-        while (n > 0) {
-                ssize_t k = write_some(fd, is_writable, p, n);
+        while (*n > 0) {
+                ssize_t k = write_some(fd, is_writable, *data, *n);
                 int r;
 
                 if (k > 0) {
-                        p += k;
-                        n -= (size_t) k;
+                        *data += k;
+                        *n -= (size_t) k;
                         is_writable = false;
                 } else if (k == -EAGAIN) {
                         if ((r = wait_for_room(fd, stop_fd, deadline)) < 0)

@@ -4,7 +4,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Writes all n octets to whatever fd is (socket, pipe, terminal, file). Returns 0; -ETIMEDOUT at the deadline (see
- * io/deadline.h); -ECANCELED when it would have to wait although stop_fd (or -1) is readable; or what write(2) failed with.
- * Some of it may have been written then. The descriptor's flags, which others may share, stay as they are. */
-int fd_write_all(int fd, int stop_fd, const void *data, size_t n, int64_t deadline);
+/* Writes n octets to whatever fd is (socket, pipe, terminal, file). Returns 0; -ETIMEDOUT at the deadline (see io/deadline.h);
+ * -ECANCELED when it would have to wait although stop_fd (or -1) is readable; or what write(2) failed with. `*data` and `*n`
+ * are what is left then. The descriptor's flags, which others may share, stay as they are. */
+int fd_write(int fd, int stop_fd, const char **data, size_t *n, int64_t deadline);
+
+static inline int fd_write_all(int fd, const char *data, size_t n, int64_t deadline) {
+        return fd_write(fd, -1, &data, &n, deadline);
+}

@@ -110,7 +110,7 @@ void log_send(struct log_line *l, int priority) {
         if (the_log.target == LOG_TO_JOURNAL)
                 l->text[1] = (char) ('0' + priority);
         l->text[l->n++] = '\n';
-        the_log.is_stuck = fd_write_all(STDERR_FILENO, -1, l->text, l->n, deadline_after(the_log.is_stuck ? 0 : LOG_SECONDS)) == -ETIMEDOUT;
+        the_log.is_stuck = fd_write_all(STDERR_FILENO, l->text, l->n, deadline_after(the_log.is_stuck ? 0 : LOG_SECONDS)) == -ETIMEDOUT;
 }
 
 void log_say(int priority, const char *format, ...) {
