@@ -5,7 +5,6 @@ beside the others, so that a test can stop it and start it again. Lists and memb
 import base64
 import json
 import os
-import random
 import secrets
 import shutil
 import signal
@@ -19,6 +18,7 @@ import urllib.request
 from pathlib import Path
 
 from conftest import missing
+from session import free_port
 from upstream import Upstream
 
 BIN = Path("/usr/lib/mailman3/bin")
@@ -72,26 +72,12 @@ enable: yes
 POSTFIX = "[postfix]\ntransport_file_type: regex\npostmap_command: true\n"
 
 
-def free_ports(n):
-    """Ports that are nobody's, below those that the kernel gives to clients."""
-    found = []
-    while len(found) < n:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found += [port] if port not in found else []
-    return found
-
-
 class Mailman:
     def __init__(self):
         if not (BIN / "master").exists():
             missing("mailman3 is not installed")
         self.sink = Upstream()
-        self.lmtp_port, self.rest_port = free_ports(2)
+        self.lmtp_port, self.rest_port = free_port(), free_port()
         self.endpoint = f"127.0.0.1:{self.lmtp_port}"
         self.password = secrets.token_hex(8)
         self.processes = {}

@@ -2,6 +2,7 @@
 output and a file as standard error, and what to make of the bytes that come out of it. All waits are bounded."""
 
 import os
+import random
 import re
 import select
 import socket
@@ -14,6 +15,7 @@ PATIENCE = int(os.environ.get("TESTS_PATIENCE", "20"))  # seconds
 BEGIN = b"---------- MESSAGE FOLLOWS ----------\n"
 END = b"------------ END MESSAGE ------------\n"
 REPLY_LINE = re.compile(rb"(\d{3})([ -])([^\r\n]*)\r\n")
+given_out = set()  # ports
 FAILED_BUILD = 99  # how a program with sanitizers ends when they find something
 
 # Variables that say what smtpd was started with, or by whom: a test sets them itself.
@@ -88,6 +90,21 @@ def wait_until(condition, what, patience=PATIENCE):
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.005)
     return found
+
+
+def free_port():
+    """One on 127.0.0.1 that is nobody's, below those that the kernel gives to clients, and not given out before."""
+    while True:
+        port = random.randrange(20000, 32000)
+        if port in given_out:
+            continue
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        given_out.add(port)
+        return port
 
 
 def stop(process):

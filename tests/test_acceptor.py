@@ -15,7 +15,7 @@ from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user
                       read_all, start_that_fails)
 from conftest import missing, need
 from processes import descriptors, status_of, zombies
-from session import PATIENCE, codes, environment, reset, wait_until, with_x_peer
+from session import PATIENCE, codes, environment, free_port, reset, wait_until, with_x_peer
 
 _ = folder  # a fixture
 
@@ -295,8 +295,7 @@ def test_twenty_passed_sockets(smtpd, folder):
 def test_socket_activate(smtpd, folder):
     """It waits for the first client, and then executes us in its place."""
     program = need("systemd-socket-activate")
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        address = "127.0.0.1:%d" % s.getsockname()[1]
+    address = f"127.0.0.1:{free_port()}"
     env = environment()
     prefix = [program, "-l", address, "--fdname=smtp", *[f"-E{k}={env[k]}" for k in ("ASAN_OPTIONS", "UBSAN_OPTIONS")]]
     acceptor = Acceptor(smtpd, folder, listen=None, prefix=prefix, wait=False)
@@ -571,7 +570,7 @@ def test_reloading_leaks_nothing(smtpd, folder, config):
         fds_later, after = reload_often(180)
         assert fds == fds_later
         if "release" in smtpd:
-            assert after - before < 512
+            assert after - before < 1536
 
 
 # --- limits ----------------------------------------------------------------------------------------------------
@@ -648,10 +647,11 @@ def test_mapped_address_is_the_ipv4_address(release, folder):
         env = environment(LISTEN_FDS="1")
         with Acceptor(release, folder, "--max-connections-per-source=1", env=env, fds={passed.fileno(): 3}, n=2) as acceptor:
             dual, v4 = "127.0.0.1:%d" % passed.getsockname()[1], acceptor.addresses[1]
-            with Client(dual, "127.0.0.1") as one, Client(v4, "127.0.0.1") as two, Client(dual, "127.0.0.2") as three:
+            with Client(dual, "127.0.0.1") as one:
                 one.begin("EHLO")
-                assert two.refusal() == TOO_MANY_FROM_YOU
-                three.begin("EHLO")
+                with Client(v4, "127.0.0.1") as two, Client(dual, "127.0.0.2") as three:
+                    assert two.refusal() == TOO_MANY_FROM_YOU
+                    three.begin("EHLO")
 
 
 def test_source_of_a_local_socket_is_a_user(release, folder):
@@ -1016,8 +1016,8 @@ def test_exit_idle_time(smtpd, folder):
         with acceptor.client("EHLO") as client:
             time.sleep(1.5)
             assert client.send_message(MESSAGE).startswith(b"250 ")
+            then = time.monotonic()
             client.quit()
-        then = time.monotonic()
         assert acceptor.status() == 0 and 0.5 < time.monotonic() - then < 6
         assert b"nobody came for 1 seconds: exiting" in acceptor.err()
 
@@ -1061,8 +1061,7 @@ def start_for(manager, smtpd, folder, *options, **given):
 
 
 def test_ready_when_it_listens(smtpd, folder, manager):
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        address = "127.0.0.1:%d" % s.getsockname()[1]
+    address = f"127.0.0.1:{free_port()}"
     with start_for(manager, smtpd, folder, listen=address, wait=False) as acceptor:
         assert manager.wait_for("READY=1") == "READY=1" and len(manager.heard) == 1
         with Client(address) as client:
@@ -1161,7 +1160,7 @@ def check_many(acceptor, n, n_at_once):
     with concurrent.futures.ThreadPoolExecutor(n_at_once) as pool:
         results = list(pool.map(one_session, [acceptor.address] * n))
     wait_until(lambda: not acceptor.sessions() and not zombies(acceptor.pid), "the end of all sessions")
-    assert descriptors(acceptor.pid) == before
+    wait_until(lambda: descriptors(acceptor.pid) == before, "nothing to be left open")
     assert len(acceptor.messages()) == results.count("served") + 1
     return results
 

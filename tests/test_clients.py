@@ -16,7 +16,7 @@ import types
 import pytest
 from conftest import need
 from processes import running_children
-from session import PATIENCE, codes, command, environment, printed, replies, wait_until, with_x_peer
+from session import PATIENCE, codes, command, environment, free_port, printed, replies, wait_until, with_x_peer
 
 HEADER = b"Subject: try\n\n"
 
@@ -40,11 +40,6 @@ MESSAGES = {
 def lines_of(path):
     with open(path, "rb") as file:
         return file.read()
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
 
 
 def start_socket_activate(argv, err):
@@ -201,7 +196,7 @@ def test_smtplib_lmtp(server):
 
 def curl(port, file, *options):
     return subprocess.run(
-        [need("curl"), "-sSv", "--max-time", str(PATIENCE), f"smtp://127.0.0.1:{port}/client.example.org",
+        [need("curl"), "-q", "--noproxy", "*", "-sSv", "--max-time", str(PATIENCE), f"smtp://127.0.0.1:{port}/client.example.org",
          "--mail-from", "a@example.org", "--mail-rcpt", "b@example.com", "--upload-file", str(file), *options],
         stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE + 5,
     )

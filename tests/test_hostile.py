@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from acceptor import Acceptor, folder
 from conftest import missing
-from processes import descriptors, is_running, processes, status_of, zombies
+from processes import children, descriptors, is_running, processes, status_of, zombies
 from session import BEGIN, END, codes, replies, reset, wait_until, with_x_peer
 
 _ = folder  # a fixture
@@ -175,7 +175,7 @@ class Siege:
         with connect(self.address, "127.0.0.1") as sock:
             assert sock.recv(100).startswith(b"220 ")
             self.idle = status_of(self.acceptor.sessions()[0], "VmHWM")
-        self.acceptor.wait_for_sessions(0)
+        wait_until(lambda: not children(self.acceptor.pid), "the session to be reaped")  # only then is the acceptor done with it
         self.before = descriptors(self.acceptor.pid), status_of(self.acceptor.pid, "VmHWM")
 
     def look(self):
@@ -283,7 +283,7 @@ class Siege:
         wait_until(lambda: not any(map(is_running, self.sessions | self.programs)), "the end of all processes")
         if not self.acceptor.has_ended:
             wait_until(lambda: not self.acceptor.sessions() and not zombies(self.acceptor.pid), "the end of all sessions")
-            assert descriptors(self.acceptor.pid) == self.before[0]
+            wait_until(lambda: descriptors(self.acceptor.pid) == self.before[0], "nothing to be left open")
         assert b" ended by signal " not in self.acceptor.err()
 
     def close(self):
@@ -372,7 +372,7 @@ def test_silent_and_vanished(release, folder):
 def test_gone_at_once(release, folder):
     """With a reset, with an end, before or after half a message."""
     half = ENVELOPE + b"half a message\r\n"
-    with siege(release, folder) as s:
+    with siege(release, folder, "--timeout=10", "--session-timeout=20") as s:
         for i in range(400):
             sock = connect(s.address, "127.0.0.1")
             if i % 4 < 2:
@@ -506,8 +506,9 @@ def test_connections_beyond_the_limit(release, folder):
     """They have all that there is; those after them are told so at once, and in time there is room again."""
     with siege(release, folder, "--max-connections=100") as s:
         s.honest.stop()  # it would be refused, too
-        s.add(400)
+        wait_until(lambda: not children(s.acceptor.pid), "the end of its session")
         begun = time.monotonic()
+        s.add(400)
         assert s.hold(SLACK, lambda: sum(peer.is_over for peer in s.hostile) >= 300)
         refused = [peer for peer in s.hostile if peer.heard.startswith(b"421 4.7.0 too many connections, ")]
         assert len(refused) == 300 or time.monotonic() - begun > 2

@@ -171,6 +171,7 @@ def test_large_message(journald, release, tmp_path, octets):
     text += b"x" * (octets - len(text) - 1) + b"\n" if len(text) < octets else b""
     text = text[: octets - 1] + b"\n"
     with Session(journal_command(journald, release, "--max-size=0", "--x-peer=no"), tmp_path) as session:
+        session.deadline += 3 * PATIENCE
         session.begin("EHLO")
         assert session.send_message(text.replace(b"\n", b"\r\n")) == STORED
         assert session.end() == 0
@@ -203,6 +204,7 @@ def test_rotation_and_vacuum_lose_nothing_new(release, tmp_path):
     """Small files: journald begins new ones all the time, and deletes old ones. The entry is in one of them."""
     with Journald(tmp_path, "RuntimeMaxUse=8M", "RuntimeMaxFileSize=512K", "Compress=no") as journald:
         with Session(journal_command(journald, release), tmp_path) as session:
+            session.deadline += 3 * PATIENCE
             session.begin("EHLO")
             for n in range(60):
                 content = b"Subject: %d\r\n\r\n" % n + random.Random(n).randbytes(50_000).hex().encode() + b"\r\n"
@@ -448,6 +450,7 @@ def test_large_message_of_nobody(journald, readable, tmp_path, octets, verdict):
     text = b"0123456789abcde\n" * (octets // 16)
     argv = as_user(journald, NOBODY, None, command(readable, "--strategy=journal", "--max-size=0"))
     with Session(argv, tmp_path, env=environment(TMPDIR="/tmp")) as session:
+        session.deadline += 3 * PATIENCE
         session.begin("EHLO")
         assert session.send_message(text.replace(b"\n", b"\r\n")) == verdict
         assert session.end() == 0

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from mailman3 import Mailman
-from session import Session, command
+from session import PATIENCE, Session, command
 from upstream import Body, Upstream, close, deaf, last, reset, silent
 
 HOSTNAME = b"mx.example.com"
@@ -340,6 +340,8 @@ def test_mailman_is_stopped(release, real, tmp_path):
         with session(argv, tmp_path) as patient, session(argv, tmp_path) as hasty:
             for s in (patient, hasty):
                 assert {reply[:4] for reply in ask(s, b"a@example.org", (LIST, OTHER))} == {b"250 "}
+            for s in (patient, hasty):
+                s.deadline += 3 * PATIENCE
             real.stop_lmtp()
             try:
                 assert send(hasty, message(lost)).startswith(b"451 4.4.1 ")

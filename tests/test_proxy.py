@@ -68,8 +68,8 @@ def play(argv, folder, content=SMALL, mail=b"MAIL FROM:<a@example.org>", pair=No
     with Session(argv, folder, pair=pair) as session:
         session.expect((None, b"220 "))
         for step in STEPS:
-            session.say(said[step])
             then = time.monotonic()
+            session.say(said[step])
             got[step] = session.reply()
             longest = max(longest, time.monotonic() - then)
             if got[step][:1] not in (b"2", b"3"):
@@ -620,7 +620,7 @@ def test_silence(release, tmp_path, step, how):
     with Upstream({step: how}) as up:
         outcome = play(proxy(release, up, "--upstream-timeout=1"), tmp_path)
         check_honest(outcome, up, is_reply_lost=step == "dot")
-        assert outcome.codes[-1] == 451 and 0.9 < outcome.seconds < 3
+        assert outcome.codes[-1] == 451 and 0.9 < outcome.seconds < 5
         assert len(up.connections) == (2 if step in ("greeting", "EHLO") else 1), "who is silent is not asked again"
 
 
@@ -636,7 +636,7 @@ def test_drip(release, tmp_path, step):
     with Upstream({step: drip(b"250 two hundred and fifty octets, or so, of a reply that does not come to an end in time")}) as up:
         outcome = play(proxy(release, up, "--upstream-timeout=1"), tmp_path)
         check_honest(outcome, up, is_reply_lost=step == "dot")
-        assert outcome.codes[-1] == 451 and 0.9 < outcome.seconds < 3
+        assert outcome.codes[-1] == 451 and 0.9 < outcome.seconds < 5
 
 
 def test_drip_in_time(smtpd, tmp_path):

@@ -285,7 +285,7 @@ def test_mistake_in_the_configuration(machine):
     assert re.search(r"^/etc/smtpd/smtpd\.conf:1: .*stratgy", machine.journalctl("-u", UNIT, "-p", "err", "-o", "cat"), re.M)
     machine.put("/etc/smtpd/smtpd.conf", "strategy=journal\n")
     machine.wait_until(lambda: state(machine) == "failed", "it goes on turning clients away")
-    forgive(machine, b"exit-code")
+    forgive(machine, *[b"exit-code"] * len(failures(machine)))  # one, if all three came in time
     assert deliver(machine) == STORED
 
 
@@ -342,7 +342,9 @@ def test_exits_when_idle(machine):
         assert main_pid(machine) == pid
     end_of(machine)
     assert state(machine, "smtpd.socket") == "active" and "nobody came for 1 seconds: exiting\n" in log(machine)
-    assert deliver(machine) == STORED and main_pid(machine) not in (0, pid)
+    with machine.client() as client:
+        client.begin("EHLO")
+        assert main_pid(machine) not in (0, pid)  # it is not idle now
 
 
 PORTS, ROUNDS = range(2500, 2510), 3

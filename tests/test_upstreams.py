@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import missing, need
-from session import PATIENCE, Session, environment, stop, tcp_pair, wait_until, with_x_peer
+from session import PATIENCE, Session, environment, free_port, stop, tcp_pair, wait_until, with_x_peer
 from test_proxy import HUGE, LARGE, RECEIVED, SMALL, play, proxy
 from unpack import unpack
 
@@ -34,11 +34,6 @@ def behind_received(text):
     match = RECEIVED.search(text)
     assert match, text[:2000]
     return match.groupdict(), text[match.end() :]
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def is_listening(address, process):

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 from conftest import missing, need
 from session import PATIENCE, stop
@@ -147,7 +148,11 @@ class World:
 
     def syslog(self, until=None):
         """The datagrams that came to /dev/log so far; waits until one contains `until`."""
+        mark = b"mark %d" % time.monotonic_ns()  # behind all that was sent before
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as us:
+            us.sendto(mark, self.folder + ".log")
         with self.news:
-            found = self.news.wait_for(lambda: until is None or any(until in line for line in self.logged), PATIENCE)
+            found = self.news.wait_for(
+                lambda: mark in self.logged and (until is None or any(until in line for line in self.logged)), PATIENCE)
             assert found, f"{until!r} is not in {self.logged}"
-            return list(self.logged)
+            return [line for line in self.logged if not line.startswith(b"mark ")]
