@@ -1,4 +1,5 @@
-"""Each fuzz target for a short time, beginning with the transcripts and the corpus; tests/fuzz/run takes as long as one likes.
+"""Each fuzz target for a short time, beginning with the transcripts and the corpus, and with the same random numbers each time:
+what is found comes of what was changed. tests/fuzz/run takes as long as one likes, and others.
 That everything in the corpus is replayed in each build, without a fuzzer, is among the programs of test_units.py."""
 
 import os
@@ -18,7 +19,7 @@ def outcome(tmp_path_factory):
     """What is said of all targets, which run side by side."""
     run = subprocess.run(
         [ROOT / "tests/fuzz/run", str(SECONDS), *TARGETS],
-        env={**os.environ, "OUT": str(tmp_path_factory.mktemp("fuzz"))},
+        env={**os.environ, "OUT": str(tmp_path_factory.mktemp("fuzz")), "SEED": "1", "JOBS": "2"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -129,7 +129,8 @@ static size_t find_addressee(const struct envelope *e, size_t from, const char *
         return from;
 }
 
-/* What one server took: the right text, from the right sender, for recipients of ours; its word is our word. */
+/* What one server took: the right text, from the right sender, for recipients of ours; its word is our word. An address may be
+ * there several times, for several servers. */
 static void judge_handover(const struct handover *h, const struct given *g, const struct envelope *e, bool *has_it) {
         size_t n_received = received_length(&h->content), at = 0;
         const char *address = h->recipients.data;
@@ -145,10 +146,9 @@ static void judge_handover(const struct handover *h, const struct given *g, cons
                 unsigned verdict = h->is_lmtp ? i : 0;
                 bool is_positive = verdict < h->n_codes && h->codes[verdict] / 100 == 2;
 
-                while (has_it[index] && index + 1 < e->n_addressees) /* of another server, and the same address again */
+                while (has_it[index] || g->is_positive[index] != is_positive)
                         index = find_addressee(e, index + 1, address, n);
-                must(g->is_positive[index] == is_positive);
-                has_it[index] |= is_positive;
+                has_it[index] = is_positive;
                 at = index + 1;
                 address += n + 1;
         }
