@@ -25,7 +25,7 @@ struct session {
         struct envelope envelope;
         const char *end;         /* why the session ended; NULL while it goes on */
         bool is_hung_up;         /* we ended it, the client may still be talking */
-        bool is_verdict_unheard;  /* a 250 to a message was said, and nothing came from the client since */
+        bool is_verdict_unheard; /* a 250 to a message was said, and the client was not seen to hear it */
         bool is_processed;       /* this transaction's message went to the strategy */
         bool is_confined;
         unsigned n_ids, n_messages, n_accepted;
@@ -287,21 +287,27 @@ static void on_end(struct session *s, size_t index) {
         if (index == 0)
                 process_message(s);
         verdict = verdict_of(s, index);
+        for (size_t i = 0; i < s->envelope.n_addressees && index == 0; i++) /* their replies may leave together */
+                s->is_verdict_unheard |= reply_is_positive(verdict_of(s, i));
         if (index == 0) {
                 log_message(s, verdict);
                 s->n_accepted += reply_is_positive(verdict);
                 if (reply_is_positive(verdict))
                         notify_accepted();
         }
-        s->is_verdict_unheard |= reply_is_positive(verdict);
         server_answer(&s->server, verdict);
 }
 
 /* A client that was told 250 may not have heard it, and then sends the message again (RFC 1047). */
-static void lose(struct session *s, const char *how) {
-        s->end = how;
+static void log_unheard_verdict(struct session *s) {
         if (s->is_verdict_unheard)
                 log_say(LOG_WARNING, "duplicate possible: the client was lost before it was seen to hear the 250 for its last message");
+        s->is_verdict_unheard = false;
+}
+
+static void lose(struct session *s, const char *how) {
+        s->end = how;
+        log_unheard_verdict(s);
 }
 
 static void lose_unheard(struct session *s, int error) {
@@ -359,7 +365,8 @@ static size_t on_more(struct session *s, char **ret) {
                 lose(s, "the client closed the connection without hearing our reply");
         else if (n == 0)
                 s->end = "the client closed the connection";
-        s->is_verdict_unheard = false;
+        if (n >= 0 || channel_is_heard(s->channel))
+                s->is_verdict_unheard = false;
         return n > 0 ? (size_t) n : 0;
 }
 
@@ -397,8 +404,8 @@ static void finish(struct session *s) {
         flush_replies(s);
         if (s->is_verdict_unheard && s->end == s->last_reply && channel_is_reset(s->channel)) /* it sent QUIT behind its dot */
                 lose(s, "the client was gone before it heard our replies");
-        if (s->is_hung_up)
-                channel_hang_up(s->channel);
+        if (s->is_hung_up && !channel_hang_up(s->channel))
+                log_unheard_verdict(s);
         log_session(s);
         if (s->config->strategy->close)
                 s->config->strategy->close(s->delivery);

@@ -32,7 +32,8 @@ static int64_t next_deadline(const struct channel *c) {
         return earlier(deadline_after(c->timeout), c->deadline);
 }
 
-/* A peer that does not read keeps us from the end for LINGER_SECONDS; one that is only slow hears all that we say. */
+/* When all is to end, a peer has LINGER_SECONDS from the first time that we have to wait for it. What it has not taken then is
+ * not said. */
 int channel_flush(struct channel *c) {
         const char *data = c->out_buffer;
         size_t n = c->n_out;
@@ -127,15 +128,17 @@ bool channel_is_heard(const struct channel *c) {
         return ioctl(c->out, SIOCOUTQ, &n) < 0 || (n == 0 && !channel_is_reset(c));
 }
 
-void channel_hang_up(struct channel *c) {
-        int64_t deadline = deadline_after(LINGER_SECONDS);
+bool channel_hang_up(struct channel *c) {
+        int64_t deadline = earlier(c->stop_deadline, deadline_after(LINGER_SECONDS));
+        struct pollfd fd = { .fd = c->in, .events = POLLIN };
+        int n_unheard = 0;
+        ssize_t n = 1;
 
-        if (channel_flush(c) < 0 || shutdown(c->out, SHUT_WR) < 0)
-                return; /* the peer is gone, or this is no socket */
-        for (;;) {
-                struct pollfd fd = { .fd = c->in, .events = POLLIN };
-
-                if (poll(&fd, 1, deadline_left(deadline)) <= 0 || read(c->in, c->in_buffer, sizeof(c->in_buffer)) <= 0)
-                        return;
-        }
+        if (channel_flush(c) < 0)
+                return false;
+        if (shutdown(c->out, SHUT_WR) < 0)
+                return errno == ENOTSOCK;
+        while (n > 0 && poll(&fd, 1, deadline_left(deadline)) > 0)
+                n = read(c->in, c->in_buffer, sizeof(c->in_buffer));
+        return n >= 0 && ioctl(c->out, SIOCOUTQ, &n_unheard) == 0 && n_unheard <= 1; /* on TCP, the end is one, too */
 }

@@ -16,7 +16,7 @@ struct channel {
         int stop_fd;      /* readable when all is to end (a signalfd, say), or -1 */
         uint64_t timeout; /* seconds to wait for the peer, in each wait */
         int64_t deadline; /* of all of it, see io/deadline.h */
-        int64_t stop_deadline; /* until when a peer can hear us although all is to end */
+        int64_t stop_deadline; /* until when the peer can hear us although all is to end; INT64_MAX before it was waited for */
         size_t n_out;
         char out_buffer[CHANNEL_OUT];
         char in_buffer[CHANNEL_IN];
@@ -27,8 +27,8 @@ void channel_init(struct channel *c, int in, int out, int stop_fd);
 /* Queues octets for the peer. Returns 0 or a negative errno. */
 int channel_write(struct channel *c, const char *data, size_t n);
 
-/* Sends what is queued. Returns 0, -ETIMEDOUT, -ECANCELED when stop_fd is readable and the peer has not read for two seconds
- * in all, or what send(2) failed with. */
+/* Sends what is queued. Returns 0, -ETIMEDOUT, -ECANCELED when stop_fd is readable and the peer has not taken everything within
+ * two seconds, or what send(2) failed with. */
 int channel_flush(struct channel *c);
 
 /* Flushes, then waits for input. `*ret` points into the buffer, valid and writable until the next call. Returns its
@@ -50,5 +50,6 @@ bool channel_is_reset(const struct channel *c);
 bool channel_is_heard(const struct channel *c);
 
 /* Flushes and ends a connection on which the peer may still be talking, so that the last reply arrives: on TCP, unread
- * input at close makes the kernel reset the connection, and the peer loses what we said. Takes at most two seconds. */
-void channel_hang_up(struct channel *c);
+ * input at close makes the kernel reset the connection, and the peer loses what we said. Takes at most two seconds. Returns
+ * whether the peer has all that was sent, as far as can be known. */
+bool channel_hang_up(struct channel *c);
