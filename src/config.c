@@ -642,11 +642,11 @@ static int read_text(int fd, struct text *t) {
         ssize_t k;
 
         t->octets = t->room;
-        for (t->n = 0; (k = read(fd, t->octets + t->n, room - 1 - t->n)) != 0;) {
+        for (t->n = 0; (k = read(fd, t->octets + t->n, room - t->n)) != 0;) {
                 if (k < 0 && errno != EINTR)
                         return -errno;
                 t->n += k > 0 ? (size_t) k : 0;
-                if (t->n == room - 1) {
+                if (t->n == room) {
                         char *more = room < FILE_MAX ? malloc(2 * room) : NULL;
 
                         if (!more)

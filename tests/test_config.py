@@ -262,7 +262,7 @@ def test_forms_of_the_file(smtpd, conf, content):
     assert (status, got.get("max-size"), got.get("timeout"), complaints) == (0, "7", "8", [])
 
 
-@pytest.mark.parametrize("octets", [n + d for n in (4096, 8192, 65536) for d in range(-2, 3)] + [16 * 1024 * 1024 - 2])
+@pytest.mark.parametrize("octets", [n + d for n in (4096, 8192, 65536) for d in range(-2, 3)] + [16 * 1024 * 1024 - 1])
 @pytest.mark.parametrize("end", [b"", b"\n"], ids=["no-newline", "newline"])
 def test_sizes_of_the_file(smtpd, conf, octets, end):
     """Whatever is read at once, every line is there, and has its number."""

@@ -361,9 +361,10 @@ def case_full_disk(folder, smtpd):
 
 WROTE_NOTHING = b"cannot write to the journal: Connection timed out"
 MAYBE = b"duplicate possible: is the storage of journald full, or is it stuck: Timer expired"
+NOT_TAKEN = b"duplicate possible: journald was not seen to take the entry: "
 BAD_DAYS = {  # how long at most, and what the log says
-    case_stopped: (2, None), case_never_there: (2, None), case_stalled: (14, MAYBE), case_stalled_for_nobody: (14, MAYBE),
-    case_stalled_and_full: (9, WROTE_NOTHING), case_killed_for_nobody: (14, MAYBE), case_no_storage: (14, MAYBE),
+    case_stopped: (2, None), case_never_there: (2, None), case_stalled: (14, MAYBE), case_stalled_for_nobody: (14, NOT_TAKEN + b"Timer expired"),
+    case_stalled_and_full: (9, WROTE_NOTHING), case_killed_for_nobody: (9, NOT_TAKEN + b"Connection refused"), case_no_storage: (14, MAYBE),
     case_no_storage_for_a_reader: (14, MAYBE), case_dropped_and_no_inotify: (14, MAYBE), case_too_small: (14, MAYBE),
     case_full_disk: (14, MAYBE)}  # fmt: skip
 

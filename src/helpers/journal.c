@@ -33,8 +33,9 @@
 #include "io/deadline.h"
 #include "smtp/trace.h"
 
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U /* since Linux 6.3 */
+#ifndef MFD_EXEC /* both since Linux 6.3 */
+#define MFD_NOEXEC_SEAL 0x0008U
+#define MFD_EXEC        0x0010U
 #endif
 
 enum {
@@ -47,13 +48,13 @@ enum {
         STORE_SECONDS = 10,
         PAUSE_MIN = 500,              /* microseconds between two looks */
         PAUSE_MAX = 250 * 1000,       /* journald announces what it has written as often */
-        FAILURES_MAX = 12,            /* one after the other: in some 2 seconds */
+        FAILURES_MAX = 12,            /* one after the other: in 1 to 3 seconds */
 };
 
 /* As it is sent: each field is its name, a line's end, the length of its value (64 bits, little-endian), the value, which may
  * be any octets, and a line's end. */
 struct entry {
-        struct iovec fields[FIELDS_MAX]; /* the text is the last one: where journald runs out of memory it keeps the first ones */
+        struct iovec fields[FIELDS_MAX]; /* the text is the last one: journald keeps the first ones if memory runs out */
         size_t n, size;
         struct iovec text; /* value of SMTPD_TEXT */
 };
@@ -187,28 +188,27 @@ static int write_all(int fd, const char *data, size_t n) {
         return 0;
 }
 
-static int memory_file(void) {
+/* Where files in memory must not be executable (sysctl vm.memfd_noexec) journald refuses them before version 254, and says so
+ * to nobody: there we send none unless we see what becomes of it. */
+static int memory_file(bool is_read_back) {
         int fd = memfd_create("smtpd-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
 
         if (fd < 0 && errno == EINVAL)
                 fd = memfd_create("smtpd-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        return fd;
+        if (fd < 0 && errno == EACCES && is_read_back)
+                fd = memfd_create("smtpd-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+        return fd < 0 ? -errno : fd;
 }
 
-/* A file with the whole entry, or a negative errno. It is one in memory, which nobody can change any more. Where those must not be
- * executable (sysctl vm.memfd_noexec) journald refuses them before version 254: then it is a nameless one in /dev/shm, which it
- * takes, too. */
-static int entry_file(const struct entry *e) {
-        int fd = memory_file(), r = 0;
-        bool has_seals = fd >= 0;
+/* A file with the whole entry, which nobody can change any more; or a negative errno. */
+static int entry_file(const struct entry *e, bool is_read_back) {
+        int fd = memory_file(is_read_back), r = 0;
 
-        if (fd < 0 && errno == EACCES)
-                fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         if (fd < 0)
-                return -errno;
+                return fd;
         for (size_t i = 0; i < e->n && r == 0; i++)
                 r = write_all(fd, e->fields[i].iov_base, e->fields[i].iov_len);
-        if (r == 0 && has_seals && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+        if (r == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
                 r = -errno;
         if (r < 0) {
                 close(fd);
@@ -229,7 +229,7 @@ static int send_file(int journald, int file) {
 }
 
 /* As one datagram, or in a file where it is too large for that. 0; or a negative errno, and then journald has nothing. */
-static int send_entry(int journald, struct entry *e) {
+static int send_entry(int journald, struct entry *e, bool is_read_back) {
         const struct msghdr message = { .msg_iov = e->fields, .msg_iovlen = e->n };
         int file, r;
 
@@ -237,7 +237,7 @@ static int send_entry(int journald, struct entry *e) {
                 return 0;
         if (errno != EMSGSIZE && errno != ENOBUFS)
                 return -errno;
-        if ((file = entry_file(e)) < 0)
+        if ((file = entry_file(e, is_read_back)) < 0)
                 return file;
         r = send_file(journald, file);
         close(file);
@@ -254,21 +254,21 @@ static bool send_mark(int journald) {
         return send(journald, "\n", 1, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
-/* Whether journald has taken what was sent to it. A mark stands behind it in the queue. The kernel counts both as ours
- * (SIOCOUTQ) until they are read; or until nobody listens any more, but then no other mark can be sent. */
-static bool is_taken(int journald) {
+/* Waits until journald has taken what was sent to it. 0 or a negative errno. A mark stands behind it in the queue. The kernel
+ * counts both as ours (SIOCOUTQ) until they are read; or until nobody listens any more, but then no other mark can be sent. */
+static int wait_until_taken(int journald) {
         int64_t deadline = deadline_after(STORE_SECONDS);
         bool is_marked = false;
         int n_waiting;
 
         for (useconds_t pause = PAUSE_MIN; deadline_left(deadline) > 0; pause = longer(pause)) {
                 if (!is_marked && !(is_marked = send_mark(journald)) && errno != EAGAIN)
-                        return false;
+                        return -errno;
                 if (is_marked && ioctl(journald, SIOCOUTQ, &n_waiting) == 0 && n_waiting == 0)
-                        return send_mark(journald) || errno == EAGAIN;
+                        return send_mark(journald) || errno == EAGAIN ? 0 : -errno;
                 usleep(pause);
         }
-        return false;
+        return -ETIME;
 }
 
 /* What a place has of journald's files for the whole system. */
@@ -309,10 +309,10 @@ static int may_read_journal(void) {
         struct files f = { 0 };
         int r;
 
-        if (geteuid() == 0)
-                return 1;
         if ((r = look_for_files("/run/log/journal", &f)) < 0 || (r = look_for_files("/var/log/journal", &f)) < 0)
                 return r;
+        if (geteuid() == 0)
+                return f.is_place ? 1 : -ENOENT;
         return f.is_readable || (f.is_place && !f.is_denied);
 }
 
@@ -327,7 +327,7 @@ static int open_journal(sd_journal **ret) {
         return r < 0 ? r : sd_journal_add_match(*ret, match, 0);
 }
 
-/* Whether the entry that the journal has is ours to its last octet: 1, -EBADMSG, or another negative errno. */
+/* Whether the entry that the journal has is ours to its last octet: 1, -EILSEQ, or another negative errno. */
 static int compare(sd_journal *j, const struct iovec *text) {
         size_t n_name = strlen("SMTPD_TEXT="), n;
         const void *data;
@@ -336,7 +336,7 @@ static int compare(sd_journal *j, const struct iovec *text) {
         if ((r = sd_journal_set_data_threshold(j, 0)) < 0 || (r = sd_journal_get_data(j, "SMTPD_TEXT", &data, &n)) < 0)
                 return r;
         if (n != n_name + text->iov_len || memcmp((const char *) data + n_name, text->iov_base, text->iov_len) != 0)
-                return -EBADMSG;
+                return -EILSEQ;
         return 1;
 }
 
@@ -349,8 +349,9 @@ static int look_for_entry(sd_journal *j, const struct iovec *text) {
         return r > 0 ? compare(j, text) : r;
 }
 
-/* Reads the entry back. 0 or a negative errno. Some failures come of a file that journald is just changing; then, and where we
- * cannot be told of new files (fs.inotify.max_user_instances), the journal is opened anew. */
+/* Reads the entry back. 0 or a negative errno. Some failures come of a file that journald is just changing, and the library
+ * may have left it out; then, and where we cannot be told of new files (fs.inotify.max_user_instances), the journal is opened
+ * anew. */
 static int read_back(const struct iovec *text) {
         int64_t deadline = deadline_after(STORE_SECONDS);
         int n_failures = 0, r;
@@ -361,9 +362,9 @@ static int read_back(const struct iovec *text) {
                 if (r >= 0)
                         r = look_for_entry(j, text);
                 n_failures = r < 0 ? n_failures + 1 : 0;
-                if (r > 0 || r == -EBADMSG || n_failures == FAILURES_MAX || deadline_left(deadline) == 0)
+                if (r > 0 || r == -EILSEQ || n_failures == FAILURES_MAX || deadline_left(deadline) == 0)
                         break;
-                if (r < 0 || sd_journal_wait(j, pause) < 0) {
+                if (r < 0 || pause >= PAUSE_MAX || sd_journal_wait(j, pause) < 0) {
                         sd_journal_close(j);
                         j = NULL;
                         usleep(pause);
@@ -384,18 +385,20 @@ static int store(struct entry *e) {
         if (journald < 0)
                 return verdict("451 4.3.0 the journal is not available, try again later", EX_TEMPFAIL);
         if (is_readable < 0)
-                return not_stored("cannot find out whether the journal may be read", is_readable);
-        if ((r = send_entry(journald, e)) < 0)
+                return not_stored("cannot look into /run/log/journal or /var/log/journal", is_readable);
+        if ((r = send_entry(journald, e, is_readable)) < 0)
                 return not_stored("cannot write to the journal", r == -EAGAIN ? -ETIMEDOUT : r);
-        if (is_readable)
+        if (is_readable) {
                 r = read_back(&e->text);
-        else
-                r = is_taken(journald) ? 0 : -ETIME;
-        if (r == -ETIME)
-                return not_stored("duplicate possible: is the storage of journald full, or is it stuck", r);
-        if (r < 0)
-                return not_stored("duplicate possible: the entry cannot be read back from the journal", r);
-        return verdict(is_readable ? "250 2.0.0 stored in the journal" : "250 2.0.0 taken by the journal", EX_OK);
+                if (r == -ETIME)
+                        return not_stored("duplicate possible: is the storage of journald full, or is it stuck", r);
+                if (r < 0)
+                        return not_stored("duplicate possible: the entry cannot be read back from the journal", r);
+                return verdict("250 2.0.0 stored in the journal", EX_OK);
+        }
+        if ((r = wait_until_taken(journald)) < 0)
+                return not_stored("duplicate possible: journald was not seen to take the entry", r);
+        return verdict("250 2.0.0 taken by the journal", EX_OK);
 }
 
 int main(int argc, char **argv) {
