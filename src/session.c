@@ -282,12 +282,13 @@ static const struct reply *verdict_of(const struct session *s, size_t index) {
 }
 
 static void on_end(struct session *s, size_t index) {
+        size_t n_verdicts = s->server.rules.is_lmtp ? s->envelope.n_addressees : 1;
         const struct reply *verdict;
 
         if (index == 0)
                 process_message(s);
         verdict = verdict_of(s, index);
-        for (size_t i = 0; i < s->envelope.n_addressees && index == 0; i++) /* their replies may leave together */
+        for (size_t i = 0; i < n_verdicts && index == 0; i++) /* their replies may leave together */
                 s->is_verdict_unheard |= reply_is_positive(verdict_of(s, i));
         if (index == 0) {
                 log_message(s, verdict);

@@ -4,6 +4,7 @@ Most hooks here are a few lines of sh. One that shall be looked at while it runs
 own disturbs what /proc then says about it."""
 
 import concurrent.futures
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -15,7 +16,7 @@ import time
 
 import pytest
 from conftest import ROOT, need
-from processes import children, descriptors, group, is_running, status_of
+from processes import GONE, children, descriptors, group, is_running, status_of
 from session import PATIENCE, PYTHON, Session, command, environment, replies, reset, run, tcp_pair, wait_until
 from test_faults import large, with_small_disk
 
@@ -63,8 +64,9 @@ class Hook:
         """Waits until it runs, and stands at the FIFO."""
         def look():
             for pid, status in children(session.pid).items():
-                if status.state == "S" and read(f"/proc/{pid}/cmdline") == f"cat\0{self.fifo}\0".encode():
-                    return pid
+                with contextlib.suppress(*GONE):
+                    if status.state == "S" and read(f"/proc/{pid}/cmdline") == f"cat\0{self.fifo}\0".encode():
+                        return pid
             return None
 
         self.pid = wait_until(look, "the hook")

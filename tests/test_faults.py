@@ -12,7 +12,7 @@ import time
 import pytest
 from conftest import missing, need
 from processes import descriptors, status_of
-from session import BEGIN, END, PATIENCE, Session, codes, command, environment, replies, reset, tcp_pair
+from session import BEGIN, END, PATIENCE, Session, codes, command, environment, replies, reset, run, tcp_pair
 
 KIB = 1
 MIB = 1024  # as /proc/PID/status counts
@@ -485,6 +485,18 @@ def assert_flat(session, before, more=1024 * KIB):
     """Peak memory has not grown. With sanitizers it says nothing."""
     if "sanitize" not in session.process.args[0]:
         assert status_of(session.pid, "VmHWM") - before <= more
+
+
+@pytest.mark.parametrize("protocol, n_verdicts", [("smtp", 1), ("lmtp", 30_000)])
+def test_many_recipients(smtpd, protocol, n_verdicts):
+    """What each of them costs does not depend on how many there are: this takes a fifth of a second, or 7 if it did."""
+    n, hello = 30_000, b"LHLO" if protocol == "lmtp" else b"EHLO"
+    text = hello + b" c\nMAIL FROM:<>\n" + b"".join(b"RCPT TO:<r%d@example.com>\n" % i for i in range(n)) + b"DATA\nx\n.\nQUIT\n"
+    argv = command(smtpd, f"--protocol={protocol}", "--max-recipients=30000", "--max-commands=40000")
+    then = time.monotonic()
+    status, out, _ = run(argv, text)
+    assert status == 0 and codes(out)[3 + n :] == [354, *[250] * n_verdicts, 221]
+    assert time.monotonic() - then < 5
 
 
 def test_million_commands(smtpd, tmp_path):
