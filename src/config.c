@@ -18,10 +18,10 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "deliver/delivery.h"
 #include "io/connect.h"
 #include "io/listen.h"
-#include "smtp/ascii.h"
 
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 #define FIELD(name) offsetof(struct config, name)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "acceptor.h"
+#include "base/ascii.h"
 #include "config.h"
 #include "deliver/delivery.h"
 #include "io/channel.h"
@@ -23,7 +24,6 @@
 #include "io/peer.h"
 #include "risks.h"
 #include "session.h"
-#include "smtp/ascii.h"
 
 /* --- descriptors ------------------------------------------------------------------------------------------- */
 

@@ -6,15 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
+#include "base/ascii.h"
+#include "base/text.h"
 #include "deliver/delivery.h"
 #include "io/deadline.h"
 #include "io/log.h"
 #include "io/notify.h"
 #include "sandbox.h"
-#include "smtp/ascii.h"
 #include "smtp/server.h"
-
-#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
 struct session {
         const struct config *config;

@@ -8,10 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
+#include "base/ascii.h"
+#include "base/text.h"
 #include "io/connect.h"
 #include "io/deadline.h"
 #include "io/fd.h"
-#include "smtp/ascii.h"
 
 /* A path, parameters, and what is between them; what a server has to take (RFC 5321 section 4.5.3.1.4) is less. */
 enum { COMMAND_LINE_MAX = ADDRESS_MAX + OPTIONS_MAX + 4 * 255 + 200 };
@@ -32,7 +34,7 @@ static int give_up(struct client *c, int error, const char *step) {
                            : error == -ETIMEDOUT ? "no answer in time"
                                                  : strerrordesc_np(-error);
 
-        ascii_join(c->why, sizeof(c->why), step, ": ", what ? what : "unknown error", NULL);
+        text_format(c->why, sizeof(c->why), "%s: %s", step, what ? what : "unknown error");
         client_abort(c);
         return error;
 }
@@ -84,14 +86,14 @@ int client_look(struct client *c) {
         return give_up(c, unasked.code == 421 ? -ENOTCONN : -EBADMSG, "while we were silent");
 }
 
-/* A command, put together of strings; the last is NULL. A failure shows in the next read. */
-__attribute__((sentinel)) static void queue(struct client *c, ...) {
+/* A command. A failure shows in the next read. */
+__attribute__((format(printf, 2, 3))) static void queue(struct client *c, const char *format, ...) {
         char line[COMMAND_LINE_MAX];
         va_list ap;
         size_t n;
 
-        va_start(ap, c);
-        n = ascii_join_list(line, sizeof(line), ap);
+        va_start(ap, format);
+        n = text_format_list(line, sizeof(line), format, ap);
         va_end(ap);
         channel_write(&c->channel, line, n);
         channel_write(&c->channel, "\r\n", 2);
@@ -118,7 +120,7 @@ enum { XCLIENT_ADDR = 1 << 0, XCLIENT_PORT = 1 << 1, XCLIENT_HELO = 1 << 2, XCLI
 /* "XCLIENT NAME ADDR ..." */
 static void take_xclient(struct client *c, const char *line, size_t n) {
         for (size_t at = 0; at < n; at++)
-                for (size_t i = 0; i < sizeof(xclient_attributes) / sizeof(xclient_attributes[0]); i++)
+                for (size_t i = 0; i < ELEMENTS(xclient_attributes); i++)
                         if (line[at] == ' ' && is_word(line + at + 1, n - at - 1, xclient_attributes[i]))
                                 c->xclient |= 1U << i;
 }
@@ -134,10 +136,10 @@ static void take_extension(void *client, const char *line, size_t n) {
         struct client *c = client;
         size_t n_size = strlen("SIZE ");
 
-        for (size_t i = 0; i < sizeof(extensions) / sizeof(extensions[0]); i++)
+        for (size_t i = 0; i < ELEMENTS(extensions); i++)
                 if (is_word(line, n, extensions[i].keyword))
                         c->extensions |= extensions[i].extension;
-        if (is_word(line, n, "SIZE") && n > n_size && line[n_size] >= '0' && line[n_size] <= '9')
+        if (is_word(line, n, "SIZE") && n > n_size && ascii_is_digit(line[n_size]))
                 ascii_read_number(line + n_size, &c->max_size);
         if (is_word(line, n, "XCLIENT"))
                 take_xclient(c, line, n);
@@ -151,9 +153,7 @@ static void forget_extensions(struct client *c) {
 }
 
 static int refused(struct client *c, const char *step, const struct reply *r) {
-        char code[ASCII_NUMBER_MAX];
-
-        ascii_join(c->why, sizeof(c->why), step, ": ", ascii_number((uint64_t) r->code, code), " ", r->text, NULL);
+        text_format(c->why, sizeof(c->why), "%s: %u %s", step, (unsigned) r->code, r->text);
         client_abort(c);
         return -ECONNREFUSED;
 }
@@ -166,7 +166,7 @@ static int say_ehlo(struct client *c, const char *verb, const char *name, struct
         forget_extensions(c);
         if (r < 0)
                 return r;
-        queue(c, verb, " ", name, NULL);
+        queue(c, "%s %s", verb, name);
         r = read_lines(c, c->rules->timeout, verb, &parser);
         *ret = parser.reply;
         if (r == 0 && !reply_is_positive(ret))
@@ -182,7 +182,7 @@ static int introduce(struct client *c, const char *name) {
 
         if (r == 0 && reply_is_permanent(&reply) && !c->rules->is_lmtp) {
                 verb = "HELO";
-                queue(c, verb, " ", name, NULL);
+                queue(c, "%s %s", verb, name);
                 r = client_get(c, verb, &reply);
         }
         if (r == 0 && !reply_is_positive(&reply))
@@ -211,10 +211,7 @@ static void make_name(const char *helo, char *out, size_t room) {
         size_t n = 0;
 
         for (; helo[n] && n + 1 < room; n++)
-                out[n] = (helo[n] >= '0' && helo[n] <= '9') || ((helo[n] | 0x20) >= 'a' && (helo[n] | 0x20) <= 'z') ||
-                                         strchr("-._:[]", helo[n])
-                                 ? helo[n]
-                                 : '-';
+                out[n] = ascii_is_alnum(helo[n]) || strchr("-._:[]", helo[n]) ? helo[n] : '-';
         out[n] = '\0';
 }
 
@@ -229,9 +226,9 @@ static int send_xclient(struct client *c) {
 
         make_xtext(c->rules->peer_helo, helo, sizeof(helo));
         make_name(c->rules->peer_helo, name, sizeof(name));
-        queue(c, "XCLIENT ADDR=", strchr(p->address, ':') ? "IPV6:" : "", p->address, has_port ? " PORT=" : "",
-              has_port ? p->port : "", has_helo ? " HELO=" : "", has_helo ? helo : "",
-              c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : "", NULL); /* no look-ups */
+        queue(c, "XCLIENT ADDR=%s%s%s%s%s%s%s", strchr(p->address, ':') ? "IPV6:" : "", p->address,
+              has_port ? " PORT=" : "", has_port ? p->port : "", has_helo ? " HELO=" : "", has_helo ? helo : "",
+              c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : ""); /* no look-ups */
         r = client_get(c, "XCLIENT", &reply);
         if (r < 0)
                 return r;
@@ -245,9 +242,9 @@ int client_open(struct client *c, const char *endpoint, const char *port, const 
         int fd = connect_to(endpoint, port, timeout, &why), r;
 
         c->rules = rules;
-        ascii_join(c->endpoint, sizeof(c->endpoint), endpoint, NULL);
+        text_format(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
         if (fd < 0) {
-                ascii_join(c->why, sizeof(c->why), "connect: ", why, NULL);
+                text_format(c->why, sizeof(c->why), "connect: %s", why);
                 return fd;
         }
         channel_init(&c->channel, fd, fd, -1);
@@ -266,20 +263,21 @@ int client_open(struct client *c, const char *endpoint, const char *port, const 
 /* --- a transaction ----------------------------------------------------------------------------------------- */
 
 void client_put_mail(struct client *c, const struct sender *s) {
-        bool has_size = s->size > 0 && c->extensions & EXTENSION_SIZE;
-        char size[ASCII_NUMBER_MAX];
+        char size[32] = "";
 
-        queue(c, "MAIL FROM:<", s->address.text, ">", has_size ? " SIZE=" : "", has_size ? ascii_number(s->size, size) : "",
+        if (s->size > 0 && c->extensions & EXTENSION_SIZE)
+                text_format(size, sizeof(size), " SIZE=%llu", (unsigned long long) s->size);
+        queue(c, "MAIL FROM:<%s>%s%s%s", s->address.text, size,
               s->is_8bit && c->extensions & EXTENSION_8BITMIME ? " BODY=8BITMIME" : "",
-              s->is_smtputf8 && c->extensions & EXTENSION_SMTPUTF8 ? " SMTPUTF8" : "", NULL);
+              s->is_smtputf8 && c->extensions & EXTENSION_SMTPUTF8 ? " SMTPUTF8" : "");
 }
 
 void client_put_rcpt(struct client *c, const struct recipient *r) {
-        queue(c, "RCPT TO:<", r->address.text, ">", NULL);
+        queue(c, "RCPT TO:<%s>", r->address.text);
 }
 
 void client_put_rset(struct client *c) {
-        queue(c, "RSET", NULL);
+        queue(c, "RSET");
 }
 
 int client_data(struct client *c, struct reply *ret) {
@@ -287,7 +285,7 @@ int client_data(struct client *c, struct reply *ret) {
 
         if (r < 0)
                 return r;
-        queue(c, "DATA", NULL);
+        queue(c, "DATA");
         c->body = (struct body_encoder) { 0 };
         return client_get(c, "DATA", ret);
 }
@@ -327,7 +325,7 @@ int client_verdict(struct client *c, struct reply *ret) {
 void client_close(struct client *c) {
         if (!c->is_open)
                 return;
-        queue(c, "QUIT", NULL);
+        queue(c, "QUIT");
         channel_flush(&c->channel);
         client_abort(c);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "io/log.h"
 
 extern const struct delivery_ops print_ops, journal_ops, exec_ops, proxy_ops, mailman_ops;
@@ -11,7 +12,7 @@ extern const struct delivery_ops print_ops, journal_ops, exec_ops, proxy_ops, ma
 static const struct delivery_ops *const strategies[] = { &print_ops, &journal_ops, &exec_ops, &proxy_ops, &mailman_ops };
 
 const struct delivery_ops *delivery_find(const char *name) {
-        for (size_t i = 0; i < sizeof(strategies) / sizeof(strategies[0]); i++)
+        for (size_t i = 0; i < ELEMENTS(strategies); i++)
                 if (strcmp(strategies[i]->name, name) == 0)
                         return strategies[i];
         return NULL;

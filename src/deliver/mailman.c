@@ -10,12 +10,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/ascii.h"
+#include "base/text.h"
 #include "deliver/mailman2.h"
 #include "deliver/relay.h"
 #include "deliver/text.h"
 #include "deliver/upstream.h"
 #include "io/log.h"
-#include "smtp/ascii.h"
 
 enum { MAILMAN_SECONDS = 300 };
 
@@ -297,7 +298,7 @@ static void commit_copy(struct copy *copy, const struct envelope *e) {
 
 static int append_line(struct message *m, const char *name, const char *value) {
         char line[ADDRESS_MAX + 32];
-        size_t n = ascii_join(line, sizeof(line), name, ": ", value, "\n", NULL);
+        size_t n = text_format(line, sizeof(line), "%s: %s\n", name, value);
 
         m->size += n + 1;
         return spool_append(&m->spool, line, n);
@@ -446,9 +447,9 @@ static bool make_plan(const struct delivery *d, struct envelope *e, struct plan 
 
 static void describe(const struct delivery *d, struct envelope *e) {
         const char *lists = d->config->mailman_lists ? d->config->mailman_lists : d->endpoint, *upstream = d->upstream.client.endpoint;
-        size_t n = ascii_join(e->destination, sizeof(e->destination) / 2, "Mailman ", lists, NULL);
+        size_t n = text_format(e->destination, sizeof(e->destination) / 2, "Mailman %s", lists);
 
-        ascii_join(e->destination + n, sizeof(e->destination) - n, ", upstream ", *upstream ? upstream : "none", NULL);
+        text_format(e->destination + n, sizeof(e->destination) - n, ", upstream %s", *upstream ? upstream : "none");
 }
 
 static void mailman_process_message(struct delivery *d, struct envelope *e, struct message *m) {

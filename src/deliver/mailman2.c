@@ -3,14 +3,14 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
+#include "base/ascii.h"
+#include "base/text.h"
 #include "deliver/program.h"
 #include "io/log.h"
-
-#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The commands of the wrapper that have an address LIST-COMMAND of their own; that of "post" is LIST. */
 static const char *const commands[] = { "admin", "bounces", "confirm",   "join",       "leave",
@@ -28,9 +28,9 @@ static bool copy_name(const char *s, size_t n, char ret[static MAILMAN2_NAME_MAX
         if (n == 0 || n > MAILMAN2_NAME_MAX || s[0] == '.')
                 return false;
         for (size_t i = 0; i < n; i++) {
-                char c = s[i] >= 'A' && s[i] <= 'Z' ? (char) (s[i] | 0x20) : s[i];
+                char c = ascii_lower(s[i]);
 
-                if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || strchr("-+_.=", c)))
+                if (!ascii_is_alnum(c) && (c == '\0' || !strchr("-+_.=", c)))
                         return false;
                 ret[i] = c;
         }
@@ -45,7 +45,7 @@ static int is_list(const char *lists, const char *name) {
         for (size_t i = 0; i < ELEMENTS(files); i++) {
                 char path[PATH_MAX];
 
-                if ((size_t) snprintf(path, sizeof(path), "%s/%s/%s", lists, name, files[i]) >= sizeof(path))
+                if (text_format(path, sizeof(path), "%s/%s/%s", lists, name, files[i]) == sizeof(path) - 1)
                         return -ENAMETOOLONG;
                 if (access(path, F_OK) == 0)
                         return 1;

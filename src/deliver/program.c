@@ -19,9 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "io/deadline.h"
 #include "io/log.h"
-#include "smtp/ascii.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))

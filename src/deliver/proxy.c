@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "deliver/relay.h"
 #include "deliver/text.h"
 #include "deliver/upstream.h"
-#include "smtp/ascii.h"
 
 struct delivery {
         const struct config *config;
@@ -46,7 +46,7 @@ static void proxy_process_message(struct delivery *d, struct envelope *e, struct
         struct reply verdict;
         bool is_sent = text_is_fit(m, &verdict) && upstream_send(&d->upstream, m, &verdict);
 
-        ascii_join(e->destination, sizeof(e->destination), d->upstream.client.endpoint, NULL);
+        text_format(e->destination, sizeof(e->destination), "%s", d->upstream.client.endpoint);
         if (is_sent)
                 upstream_commit(&d->upstream, e);
         else

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "base/ascii.h"
 #include "smtp/address.h"
-#include "smtp/ascii.h"
 
 /* "example.org", or ".example.org" with all its subdomains. */
 /* NOLINTNEXTLINE(misc-no-recursion): as deep as the configured name has dots in front, not the peer's */

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <time.h>
 
-#include "smtp/ascii.h"
+#include "base/text.h"
 
 static const struct fixed_reply has_nul = { 554, "5.6.0", "the message has a NUL octet" };
 static const struct fixed_reply is_loop = { 554, "5.4.6", "too many hops: this is a mail loop" };
@@ -23,7 +23,7 @@ void text_trace(const struct config *c, const struct envelope *e, struct trace *
         ret->n_received = received_format(&received, ret->received);
         ret->n_x_peer = 0;
         if (c->x_peer)
-                ret->n_x_peer = ascii_join(ret->x_peer, sizeof(ret->x_peer), "X-Peer: ", e->peer->address, "\n", NULL);
+                ret->n_x_peer = text_format(ret->x_peer, sizeof(ret->x_peer), "X-Peer: %s\n", e->peer->address);
 }
 
 bool text_is_fit(const struct message *m, struct reply *ret) {

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "deliver/text.h"
 #include "io/log.h"
-#include "smtp/ascii.h"
 
 enum { UPSTREAM_SECONDS = 300 };
 
@@ -61,7 +61,7 @@ static bool is_connected(struct upstream *u) {
 unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size) {
         const uint64_t *theirs = &u->client.max_size;
 
-        ascii_join(u->helo, sizeof(u->helo), helo, NULL);
+        text_format(u->helo, sizeof(u->helo), "%s", helo);
         if (u->rules.peer) /* XCLIENT has told another name */
                 client_close(&u->client);
         if (!is_connected(u) && !connect_upstream(u))

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/text.h"
 #include "io/digits.h"
 
 void peer_local(struct peer *ret) {
@@ -15,12 +16,8 @@ void peer_local(struct peer *ret) {
 
 /* Addresses are kept in their canonical spelling. As inet_ntop(3) does it, but for that it brings printf(3) along. */
 static void set_v4(struct peer *p, const unsigned char octets[static 4]) {
-        char digits[DIGITS_MAX], *end = p->address;
-
-        for (int i = 0; i < 4; i++) {
-                end = stpcpy(end, i > 0 ? "." : "");
-                end = stpcpy(end, digits_of(octets[i], digits));
-        }
+        text_format(p->address, sizeof(p->address), "%u.%u.%u.%u", (unsigned) octets[0], (unsigned) octets[1],
+                    (unsigned) octets[2], (unsigned) octets[3]);
 }
 
 static void set_v6(struct peer *p, const struct in6_addr *v6) {
@@ -43,9 +40,7 @@ static bool set_address(struct peer *p, const char *s) {
 }
 
 static void put_port(struct peer *p, unsigned port) {
-        char digits[DIGITS_MAX];
-
-        strcpy(p->port, digits_of(port, digits));
+        text_format(p->port, sizeof(p->port), "%u", port);
 }
 
 static bool set_port(struct peer *p, const char *s) {

@@ -16,14 +16,10 @@
 
 #include <string.h>
 
-#include "smtp/ascii.h"
-
-static bool is_alnum(char c) {
-        return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-}
+#include "base/ascii.h"
 
 static bool is_atext(char c) {
-        return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c));
+        return ascii_is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c));
 }
 
 static bool is_continuation(char c) {
@@ -91,7 +87,7 @@ static size_t dotted(const char *p, size_t n, size_t (*piece)(const char *p, siz
 static size_t sub_domain(const char *p, size_t n) {
         size_t at = 0, utf8 = 0;
 
-        while (at < n && (is_alnum(p[at]) || p[at] == '-' || p[at] == '_' || (utf8 = utf8_length(p + at, n - at)) > 0))
+        while (at < n && (ascii_is_alnum(p[at]) || p[at] == '-' || p[at] == '_' || (utf8 = utf8_length(p + at, n - at)) > 0))
                 at += (p[at] & 0x80) ? utf8 : 1;
         return at > 0 && at <= 63 && p[0] != '-' && p[at - 1] != '-' ? at : 0;
 }
@@ -101,7 +97,7 @@ static size_t address_literal(const char *p, size_t n) {
 
         if (n < 3 || p[0] != '[')
                 return 0;
-        while (at < n && (is_alnum(p[at]) || p[at] == '.' || p[at] == ':' || p[at] == '-'))
+        while (at < n && (ascii_is_alnum(p[at]) || p[at] == '.' || p[at] == ':' || p[at] == '-'))
                 at++;
         return at > 1 && at < n && p[at] == ']' ? at + 1 : 0;
 }

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "smtp/ascii.h"
+#include "base/ascii.h"
 
 /* --- parameters ---------------------------------------------------------------------------------------- */
 
@@ -70,7 +70,7 @@ static const struct parameter *find_parameter(const char *keyword, size_t n, uns
 
 static bool is_keyword(const char *s, size_t n) {
         for (size_t i = 0; i < n; i++)
-                if (!((s[i] >= '0' && s[i] <= '9') || ((s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'z') ||
+                if (!(ascii_is_alnum(s[i]) ||
                       (s[i] == '-' && i > 0)))
                         return false;
         return n > 0;

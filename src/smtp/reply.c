@@ -3,14 +3,10 @@
 
 #include <assert.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "smtp/ascii.h"
-
-static bool is_digit(char c) {
-        return c >= '0' && c <= '9';
-}
+#include "base/ascii.h"
+#include "base/text.h"
 
 /* Reply texts are printable ASCII (RFC 5321 section 4.2: textstring), here with LF between lines. */
 static void clean(char *text) {
@@ -31,20 +27,7 @@ void reply_set(struct reply *ret, int code, const char *enhanced, const char *fo
         ret->code = (short) code;
         strcpy(ret->enhanced, enhanced);
         va_start(ap, format);
-        vsnprintf(ret->text, sizeof(ret->text), format, ap);
-        va_end(ap);
-        clean(ret->text);
-}
-
-void reply_join(struct reply *ret, int code, const char *enhanced, ...) {
-        va_list ap;
-
-        assert(code >= 200 && code <= 599);
-        assert(strlen(enhanced) < sizeof(ret->enhanced));
-        ret->code = (short) code;
-        strcpy(ret->enhanced, enhanced);
-        va_start(ap, enhanced);
-        ascii_join_list(ret->text, sizeof(ret->text), ap);
+        text_format_list(ret->text, sizeof(ret->text), format, ap);
         va_end(ap);
         clean(ret->text);
 }
@@ -55,25 +38,17 @@ void reply_fix(struct reply *ret, const struct fixed_reply *fixed) {
         strcpy(ret->text, fixed->text);
 }
 
-static char *put(char *out, const char *s, size_t n) {
-        return (char *) memcpy(out, s, n) + n;
-}
-
 size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]) {
         size_t n_enhanced = strlen(r->enhanced);
         const char *line = r->text, *end;
-        char code[ASCII_NUMBER_MAX], *at = out;
+        char *at = out;
 
         do {
                 end = strchrnul(line, '\n');
                 assert(out + REPLY_WIRE_MAX - at > end - line + (ptrdiff_t) n_enhanced + 8);
-                at = put(at, ascii_number((uint64_t) r->code, code), 3);
-                *at++ = *end ? '-' : ' ';
-                at = put(at, r->enhanced, n_enhanced);
-                if (n_enhanced > 0 && end > line)
-                        *at++ = ' ';
-                at = put(at, line, (size_t) (end - line));
-                at = put(at, "\r\n", 2);
+                at += text_format(at, (size_t) (out + REPLY_WIRE_MAX - at), "%u%c%s%s%.*s\r\n", (unsigned) r->code,
+                                  *end ? '-' : ' ', r->enhanced, n_enhanced > 0 && end > line ? " " : "",
+                                  (int) (end - line), line);
                 line = end + 1;
         } while (*end);
         return (size_t) (at - out);
@@ -91,7 +66,7 @@ static size_t enhanced_length(const char *s, size_t n, int code) {
 
                 if (at >= n || s[at++] != '.')
                         return 0;
-                for (; at < n && digits < 3 && is_digit(s[at]); at++)
+                for (; at < n && digits < 3 && ascii_is_digit(s[at]); at++)
                         digits++;
                 if (digits == 0)
                         return 0;
@@ -108,7 +83,7 @@ struct line {
 };
 
 static bool split_line(const char *s, size_t n, struct line *ret) {
-        if (n < 3 || s[0] < '2' || s[0] > '5' || !is_digit(s[1]) || !is_digit(s[2]))
+        if (n < 3 || s[0] < '2' || s[0] > '5' || !ascii_is_digit(s[1]) || !ascii_is_digit(s[2]))
                 return false;
         if (n > 3 && s[3] != ' ' && s[3] != '-')
                 return false;

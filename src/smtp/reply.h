@@ -21,14 +21,10 @@ struct reply {
         char text[REPLY_TEXT_MAX + 1]; /* printable ASCII; LF between the lines of a reply of several */
 };
 
-/* Makes a reply. `enhanced` may be "". The text is formatted as printf does, cut at REPLY_TEXT_MAX, and
+/* Makes a reply. `enhanced` may be "". The text is formatted by text_format(), cut at REPLY_TEXT_MAX, and
  * every octet that has no place in a reply becomes '?'. LF separates lines. */
 __attribute__((format(printf, 4, 5))) void reply_set(struct reply *ret, int code, const char *enhanced,
                                                      const char *format, ...);
-
-/* The same, with a text put together of strings; the last is NULL. What a session usually says is made this way: printf's
- * machinery is some pages of memory at each start. */
-__attribute__((sentinel)) void reply_join(struct reply *ret, int code, const char *enhanced, ...);
 
 /* A reply of ours that is always the same, small enough to be a constant. */
 struct fixed_reply {

@@ -4,9 +4,9 @@
 #include <assert.h>
 #include <string.h>
 
-#include "smtp/ascii.h"
-
-#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+#include "base/array.h"
+#include "base/ascii.h"
+#include "base/text.h"
 
 /* --- events that are due ------------------------------------------------------------------------------- */
 
@@ -41,7 +41,7 @@ static void close_session(struct server *s) {
 }
 
 void server_close(struct server *s, int code, const char *enhanced, const char *text) {
-        reply_join(&s->reply, code, enhanced, text, NULL);
+        reply_set(&s->reply, code, enhanced, "%s", text);
         close_session(s);
 }
 
@@ -55,7 +55,7 @@ static void say_reply(struct server *s) {
 }
 
 static void say(struct server *s, int code, const char *enhanced, const char *text) {
-        reply_join(&s->reply, code, enhanced, text, NULL);
+        reply_set(&s->reply, code, enhanced, "%s", text);
         say_reply(s);
 }
 
@@ -123,19 +123,20 @@ static void do_ehlo(struct server *s, const char *args, size_t n) {
 }
 
 void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
-        bool has_size = extensions & EXTENSION_SIZE;
-        char room[ASCII_NUMBER_MAX];
+        char size[32];
 
         assert(s->question == SERVER_HELLO);
         s->question = -1;
         s->rules.extensions = extensions;
         s->rules.max_size = max_size;
+        text_format(size, sizeof(size), "\nSIZE %llu", (unsigned long long) max_size);
         if (s->is_extended)
-                reply_join(&s->reply, 250, "", s->rules.hostname, "\nPIPELINING", has_size ? "\nSIZE " : "",
-                           has_size ? ascii_number(max_size, room) : "", extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
-                           extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "", "\nENHANCEDSTATUSCODES\nHELP", NULL);
+                reply_set(&s->reply, 250, "", "%s\nPIPELINING%s%s%s\nENHANCEDSTATUSCODES\nHELP", s->rules.hostname,
+                          extensions & EXTENSION_SIZE ? size : "",
+                          extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
+                          extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "");
         else
-                reply_join(&s->reply, 250, "", s->rules.hostname, NULL);
+                reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
         add_due(s, SERVER_REPLY);
 }
 
@@ -270,7 +271,7 @@ static void run_verb(struct server *s, const struct verb *v, const char *args, s
         if (complaint)
                 say(s, 503, "5.5.1", complaint);
         else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
-                ascii_join(text, sizeof(text), "syntax: ", v->syntax, NULL);
+                text_format(text, sizeof(text), "syntax: %s", v->syntax);
                 say(s, 501, "5.5.4", text);
         } else {
                 s->due &= ~(1U << SERVER_QUIET);
@@ -328,7 +329,7 @@ static void run_command(struct server *s, const char *line, size_t n) {
 static void close_for_bare(struct server *s, const char *octet) {
         char text[80];
 
-        ascii_join(text, sizeof(text), "bare ", octet, " received: only CRLF ends a line (RFC 5321 section 2.3.8)", NULL);
+        text_format(text, sizeof(text), "bare %s received: only CRLF ends a line (RFC 5321 section 2.3.8)", octet);
         server_close(s, 554, "5.5.2", text);
 }
 
@@ -426,7 +427,7 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
         while (!take_due(s, ret)) {
                 if (s->phase == SERVER_GREETING) {
                         s->phase = SERVER_COMMANDS;
-                        reply_join(&s->reply, 220, "", s->rules.hostname, s->rules.is_lmtp ? " LMTP smtpd" : " ESMTP smtpd", NULL);
+                        reply_set(&s->reply, 220, "", "%s %s smtpd", s->rules.hostname, s->rules.is_lmtp ? "LMTP" : "ESMTP");
                         add_due(s, SERVER_REPLY);
                 } else if (s->phase == SERVER_VERDICTS)
                         next_verdict(s);

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#include "smtp/ascii.h"
+#include "base/ascii.h"
+#include "base/text.h"
 
 static const char *const names[] = { "received:", "from:", "date:" };
 enum { N_NAMES = sizeof(names) / sizeof(names[0]) };
@@ -59,17 +60,16 @@ static void copy_clean(char *out, size_t room, const char *s, const char *allowe
         size_t at = 0;
 
         for (; *s && at + 1 < room; s++)
-                out[at++] = (*s >= '0' && *s <= '9') || ((*s | 0x20) >= 'a' && (*s | 0x20) <= 'z') || strchr(allowed, *s) ? *s
-                                                                                                                         : '?';
+                out[at++] = ascii_is_alnum(*s) || strchr(allowed, *s) ? *s : '?';
         out[at] = '\0';
 }
 
 /* "[192.0.2.1]", "[IPv6:2001:db8::1]", or a comment. */
 static void format_address(char *out, size_t room, const char *address) {
         if (strcmp(address, "local") == 0)
-                ascii_join(out, room, "local", NULL);
+                text_format(out, room, "local");
         else
-                ascii_join(out, room, "[", strchr(address, ':') ? "IPv6:" : "", address, "]", NULL);
+                text_format(out, room, "[%s%s]", strchr(address, ':') ? "IPv6:" : "", address);
 }
 
 /* The Gregorian calendar, counted in years that begin with March, so that leap days come last. */
@@ -90,22 +90,15 @@ static struct date date_of_days(int64_t days) { /* since 1970-01-01; not before 
         };
 }
 
-/* With a leading zero. */
-static const char *two_digits(int n, char room[static ASCII_NUMBER_MAX]) {
-        return ascii_number((uint64_t) n + 100, room) + 1;
-}
-
 void date_format(int64_t seconds, char out[static DATE_MAX]) {
         static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
         static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-        char digits[5][ASCII_NUMBER_MAX];
         int64_t day = seconds / 86400;
         int second = (int) (seconds % 86400);
         struct date date = date_of_days(day);
 
-        ascii_join(out, DATE_MAX, days[day % 7], ", ", ascii_number((uint64_t) date.day, digits[0]), " ", months[date.month], " ",
-                   ascii_number((uint64_t) date.year, digits[1]), " ", two_digits(second / 3600, digits[2]), ":",
-                   two_digits(second / 60 % 60, digits[3]), ":", two_digits(second % 60, digits[4]), " +0000", NULL);
+        text_format(out, DATE_MAX, "%s, %d %s %d %02d:%02d:%02d +0000", days[day % 7], date.day, months[date.month],
+                    (int) date.year, second / 3600, second / 60 % 60, second % 60);
 }
 
 size_t received_format(const struct received *r, char out[static RECEIVED_MAX]) {
@@ -114,7 +107,7 @@ size_t received_format(const struct received *r, char out[static RECEIVED_MAX]) 
         copy_clean(helo, sizeof(helo), *r->helo ? r->helo : "unknown", "-._:[]");
         format_address(address, sizeof(address), r->address);
         date_format(r->time, date);
-        return ascii_join(out, RECEIVED_MAX, "Received: from ", helo, " (", address, ")\n\tby ", r->hostname, " (smtpd) with ",
-                          r->protocol, " id ", r->id, *r->recipient ? "\n\tfor <" : "", r->recipient, *r->recipient ? ">" : "", ";\n\t",
-                          date, "\n", NULL);
+        return text_format(out, RECEIVED_MAX, "Received: from %s (%s)\n\tby %s (smtpd) with %s id %s%s%s%s;\n\t%s\n", helo,
+                           address, r->hostname, r->protocol, r->id, *r->recipient ? "\n\tfor <" : "", r->recipient,
+                           *r->recipient ? ">" : "", date);
 }

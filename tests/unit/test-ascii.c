@@ -1,5 +1,5 @@
-/* test-ascii.c - smtp/ascii: strings put together in any room there is, and numbers there and back. */
-#include "smtp/ascii.h"
+/* test-ascii.c - base/ascii: strings put together in any room there is, and numbers there and back. */
+#include "base/ascii.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* smtp/ascii.c - lines put together of strings. */
-#include "smtp/ascii.h"
+/* base/ascii.c - lines put together of strings. */
+#include "base/ascii.h"
 
 #include <string.h>
 
