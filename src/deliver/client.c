@@ -131,7 +131,7 @@ static void take_extension(void *client, const char *line, size_t n) {
                 const char *keyword;
                 enum extension extension;
         } extensions[] = {
-                { "SIZE", EXTENSION_SIZE }, { "8BITMIME", EXTENSION_8BITMIME }, { "SMTPUTF8", EXTENSION_SMTPUTF8 }
+                { "8BITMIME", EXTENSION_8BITMIME }, { "SMTPUTF8", EXTENSION_SMTPUTF8 }
         };
         struct client *c = client;
         size_t n_size = strlen("SIZE ");
@@ -143,13 +143,14 @@ static void take_extension(void *client, const char *line, size_t n) {
                 ascii_read_number(line + n_size, &c->max_size);
         if (is_word(line, n, "XCLIENT"))
                 take_xclient(c, line, n);
+        c->has_size |= is_word(line, n, "SIZE");
         c->is_pipelined |= is_word(line, n, "PIPELINING");
 }
 
 static void forget_extensions(struct client *c) {
         c->extensions = c->xclient = 0;
         c->max_size = 0;
-        c->is_pipelined = false;
+        c->has_size = c->is_pipelined = false;
 }
 
 static int refused(struct client *c, const char *step, const struct reply *r) {
@@ -265,7 +266,7 @@ int client_open(struct client *c, const char *endpoint, const char *port, const 
 void client_put_mail(struct client *c, const struct sender *s) {
         char size[32] = "";
 
-        if (s->size > 0 && c->extensions & EXTENSION_SIZE)
+        if (s->size > 0 && c->has_size)
                 text_format(size, sizeof(size), " SIZE=%llu", (unsigned long long) s->size);
         queue(c, "MAIL FROM:<%s>%s%s%s", s->address.text, size,
               s->is_8bit && c->extensions & EXTENSION_8BITMIME ? " BODY=8BITMIME" : "",

@@ -30,6 +30,7 @@ struct client_rules {
 struct client {
         bool is_open;
         bool is_pipelined;       /* may be sent several commands at once */
+        bool has_size;           /* takes the parameter SIZE */
         unsigned xclient;        /* attributes of XCLIENT that are offered: 1 << enum in client.c; 0: no XCLIENT */
         unsigned extensions;     /* offered: enum extension, or-ed */
         uint64_t max_size;       /* octets; 0: not told, or no limit */

@@ -65,10 +65,10 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
         if (u->rules.peer) /* XCLIENT has told another name */
                 client_close(&u->client);
         if (!is_connected(u) && !connect_upstream(u))
-                return EXTENSION_SIZE | EXTENSION_8BITMIME;
+                return EXTENSION_8BITMIME;
         if (*theirs > 0 && (*max_size == 0 || *theirs < *max_size))
                 *max_size = *theirs;
-        return EXTENSION_SIZE | u->client.extensions;
+        return u->client.extensions;
 }
 
 /* --- the envelope ------------------------------------------------------------------------------------------ */

@@ -48,11 +48,11 @@ static bool take_smtputf8(struct sender *s, const struct value *v) {
 /* Parameters of MAIL; RCPT has none yet. */
 static const struct parameter {
         const char *keyword;
-        enum extension extension;
+        unsigned extension; /* which has to be offered for it; 0: it is always */
         bool (*take)(struct sender *s, const struct value *v);
         const char *syntax;
 } mail_parameters[] = {
-        { "SIZE", EXTENSION_SIZE, take_size, "SIZE=octets" },
+        { "SIZE", 0, take_size, "SIZE=octets" },
         { "BODY", EXTENSION_8BITMIME, take_body, "BODY=7BIT or BODY=8BITMIME" },
         { "SMTPUTF8", EXTENSION_SMTPUTF8, take_smtputf8, "SMTPUTF8 without a value" },
 };
@@ -63,15 +63,14 @@ static const struct parameter *find_parameter(const char *keyword, size_t n, uns
                 const struct parameter *p = mail_parameters + i;
 
                 if (strlen(p->keyword) == n && ascii_is_equal(p->keyword, keyword, n))
-                        return (extensions & p->extension) ? p : NULL;
+                        return (extensions & p->extension) == p->extension ? p : NULL;
         }
         return NULL;
 }
 
 static bool is_keyword(const char *s, size_t n) {
         for (size_t i = 0; i < n; i++)
-                if (!(ascii_is_alnum(s[i]) ||
-                      (s[i] == '-' && i > 0)))
+                if (!ascii_is_alnum(s[i]) && (s[i] != '-' || i == 0))
                         return false;
         return n > 0;
 }

@@ -8,23 +8,25 @@
 #include "base/ascii.h"
 #include "base/text.h"
 
-/* --- events that are due ------------------------------------------------------------------------------- */
+/* --- events to come ------------------------------------------------------------------------------------ */
 
-static void add_due(struct server *s, enum event_kind kind) {
-        s->due |= 1U << kind;
+static void emit(struct server *s, enum event_kind kind) {
+        assert(s->n_queued < SERVER_QUEUE);
+        s->queue[s->n_queued++] = kind;
 }
 
-/* Takes the first of the events that are due. */
-static bool take_due(struct server *s, struct event *ret) {
-        const unsigned questions = 1U << SERVER_HELLO | 1U << SERVER_SENDER | 1U << SERVER_RECIPIENT |
-                                   1U << SERVER_DATA | 1U << SERVER_END;
+static bool is_question(enum event_kind kind) {
+        return kind == SERVER_HELLO || kind == SERVER_SENDER || kind == SERVER_RECIPIENT || kind == SERVER_DATA ||
+               kind == SERVER_END;
+}
 
-        if (s->due == 0)
+/* Takes the first event, if there is one. */
+static bool take_event(struct server *s, struct event *ret) {
+        if (s->n_queued == 0)
                 return false;
-        ret->kind = (enum event_kind) __builtin_ctz(s->due);
-        s->due &= s->due - 1;
-        if (questions & 1U << ret->kind)
-                s->question = (int) ret->kind;
+        ret->kind = s->queue[0];
+        memmove(s->queue, s->queue + 1, --s->n_queued * sizeof(s->queue[0]));
+        s->question = is_question(ret->kind) ? ret->kind : SERVER_MORE;
         ret->sender = &s->sender;
         ret->recipient = &s->recipient;
         ret->reply = &s->reply;
@@ -35,9 +37,12 @@ static bool take_due(struct server *s, struct event *ret) {
 
 /* Say s->reply, and no more. */
 static void close_session(struct server *s) {
-        s->question = -1;
+        s->question = SERVER_MORE;
         s->phase = SERVER_CLOSED;
-        s->due = 1U << SERVER_REPLY | 1U << SERVER_RESET | 1U << SERVER_CLOSE;
+        s->n_queued = 0;
+        emit(s, SERVER_REPLY);
+        emit(s, SERVER_RESET);
+        emit(s, SERVER_CLOSE);
 }
 
 void server_close(struct server *s, int code, const char *enhanced, const char *text) {
@@ -47,11 +52,12 @@ void server_close(struct server *s, int code, const char *enhanced, const char *
 
 /* s->reply answers a command. Clients that do nothing but err are sent away. */
 static void say_reply(struct server *s) {
-        add_due(s, SERVER_REPLY);
         if (s->reply.code == 421)
                 close_session(s);
         else if (reply_is_permanent(&s->reply) && ++s->n_errors > s->rules.max_errors)
                 server_close(s, 421, "4.7.0", "too many errors, closing connection");
+        else
+                emit(s, SERVER_REPLY);
 }
 
 static void say(struct server *s, int code, const char *enhanced, const char *text) {
@@ -73,7 +79,12 @@ static void end_transaction(struct server *s) {
         s->done &= HELLO;
         s->n_recipients = 0;
         s->is_smtputf8 = false;
-        add_due(s, SERVER_RESET);
+}
+
+/* The transaction is over. */
+static void reset(struct server *s) {
+        end_transaction(s);
+        emit(s, SERVER_RESET);
 }
 
 static struct command_rules command_rules(const struct server *s) {
@@ -92,11 +103,6 @@ static void invite_body(struct server *s) {
         s->size = 0;
 }
 
-static void refuse_data(struct server *s) {
-        add_due(s, SERVER_QUIET);
-        end_transaction(s);
-}
-
 /* --- one function for each verb, given what follows it ------------------------------------------------- */
 
 static void greet(struct server *s, const char *name, size_t n, bool is_extended) {
@@ -109,9 +115,8 @@ static void greet(struct server *s, const char *name, size_t n, bool is_extended
         s->helo[n] = '\0';
         s->is_extended = is_extended;
         end_transaction(s);
-        s->due &= ~(1U << SERVER_RESET); /* HELLO says it all */
         s->done = HELLO;
-        add_due(s, SERVER_HELLO);
+        emit(s, SERVER_HELLO);
 }
 
 static void do_helo(struct server *s, const char *args, size_t n) {
@@ -123,28 +128,25 @@ static void do_ehlo(struct server *s, const char *args, size_t n) {
 }
 
 void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
-        char size[32];
-
         assert(s->question == SERVER_HELLO);
-        s->question = -1;
+        s->question = SERVER_MORE;
         s->rules.extensions = extensions;
         s->rules.max_size = max_size;
-        text_format(size, sizeof(size), "\nSIZE %llu", (unsigned long long) max_size);
         if (s->is_extended)
-                reply_set(&s->reply, 250, "", "%s\nPIPELINING%s%s%s\nENHANCEDSTATUSCODES\nHELP", s->rules.hostname,
-                          extensions & EXTENSION_SIZE ? size : "",
+                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s\nENHANCEDSTATUSCODES\nHELP",
+                          s->rules.hostname, (unsigned long long) max_size,
                           extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
                           extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "");
         else
                 reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
-        add_due(s, SERVER_REPLY);
+        emit(s, SERVER_REPLY);
 }
 
 static void do_mail(struct server *s, const char *args, size_t n) {
         struct command_rules rules = command_rules(s);
 
         if (command_parse_mail(args, n, &rules, &s->sender, &s->reply))
-                add_due(s, SERVER_SENDER);
+                emit(s, SERVER_SENDER);
         else
                 say_reply(s);
 }
@@ -157,18 +159,18 @@ static void do_rcpt(struct server *s, const char *args, size_t n) {
         else if (s->n_recipients >= s->rules.max_recipients)
                 say(s, 452, "4.5.3", "too many recipients: send the rest in another message");
         else
-                add_due(s, SERVER_RECIPIENT);
+                emit(s, SERVER_RECIPIENT);
 }
 
 static void do_data(struct server *s, const char *args, size_t n) {
         (void) args, (void) n;
-        add_due(s, SERVER_DATA);
+        emit(s, SERVER_DATA);
 }
 
 static void do_rset(struct server *s, const char *args, size_t n) {
         (void) args, (void) n;
-        end_transaction(s);
         say(s, 250, "2.0.0", "OK");
+        reset(s);
 }
 
 static void do_noop(struct server *s, const char *args, size_t n) {
@@ -209,22 +211,23 @@ static const struct verb {
         unsigned needs; /* HELLO, SENDER, RECIPIENT, NO_SENDER */
         enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
         bool has_content; /* when it is refused, what follows at once is no command */
+        bool is_hidden;   /* from HELP: it is only known to be refused */
         const char *syntax;
         void (*run)(struct server *s, const char *args, size_t n);
 } verbs[] = {
-        { "HELO", SMTP, 0, ONE_ARGUMENT, false, "HELO hostname", do_helo },
-        { "EHLO", SMTP, 0, ONE_ARGUMENT, false, "EHLO hostname", do_ehlo },
-        { "LHLO", LMTP, 0, ONE_ARGUMENT, false, "LHLO hostname", do_ehlo },
-        { "MAIL", BOTH, HELLO | NO_SENDER, ANY_ARGUMENT, false, "MAIL FROM:<address> [parameters]", do_mail },
-        { "RCPT", BOTH, HELLO | SENDER, ANY_ARGUMENT, false, "RCPT TO:<address> [parameters]", do_rcpt },
-        { "DATA", BOTH, HELLO | SENDER | RECIPIENT, NO_ARGUMENT, true, "DATA", do_data },
-        { "RSET", BOTH, 0, NO_ARGUMENT, false, "RSET", do_rset },
-        { "NOOP", BOTH, 0, ANY_ARGUMENT, false, "NOOP", do_noop },
-        { "VRFY", BOTH, 0, ONE_ARGUMENT, false, "VRFY address", do_vrfy },
-        { "EXPN", BOTH, 0, ANY_ARGUMENT, false, "EXPN list", do_unimplemented },
-        { "BDAT", BOTH, 0, ANY_ARGUMENT, true, "BDAT", do_bdat },
-        { "HELP", BOTH, 0, ANY_ARGUMENT, false, "HELP", do_help },
-        { "QUIT", BOTH, 0, NO_ARGUMENT, false, "QUIT", do_quit },
+        { "HELO", SMTP, 0, ONE_ARGUMENT, false, false, "HELO hostname", do_helo },
+        { "EHLO", SMTP, 0, ONE_ARGUMENT, false, false, "EHLO hostname", do_ehlo },
+        { "LHLO", LMTP, 0, ONE_ARGUMENT, false, false, "LHLO hostname", do_ehlo },
+        { "MAIL", BOTH, HELLO | NO_SENDER, ANY_ARGUMENT, false, false, "MAIL FROM:<address> [parameters]", do_mail },
+        { "RCPT", BOTH, HELLO | SENDER, ANY_ARGUMENT, false, false, "RCPT TO:<address> [parameters]", do_rcpt },
+        { "DATA", BOTH, HELLO | SENDER | RECIPIENT, NO_ARGUMENT, true, false, "DATA", do_data },
+        { "RSET", BOTH, 0, NO_ARGUMENT, false, false, "RSET", do_rset },
+        { "NOOP", BOTH, 0, ANY_ARGUMENT, false, false, "NOOP", do_noop },
+        { "VRFY", BOTH, 0, ONE_ARGUMENT, false, false, "VRFY address", do_vrfy },
+        { "EXPN", BOTH, 0, ANY_ARGUMENT, false, true, "EXPN list", do_unimplemented },
+        { "BDAT", BOTH, 0, ANY_ARGUMENT, true, true, "BDAT", do_bdat },
+        { "HELP", BOTH, 0, ANY_ARGUMENT, false, false, "HELP", do_help },
+        { "QUIT", BOTH, 0, NO_ARGUMENT, false, false, "QUIT", do_quit },
 };
 
 static unsigned dialect(const struct server *s) {
@@ -236,7 +239,7 @@ static void do_help(struct server *s, const char *args, size_t n) {
 
         (void) args, (void) n;
         for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
-                if (v->dialects & dialect(s) && v->run != do_unimplemented && v->run != do_bdat)
+                if (v->dialects & dialect(s) && !v->is_hidden)
                         strcat(strcat(text, " "), v->name);
         say(s, 214, "2.0.0", text);
 }
@@ -263,20 +266,30 @@ static const char *wrong_order(const struct server *s, const struct verb *v) {
         return NULL;
 }
 
+static void emit_quiet(struct server *s) {
+        if (s->phase != SERVER_CLOSED)
+                emit(s, SERVER_QUIET);
+}
+
+/* Says what is wrong with a command. `v` is its verb, or NULL. */
+static void refuse(struct server *s, const struct verb *v, int code, const char *enhanced, const char *text) {
+        say(s, code, enhanced, text);
+        if (v && v->has_content)
+                emit_quiet(s);
+}
+
 /* Order is judged before syntax (RFC 5321 section 4.1.4). */
 static void run_verb(struct server *s, const struct verb *v, const char *args, size_t n) {
         const char *complaint = wrong_order(s, v);
         char text[60];
 
         if (complaint)
-                say(s, 503, "5.5.1", complaint);
+                refuse(s, v, 503, "5.5.1", complaint);
         else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
                 text_format(text, sizeof(text), "syntax: %s", v->syntax);
-                say(s, 501, "5.5.4", text);
-        } else {
-                s->due &= ~(1U << SERVER_QUIET);
+                refuse(s, v, 501, "5.5.4", text);
+        } else
                 v->run(s, args, n);
-        }
 }
 
 /* --- command lines ------------------------------------------------------------------------------------- */
@@ -310,18 +323,16 @@ static void run_command(struct server *s, const char *line, size_t n) {
         while (args < n && line[args] == ' ')
                 args++;
         v = find_verb(s, line, n_verb);
-        if (v && v->has_content)
-                add_due(s, SERVER_QUIET); /* unless it is found to be right */
         if (++s->n_commands > s->rules.max_commands)
                 server_close(s, 421, "4.7.0", "too many commands, closing connection");
         else if (s->n_commands == 1 && is_http(line, n_verb))
                 server_close(s, 554, "5.5.1", "this is SMTP, not HTTP");
         else if (s->is_overlong)
-                say(s, 500, "5.5.2", "line too long");
+                refuse(s, v, 500, "5.5.2", "line too long");
         else if (memchr(line, '\0', n))
-                say(s, 500, "5.5.2", "a NUL has no place in a command");
+                refuse(s, v, 500, "5.5.2", "a NUL has no place in a command");
         else if (!v)
-                say(s, 500, "5.5.2", "command not recognized");
+                refuse(s, NULL, 500, "5.5.2", "command not recognized");
         else
                 run_verb(s, v, line + args, n - args);
 }
@@ -392,7 +403,7 @@ static size_t take_body(struct server *s, char *in, size_t n, struct event *ret)
                 return used;
         }
         if (ret->n > 0 && !s->is_too_big)
-                add_due(s, SERVER_BODY);
+                emit(s, SERVER_BODY);
         if (status == BODY_END) {
                 s->phase = SERVER_VERDICTS;
                 s->n_verdicts = 0;
@@ -404,35 +415,35 @@ static size_t take_body(struct server *s, char *in, size_t n, struct event *ret)
 static void next_verdict(struct server *s) {
         if (s->n_verdicts == (s->rules.is_lmtp ? s->n_recipients : 1)) {
                 s->phase = SERVER_COMMANDS;
-                end_transaction(s);
+                reset(s);
         } else if (s->is_too_big) {
                 s->n_verdicts++;
                 reply_set(&s->reply, 552, "5.3.4", "message too big: at most %llu octets",
                           (unsigned long long) s->rules.max_size);
-                add_due(s, SERVER_REPLY);
+                emit(s, SERVER_REPLY);
         } else
-                add_due(s, SERVER_END);
+                emit(s, SERVER_END);
 }
 
 /* --- the machine --------------------------------------------------------------------------------------- */
 
 void server_init(struct server *s, const struct server_rules *rules) {
-        *s = (struct server) { .rules = *rules, .question = -1 };
+        *s = (struct server) { .rules = *rules };
 }
 
 size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
         size_t used = 0;
 
-        assert(s->question < 0);
-        while (!take_due(s, ret)) {
+        assert(s->question == SERVER_MORE);
+        while (!take_event(s, ret)) {
                 if (s->phase == SERVER_GREETING) {
                         s->phase = SERVER_COMMANDS;
                         reply_set(&s->reply, 220, "", "%s %s smtpd", s->rules.hostname, s->rules.is_lmtp ? "LMTP" : "ESMTP");
-                        add_due(s, SERVER_REPLY);
+                        emit(s, SERVER_REPLY);
                 } else if (s->phase == SERVER_VERDICTS)
                         next_verdict(s);
                 else if (s->phase == SERVER_CLOSED)
-                        add_due(s, SERVER_CLOSE);
+                        emit(s, SERVER_CLOSE);
                 else if (used == n) {
                         ret->kind = SERVER_MORE;
                         break;
@@ -460,20 +471,23 @@ void server_answer(struct server *s, const struct reply *verdict) {
                 say_reply(s);
                 break;
         case SERVER_DATA:
+                say_reply(s);
                 if (verdict->code == 354)
                         invite_body(s);
-                else
-                        refuse_data(s);
-                say_reply(s);
+                else if (s->phase != SERVER_CLOSED) {
+                        reset(s);
+                        emit_quiet(s);
+                }
                 break;
         case SERVER_END:
                 s->n_verdicts++;
-                add_due(s, SERVER_REPLY);
                 if (verdict->code == 421)
                         close_session(s);
+                else
+                        emit(s, SERVER_REPLY);
                 break;
         default:
                 assert(!"a question was asked");
         }
-        s->question = -1;
+        s->question = SERVER_MORE;
 }

@@ -27,6 +27,7 @@
 enum {
         COMMAND_MAX = 2048, /* octets of a command line with its CRLF (RFC 5321 section 4.5.3.1.4 asks for 512) */
         HELO_MAX = 255,     /* octets of the client's name in HELO, EHLO, LHLO */
+        SERVER_QUEUE = 4,   /* events that one input can cause */
 };
 
 /* What a session is like. */
@@ -34,16 +35,16 @@ struct server_rules {
         const char *hostname;     /* ours, in the greeting and the EHLO reply */
         bool is_lmtp;             /* LHLO instead of HELO and EHLO; a verdict for each recipient */
         bool lf_is_line_end;      /* a transcript: LF alone ends lines too. Never from a socket */
-        unsigned extensions;      /* to offer: enum extension, or-ed */
+        unsigned extensions;      /* to offer beyond our own: enum extension, or-ed */
         uint64_t max_size;        /* octets as RFC 1870 counts; 0: no limit */
         unsigned max_recipients;  /* of a message */
         unsigned max_commands;    /* of a session */
         unsigned max_errors;      /* commands answered 5xx in a session */
 };
 
-/* In the order in which they come when one input makes several due. "?" is a question: the caller gives its verdict
- * with server_answer() before the next step. */
+/* "?" is a question: the caller gives its verdict with server_answer() before the next step. */
 enum event_kind {
+        SERVER_MORE,      /* all input is used: flush replies, read more */
         SERVER_HELLO,     /* ? HELO, EHLO or LHLO: s->helo is the client's name; a transaction, if any, is over. The
                            * answer is server_offer() */
         SERVER_SENDER,    /* ? MAIL: event.sender */
@@ -57,7 +58,6 @@ enum event_kind {
         SERVER_QUIET,     /* the client has to wait for our reply here. If it has sent more already, that is no command
                            * but the message it thinks it may send: close without reading it */
         SERVER_CLOSE,     /* the session is over */
-        SERVER_MORE,      /* all input is used: flush replies, read more */
 };
 
 struct event {
@@ -81,8 +81,9 @@ struct server {
         /* the rest is its own business */
         enum { SERVER_GREETING, SERVER_COMMANDS, SERVER_IN_BODY, SERVER_VERDICTS, SERVER_CLOSED } phase;
         unsigned done;           /* what the client has done so far: enum precondition in server.c */
-        unsigned due;            /* events to come: 1 << enum event_kind */
-        int question;            /* event kind whose answer is awaited, or -1 */
+        enum event_kind queue[SERVER_QUEUE]; /* events to come, in order */
+        unsigned n_queued;
+        enum event_kind question; /* whose answer is awaited; SERVER_MORE: none */
         unsigned n_verdicts;     /* given for this message */
         bool is_too_big;         /* this message */
         bool is_overlong;        /* this command line */

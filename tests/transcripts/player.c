@@ -71,8 +71,8 @@ static bool is_same(const struct record *a, const struct record *b) {
 }
 
 static void print_record(const char *label, const struct log *l, size_t i) {
-        static const char *const names[] = { "HELLO", "SENDER", "RECIPIENT", "DATA",  "BODY", "REPLY",
-                                             "END",   "RESET",  "QUIET",     "CLOSE", "MORE" };
+        static const char *const names[] = { "MORE",  "HELLO", "SENDER", "RECIPIENT", "DATA", "BODY",
+                                             "REPLY", "END",   "RESET",  "QUIET",     "CLOSE" };
 
         if (i >= l->n)
                 fprintf(stderr, "  %s: nothing\n", label);

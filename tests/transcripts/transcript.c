@@ -113,8 +113,7 @@ static bool take_option(struct session *s, const char *option) {
 }
 
 static void take_offer(struct session *s, const char *extensions) {
-        s->offer = strstr(extensions, "SIZE") ? EXTENSION_SIZE : 0;
-        s->offer |= strstr(extensions, "8BITMIME") ? EXTENSION_8BITMIME : 0;
+        s->offer = strstr(extensions, "8BITMIME") ? EXTENSION_8BITMIME : 0;
         s->offer |= strstr(extensions, "SMTPUTF8") ? EXTENSION_SMTPUTF8 : 0;
 }
 

@@ -6,12 +6,12 @@
 #include "unit.h"
 
 /* Rules that rows choose from. */
-enum { HELO = 1, NO_SIZE = 2, NO_8BIT = 4, NO_UTF8 = 8, MAX_1000 = 16, UTF8_SENDER = 32 };
+enum { HELO = 1, NO_8BIT = 4, NO_UTF8 = 8, MAX_1000 = 16, UTF8_SENDER = 32 };
 
 static struct command_rules rules_of(int flags) {
         return (struct command_rules) {
                 .is_extended = !(flags & HELO),
-                .extensions = (flags & NO_SIZE ? 0U : EXTENSION_SIZE) | (flags & NO_8BIT ? 0U : EXTENSION_8BITMIME) |
+                .extensions = (flags & NO_8BIT ? 0U : EXTENSION_8BITMIME) |
                               (flags & NO_UTF8 ? 0U : EXTENSION_SMTPUTF8),
                 .max_size = flags & MAX_1000 ? 1000 : 0,
                 .is_smtputf8 = flags & UTF8_SENDER,
@@ -169,7 +169,6 @@ static const struct {
         { 'R', TEXT("TO:<a@b> X"), 0, 555, "5.5.4" },
         { 'R', TEXT("TO:<a@b> SIZE=1"), 0, 555, "5.5.4" },
         { 'R', TEXT("TO:<a@b> NOTIFY=NEVER"), 0, 555, "5.5.4" },
-        { 'M', TEXT("FROM:<a@b> SIZE=1"), NO_SIZE, 555, "5.5.4" },
         { 'M', TEXT("FROM:<a@b> BODY=7BIT"), NO_8BIT, 555, "5.5.4" },
         { 'M', TEXT("FROM:<a@b> SMTPUTF8"), NO_UTF8, 555, "5.5.4" },
         { 'M', TEXT("FROM:<a@b> SIZE"), 0, 501, "5.5.4" },
