@@ -435,6 +435,7 @@ static void converse(struct session *s) {
                 case SERVER_RESET: on_reset(s); break;
                 case SERVER_QUIET: on_quiet(s, n > 0); break;
                 case SERVER_CLOSE: on_close(s, s->last_reply); break;
+                case SERVER_COLLECT: break;
                 case SERVER_MORE: n = on_more(s, &in); break;
                 }
         }

@@ -17,7 +17,7 @@ static void emit(struct server *s, enum event_kind kind) {
 
 static bool is_question(enum event_kind kind) {
         return kind == SERVER_HELLO || kind == SERVER_SENDER || kind == SERVER_RECIPIENT || kind == SERVER_DATA ||
-               kind == SERVER_END;
+               kind == SERVER_END || kind == SERVER_COLLECT;
 }
 
 /* Takes the first event, if there is one. */
@@ -30,6 +30,7 @@ static bool take_event(struct server *s, struct event *ret) {
         ret->sender = &s->sender;
         ret->recipient = &s->recipient;
         ret->reply = &s->reply;
+        ret->is_sender = s->is_sender_deferred;
         if (ret->kind == SERVER_END)
                 ret->n = s->n_verdicts;
         return true;
@@ -39,7 +40,9 @@ static bool take_event(struct server *s, struct event *ret) {
 static void close_session(struct server *s) {
         s->question = SERVER_MORE;
         s->phase = SERVER_CLOSED;
-        s->n_queued = 0;
+        s->n_queued = s->n_deferred = 0;
+        s->is_sender_deferred = false;
+        s->postponed = SERVER_MORE;
         emit(s, SERVER_REPLY);
         emit(s, SERVER_RESET);
         emit(s, SERVER_CLOSE);
@@ -50,8 +53,8 @@ void server_close(struct server *s, int code, const char *enhanced, const char *
         close_session(s);
 }
 
-/* s->reply answers a command. Clients that do nothing but err are sent away. */
-static void say_reply(struct server *s) {
+/* Clients that do nothing but err are sent away. */
+static void say_now(struct server *s) {
         if (s->reply.code == 421)
                 close_session(s);
         else if (reply_is_permanent(&s->reply) && ++s->n_errors > s->rules.max_errors)
@@ -60,12 +63,24 @@ static void say_reply(struct server *s) {
                 emit(s, SERVER_REPLY);
 }
 
+/* s->reply answers a command. It waits for its turn if earlier answers are still to be collected. */
+static void say_reply(struct server *s) {
+        if (s->n_deferred == 0) {
+                say_now(s);
+                return;
+        }
+        s->held = s->reply;
+        s->postponed = SERVER_REPLY;
+}
+
 static void say(struct server *s, int code, const char *enhanced, const char *text) {
         reply_set(&s->reply, code, enhanced, "%s", text);
         say_reply(s);
 }
 
 /* --- the transaction ----------------------------------------------------------------------------------- */
+
+static const char send_mail_first[] = "send MAIL first";
 
 /* What a command can ask of the session so far: done, or not done. */
 enum {
@@ -258,7 +273,7 @@ static const char *wrong_order(const struct server *s, const struct verb *v) {
         if (missing & HELLO)
                 return s->rules.is_lmtp ? "send LHLO first" : "send HELO or EHLO first";
         if (missing & SENDER)
-                return "send MAIL first";
+                return send_mail_first;
         if (missing & RECIPIENT)
                 return "send RCPT first: there is no valid recipient";
         if (missing & NO_SENDER)
@@ -425,6 +440,60 @@ static void next_verdict(struct server *s) {
                 emit(s, SERVER_END);
 }
 
+/* --- deferred answers ---------------------------------------------------------------------------------- */
+
+/* A MAIL that is under way counts as accepted, so that the RCPTs behind it can be asked. */
+void server_defer(struct server *s) {
+        assert(s->question == SERVER_SENDER || s->question == SERVER_RECIPIENT);
+        if (s->question == SERVER_SENDER) {
+                s->is_sender_deferred = true;
+                s->is_smtputf8 = s->sender.is_smtputf8;
+                s->done |= SENDER;
+        }
+        s->question = SERVER_MORE;
+        s->n_deferred++;
+}
+
+void server_postpone(struct server *s) {
+        assert(s->question == SERVER_RECIPIENT && s->n_deferred > 0);
+        s->question = SERVER_MORE;
+        s->postponed = SERVER_RECIPIENT;
+}
+
+/* Whether the next whole line is a RCPT that may be asked before the answers to the last ones are known. One that would close
+ * the session is not: what was answered before it is said first. */
+static bool is_batch_going_on(const struct server *s, const char *in, size_t n) {
+        const char *lf = s->n_line == 0 && n > 5 && ascii_is_equal(in, "RCPT ", 5) ? memchr(in, '\n', n) : NULL;
+        const char *cr = lf ? memchr(in, '\r', (size_t) (lf - in)) : NULL;
+
+        return lf && (cr ? cr + 1 == lf : s->rules.lf_is_line_end) && s->n_commands < s->rules.max_commands &&
+               s->n_deferred < SERVER_BATCH && s->n_recipients + s->n_deferred < s->rules.max_recipients;
+}
+
+static bool must_collect(const struct server *s, const char *in, size_t n) {
+        return s->n_deferred > 0 && (s->postponed != SERVER_MORE || !is_batch_going_on(s, in, n));
+}
+
+/* Order is judged before all else, here in retrospect: the sender was refused meanwhile. That is no mistake of the client's. */
+static void refuse_recipient(struct server *s) {
+        reply_set(&s->reply, 503, "5.5.1", "%s", send_mail_first);
+        emit(s, SERVER_REPLY);
+}
+
+static void resume(struct server *s) {
+        enum event_kind kind = s->postponed;
+
+        s->postponed = SERVER_MORE;
+        if (!(s->done & SENDER))
+                refuse_recipient(s);
+        else if (kind == SERVER_RECIPIENT)
+                emit(s, SERVER_RECIPIENT);
+        else {
+                s->reply = s->held;
+                say_now(s);
+        }
+}
+
 /* --- the machine --------------------------------------------------------------------------------------- */
 
 void server_init(struct server *s, const struct server_rules *rules) {
@@ -436,7 +505,11 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
 
         assert(s->question == SERVER_MORE);
         while (!take_event(s, ret)) {
-                if (s->phase == SERVER_GREETING) {
+                if (must_collect(s, in + used, n - used))
+                        emit(s, SERVER_COLLECT);
+                else if (s->postponed != SERVER_MORE)
+                        resume(s);
+                else if (s->phase == SERVER_GREETING) {
                         s->phase = SERVER_COMMANDS;
                         reply_set(&s->reply, 220, "", "%s %s smtpd", s->rules.hostname, s->rules.is_lmtp ? "LMTP" : "ESMTP");
                         emit(s, SERVER_REPLY);
@@ -455,21 +528,41 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
         return used;
 }
 
+static void answer_sender(struct server *s, bool is_yes, bool is_smtputf8) {
+        s->is_smtputf8 = is_yes && is_smtputf8;
+        s->done = is_yes ? s->done | SENDER : s->done & ~(unsigned) SENDER;
+        say_now(s);
+}
+
+static void answer_recipient(struct server *s, bool is_yes) {
+        assert(s->n_deferred == 0 || s->question == SERVER_COLLECT);
+        s->n_recipients += is_yes;
+        s->done |= is_yes ? RECIPIENT : 0;
+        say_now(s);
+}
+
+/* The answer to the oldest of those that were deferred. */
+static void answer_deferred(struct server *s, bool is_yes) {
+        bool is_sender = s->is_sender_deferred;
+
+        s->n_deferred--;
+        s->is_sender_deferred = false;
+        if (is_sender)
+                answer_sender(s, is_yes, s->is_smtputf8);
+        else if (s->done & SENDER)
+                answer_recipient(s, is_yes);
+        else
+                refuse_recipient(s);
+}
+
 void server_answer(struct server *s, const struct reply *verdict) {
         bool is_yes = reply_is_positive(verdict);
 
         s->reply = *verdict;
         switch (s->question) {
-        case SERVER_SENDER:
-                s->is_smtputf8 = is_yes && s->sender.is_smtputf8;
-                s->done |= is_yes ? SENDER : 0;
-                say_reply(s);
-                break;
-        case SERVER_RECIPIENT:
-                s->n_recipients += is_yes;
-                s->done |= is_yes ? RECIPIENT : 0;
-                say_reply(s);
-                break;
+        case SERVER_SENDER: answer_sender(s, is_yes, s->sender.is_smtputf8); break;
+        case SERVER_RECIPIENT: answer_recipient(s, is_yes); break;
+        case SERVER_COLLECT: answer_deferred(s, is_yes); break;
         case SERVER_DATA:
                 say_reply(s);
                 if (verdict->code == 354)

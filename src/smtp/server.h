@@ -12,7 +12,8 @@
  *      }
  *
  * The same input gives the same events however it is cut into pieces. BODY events follow the cuts; their octets, put
- * together, are the same for every message that comes to its END.
+ * together, are the same for every message that comes to its END. A caller that defers answers gets the same replies, in the
+ * same order; how many questions it is asked before it has to collect an answer follows the cuts, too.
  */
 #pragma once
 
@@ -28,6 +29,7 @@ enum {
         COMMAND_MAX = 2048, /* octets of a command line with its CRLF (RFC 5321 section 4.5.3.1.4 asks for 512) */
         HELO_MAX = 255,     /* octets of the client's name in HELO, EHLO, LHLO */
         SERVER_QUEUE = 4,   /* events that one input can cause */
+        SERVER_BATCH = 128, /* answers that can be deferred: their replies take at most 8 KiB (RFC 2920 section 3.1) */
 };
 
 /* What a session is like. */
@@ -55,6 +57,7 @@ enum event_kind {
         SERVER_END,       /* ? the message is complete. Asked once (SMTP), or for each accepted recipient in order
                            * (LMTP): event.n is its index */
         SERVER_RESET,     /* the transaction is over, for whatever reason */
+        SERVER_COLLECT,   /* ? the oldest deferred question needs its answer: MAIL's (event.is_sender), or a RCPT's */
         SERVER_QUIET,     /* the client has to wait for our reply here. If it has sent more already, that is no command
                            * but the message it thinks it may send: close without reading it */
         SERVER_CLOSE,     /* the session is over */
@@ -67,6 +70,7 @@ struct event {
         const struct reply *reply;
         const char *data;
         size_t n;
+        bool is_sender;
 };
 
 struct server {
@@ -85,6 +89,10 @@ struct server {
         unsigned n_queued;
         enum event_kind question; /* whose answer is awaited; SERVER_MORE: none */
         unsigned n_verdicts;     /* given for this message */
+        unsigned n_deferred;     /* answers that are still to be collected */
+        bool is_sender_deferred; /* the first of them is MAIL's */
+        enum event_kind postponed; /* until they are collected: SERVER_REPLY (`held`), SERVER_RECIPIENT; SERVER_MORE: nothing */
+        struct reply held;
         bool is_too_big;         /* this message */
         bool is_overlong;        /* this command line */
         bool is_after_cr;        /* the last octet of the line so far was a CR */
@@ -106,6 +114,14 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret);
 
 /* The verdict on the last question. A 421 closes the session. */
 void server_answer(struct server *s, const struct reply *verdict);
+
+/* Instead of server_answer() to SERVER_SENDER or SERVER_RECIPIENT: the question has been passed on, and the answer is to be
+ * collected. As long as whole RCPT lines stand in the input the machine goes on asking; before anything else happens it asks
+ * SERVER_COLLECT for each deferred question, in their order (RFC 2920: a batch stays a batch). */
+void server_defer(struct server *s);
+
+/* Instead of server_answer() to SERVER_RECIPIENT while n_deferred > 0: asks again when all deferred answers are collected. */
+void server_postpone(struct server *s);
 
 /* The answer to SERVER_HELLO: what to offer (enum extension, or-ed), and the size limit from now on (as in the rules). */
 void server_offer(struct server *s, unsigned extensions, uint64_t max_size);

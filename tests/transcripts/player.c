@@ -72,7 +72,7 @@ static bool is_same(const struct record *a, const struct record *b) {
 
 static void print_record(const char *label, const struct log *l, size_t i) {
         static const char *const names[] = { "MORE",  "HELLO", "SENDER", "RECIPIENT", "DATA", "BODY",
-                                             "REPLY", "END",   "RESET",  "QUIET",     "CLOSE" };
+                                             "REPLY", "END",   "RESET",  "COLLECT",   "QUIET", "CLOSE" };
 
         if (i >= l->n)
                 fprintf(stderr, "  %s: nothing\n", label);
@@ -246,6 +246,7 @@ static void hear(struct player *p, const struct event *e, const char *in, size_t
                 must(!p->has_sender || !p->is_in_message);
                 break;
         case SERVER_CLOSE: hear_close(p, false); break;
+        case SERVER_COLLECT: must(!"nothing is deferred here"); break;
         case SERVER_MORE: break;
         }
         if (verdict.code)

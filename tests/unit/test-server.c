@@ -62,6 +62,7 @@ static void note_event(struct session *s, const struct event *e) {
         case SERVER_RESET: note(s, "X"); break;
         case SERVER_QUIET: note(s, "Q"); break;
         case SERVER_CLOSE: note(s, "C"); break;
+        case SERVER_COLLECT: ck_abort_msg("nothing is deferred here"); break;
         case SERVER_MORE:
                 if (s->is_more_told)
                         note(s, "M");
