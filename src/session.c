@@ -281,24 +281,6 @@ static const struct reply *verdict_of(const struct session *s, size_t index) {
         return worst;
 }
 
-static void on_end(struct session *s, size_t index) {
-        size_t n_verdicts = s->server.rules.is_lmtp ? s->envelope.n_addressees : 1;
-        const struct reply *verdict;
-
-        if (index == 0)
-                process_message(s);
-        verdict = verdict_of(s, index);
-        for (size_t i = 0; i < n_verdicts && index == 0; i++) /* their replies may leave together */
-                s->is_verdict_unheard |= reply_is_positive(verdict_of(s, i));
-        if (index == 0) {
-                log_message(s, verdict);
-                s->n_accepted += reply_is_positive(verdict);
-                if (reply_is_positive(verdict))
-                        notify_accepted();
-        }
-        server_answer(&s->server, verdict);
-}
-
 /* A client that was told 250 may not have heard it, and then sends the message again (RFC 1047). */
 static void log_unheard_verdict(struct session *s) {
         if (s->is_verdict_unheard)
@@ -317,6 +299,35 @@ static void lose_unheard(struct session *s, int error) {
                                       : "the client is gone");
 }
 
+static bool flush_replies(struct session *s) {
+        int r = channel_flush(s->channel);
+
+        if (r < 0)
+                lose_unheard(s, r);
+        return r == 0;
+}
+
+static void on_end(struct session *s, size_t index) {
+        size_t n_verdicts = s->server.rules.is_lmtp ? s->envelope.n_addressees : 1;
+        const struct reply *verdict;
+
+        /* A transcript's replies and messages may be shown at one place, where their order counts. */
+        if (index == 0 && s->server.rules.lf_is_line_end && !flush_replies(s))
+                return;
+        if (index == 0)
+                process_message(s);
+        verdict = verdict_of(s, index);
+        for (size_t i = 0; i < n_verdicts && index == 0; i++) /* their replies may leave together */
+                s->is_verdict_unheard |= reply_is_positive(verdict_of(s, i));
+        if (index == 0) {
+                log_message(s, verdict);
+                s->n_accepted += reply_is_positive(verdict);
+                if (reply_is_positive(verdict))
+                        notify_accepted();
+        }
+        server_answer(&s->server, verdict);
+}
+
 static void on_reply(struct session *s, const struct reply *r) {
         char wire[REPLY_WIRE_MAX];
 
@@ -327,14 +338,6 @@ static void on_reply(struct session *s, const struct reply *r) {
         *(char *) mempcpy(end, r->text, strnlen(r->text, 100)) = '\0';
         if ((error = channel_write(s->channel, wire, reply_format(r, wire))) < 0)
                 lose_unheard(s, error);
-}
-
-static bool flush_replies(struct session *s) {
-        int r = channel_flush(s->channel);
-
-        if (r < 0)
-                lose_unheard(s, r);
-        return r == 0;
 }
 
 /* Before the first octet of a stranger. What stands ready in a transcript is our user's own, and is read as it is: a filter

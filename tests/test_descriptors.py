@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import pty
+import re
 import select
 import socket
 import subprocess
@@ -276,6 +277,53 @@ def test_one_pipe_without_a_peer_shows_everything(smtpd):
         command(smtpd), input=DIALOGUE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE, env=environment()
     )
     assert done.returncode == 0 and printed(done.stdout) == [message("local")]
+
+
+SECOND = DIALOGUE[DIALOGUE.index(b"MAIL ") :].replace(b"x\r\n", b"y\r\n")
+TWO_MESSAGES = DIALOGUE.replace(b"QUIT\r\n", SECOND)
+
+
+def play_to_one(argv, folder, place):
+    """A transcript, with standard output and error going to the same place: what is there then."""
+    (folder / "session.txt").write_bytes(TWO_MESSAGES)
+    with open(folder / "session.txt", "rb") as stdin, open(folder / "shown", "wb+") as shown:
+        master, slave = pty.openpty() if place == "terminal" else (None, None)
+        out = {"file": shown, "pipe": subprocess.PIPE, "terminal": slave}[place]
+        streams = {"stdin": stdin, "stdout": out, "stderr": subprocess.STDOUT}
+        done = subprocess.run(argv, **streams, timeout=PATIENCE, env=environment())
+        assert done.returncode == 0
+        shown.seek(0)
+        if place != "terminal":
+            return done.stdout or shown.read()
+        os.close(slave)
+        said = read_terminal(master, b' end="221 goodbye"').replace(b"\r\n", b"\n")
+        os.close(master)
+        return said
+
+
+@pytest.mark.parametrize("place", ["file", "pipe", "terminal"])
+def test_transcript_is_shown_in_order(smtpd, tmp_path, place):
+    """Each message stands after the replies that were given before it, and before its own."""
+    shown = play_to_one(command(smtpd), tmp_path, place)
+    steps = [b"220 "]
+    for subject, before in ((b"x", b"250 HELP"), (b"y", rb"250 2\.1\.0 ")):
+        begin = rb"-+ MESSAGE FOLLOWS -+\nSubject: " + subject
+        steps += [before, b"354 ", begin, rb"-+ END MESSAGE -+\n", rb"250 2\.0\.0 "]
+    steps += [b"221 ", b"smtpd: session "]
+    assert re.search(b"^" + b"(?:.*\n)*".join(steps), shown, re.M), shown.decode()
+
+
+def test_transcript_that_nobody_watches_any_more(smtpd):
+    """Who reads the replies is gone before the message is delivered: nobody has it."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command(smtpd), **pipes, env=environment()) as process:
+        assert process.stdout.readline().startswith(b"220 ")
+        process.stdout.close()
+        process.stdin.write(DIALOGUE)
+        process.stdin.close()
+        err = process.stderr.read()
+        assert process.wait(PATIENCE) == 0 and printed(err) == []
+    assert b"smtpd: abandoned " in err and b' reason="the client is gone"\n' in err
 
 
 def test_log_to_the_journal_has_priorities(smtpd, tmp_path):
