@@ -19,16 +19,12 @@
 
 #include "deliver/delivery.h"
 #include "io/deadline.h"
+#include "io/digits.h"
 #include "io/log.h"
 #include "io/notify.h"
 #include "io/peer.h"
 #include "risks.h"
 #include "user.h"
-
-/* Descriptors of a session beside the connection, and what holds their numbers here. */
-enum { CONFIG_FD = 3, COUNTER_FD = 4 };
-#define CONFIG_OPTION "--config=/dev/fd/3"
-#define COUNTER_VARIABLE "4"
 
 enum {
         BATCH = 16,            /* connections accepted before other things are looked at */
@@ -83,6 +79,7 @@ struct acceptor {
         struct listener *listeners;
         size_t n_listeners;
         int signal_fd, counter_in, counter_out;
+        int reserve;                  /* a descriptor to give up when they run out */
         char program[PATH_MAX];       /* ours */
         char *text;                   /* the configuration, for sessions */
         size_t n_text;
@@ -189,10 +186,22 @@ static int config_file(const struct acceptor *a) {
         return -error;
 }
 
-/* In the child, between vfork(2) and execve(2): it shares our memory, and makes system calls only. */
-static void become_session(const struct acceptor *a, int connection, int config, volatile int *ret_error) {
-        static char name[] = "smtpd", option[] = CONFIG_OPTION;
-        char *const argv[] = { name, option, NULL };
+/* What a session is started with. */
+struct start {
+        int connection, config;
+        char option[32];    /* that names the configuration's descriptor */
+        volatile int error; /* of the child, which shares our memory until it executes us */
+};
+
+/* In the child: descriptors are closed by execve(2) unless they are passed on. */
+static bool pass_on(int fd) {
+        return fcntl(fd, F_SETFD, 0) == 0;
+}
+
+/* In the child, between vfork(2) and execve(2): it makes system calls only. */
+static void become_session(const struct acceptor *a, struct start *s) {
+        static char name[] = "smtpd";
+        char *const argv[] = { name, s->option, NULL };
         sigset_t set;
 
         sigemptyset(&set); /* those that it takes itself stay blocked until it does */
@@ -200,36 +209,38 @@ static void become_session(const struct acceptor *a, int connection, int config,
         sigaddset(&set, SIGINT);
         sigaddset(&set, SIGHUP);
         sigprocmask(SIG_SETMASK, &set, NULL);
-        if (dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 && dup2(config, CONFIG_FD) >= 0 &&
-            dup2(a->counter_out, COUNTER_FD) >= 0 && fcntl(CONFIG_FD, F_SETFD, 0) == 0) {
+        if (dup2(s->connection, STDIN_FILENO) >= 0 && dup2(s->connection, STDOUT_FILENO) >= 0 &&
+            pass_on(s->config) && pass_on(a->counter_out)) {
                 execve(a->program, argv, environ);
                 if (errno == ENOENT || errno == EACCES) /* replaced meanwhile, or not to be reached by this user: this one is there */
                         execve("/proc/self/exe", argv, environ);
         }
-        *ret_error = errno;
+        s->error = errno;
         _exit(EX_TEMPFAIL);
 }
 
 /* Returns its pid or a negative errno. */
-static pid_t spawn_session(const struct acceptor *a, int connection, int config) {
-        volatile int error = 0;
+static pid_t spawn_session(const struct acceptor *a, struct start *s) {
         pid_t pid = vfork();
 
         if (pid == 0)
-                become_session(a, connection, config, &error);
+                become_session(a, s);
         if (pid < 0)
                 return -errno;
-        if (error) /* it is gone */
+        if (s->error) /* it is gone */
                 waitpid(pid, NULL, 0);
-        return error ? -error : pid;
+        return s->error ? -s->error : pid;
 }
 
 static pid_t start_session(const struct acceptor *a, int connection) {
-        int config = config_file(a);
-        pid_t pid = config < 0 ? config : spawn_session(a, connection, config);
+        struct start s = { .connection = connection, .config = config_file(a) };
+        pid_t pid;
 
-        if (config >= 0)
-                close(config);
+        if (s.config < 0)
+                return s.config;
+        snprintf(s.option, sizeof(s.option), "--config=/dev/fd/%d", s.config);
+        pid = spawn_session(a, &s);
+        close(s.config);
         return pid;
 }
 
@@ -258,17 +269,16 @@ static void admit(struct acceptor *a, const struct listener *l, int fd, const un
         set_idle_deadline(a);
 }
 
-/* Without a descriptor left for it, a connection gets that of the number we hold for the session's configuration. Returns 0 or
- * the errno of accept(2). */
+/* Without a descriptor left, a connection gets that in reserve. Returns 0 or the errno of accept(2). */
 static int refuse_without_descriptor(struct acceptor *a, const struct listener *l, int error) {
         int fd, r;
 
-        close(CONFIG_FD);
+        close(a->reserve);
         fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
         r = fd < 0 ? errno : 0;
         if (fd >= 0)
                 refuse_for_shortage(a, l, fd, error);
-        open("/dev/null", O_RDWR | O_CLOEXEC);
+        a->reserve = open("/dev/null", O_RDWR | O_CLOEXEC);
         return r;
 }
 
@@ -544,10 +554,9 @@ static void keep_descriptors_from_sessions(void) {
                 fcntl(STDERR_FILENO, F_SETFD, FD_CLOEXEC);
 }
 
-/* The signals come through a descriptor, whose number is none of a session's. */
+/* The signals come through a descriptor. */
 static int take_signals(void) {
         sigset_t set;
-        int fd, moved;
 
         signal(SIGCHLD, SIG_DFL); /* ignored, it would take away how sessions ended */
         sigemptyset(&set);
@@ -556,27 +565,21 @@ static int take_signals(void) {
         sigaddset(&set, SIGHUP);
         sigaddset(&set, SIGCHLD);
         sigprocmask(SIG_BLOCK, &set, NULL);
-        fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-        moved = fcntl(fd, F_DUPFD_CLOEXEC, COUNTER_FD + 1);
-        close(fd);
-        return moved;
+        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Makes the pipe in which sessions count, and holds the numbers that descriptors of sessions have. */
+/* Makes the pipe in which sessions count. */
 static int prepare_descriptors(struct acceptor *a) {
-        int counter[2], fd;
+        char number[DIGITS_MAX];
+        int counter[2];
 
         keep_descriptors_from_sessions();
-        close(CONFIG_FD); /* that of signals to a session, or somebody's who left it open */
-        close(COUNTER_FD);
-        while ((fd = open("/dev/null", O_RDWR | O_CLOEXEC)) >= 0 && fd < COUNTER_FD)
-                ;
-        if (fd > COUNTER_FD)
-                close(fd);
-        if (fd < 0 || pipe2(counter, O_CLOEXEC | O_NONBLOCK) < 0)
+        a->reserve = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (a->reserve < 0 || pipe2(counter, O_CLOEXEC | O_NONBLOCK) < 0)
                 return -errno;
         a->counter_in = counter[0];
         a->counter_out = counter[1];
+        setenv(NOTIFY_COUNTER, digits_of((uint64_t) a->counter_out, number), 1);
         return 0;
 }
 
@@ -586,7 +589,6 @@ static void clean_environment(void) {
 
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
                 unsetenv(names[i]);
-        setenv(NOTIFY_COUNTER, COUNTER_VARIABLE, 1);
 }
 
 static void say_ready(const struct acceptor *a) {

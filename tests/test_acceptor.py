@@ -820,7 +820,8 @@ def test_signal_to_a_session_that_has_just_begun(release, folder, number):
     strace = traced("execve:delay_exit=400000")
     with Acceptor(release, folder, prefix=[strace[0], "-f", *strace[1:]]) as acceptor, acceptor.client() as client:
         def executed():
-            return [pid for pid in acceptor.sessions() if b"/dev/fd/3" in open(f"/proc/{pid}/cmdline", "rb").read()]
+            lines = {pid: open(f"/proc/{pid}/cmdline", "rb").read() for pid in acceptor.sessions()}
+            return [pid for pid, line in lines.items() if b"/dev/fd/" in line]
 
         os.kill(wait_until(executed, "the session")[0], number)
         assert client.reply() == SHUTTING_DOWN or client.reply() == SHUTTING_DOWN  # behind the greeting, or in its place

@@ -14,8 +14,6 @@
 
 #include "io/endpoint.h"
 
-enum { FIRST_NUMBER = 10 }; /* lower descriptors are for the processes that we start */
-
 bool listen_is_endpoint(const char *s) {
         struct sockaddr_un local;
         struct endpoint name;
@@ -49,14 +47,6 @@ static void describe(int fd, char ret[static LISTEN_ADDRESS_MAX + 1]) {
                  ntohs(name.v4.sin_port)); /* the same place in both */
 }
 
-/* Gives a descriptor a number out of the way. Returns it, or a negative errno; the old one is closed. */
-static int move(int fd) {
-        int moved = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_NUMBER), error = errno;
-
-        close(fd);
-        return moved < 0 ? -error : moved;
-}
-
 static int listen_address(const struct sockaddr *address, socklen_t n, struct listener *ret) {
         int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, error;
 
@@ -70,10 +60,8 @@ static int listen_address(const struct sockaddr *address, socklen_t n, struct li
                 close(fd);
                 return -error;
         }
-        *ret = (struct listener) { .fd = move(fd) };
-        if (ret->fd < 0)
-                return ret->fd;
-        describe(ret->fd, ret->address);
+        *ret = (struct listener) { .fd = fd };
+        describe(fd, ret->address);
         return 0;
 }
 
@@ -151,14 +139,16 @@ int listen_at(const char *endpoint, struct listener *ret, size_t room, const cha
 }
 
 bool listen_adopt(int fd, const char *name, struct listener *ret) {
-        int is_listening = 0;
+        int is_listening = 0, moved;
         socklen_t n = sizeof(is_listening);
 
         if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &n) < 0 || !is_listening)
                 return false;
-        *ret = (struct listener) { .fd = move(fd) };
-        if (ret->fd < 0)
+        moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* it may be standard input */
+        close(fd);
+        if (moved < 0)
                 return false;
+        *ret = (struct listener) { .fd = moved };
         fcntl(ret->fd, F_SETFL, fcntl(ret->fd, F_GETFL) | O_NONBLOCK);
         describe(ret->fd, ret->address);
         snprintf(ret->name, sizeof(ret->name), "%s", name);

@@ -11,24 +11,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { FIRST_NUMBER = 10 }; /* lower descriptors are for the processes that an acceptor starts */
-
 static int notify_fd = -1, counter_fd = -1;
 
 static void open_socket(const char *path) {
         const struct timeval patience = { .tv_sec = 1 }; /* what a stuck service manager can cost us */
         struct sockaddr_un name = { .sun_family = AF_UNIX };
         size_t n = strlen(path);
-        int fd;
 
         if (n < 2 || n > sizeof(name.sun_path) || (*path != '/' && *path != '@'))
                 return;
         memcpy(name.sun_path, path, n);
         if (*path == '@') /* an abstract one */
                 name.sun_path[0] = '\0';
-        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        notify_fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_NUMBER);
-        close(fd);
+        notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         setsockopt(notify_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
         (void) connect(notify_fd, (const struct sockaddr *) &name, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
 }
