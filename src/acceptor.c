@@ -22,6 +22,7 @@
 #include "io/digits.h"
 #include "io/log.h"
 #include "io/notify.h"
+#include "io/output.h"
 #include "io/peer.h"
 #include "risks.h"
 #include "user.h"
@@ -79,6 +80,7 @@ struct acceptor {
         struct listener *listeners;
         size_t n_listeners;
         int signal_fd, counter_in, counter_out;
+        int output;                   /* passed on to sessions that show messages, or -1 */
         int reserve;                  /* a descriptor to give up when they run out */
         char program[PATH_MAX];       /* ours */
         char *text;                   /* the configuration, for sessions */
@@ -210,7 +212,7 @@ static void become_session(const struct acceptor *a, struct start *s) {
         sigaddset(&set, SIGHUP);
         sigprocmask(SIG_SETMASK, &set, NULL);
         if (dup2(s->connection, STDIN_FILENO) >= 0 && dup2(s->connection, STDOUT_FILENO) >= 0 &&
-            pass_on(s->config) && pass_on(a->counter_out)) {
+            pass_on(s->config) && pass_on(a->counter_out) && (a->output < 0 || pass_on(a->output))) {
                 execve(a->program, argv, environ);
                 if (errno == ENOENT || errno == EACCES) /* replaced meanwhile, or not to be reached by this user: this one is there */
                         execve("/proc/self/exe", argv, environ);
@@ -269,7 +271,7 @@ static void admit(struct acceptor *a, const struct listener *l, int fd, const un
         set_idle_deadline(a);
 }
 
-/* Without a descriptor left, a connection gets that in reserve. Returns 0 or the errno of accept(2). */
+/* Without a descriptor left, a connection gets that in reserve. Returns 0 or accept(2)'s errno. */
 static int refuse_without_descriptor(struct acceptor *a, const struct listener *l, int error) {
         int fd, r;
 
@@ -351,6 +353,18 @@ static void warn(const char *option, const char *what) {
         log_say(LOG_WARNING, "warning: %s: %s", option, what);
 }
 
+/* Sessions that show messages get our standard output, if that is where they go. */
+static void pass_output(struct acceptor *a) {
+        bool is_passed = a->config->strategy->needs_output && output_fd() > STDERR_FILENO;
+        char number[DIGITS_MAX];
+
+        a->output = is_passed ? output_fd() : -1;
+        if (is_passed)
+                setenv(OUTPUT_VARIABLE, digits_of((uint64_t) a->output, number), 1);
+        else
+                unsetenv(OUTPUT_VARIABLE);
+}
+
 /* Makes what sessions read of it, and room for as many as there may be. */
 static int take_config(struct acceptor *a, struct config *c) {
         size_t room = c->max_connections > a->n_sessions ? c->max_connections : a->n_sessions, n;
@@ -371,6 +385,7 @@ static int take_config(struct acceptor *a, struct config *c) {
         a->text = text;
         a->n_text = n;
         a->config = c;
+        pass_output(a);
         risks_warn(c, false, warn);
         set_idle_deadline(a);
         return 0;

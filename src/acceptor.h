@@ -2,8 +2,8 @@
  * for whom there is no room.
  *
  * Each connection is served by this program, executed afresh: its address space is its own, and it gets the connection as
- * descriptors 0 and 1, standard error as it is, the configuration (which it reads as a file, and closes), and a pipe in
- * which to count its messages.
+ * descriptors 0 and 1, standard error as it is, the configuration (which it reads as a file, and closes),
+ * a pipe in which to count its messages, and the output (io/output.h) if it shows them.
  */
 #pragma once
 

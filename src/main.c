@@ -19,8 +19,10 @@
 #include "config.h"
 #include "deliver/delivery.h"
 #include "io/channel.h"
+#include "io/fd.h"
 #include "io/log.h"
 #include "io/notify.h"
+#include "io/output.h"
 #include "io/peer.h"
 #include "risks.h"
 #include "session.h"
@@ -95,6 +97,24 @@ static void open_log(const struct descriptors *d) {
                 log_open(LOG_TO_JOURNAL);
         else
                 log_open(!d->has_err || is_stderr_client(d) ? LOG_TO_SYSLOG : LOG_TO_STDERR);
+}
+
+static void open_output(void) {
+        int passed = fd_passed(OUTPUT_VARIABLE);
+
+        if (passed >= 0)
+                output_set(passed, "standard output");
+        else if (log_current_target() == LOG_TO_SYSLOG)
+                output_set(-1, "standard error");
+}
+
+/* Told where to listen, we show messages on standard output, unless it is a socket of inetd's. */
+static void show_on_stdout(const struct descriptors *d) {
+        bool is_theirs = S_ISSOCK(d->out.st_mode) && is_same_file(&d->out, &d->in);
+        bool is_usable = d->has_out && !is_theirs;
+
+        output_set(is_usable ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1,
+                   "standard output");
 }
 
 /* A transcript is what a person types or has in a file: LF ends its lines. */
@@ -231,6 +251,7 @@ int main(int argc, char **argv) {
         int mistakes;
 
         open_log(&d);
+        open_output();
         notify_open();
         config.is_stderr_journal = is_stderr_journal(&d);
         channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
@@ -246,6 +267,8 @@ int main(int argc, char **argv) {
                 given.argc = argc;
                 given.argv = argv;
                 given.is_stderr_journal = config.is_stderr_journal;
+                if (config.listen.n > 0)
+                        show_on_stdout(&d);
                 return acceptor_run(&config, listeners, n_listeners, mistakes, load_again);
         }
         if (!d.has_in || !d.has_out) {

@@ -90,6 +90,11 @@ static const struct rule with_network[] = {
         { __NR_connect, ALLOW },
 };
 
+static const struct rule with_syslog[] = {
+        { __NR_socket, LOCAL_SOCKETS },
+        { __NR_connect, NEW_SOCKETS },
+};
+
 /* Where names are looked up, and for the helper, everything is allowed but this: their libraries do what they like. */
 static const struct rule with_resolver[] = {
         { __NR_openat, NEW_FILES_OR_READING }, { __NR_open, KILL }, { __NR_creat, KILL }, { __NR_openat2, KILL }, { __NR_execve, KILL },
@@ -360,8 +365,11 @@ void sandbox_enter(const struct config *c) {
                 put_rules(&f, strict, ELEMENTS(strict));
         else
                 memset(f.actions, ALLOW, sizeof(f.actions));
-        if (log_current_target() == LOG_TO_SYSLOG)
+        if (log_current_target() == LOG_TO_SYSLOG) {
                 tzset(); /* syslog(3) reads the time zone's file, while it can */
+                if (needs == NEEDS_NOTHING)
+                        put_rules(&f, with_syslog, ELEMENTS(with_syslog));
+        }
         if (needs == NEEDS_HELPER)
                 put_rules(&f, with_helper, ELEMENTS(with_helper));
         else if (needs == NEEDS_NETWORK)

@@ -142,8 +142,10 @@ class Acceptor:
             argv = [PYTHON, "-c", STARTER, repr(fds or {}), signals, *argv]
             popen["pass_fds"] = tuple(fds or ())
         self.err_path = Path(folder) / f"err-{time.monotonic_ns()}"
-        with open(self.err_path, "ab") as file:
-            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": err or file} | popen
+        self.out_path = Path(folder) / f"out-{time.monotonic_ns()}"
+        self.shown_path = self.out_path if listen else self.err_path
+        with open(self.err_path, "ab") as file, open(self.out_path, "ab") as out:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err or file} | popen
             self.process = subprocess.Popen(argv, env=env or environment(), start_new_session=True, **streams)
         self.has_ended = False
         if wait:
@@ -202,7 +204,8 @@ class Acceptor:
             return verdict
 
     def messages(self):
-        return printed(self.err())
+        """On standard output, or on standard error if sockets were passed."""
+        return printed(self.shown_path.read_bytes())
 
     def sessions(self):
         return running_children(self.pid)

@@ -15,7 +15,8 @@ from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user
                       read_all, start_that_fails)
 from conftest import missing, need
 from processes import descriptors, status_of, zombies
-from session import PATIENCE, codes, environment, free_port, reset, wait_until, with_x_peer
+from session import (BEGIN, END, PATIENCE, codes, environment, free_port, reset, wait_until,
+                     with_x_peer)
 
 _ = folder  # a fixture
 
@@ -343,8 +344,7 @@ def test_listening_socket_as_standard_input(smtpd, folder):
 
 
 def test_printing_has_to_have_somewhere_to_print_to(smtpd, folder):
-    """Found at the start, whether standard error is closed or the listening socket."""
-    assert start_that_fails(smtpd, folder, prefix=["sh", "-c", 'exec "$@" 2>&-', "sh"])[0] == 78
+    """Found at the start."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         assert start_that_fails(smtpd, folder, listen=None, stdin=listener, stdout=listener, err=listener)[0] == 78
         listener.settimeout(0)
@@ -374,8 +374,8 @@ LEAKED = 77
 
 
 def test_sessions_inherit_no_descriptor(smtpd, folder):
-    """They have the connection, standard error, the counter, and what they open; not what our parent has left open, nor sockets
-    that listen, nor each other's connections."""
+    """They have the connection, standard error, the output, the counter, and what they open; not what
+    our parent has left open, nor sockets that listen, nor each other's connections."""
     with open(folder / "leaked", "w") as leaked, socket.create_server(("127.0.0.1", 0)) as passed:
         fds = {passed.fileno(): 3, leaked.fileno(): LEAKED}
         with Acceptor(smtpd, folder, env=environment(LISTEN_FDS="1"), fds=fds, n=2) as acceptor:
@@ -387,7 +387,8 @@ def test_sessions_inherit_no_descriptor(smtpd, folder):
                     assert found[0] == found[1] and found[0].startswith("socket:")
                     assert found[2] == str(acceptor.err_path)
                     others = sorted(re.sub(r"\[\d+\]", "", v) for k, v in found.items() if k > 2)
-                    assert others == ["anon_inode:[signalfd]", "pipe:"], found
+                    output = str(acceptor.out_path)
+                    assert others == [output, "anon_inode:[signalfd]", "pipe:"], found
                 assert len(connections) == 2
 
 
@@ -444,7 +445,8 @@ def test_programs_get_none_of_it(smtpd, folder):
         with Acceptor(smtpd, folder, *options, env=env, fds={leaked.fileno(): LEAKED}) as acceptor:
             assert acceptor.serve_one() == b"250 2.0.0 delivered"
     names = {line.split("=")[0] for line in (folder / "environment").read_text().splitlines()}
-    assert "SMTPD_PEER" in names and not names & {"SMTPD_COUNTER_FD", "NOTIFY_SOCKET"}
+    of_ours = {"SMTPD_COUNTER_FD", "SMTPD_OUTPUT_FD", "NOTIFY_SOCKET"}
+    assert "SMTPD_PEER" in names and not names & of_ours
     found = dict(re.findall(r" (\d+) -> (\S+)", (folder / "descriptors").read_text()))
     assert set(found) == {"0", "1", "2", "3"} and found["3"].startswith("/proc/"), found  # 3 is the directory that ls reads
     status = (folder / "status").read_text()
@@ -571,6 +573,107 @@ def test_reloading_leaks_nothing(smtpd, folder, config):
         assert fds == fds_later
         if "release" in smtpd:
             assert after - before < 1536
+
+
+# --- the output ---------------------------------------------------------------------------------
+
+
+def test_messages_and_the_log_are_apart(smtpd, folder):
+    """What is shown on standard output is messages, and nothing else."""
+    with Acceptor(smtpd, folder) as acceptor:
+        for _ in range(2):
+            acceptor.serve_one(MESSAGE)
+        wait_until(lambda: len(acceptor.log("session")) == 2, "the sessions' ends")
+    shown = BEGIN + with_x_peer(PRINTED, "127.0.0.1") + END
+    assert acceptor.out_path.read_bytes() == 2 * shown
+    assert len(acceptor.log("message")) == 2 and BEGIN not in acceptor.err()
+
+
+def shown_by_a_session(acceptor):
+    """Whether it has the output; and what SMTPD_OUTPUT_FD says then."""
+    with acceptor.client("greeting"):
+        (pid,) = acceptor.sessions()
+        open_ones = descriptors(pid)
+        variables = dict(v.split(b"=", 1) for v in
+                         open(f"/proc/{pid}/environ", "rb").read().split(b"\0") if b"=" in v)
+    acceptor.wait_for_sessions(0)
+    told = variables.get(b"SMTPD_OUTPUT_FD")
+    has_it = [n for n, what in open_ones.items() if what == str(acceptor.out_path)]
+    assert has_it == ([int(told)] if told else [])
+    return bool(has_it)
+
+
+def test_output_is_for_those_who_print(smtpd, folder, config):
+    """Also after the configuration was read again."""
+    with start_with_file(smtpd, folder, config) as acceptor:
+        assert shown_by_a_session(acceptor)
+        config.write_text("strategy=exec\ncommand=/bin/true\n")
+        acceptor.reload()
+        assert not shown_by_a_session(acceptor)
+        config.write_text("strategy=print\n")
+        acceptor.reload()
+        assert shown_by_a_session(acceptor)
+        assert acceptor.serve_one(MESSAGE) == b"250 2.0.0 printed"
+        assert acceptor.messages() == [with_x_peer(PRINTED, "127.0.0.1")]
+
+
+def test_output_of_passed_sockets_is_standard_error(smtpd, folder):
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        with Acceptor(smtpd, folder, listen=None, n=1, env=environment(LISTEN_FDS="1"),
+                      fds={passed.fileno(): 3}) as acceptor:
+            assert not shown_by_a_session(acceptor)
+            assert acceptor.serve_one(MESSAGE) == b"250 2.0.0 printed"
+        assert acceptor.out_path.read_bytes() == b""
+        assert acceptor.messages() == [with_x_peer(PRINTED, "127.0.0.1")]
+
+
+def test_standard_error_is_not_needed_to_print(smtpd, folder):
+    """The log is syslog's then."""
+    need_root()
+    (folder / "dev").mkdir()
+    address = f"127.0.0.1:{free_port()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind(str(folder / "log"))
+        os.chmod(folder / "log", 0o666)
+        log.settimeout(PATIENCE)
+        private = [need("unshare"), "-m", "sh", "-c", PRIVATE_LOG, "sh", folder / "dev", folder / "log"]
+        closed = ["sh", "-c", 'exec "$@" 2>&-', "sh"]
+        with Acceptor(smtpd, folder, listen=address, wait=False, prefix=[*private, *closed]) as acceptor:
+            assert b"]: listening address=" in log.recv(65536)
+            with Client(address) as client:
+                client.begin("EHLO")
+                assert client.send_message(MESSAGE) == b"250 2.0.0 printed"
+                client.quit()
+            assert b"]: message id=" in log.recv(65536) and b"]: session peer=" in log.recv(65536)
+            assert acceptor.messages() == [with_x_peer(PRINTED, "127.0.0.1")]
+
+
+@pytest.mark.parametrize("how", ["closed", "the listening socket"])
+def test_no_output(smtpd, folder, how):
+    """Found at the start; those who do not print do not need it."""
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        given = {"prefix": closed} if how == "closed" else {"stdin": listener, "stdout": listener}
+        status, said = start_that_fails(smtpd, folder, **given)
+        assert status == 78 and b"strategy=print has nowhere to print: standard output is " in said
+        with Acceptor(smtpd, folder, "--strategy=exec", "--command=/bin/true", **given) as acceptor:
+            address = acceptor.addresses[-1]
+            with Client(address) as client:
+                client.begin("EHLO")
+                assert client.send_message(MESSAGE) == b"250 2.0.0 delivered"
+                client.quit()
+
+
+@pytest.mark.parametrize("how, why", [("full", b"No space left on device"),
+                                      ("gone", b"Broken pipe")])
+def test_output_takes_nothing(smtpd, folder, how, why):
+    """A temporary failure, and the acceptor goes on."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    verdict = b"451 4.3.0 cannot print: standard output: " + why
+    with open(writer, "wb") as gone, open("/dev/full", "wb") as full:
+        with Acceptor(smtpd, folder, stdout=full if how == "full" else gone) as acceptor:
+            assert [acceptor.serve_one(MESSAGE) for _ in range(2)] == [verdict] * 2
 
 
 # --- limits ----------------------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ enum delivery_needs { NEEDS_NOTHING, NEEDS_NETWORK, NEEDS_HELPER, NEEDS_PROGRAMS
 struct delivery_ops {
         const char *name;
         enum delivery_needs needs;
+        bool needs_output; /* it shows messages: io/output.h */
 
         /* For one session. Returns 0, -EINVAL where the strategy cannot work as configured (it has said why), or another
          * negative errno. */

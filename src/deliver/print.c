@@ -1,4 +1,4 @@
-/* deliver/print.c - strategy print: the whole message to standard error, in the format of the ancestor's
+/* deliver/print.c - strategy print: the whole message to the output, in the format of the ancestor's
  * DebuggingServer. Byte for byte, with LF line ends. */
 #include <errno.h>
 #include <string.h>
@@ -8,13 +8,14 @@
 #include "io/deadline.h"
 #include "io/fd.h"
 #include "io/log.h"
+#include "io/output.h"
 
 static const char begin[] = "---------- MESSAGE FOLLOWS ----------\n";
 static const char end[] = "------------ END MESSAGE ------------\n";
 
 struct delivery {
         bool x_peer;
-        uint64_t timeout; /* seconds that the reader of standard error may take */
+        uint64_t timeout; /* seconds that the reader of the output may take */
         int64_t deadline;
         int error;        /* negative errno of the first write that failed */
         size_t n;         /* octets gathered in the buffer */
@@ -27,9 +28,11 @@ static int print_open(const struct config *c, const struct peer *p, struct deliv
         static struct delivery only = { .x_peer = true }; /* there is one session in a process */
 
         (void) p;
-        if (log_current_target() == LOG_TO_SYSLOG) {
-                log_say(LOG_ERR, "strategy=print has nowhere to print: standard error is closed, or is the client's connection "
-                                 "(as under inetd); redirect it, or choose another strategy");
+        if (output_fd() < 0) {
+                log_say(LOG_ERR,
+                        "strategy=print has nowhere to print: %s is closed, or is the client's "
+                        "connection (as under inetd); redirect it, or choose another strategy",
+                        output_name());
                 return -EINVAL;
         }
         only.x_peer = c->x_peer;
@@ -40,7 +43,7 @@ static int print_open(const struct config *c, const struct peer *p, struct deliv
 
 static void write_out(struct delivery *d, const char *data, size_t n) {
         if (d->error == 0)
-                d->error = fd_write_all(STDERR_FILENO, data, n, d->deadline);
+                d->error = fd_write_all(output_fd(), data, n, d->deadline);
 }
 
 static void flush(struct delivery *d) {
@@ -97,12 +100,14 @@ static void print_process_message(struct delivery *d, struct envelope *e, struct
         if (d->error == 0)
                 reply_fix(&verdict, &printed);
         else
-                reply_set(&verdict, 451, "4.3.0", "cannot print: standard error: %s", strerror(-d->error));
+                reply_set(&verdict, 451, "4.3.0", "cannot print: %s: %s", output_name(),
+                          strerror(-d->error));
         delivery_verdict(e, &verdict);
 }
 
 const struct delivery_ops print_ops = {
         .name = "print",
+        .needs_output = true,
         .open = print_open,
         .process_message = print_process_message,
 };

@@ -2,13 +2,16 @@
 #include "io/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "io/deadline.h"
+#include "io/digits.h"
 
 /* Which of the standard descriptors, whose kind does not change, are no sockets as far as we know. */
 static bool may_be_socket[STDERR_FILENO + 1] = { true, true, true };
@@ -40,6 +43,15 @@ static int wait_for_room(int fd, int stop_fd, int64_t deadline) {
         while ((r = poll(fds, 2, deadline_left(deadline))) < 0 && errno == EINTR)
                 ;
         return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : fds[0].revents ? 0 : -ECANCELED;
+}
+
+int fd_passed(const char *variable) {
+        const char *number = getenv(variable);
+        unsigned fd;
+
+        if (!number || !digits_read(number, INT_MAX, &fd) || fd <= STDERR_FILENO)
+                return -1;
+        return fcntl((int) fd, F_SETFD, FD_CLOEXEC) == 0 ? (int) fd : -1;
 }
 
 int fd_write(int fd, int stop_fd, const char **data, size_t *n, int64_t deadline) {

@@ -4,6 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The descriptor whose number is in this variable: made for us, and not for programs that we run. -1
+ * if there is none. */
+int fd_passed(const char *variable);
+
 /* Writes n octets to whatever fd is (socket, pipe, terminal, file). Returns 0; -ETIMEDOUT at the deadline (see io/deadline.h);
  * -ECANCELED when it would have to wait although stop_fd (or -1) is readable; or what write(2) failed with. `*data` and `*n`
  * are what is left then. The descriptor's flags, which others may share, stay as they are. */

@@ -1,7 +1,6 @@
 /* io/notify.c - tells whoever started us how we are. */
 #include "io/notify.h"
 
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -10,6 +9,8 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "io/fd.h"
 
 static int notify_fd = -1, counter_fd = -1;
 
@@ -28,21 +29,12 @@ static void open_socket(const char *path) {
         (void) connect(notify_fd, (const struct sockaddr *) &name, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
 }
 
-/* It was made by the acceptor, does not block, and is not for programs that we run. */
-static void open_counter(const char *number) {
-        int fd = atoi(number);
-
-        if (fd > STDERR_FILENO && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
-                counter_fd = fd;
-}
-
 void notify_open(void) {
-        const char *path = getenv("NOTIFY_SOCKET"), *number = getenv(NOTIFY_COUNTER);
+        const char *path = getenv("NOTIFY_SOCKET");
 
         if (path)
                 open_socket(path);
-        if (number)
-                open_counter(number);
+        counter_fd = fd_passed(NOTIFY_COUNTER); /* it does not block */
 }
 
 void notify_accepted(void) {
