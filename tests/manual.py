@@ -1,4 +1,5 @@
-"""What the manual pages say, taken out of their source: sections, and the lines that a reader would type or copy."""
+"""What the manual pages and README say, taken out of their source: sections, and the lines that a
+reader would type or copy."""
 
 import re
 
@@ -47,3 +48,16 @@ def literal(name, title, tag):
     """The only one of a tag in a section."""
     (text,) = [text for its_tag, text in literals(section(name, title)) if its_tag == tag]
     return text
+
+
+def readme_blocks():
+    """The indented blocks of README, without the indent."""
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"(?:^    .*\n)+", text, re.M)
+    return [re.sub(r"^    ", "", block, flags=re.M) for block in blocks]
+
+
+def readme_block(start):
+    """The only block with a line that begins so."""
+    (found,) = [text for text in readme_blocks() if re.search(rf"^{re.escape(start)}", text, re.M)]
+    return found

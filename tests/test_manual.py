@@ -8,10 +8,10 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import BUILDS, ROOT, missing
+from conftest import BUILDS, ROOT, missing, need
 from journald import Journald
-from manual import literals, page, section
-from session import PATIENCE, environment, printed, run
+from manual import literals, page, readme_block, readme_blocks, section
+from session import BEGIN, END, PATIENCE, environment, free_port, printed, run, with_x_peer
 
 SOURCES = {path.relative_to(ROOT / "src").as_posix(): path.read_text() for path in sorted((ROOT / "src").rglob("*.[ch]"))}
 SESSION = ROOT / "examples/session.txt"
@@ -19,12 +19,6 @@ SESSION = ROOT / "examples/session.txt"
 
 def examples(name):
     return [text for _, text in literals(section(name, "EXAMPLES"))]
-
-
-def readme_blocks():
-    """Its indented blocks, without the indent."""
-    text = (ROOT / "README.md").read_text()
-    return [re.sub(r"^    ", "", block, flags=re.M) for block in re.findall(r"(?:^    .*\n)+", text, re.M)]
 
 
 CONFIGURATIONS = [text for text in [*examples("smtpd.conf.5"), *readme_blocks()] if re.fullmatch(r"(?:[a-z-]+=.*\n)+", text)]
@@ -78,6 +72,71 @@ def test_session_from_a_file(smtpd, tmp_path):
     assert status == 0 and b"\r\n250 2.0.0 " in out and len(printed(err)) == 1
 
 
+def checkout(folder, smtpd):
+    """A folder in which README's commands find what they name."""
+    (folder / "build").mkdir()
+    (folder / "build/smtpd").symlink_to(smtpd)
+    (folder / "examples").symlink_to(ROOT / "examples")
+    return folder
+
+
+def test_readme_mail_of_an_application(smtpd, tmp_path):
+    """As in a script, and read back: messages on standard output, the log on standard error."""
+    need("curl")
+    text = readme_block("cat mails.txt").replace("1025", str(free_port()))
+    text = text.replace("build/smtpd ", "build/smtpd --config=/dev/null ")
+    status, out, err = run(["sh", "-c", text], cwd=checkout(tmp_path, smtpd))
+    mail = b"Subject: Lunch\nX-Peer: 127.0.0.1\n\nAt noon?\n"
+    assert (status, out, err) == (0, BEGIN + mail + END, b"")
+    log = (tmp_path / "smtpd.log").read_bytes()
+    assert log.startswith(b"smtpd: listening ") and b' verdict="250 ' in log and BEGIN not in log
+
+
+def test_readme_curl_needs_crlf(smtpd, tmp_path):
+    """What README says of it."""
+    need("curl")
+    text = readme_block("cat mails.txt").replace("1025", str(free_port())).replace(" --crlf ", " ")
+    text = text.replace("build/smtpd ", "build/smtpd --config=/dev/null ")
+    status, out, err = run(["sh", "-c", text], cwd=checkout(tmp_path, smtpd))
+    assert (status, out) == (0, b"") and err.startswith(b"curl: ")
+    assert b" bare LF received: " in (tmp_path / "smtpd.log").read_bytes()
+
+
+def test_readme_program(smtpd, tmp_path):
+    text = readme_block("build/smtpd --strategy=exec ")
+    text = text.replace("smtpd ", "smtpd --config=/dev/null ", 1)
+    status, out, err = run(["sh", "-c", text], cwd=checkout(tmp_path, smtpd))
+    assert status == 0 and b"\r\n250 2.0.0 delivered\r\n" in out
+    assert b"alice@example.org" in err
+
+
+def test_readme_build_for_systemd(tmp_path):
+    """The options of its build; it cannot be made without libsystemd."""
+    need("pkg-config")
+    lines = readme_block("systemctl enable").splitlines()
+    (setup, install), = [line.split(" && ") for line in lines if "meson setup" in line]
+    folder, build = setup.split()[2], str(tmp_path / "build")
+    assert install == f"meson install -C {folder}"
+    env = environment(PKG_CONFIG_LIBDIR=str(tmp_path))
+    argv = setup.replace(folder, build).split()
+    how = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 60}
+    failed = subprocess.run(argv, env=env, **how)
+    assert failed.returncode != 0 and 'Dependency "libsystemd" not found' in failed.stdout
+    done = subprocess.run(argv, env=environment(), **how)
+    assert done.returncode == 0 and "libsystemd found: YES" in done.stdout, done.stdout
+
+
+def test_readme_packages():
+    """They exist, and nothing more than them is needed."""
+    need("apt-get")
+    lines = readme_block("systemctl enable").splitlines()
+    (update, install), = [line.split(" && ") for line in lines if "apt-get" in line]
+    assert update == "apt-get update" and install.startswith("apt-get install ")
+    argv = install.replace(" install ", " install --simulate ").split()
+    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 def test_hook(smtpd, tmp_path):
     """That of smtpd-exec(7), tried as it says."""
     (hook,) = [text for text in examples("smtpd-exec.7") if text.startswith("#!/bin/sh\n")]
@@ -89,7 +148,7 @@ def test_hook(smtpd, tmp_path):
 
 
 def test_journalctl(release, tmp_path):
-    """The mails to somebody, with all their fields."""
+    """The mails to somebody, as they are; and with all their fields."""
     if not (BUILDS["release"] / "smtpd-journal").exists():
         missing("smtpd was built without libsystemd")
     line = command("journalctl ")
@@ -97,9 +156,12 @@ def test_journalctl(release, tmp_path):
         done = subprocess.run(journald.inside(release, "--config=/dev/null", "--strategy=journal"), input=SESSION.read_bytes(),
                               capture_output=True, env=environment(), timeout=PATIENCE)
         assert b"\r\n250 2.0.0 " in done.stdout
-        words = line, line.replace("bob@example.net", "eve@example.net")
-        bob, eve = (subprocess.check_output(journald.inside("sh", "-c", w), env=environment(), timeout=PATIENCE) for w in words)
-    assert eve == b""
+        fields = line.replace("-o cat --output-fields=SMTPD_TEXT", "-o json --all")
+        words = line, line.replace("bob@example.net", "eve@example.net"), fields
+        mail, eve, bob = (subprocess.check_output(journald.inside("sh", "-c", w), env=environment(),
+                                                  timeout=PATIENCE) for w in words)
+    sent = SESSION.read_bytes().split(b"DATA\n")[1].split(b".\n")[0]
+    assert mail == with_x_peer(sent, "local") + b"\n" and eve == b""
     fields = [name for name in json.loads(bob) if not name.startswith("_")]
     assert "SMTPD_TEXT" in fields and mentioned(fields, section("smtpd.8", "Journal entries")) == []
 

@@ -11,6 +11,7 @@ import threading
 import pytest
 from conftest import ROOT, missing, need
 from machine import UNITS, Machine
+from manual import literals, readme_block, section
 from processes import is_running
 from session import PATIENCE, PYTHON, environment, reset
 
@@ -85,6 +86,28 @@ def test_mail_of_a_real_client(machine, address):
     assert "A mail was received" in machine.journalctl("-x", "SMTPD_RCPT_TO=bob@example.net")
 
 
+def test_readme(machine):
+    """From the installation to the mail itself, as README says it."""
+    need("curl")
+    build, enable, *rest = readme_block("systemctl enable").splitlines()[1:]
+    assert "meson install" in build and enable.startswith("systemctl enable")
+    text = "\n".join([enable, *rest]).replace("bob@example.net", "reader@example.net")
+    done = machine.run("sh", "-ec", text)
+    assert done.stdout == "Subject: Lunch\nX-Peer: 127.0.0.1\n\nAt noon?\n\n"
+
+
+def test_mail_is_read_back_as_it_was(machine):
+    """By the manual's command: long, and with octets that are no text."""
+    machine.systemctl("start", "smtpd.socket")
+    lines = b"0123456789\r\n" * 20_000
+    assert deliver(machine, b"Subject: \xe9\x1b[1m\r\n\r\n" + lines, b"long@example.net") == STORED
+    (line,) = [text for _, text in literals(section("smtpd.8", "EXAMPLES")) if "journalctl" in text]
+    line = line.removeprefix("$ ").strip().replace("bob@", "long@")
+    shown = machine.run("sh", "-c", f"{line} >/run/shown; cat -v /run/shown").stdout
+    head, text = shown.split("\n\n", 1)
+    assert head == "Subject: M-i^[[1m\nX-Peer: 127.0.0.1" and text == "0123456789\n" * 20_000 + "\n"
+
+
 def test_status_says_what_the_session_does(machine):
     machine.systemctl("start", "smtpd.socket")
     with machine.client() as client:
@@ -139,6 +162,20 @@ def test_exec_without_its_dropin_delivers_nothing(machine):
     machine.configure("strategy=exec\ncommand=/usr/share/doc/smtpd/examples/maildir.sh /var/lib/elsewhere/Maildir\n")
     assert deliver(machine).startswith(b"451 ")
     assert not machine.path("/var/lib/elsewhere").exists()
+
+
+def test_readme_dropins(machine):
+    """As README copies them: that for proxy, and by the same commands that for exec."""
+    text = readme_block("install -D ")
+    assert text.endswith("systemctl daemon-reload\n")
+    with machine.upstream() as upstream:
+        machine.run("sh", "-ec", text)
+        machine.configure(f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\n")
+        assert deliver(machine) == b"250 2.0.0 taken as 1.0"
+    machine.run("sh", "-ec", text.replace("proxy.conf", "exec.conf"))
+    program = "/usr/share/doc/smtpd/examples/maildir.sh /var/lib/smtpd/Maildir"
+    machine.configure(f"strategy=exec\ncommand={program}\n")
+    assert deliver(machine).startswith(b"250 ")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
