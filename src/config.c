@@ -151,7 +151,7 @@ static void print_peer(const void *field, FILE *out) {
 static bool is_peer_set(const void *field) {
         return *((const struct peer *) field)->address != '\0';
 }
-static const struct kind peer_address = { parse_peer, print_peer, "ADDRESS, IPV4:PORT or [IPV6]:PORT", is_peer_set };
+static const struct kind peer_address = { parse_peer, print_peer, "ADDRESS, IPV4:PORT or [IPV6]:PORT, with a PORT from 1 to 65535", is_peer_set };
 
 static bool parse_strategy(const struct option *o, const char *value, void *field) {
         (void) o;
@@ -283,17 +283,21 @@ static void clear_list(void *field) {
         *list = (struct list) { NULL, 0 };
 }
 
+#define ENDPOINT_EXPECTED "HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535"
+
 static bool parse_endpoints(const struct option *o, const char *value, void *field) {
         (void) o;
         return parse_list(value, field, connect_is_endpoint);
 }
-static const struct kind endpoints = { parse_endpoints, print_list, "HOST[:PORT], [IPV6]:PORT or /SOCKET", is_list_set, clear_list, true };
+static const struct kind endpoints = { parse_endpoints, print_list, ENDPOINT_EXPECTED, is_list_set, clear_list, true };
 
 static bool parse_listen(const struct option *o, const char *value, void *field) {
         (void) o;
         return parse_list(value, field, listen_is_endpoint);
 }
-static const struct kind listeners = { parse_listen, print_list, "ADDRESS:PORT, [IPV6]:PORT or /SOCKET", is_list_set, clear_list, true };
+static const struct kind listeners = { parse_listen, print_list,
+                                       "ADDRESS:PORT, [IPV6]:PORT or /SOCKET, with a PORT up to 65535 (0: one that is free)",
+                                       is_list_set, clear_list, true };
 
 static void clear_pointer(void *field) {
         free(*(char **) field);
@@ -318,8 +322,7 @@ static void print_pointer(const void *field, FILE *out) {
 static bool is_pointer_set(const void *field) {
         return *(const char *const *) field != NULL;
 }
-static const struct kind endpoint = { parse_endpoint, print_pointer, "HOST[:PORT], [IPV6]:PORT or /SOCKET", is_pointer_set,
-                                      clear_pointer };
+static const struct kind endpoint = { parse_endpoint, print_pointer, ENDPOINT_EXPECTED, is_pointer_set, clear_pointer };
 
 static bool parse_path(const struct option *o, const char *value, void *field) {
         (void) o;

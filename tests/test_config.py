@@ -51,6 +51,7 @@ OPTIONS = {
 }
 
 NUMBERS = ["", "0", "-1", "+5", "ten", "1x", "0x10", "1.5", "5 5", "99999999999999999999"]
+NO_PORTS = ["abc", "-1", "+25", "0x10", "65536", "99999", "4294967321", "25:25", "2 5"]  # some would pass as 25, modulo
 MISTAKES = {
     "strategy": ["", "Print", "print ", "nonsense", "print,print"],
     "hostname": ["", "a b", "m\u00fcller.example", "a\tb", "<script>", "x" * 256],
@@ -64,13 +65,13 @@ MISTAKES = {
     "session-timeout": [*NUMBERS, "31536001", "1h"],
     "x-peer": ["", "maybe", "Yes", "1", "true"],
     "sandbox": ["", "maybe"],
-    "listen": ["", "127.0.0.1", "1025", "[::1]", "::1:25", "/" + "x" * 200, "127.0.0.1:", ":25", "[::1]:25,", "a b:25"],
+    "listen": [*(f"127.0.0.1:{port}" for port in NO_PORTS), *(f"localhost:{port}" for port in NO_PORTS), "", "127.0.0.1", "1025", "[::1]", "::1:25", "/" + "x" * 200, "127.0.0.1:", ":25", "[::1]:25,", "a b:25"],
     "user": ["", "a b", "root:root", "/bin"],
     "max-connections": [*NUMBERS, "1000001"],
     "max-connections-per-source": [*NUMBERS, "1000001"],
     "stop-timeout": [*NUMBERS, "31536001"],
     "exit-idle-time": [*NUMBERS, "31536001"],
-    "peer": ["", "nonsense", "192.0.2.256", "192.0.2.1:", "192.0.2.1:70000", "192.0.2.1:x", "[::1", "::1]", "[]", "[", ":25",
+    "peer": [*(f"192.0.2.1:{port}" for port in ("0", *NO_PORTS)), "", "nonsense", "192.0.2.256", "192.0.2.1:", "192.0.2.1:70000", "192.0.2.1:x", "[::1", "::1]", "[]", "[", ":25",
              "[::1]25", "[::1]:", "[::1]:2:3", "example.org:25", "x" * 5000],
 }
 
@@ -176,6 +177,21 @@ def test_bad_value_in_the_file(release, conf, name, value):
     status, got, complaints = check(release, config=path)
     assert (status, got, len(complaints)) == (78, {}, 1)
     assert complaints[0].startswith(f"smtpd: {path}:3: {name}")
+
+
+@pytest.mark.parametrize("port", ["", "0", *NO_PORTS])
+@pytest.mark.parametrize("place", ["upstream=192.0.2.1", "upstream=[::1]", "upstream=mail.example.org", "mailman=127.0.0.1", "mailman=localhost"])
+def test_port_that_is_none(release, place, port):
+    """getaddrinfo(3) would take many of them."""
+    status, _, complaints = check(release, "--strategy=mailman", f"--{place}:{port}")
+    assert status == 64 and complaints == [
+        f"smtpd: command line: {place}:{port}: use HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535"]
+
+
+@pytest.mark.parametrize("port", ["1", "25", "65535", "00025", "smtp", "submission"])
+def test_port(release, port):
+    status, got, complaints = check(release, "--strategy=proxy", f"--upstream=mail.example.org:{port},[::1]:{port}")
+    assert (status, complaints, got["upstream"]) == (0, [], f"mail.example.org:{port},[::1]:{port}")
 
 
 def test_bad_values_are_clean_with_sanitizers(smtpd, conf):

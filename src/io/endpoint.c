@@ -15,6 +15,21 @@ static bool copy(char *to, size_t room, const char *from, size_t n) {
         return true;
 }
 
+/* As digits, since getaddrinfo(3) takes numbers modulo 65536. The names are those that people write, and need no look-up. */
+static bool read_port(const char *s, char ret[static ENDPOINT_PORT_MAX + 1]) {
+        char digits[DIGITS_MAX];
+        unsigned port;
+
+        if (strcmp(s, "smtp") == 0)
+                s = "25";
+        else if (strcmp(s, "submission") == 0)
+                s = "587";
+        if (!digits_read(s, ENDPOINT_PORT_LARGEST, &port))
+                return false;
+        strcpy(ret, digits_of(port, digits));
+        return true;
+}
+
 bool endpoint_split(const char *s, const char *port, struct endpoint *ret) {
         bool is_bracketed = *s == '[';
         size_t n_host = strcspn(s + is_bracketed, is_bracketed ? "]" : ":");
@@ -27,8 +42,7 @@ bool endpoint_split(const char *s, const char *port, struct endpoint *ret) {
         else if (*rest)
                 return false;
         return port && copy(ret->host, sizeof(ret->host), s + is_bracketed, n_host) &&
-               copy(ret->port, sizeof(ret->port), port, strlen(port)) && !strpbrk(ret->port, ":]/ ") &&
-               !strpbrk(ret->host, "/ ");
+               read_port(port, ret->port) && !strpbrk(ret->host, "/ \"'");
 }
 
 socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *ret) {
@@ -37,7 +51,7 @@ socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *re
         unsigned port;
 
         memset(ret, 0, sizeof(*ret));
-        if (!digits_read(e->port, 65535, &port))
+        if (!digits_read(e->port, ENDPOINT_PORT_LARGEST, &port))
                 return 0;
         if (inet_pton(AF_INET, e->host, &v4->sin_addr) == 1) {
                 v4->sin_family = AF_INET;

@@ -5,13 +5,14 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { ENDPOINT_HOST_MAX = 255, ENDPOINT_PORT_MAX = 31 };
+enum { ENDPOINT_HOST_MAX = 255, ENDPOINT_PORT_LARGEST = 65535, ENDPOINT_PORT_MAX = 5 };
 
 struct endpoint {
-        char host[ENDPOINT_HOST_MAX + 1], port[ENDPOINT_PORT_MAX + 1];
+        char host[ENDPOINT_HOST_MAX + 1], port[ENDPOINT_PORT_MAX + 1]; /* the port in digits */
 };
 
-/* Splits HOST[:PORT]; `port` is for those that name none, or NULL if they have to. */
+/* Splits HOST[:PORT]; `port` is for those that name none, or NULL if they have to. PORT is a number from 0 to 65535, smtp or
+ * submission. */
 bool endpoint_split(const char *s, const char *port, struct endpoint *ret);
 
 /* The socket's address if host and port are numbers: its size, or 0. getaddrinfo(3) would do it too, and brings its

@@ -46,7 +46,7 @@ static void put_port(struct peer *p, unsigned port) {
 static bool set_port(struct peer *p, const char *s) {
         unsigned port;
 
-        if (!digits_read(s, 65535, &port))
+        if (!digits_read(s, 65535, &port) || port == 0)
                 return false;
         put_port(p, port);
         return true;
