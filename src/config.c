@@ -396,7 +396,7 @@ static const struct config defaults = {
 static const struct option options[] = {
         { "config", "FILE", "read this configuration file", &file, FIELD(file), 0, 0, DEFAULT_CONFIG ", if it exists" },
         { "strategy", "NAME", "what to do with messages: " DELIVERY_NAMES, &strategy, FIELD(strategy), 0, 0,
-          "journal if standard error is the journal, else print" },
+          "journal if standard error is the journal or systemd started us, else print" },
         { "hostname", "NAME", "our name in the greeting and the EHLO reply", &hostname, FIELD(hostname), 0, 0,
           "the system's" },
         { "command", "PROGRAM [ARG...]", "strategy exec: run this for each message", &command, FIELD(command), 0, 0, NULL,
@@ -723,15 +723,14 @@ static void check_together(struct reading *r) {
 /* --- all together ---------------------------------------------------------------------------------------- */
 
 static void set_defaults(struct config *c) {
+        bool is_for_journal = c->is_for_journal;
         struct utsname system;
 
-        bool is_stderr_journal = c->is_stderr_journal;
-
         *c = defaults;
-        c->is_stderr_journal = is_stderr_journal;
+        c->is_for_journal = is_for_journal;
         if (uname(&system) < 0 || !parse_hostname(NULL, system.nodename, c->hostname))
                 strcpy(c->hostname, "localhost");
-        c->strategy = delivery_default(c->is_stderr_journal);
+        c->strategy = delivery_default(c->is_for_journal);
 }
 
 int config_load(int argc, char **argv, struct config *ret, config_complaint *complain_of) {
@@ -741,6 +740,7 @@ int config_load(int argc, char **argv, struct config *ret, config_complaint *com
         take_arguments(&r, argc, argv, PASS_BEFORE_FILE);
         take_file(&r, ret->file ? ret->file : DEFAULT_CONFIG, ret->file != NULL);
         take_arguments(&r, argc, argv, PASS_AFTER_FILE);
+        ret->is_strategy_given = r.is_given[find_option("strategy", strlen("strategy")) - options];
         if (ret->strategy && !r.is_incomplete)
                 check_together(&r);
         return r.n_in_arguments > 0 ? EX_USAGE : r.n_in_files > 0 ? EX_CONFIG : 0;

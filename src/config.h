@@ -50,7 +50,8 @@ struct config {
         uint64_t exit_idle_time;         /* seconds; 0 if not given */
 
         enum { ACTION_SERVE, ACTION_CHECK, ACTION_CHECK_NETWORK, ACTION_HELP, ACTION_VERSION } action; /* what the command line asks for */
-        bool is_stderr_journal;          /* given by the caller: decides the default strategy */
+        bool is_for_journal;             /* given by the caller: decides the default strategy */
+        bool is_strategy_given;          /* by the command line or the file */
 };
 
 /* Called for each mistake. `where` is "FILE:LINE", "FILE" or "command line"; `what` says what is wrong and what to do. */

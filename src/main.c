@@ -82,6 +82,14 @@ static bool is_stderr_journal(const struct descriptors *d) {
         return *ascii_read_number(stream + 1, &ino) == '\0' && dev == d->err.st_dev && ino == d->err.st_ino;
 }
 
+/* Whether the service manager executed this very process, and nobody in between who left its variables (systemd.exec(5)). */
+static bool is_started_by_manager(void) {
+        const char *pid = getenv("SYSTEMD_EXEC_PID");
+        uint64_t number;
+
+        return pid && *ascii_read_number(pid, &number) == '\0' && number == (uint64_t) getpid();
+}
+
 /* Under inetd all three are the client's connection, and nothing but SMTP may reach it. A pipe is a connection if
  * whoever made it names a peer. */
 static bool is_stderr_client(const struct descriptors *d) {
@@ -182,6 +190,8 @@ static void warn(const char *option, const char *what) {
 static int check(const struct config *c, int mistakes) {
         if (mistakes)
                 return mistakes;
+        if (c->strategy->is_installed && !c->strategy->is_installed())
+                return EX_CONFIG;
         risks_warn(c, c->action == ACTION_CHECK_NETWORK, warn);
         config_print(c, stdout);
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
@@ -227,11 +237,11 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
 static struct {
         int argc;
         char **argv;
-        bool is_stderr_journal;
+        bool is_for_journal;
 } given;
 
 static bool load_again(struct config *ret) {
-        ret->is_stderr_journal = given.is_stderr_journal;
+        ret->is_for_journal = given.is_for_journal;
         return config_load(given.argc, given.argv, ret, complain) == 0;
 }
 
@@ -253,7 +263,7 @@ int main(int argc, char **argv) {
         open_log(&d);
         open_output();
         notify_open();
-        config.is_stderr_journal = is_stderr_journal(&d);
+        config.is_for_journal = is_stderr_journal(&d) || is_started_by_manager();
         channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
         mistakes = config_load(argc, argv, &config, complain);
         if (config.action == ACTION_HELP)
@@ -266,7 +276,7 @@ int main(int argc, char **argv) {
         if (n_listeners > 0 || (config.listen.n > 0 && !is_connection(&d))) {
                 given.argc = argc;
                 given.argv = argv;
-                given.is_stderr_journal = config.is_stderr_journal;
+                given.is_for_journal = config.is_for_journal;
                 if (config.listen.n > 0)
                         show_on_stdout(&d);
                 return acceptor_run(&config, listeners, n_listeners, mistakes, load_again);

@@ -71,6 +71,18 @@ def test_second_installation_keeps_the_configuration(tmp_path):
     assert conf.read_text() == "strategy=print\n"
 
 
+@pytest.mark.parametrize("options, env, reason", [
+    (["-Djournal=disabled"], {}, "the option journal is disabled"),
+    ([], {"PKG_CONFIG": "/nonexistent"}, "install libsystemd-dev and pkg-config"),
+], ids=["disabled", "not-found"])
+def test_configuring_without_the_journal_says_so(tmp_path, options, env, reason):
+    argv = [need("meson"), "setup", *options, str(tmp_path / "build"), str(ROOT)]
+    done = subprocess.run(argv, env=os.environ | env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"smtpd-journal is not built, so that strategy=journal, the default under systemd, cannot work: {reason}" in done.stdout
+    assert re.search(r"strategy journal\s*: NO", done.stdout)
+
+
 # --- the sample configuration ----------------------------------------------------------------------------
 
 

@@ -18,8 +18,8 @@ const struct delivery_ops *delivery_find(const char *name) {
         return NULL;
 }
 
-const struct delivery_ops *delivery_default(bool is_stderr_journal) {
-        return is_stderr_journal && HAS_JOURNAL ? &journal_ops : &print_ops; /* HAS_JOURNAL: its helper was built */
+const struct delivery_ops *delivery_default(bool is_for_journal) {
+        return is_for_journal ? &journal_ops : &print_ops;
 }
 
 void delivery_verdict(struct envelope *e, const struct reply *verdict) {

@@ -60,6 +60,9 @@ struct delivery_ops {
         enum delivery_needs needs;
         bool needs_output; /* it shows messages: io/output.h */
 
+        /* Whether all that the strategy is made of is there; false where it has said what is not. NULL: it is. */
+        bool (*is_installed)(void);
+
         /* For one session. Returns 0, -EINVAL where the strategy cannot work as configured (it has said why), or another
          * negative errno. */
         int (*open)(const struct config *c, const struct peer *p, struct delivery **ret);
@@ -82,8 +85,8 @@ struct delivery_ops {
 /* The strategy of that name, or NULL. */
 const struct delivery_ops *delivery_find(const char *name);
 
-/* The one for those who asked for none. */
-const struct delivery_ops *delivery_default(bool is_stderr_journal);
+/* The one for those who asked for none: journal where that is where we belong, or else print. */
+const struct delivery_ops *delivery_default(bool is_for_journal);
 
 /* The same verdict for all. */
 void delivery_verdict(struct envelope *e, const struct reply *verdict);

@@ -85,6 +85,21 @@ static bool find_helper(char ret[static PATH_MAX]) {
         return access(ret, X_OK) == 0;
 }
 
+static bool is_helper_installed(char ret[static PATH_MAX]) {
+        bool is_found = find_helper(ret);
+
+        if (!is_found)
+                log_say(LOG_ERR, "strategy=journal: smtpd-journal is not installed (cannot run %s): build smtpd with libsystemd-dev and "
+                                 "pkg-config installed, or choose another strategy", ret);
+        return is_found;
+}
+
+static bool journal_is_installed(void) {
+        char path[PATH_MAX];
+
+        return is_helper_installed(path);
+}
+
 static int journal_open(const struct config *c, const struct peer *p, struct delivery **ret) {
         static char x_peer[] = "--x-peer";
         struct delivery *d;
@@ -93,8 +108,7 @@ static int journal_open(const struct config *c, const struct peer *p, struct del
         (void) p;
         if (r < 0)
                 return r;
-        if (!find_helper(d->program)) {
-                log_say(LOG_ERR, "strategy=journal: %s is not installed: install it, or choose another strategy", d->program);
+        if (!is_helper_installed(d->program)) {
                 exec_close(d);
                 return -EINVAL;
         }
@@ -131,6 +145,7 @@ const struct delivery_ops exec_ops = {
 const struct delivery_ops journal_ops = {
         .name = "journal",
         .needs = NEEDS_HELPER,
+        .is_installed = journal_is_installed,
         .open = journal_open,
         .recipient = exec_recipient,
         .process_message = exec_process_message,

@@ -5,9 +5,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "io/deadline.h"
@@ -73,4 +74,10 @@ int fd_write(int fd, int stop_fd, const char **data, size_t *n, int64_t deadline
                         return (int) k;
         }
         return 0;
+}
+
+bool fd_is_null(int fd) {
+        struct stat st;
+
+        return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
 }

@@ -1,6 +1,7 @@
 /* io/fd.h - a descriptor that may block, written to with a deadline. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,3 +17,6 @@ int fd_write(int fd, int stop_fd, const char **data, size_t *n, int64_t deadline
 static inline int fd_write_all(int fd, const char *data, size_t n, int64_t deadline) {
         return fd_write(fd, -1, &data, &n, deadline);
 }
+
+/* Whether it is /dev/null, by whatever name: what is written there is nowhere. */
+bool fd_is_null(int fd);

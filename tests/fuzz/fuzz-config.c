@@ -83,7 +83,7 @@ static char *load(int argc, char **argv, bool is_journal, printer *print, size_t
         int r;
 
         n_complaints = 0;
-        c->is_stderr_journal = is_journal;
+        c->is_for_journal = is_journal;
         r = config_load(argc, argv, c, complain);
         assert((r == 0) == (n_complaints == 0));
         if (r == 0) {
