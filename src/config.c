@@ -443,8 +443,8 @@ static const struct option options[] = {
         { "exit-idle-time", "SECONDS", "when accepting: exit after so long without a session", &optional_seconds,
           FIELD(exit_idle_time), 1, YEAR, "never", NULL, true },
         { "check", "[network]", "check the configuration and print it; network: ask for the names in it too", &action, FIELD(action), ACTION_CHECK, 0, NULL },
-        { "help", NULL, "show this", &action, FIELD(action), ACTION_HELP, 0, NULL },
-        { "version", NULL, "show the version", &action, FIELD(action), ACTION_VERSION, 0, NULL },
+        { "help", NULL, "show this; -h too", &action, FIELD(action), ACTION_HELP, 0, NULL },
+        { "version", NULL, "show the version; -V too", &action, FIELD(action), ACTION_VERSION, 0, NULL },
 };
 
 static bool is_for_file(const struct option *o) {
@@ -549,33 +549,45 @@ static bool is_value_fitting(const struct option *o, bool has_value) {
         return o->syntax ? has_value || *o->syntax == '[' : !has_value;
 }
 
-static void take_argument(struct reading *r, const char *argument, enum pass pass) {
+/* What others are called with: sendmail -bs is what we do anyway. */
+static const char *long_form(const char *argument) {
+        return strcmp(argument, "-h") == 0 ? "--help" : strcmp(argument, "-V") == 0 ? "--version" : argument;
+}
+
+/* Takes --name, --name=value or --name value, and returns how many arguments that are. */
+static int take_argument(struct reading *r, char **argv, enum pass pass) {
         const struct place here = { NULL, 0 };
-        const char *name = argument + 2, *equals;
+        const char *argument = long_form(*argv), *name = argument + 2, *equals, *value;
         const struct option *o;
+        int n = 1;
 
         if (strncmp(argument, "--", 2) != 0 || name[0] == '\0') {
-                if (pass == PASS_BEFORE_FILE)
-                        complain(r, here, "%.200s: options are written --name=value; see --help", argument);
-                return;
+                if (pass == PASS_BEFORE_FILE && strcmp(argument, "-bs") != 0)
+                        complain(r, here, "%.200s: options are written --name=value or --name value; see --help", argument);
+                return n;
         }
         equals = strchrnul(name, '=');
+        value = *equals ? equals + 1 : NULL;
         o = find_option(name, (size_t) (equals - name));
+        if (o && !value && !is_value_fitting(o, false) && argv[1] && strncmp(argv[1], "--", 2) != 0)
+                value = argv[n++];
         if (o && is_for_file(o) != (pass == PASS_AFTER_FILE))
-                return;
-        if (o && is_value_fitting(o, *equals == '='))
-                set_value(r, o, equals + (*equals == '='), here);
+                return n;
+        if (o && is_value_fitting(o, value))
+                set_value(r, o, value ? value : "", here);
         else if (o && o->syntax)
                 complain(r, here, "--%s needs a value: write --%s=%s", o->name, o->name, o->syntax);
         else if (o)
                 complain(r, here, "--%s takes no value", o->name);
         else if (pass == PASS_BEFORE_FILE)
                 complain(r, here, "--%.*s: unknown option; --help lists them", (int) (equals - name), name);
+        return n;
 }
 
+/* argv[argc] is NULL. */
 static void take_arguments(struct reading *r, int argc, char **argv, enum pass pass) {
-        for (int i = 1; i < argc; i++)
-                take_argument(r, argv[i], pass);
+        for (int i = 1; i < argc;)
+                i += take_argument(r, argv + i, pass);
 }
 
 /* --- the file ------------------------------------------------------------------------------------------------ */

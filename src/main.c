@@ -172,7 +172,8 @@ static void complain(const char *where, const char *what) {
 static int help(void) {
         puts("smtpd speaks one SMTP session on standard input and output, and hands each message to a strategy.\n\n"
              "usage: smtpd [--name=value ...]\n\n"
-             "Every option is also a line name=value in the configuration file; the command line wins.\n");
+             "Every option can be written --name value too, and is also a line name=value in the configuration file; the command\n"
+             "line wins.\n");
         config_help(stdout);
         puts("\nTry it: smtpd <session.txt. The manual is smtpd(8).");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
@@ -203,7 +204,7 @@ static int refuse(struct channel *channel, int status) {
         static const char reply[] = "421 4.3.5 this server is not configured correctly, try again later\r\n";
 
         channel->timeout = 10;
-        if (!isatty(channel->in)) {
+        if (!isatty(channel->in) && !isatty(channel->out)) {
                 channel_write(channel, reply, sizeof(reply) - 1);
                 channel_hang_up(channel);
         }

@@ -1,6 +1,7 @@
 """Command line and configuration file: one vocabulary, the same mistakes found in both, and each with its place."""
 
 import os
+import pty
 import re
 import shutil
 import socket
@@ -399,7 +400,9 @@ def test_mistake_in_the_file(smtpd, conf, line, complaint):
     ("--nonsense=1", "--nonsense: unknown option"),
     ("--max-siz=1", "--max-siz: unknown option"),
     ("--max-sizes=1", "--max-sizes: unknown option"),
-    ("-h", "-h: options are written --name=value"),
+    ("-x", "-x: options are written --name=value or --name value"),
+    ("-hV", "-hV: options are written --name=value"),
+    ("-b", "-b: options are written --name=value"),
     ("--", "--: options are written --name=value"),
     ("--=1", "--: unknown option"),
     ("max-size=1", "max-size=1: options are written --name=value"),
@@ -417,6 +420,54 @@ def test_mistake_on_the_command_line(smtpd, argument, complaint):
     assert (status, got, len(complaints)) == (64, {}, 1), complaints
     assert complaints[0].startswith(f"smtpd: command line: {complaint}"), complaints
     assert complaints[0].isascii() and complaints[0].isprintable()
+
+
+def test_value_after_a_blank(smtpd, conf):
+    """As most programs take it too."""
+    path = conf("max-size=5\n")
+    argv = [smtpd, "--config", path, "--max-errors", "7", "--strategy", "exec", "--timeout=8", "--command", "x --listen", "--check"]
+    status, out, _ = run(argv)
+    assert status == 0
+    assert {b"max-size=5", b"max-errors=7", b"strategy=exec", b"timeout=8", b"command=x --listen"} <= set(out.splitlines())
+
+
+@pytest.mark.parametrize("arguments, complaints", [
+    (["--max-size", "--max-errors=1"], ["--max-size needs a value: write --max-size=BYTES"]),
+    (["--max-size", "-5"], ["max-size=-5: use "]),
+    (["--max-size", ""], ["max-size=: use "]),
+    (["--max-size=1", "2"], ["2: options are written "]),
+    (["--version", "2"], ["2: options are written "]),
+    (["--check", "network"], ["network: options are written "]),
+    (["--config", "/no/such/file"], ["/no/such/file: cannot be opened"]),
+])
+def test_mistake_after_a_blank(smtpd, arguments, complaints):
+    status, out, err = run([smtpd, "--config=/dev/null", "--check", *arguments])
+    places = [line.removeprefix("smtpd: ").removeprefix("command line: ") for line in err.decode().splitlines()]
+    assert status in (64, 78) or "--version" in arguments
+    assert len(places) == len(complaints) and all(map(str.startswith, places, complaints)), places
+
+
+def test_short_options(smtpd):
+    assert run([smtpd, "-h"]) == run([smtpd, "--help"]) and run([smtpd, "-V"]) == run([smtpd, "--version"])
+    status, out, err = run(command(smtpd, "-bs"), b"QUIT\r\n")  # as sendmail(8) is called for this
+    assert status == 0 and [code for code, _ in replies(out)] == [220, 221] and b"-bs" not in err
+
+
+@pytest.mark.parametrize("stdin, stdout", [("terminal", "terminal"), ("terminal", "pipe"), ("nothing", "terminal")])
+def test_nobody_at_a_terminal_hears_421(smtpd, stdin, stdout):
+    """Who sees the mistake is no client."""
+    master, slave = pty.openpty()
+    try:
+        done = subprocess.run(
+            [smtpd, "--nonsense"], stdin=slave if stdin == "terminal" else subprocess.DEVNULL,
+            stdout=slave if stdout == "terminal" else subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), timeout=PATIENCE)
+        os.set_blocking(master, False)
+        with pytest.raises(BlockingIOError):
+            os.read(master, 100)
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert done.returncode == 64 and not done.stdout and done.stderr.startswith(b"smtpd: command line: --nonsense: unknown option")
 
 
 def test_all_mistakes_are_reported(smtpd, conf):

@@ -139,6 +139,11 @@ COMPLETIONS = {
     "--che": ["--check", "--check="],
     "--config=/etc/passw": ["/etc/passwd"],
     "--timeout=": [],
+    "--strategy p": ["print", "proxy"],
+    "--x-peer ": ["yes", "no"],
+    "--config /etc/passw": ["/etc/passwd"],
+    "--x-peer --str": ["--strategy="],
+    "--timeout ": [],
     "--nonsense": [],
 }
 
@@ -171,7 +176,7 @@ print -r -- "$line"
 """
 
 
-@pytest.mark.parametrize("word,expected", [("--strategy=ma", "--strategy=mailman"), ("--x-p", "--x-peer="), ("--upstream-protocol=l", "=lmtp")])
+@pytest.mark.parametrize("word,expected", [("--strategy=ma", "--strategy=mailman"), ("--x-p", "--x-peer="), ("--upstream-protocol=l", "=lmtp"), ("--upstream-protocol l", " lmtp")])
 def test_zsh_completes(tree, word, expected):
     folder = str(tree / "usr/share/zsh/vendor-completions")
     env = os.environ | {"TERM": "dumb"}
