@@ -47,6 +47,7 @@ struct kind {
         bool (*is_set)(const void *field); /* NULL: it always is */
         void (*clear)(void *field);        /* frees the value; NULL: nothing to free */
         bool is_list;                      /* values are added, until another source gives new ones */
+        bool has_quotes;                   /* in the value they group words */
 };
 
 /* false where there are no digits, or too many. */
@@ -93,7 +94,7 @@ static bool parse_size(const struct option *o, const char *value, void *field) {
         }
         return *end == '\0' && is_in_range(o, *size);
 }
-static const struct kind size = { parse_size, print_number, "a number of octets, or of K, M or G (such as 32M)" };
+static const struct kind size = { parse_size, print_number, "a number of octets, or of K, M or G, such as 32M; 0 means no limit" };
 
 static bool parse_yes_no(const struct option *o, const char *value, void *field) {
         (void) o;
@@ -219,7 +220,7 @@ static bool parse_command(const struct option *o, const char *value, void *field
 
 /* Quotes what has to be; a word with quotes of both kinds becomes several quoted parts. */
 static void print_word(const char *word, FILE *out) {
-        if (*word && !strpbrk(word, " \t\"'")) {
+        if (*word && *word != '#' && !strpbrk(word, " \t\"'")) {
                 fputs(word, out);
                 return;
         }
@@ -245,7 +246,7 @@ static bool is_command_set(const void *field) {
         return *(char *const *const *) field != NULL;
 }
 static const struct kind command = { parse_command, print_command, "PROGRAM [ARG...], where quotes group words",
-                                     is_command_set, clear_command };
+                                     is_command_set, clear_command, .has_quotes = true };
 
 /* ITEM[,ITEM...] */
 static bool parse_list(const char *value, struct list *list, bool (*is_item)(const char *item)) {
@@ -332,7 +333,7 @@ static const struct kind path = { parse_path, print_pointer, "a path that begins
 
 static bool parse_user(const struct option *o, const char *value, void *field) {
         (void) o;
-        return *value && !strpbrk(value, " \t:/") && set_pointer(field, value);
+        return *value && !strpbrk(value, " \t:/\"'") && set_pointer(field, value);
 }
 static const struct kind user = { parse_user, print_pointer, "the name of a user", is_pointer_set, clear_pointer };
 
@@ -518,9 +519,38 @@ static bool is_text(const char *value) {
         return n == 0 || !(is_blank(value[0]) || is_blank(value[n - 1]));
 }
 
+/* Whether a comment seems to follow the value: a # after a blank, and not in quotes where these group words. */
+static bool has_comment(const struct option *o, const char *value) {
+        char quote = '\0';
+
+        for (const char *p = value; *p; p++)
+                if (quote == *p)
+                        quote = '\0';
+                else if (!quote && o->kind->has_quotes && (*p == '"' || *p == '\''))
+                        quote = *p;
+                else if (!quote && *p == '#' && p > value && is_blank(p[-1]))
+                        return true;
+        return false;
+}
+
+/* What is wrong with the form of a value, whatever the option; NULL if nothing is. Quotes and comments that have no meaning
+ * would become part of the value. */
+static const char *mistake_of_form(const struct option *o, const char *value) {
+        if (!is_text(value))
+                return "a text without control characters, and without blanks at its ends";
+        if (!o->kind->has_quotes && (*value == '"' || *value == '\''))
+                return "the value without quotes";
+        if (has_comment(o, value))
+                return o->kind->has_quotes ? "a line of its own for a comment, or quotes around a word that begins with #"
+                                           : "a line of its own for a comment";
+        return NULL;
+}
+
 static void set_value(struct reading *r, const struct option *o, const char *value, struct place place) {
-        if (!is_text(value)) {
-                complain(r, place, "%s=%.200s: use a text without control characters, and without blanks at its ends", o->name, value);
+        const char *expected = mistake_of_form(o, value);
+
+        if (expected) {
+                complain(r, place, "%s=%.200s: use %s", o->name, value, expected);
                 return;
         }
         if (o->kind->is_list && is_from_elsewhere(r, o, place))
@@ -529,7 +559,7 @@ static void set_value(struct reading *r, const struct option *o, const char *val
         if (!o->kind->parse(o, value, field_of(o, r->config))) {
                 if (errno == ENOMEM)
                         complain(r, place, "%s: out of memory", o->name);
-                else if (o->max > 0)
+                else if (o->max > 0 && o->kind != &size) /* whose bound has 19 digits */
                         complain(r, place, "%s=%.200s: use %s between %" PRIu64 " and %" PRIu64, o->name, value,
                                  o->kind->expected, o->min, o->max);
                 else

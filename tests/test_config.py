@@ -374,7 +374,19 @@ def test_empty_file(smtpd, conf):
     (b"=", ": unknown option"),
     (b"max-size", "max-size needs a value: write max-size=BYTES"),
     (b"max-size 5", "max-size 5: unknown option"),
-    (b"max-size=5 # five", "max-size=5 # five: use "),
+    (b"max-size=5 # five", "max-size=5 # five: use a line of its own for a comment"),
+    (b"x-peer=no\t#", "x-peer=no\\x09#: use a line of its own for a comment"),
+    (b"mailman-wrapper=/bin/true # ours", "mailman-wrapper=/bin/true # ours: use a line of its own for a comment"),
+    (b"user=nobody #", "user=nobody #: use a line of its own for a comment"),
+    (b"command=true # comment", "command=true # comment: use a line of its own for a comment, or quotes around a word"),
+    (b"command=true \"a b\" #c", r"command=true \x22a b\x22 #c: use a line of its own for a comment, or quotes"),
+    (b"user=\"nobody\"", r"user=\x22nobody\x22: use the value without quotes"),
+    (b"hostname='mx.example.org'", "hostname='mx.example.org': use the value without quotes"),
+    (b"relay-to=\"example.org\"", r"relay-to=\x22example.org\x22: use the value without quotes"),
+    (b"upstream=a.example,\"b.example\"", r"upstream=a.example,\x22b.example\x22: use HOST[:PORT]"),
+    (b"max-size=\"", r"max-size=\x22: use the value without quotes"),
+    (b"max-size=10MB", "max-size=10MB: use a number of octets, or of K, M or G, such as 32M; 0 means no limit"),
+    (b"max-size=99999999999999999999", "max-size=99999999999999999999: use a number of octets, or of K, M or G, such as 32M"),
     (b"config=/dev/null", "config: only for the command line"),
     (b"config", "config: only for the command line"),
     (b"check", "check: only for the command line"),
@@ -393,6 +405,16 @@ def test_mistake_in_the_file(smtpd, conf, line, complaint):
     assert (status, got, len(complaints)) == (78, {}, 1), complaints
     assert complaints[0].startswith(f"smtpd: {path}:3: {complaint}"), complaints
     assert complaints[0].isascii() and complaints[0].isprintable()
+
+
+def test_number_sign_that_is_no_comment(smtpd, conf):
+    """In the middle of a word, and in the quotes of a command; it is written so that it can be read again."""
+    for line, shown in [("command=x a#b", "x a#b"), ("command=x '#b' \"c #d\"", 'x "#b" "c #d"'), ("command='#x'", '"#x"'),
+                        ("command=x '#\"'", """x "#"'"'"""), ("command=#x", '"#x"')]:
+        status, got, complaints = check(smtpd, config=conf(f"strategy=exec\n{line}\n"))
+        assert (status, got["command"]) == (0, shown), complaints
+        assert check(smtpd, config=conf(f"strategy=exec\ncommand={got['command']}\n"))[:2] == (0, got)
+    assert check(smtpd, config=conf("strategy=mailman\nmailman=/run/a#b\n"))[1]["mailman"] == "/run/a#b"
 
 
 @pytest.mark.parametrize("argument, complaint", [
