@@ -529,25 +529,32 @@ size_t acceptor_take_passed(struct listener ret[static ACCEPTOR_LISTENERS_MAX]) 
         return n;
 }
 
-/* Opens what the configuration names. Returns 0 or an exit status. */
+static void complain_of_address(const char *endpoint, int error, const char *why) {
+        const char *advice = "";
+
+        if (error == -EADDRINUSE)
+                advice = "; another program is there: stop it, or choose another address";
+        else if (error == -EACCES && *endpoint != '/')
+                advice = "; ports below 1024 are root's: start as root (user= says who to become), or choose another";
+        log_say(LOG_ERR, "cannot listen on %s: %s%s", endpoint, why, advice);
+}
+
+/* Opens what the configuration names, and says of each that cannot be had. Returns 0 or an exit status. */
 static int listen_all(struct acceptor *a) {
         const struct list *list = &a->config->listen;
-        const char *why;
+        int status = 0;
 
         for (size_t i = 0; i < list->n; i++) {
+                const char *why;
                 int n = listen_at(list->items[i], a->listeners + a->n_listeners, ACCEPTOR_LISTENERS_MAX - a->n_listeners, &why);
 
                 if (n < 0) {
-                        const char *advice = n == -EADDRINUSE ? "; another program is there: stop it, or choose another address" : "";
-
-                        if (n == -EACCES && *list->items[i] != '/')
-                                advice = "; ports below 1024 are root's: start as root (user= says who to become), or choose another";
-                        log_say(LOG_ERR, "listen=%s: %s%s", list->items[i], why, advice);
-                        return n == -EINVAL ? EX_CONFIG : EX_TEMPFAIL;
-                }
-                a->n_listeners += (size_t) n;
+                        complain_of_address(list->items[i], n, why);
+                        status = n == -EINVAL ? EX_CONFIG : EX_TEMPFAIL;
+                } else
+                        a->n_listeners += (size_t) n;
         }
-        return 0;
+        return status;
 }
 
 static int give_up_root(const struct config *c) {
@@ -615,6 +622,7 @@ static void say_ready(const struct acceptor *a) {
                 if (*a->listeners[i].name)
                         log_field(&l, "name", a->listeners[i].name, NULL);
                 log_field(&l, "strategy", a->config->strategy->name, NULL);
+                log_field(&l, "config", a->config->file ? a->config->file : "none", NULL);
                 log_send(&l, LOG_NOTICE);
         }
         notify_state("READY=1");

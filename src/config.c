@@ -297,7 +297,8 @@ static bool parse_listen(const struct option *o, const char *value, void *field)
         return parse_list(value, field, listen_is_endpoint);
 }
 static const struct kind listeners = { parse_listen, print_list,
-                                       "ADDRESS:PORT, [IPV6]:PORT or /SOCKET, with a PORT up to 65535 (0: one that is free)",
+                                       "ADDRESS:PORT, [IPV6]:PORT, PORT (of loopback) or /SOCKET, with a PORT up to 65535 (0: "
+                                       "one that is free)",
                                        is_list_set, clear_list, true };
 
 static void clear_pointer(void *field) {
@@ -395,7 +396,8 @@ static const struct config defaults = {
 };
 
 static const struct option options[] = {
-        { "config", "FILE", "read this configuration file", &file, FIELD(file), 0, 0, DEFAULT_CONFIG ", if it exists" },
+        { "config", "FILE", "read this configuration file", &file, FIELD(file), 0, 0,
+          DEFAULT_CONFIG ", if it exists; none with --listen on loopback only" },
         { "strategy", "NAME", "what to do with messages: " DELIVERY_NAMES, &strategy, FIELD(strategy), 0, 0,
           "journal if standard error is the journal or systemd started us, else print" },
         { "hostname", "NAME", "our name in the greeting and the EHLO reply", &hostname, FIELD(hostname), 0, 0,
@@ -434,7 +436,8 @@ static const struct option options[] = {
         { "sandbox", "yes|no", "a session confines itself, as far as the kernel can", &yes_no, FIELD(sandbox), 0, 0, NULL },
         { "peer", "ADDRESS[:PORT]", "who the client is, where stdin is no socket", &peer_address, FIELD(peer), 0, 0,
           "from the connection" },
-        { "listen", "ADDRESS:PORT|/SOCKET", "accept connections here, a process for each", &listeners, FIELD(listen), 0, 0, NULL, NULL, true },
+        { "listen", "ADDRESS:PORT|PORT|/SOCKET",
+          "accept connections here, a process for each; PORT alone: of loopback", &listeners, FIELD(listen), 0, 0, NULL, NULL, true },
         { "user", "NAME", "when accepting, started as root: become this user", &user, FIELD(user), 0, 0, USER_DEFAULT, NULL, true },
         { "max-connections", "N", "when accepting: sessions at once", &number, FIELD(max_connections), 1, COUNT_MAX, NULL, NULL, true },
         { "max-connections-per-source", "N", "when accepting: sessions at once with one address (IPv6: /64)", &number,
@@ -481,6 +484,7 @@ struct reading {
         bool is_given[N_OPTIONS];
         unsigned n_in_arguments, n_in_files; /* mistakes */
         bool is_incomplete;                  /* a file could not be read to its end */
+        bool is_listening, is_public;        /* --listen on the command line; and beyond loopback */
 };
 
 __attribute__((format(printf, 3, 4))) static void complain(struct reading *r, struct place place, const char *format, ...) {
@@ -584,6 +588,15 @@ static const char *long_form(const char *argument) {
         return strcmp(argument, "-h") == 0 ? "--help" : strcmp(argument, "-V") == 0 ? "--version" : argument;
 }
 
+/* Whoever listens on loopback, and says so on the command line, is trying something out: not with the system's file. */
+static void note_listen(struct reading *r, const char *value) {
+        struct list list = { NULL, 0 };
+
+        r->is_listening = true;
+        r->is_public |= !parse_list(value, &list, listen_is_loopback);
+        clear_list(&list);
+}
+
 /* Takes --name, --name=value or --name value, and returns how many arguments that are. */
 static int take_argument(struct reading *r, char **argv, enum pass pass) {
         const struct place here = { NULL, 0 };
@@ -601,6 +614,8 @@ static int take_argument(struct reading *r, char **argv, enum pass pass) {
         o = find_option(name, (size_t) (equals - name));
         if (o && !value && !is_value_fitting(o, false) && argv[1] && strncmp(argv[1], "--", 2) != 0)
                 value = argv[n++];
+        if (pass == PASS_BEFORE_FILE && o && o->kind == &listeners && value)
+                note_listen(r, value);
         if (o && is_for_file(o) != (pass == PASS_AFTER_FILE))
                 return n;
         if (o && is_value_fitting(o, value))
@@ -705,7 +720,8 @@ static int read_text(int fd, struct text *t) {
         return 0;
 }
 
-static void take_file(struct reading *r, const char *name, bool must_exist) {
+/* Returns whether there is one. */
+static bool take_file(struct reading *r, const char *name, bool must_exist) {
         int fd = open_file(name), error;
         struct place place = { name, 0 };
         struct text t;
@@ -715,7 +731,7 @@ static void take_file(struct reading *r, const char *name, bool must_exist) {
                 r->is_incomplete = true;
         }
         if (fd < 0)
-                return;
+                return false;
         error = -read_text(fd, &t);
         if (error) {
                 complain(r, place, "cannot be read: %s", strerror(error));
@@ -731,6 +747,7 @@ static void take_file(struct reading *r, const char *name, bool must_exist) {
         }
         free_text(&t);
         close(fd);
+        return true;
 }
 
 /* --- what does not go together --------------------------------------------------------------------------- */
@@ -780,7 +797,10 @@ int config_load(int argc, char **argv, struct config *ret, config_complaint *com
 
         set_defaults(ret);
         take_arguments(&r, argc, argv, PASS_BEFORE_FILE);
-        take_file(&r, ret->file ? ret->file : DEFAULT_CONFIG, ret->file != NULL);
+        if (ret->file)
+                take_file(&r, ret->file, true);
+        else if ((!r.is_listening || r.is_public) && take_file(&r, DEFAULT_CONFIG, false))
+                ret->file = DEFAULT_CONFIG;
         take_arguments(&r, argc, argv, PASS_AFTER_FILE);
         ret->is_strategy_given = r.is_given[find_option("strategy", strlen("strategy")) - options];
         if (ret->strategy && !r.is_incomplete)

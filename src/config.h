@@ -57,8 +57,8 @@ struct config {
 /* Called for each mistake. `where` is "FILE:LINE", "FILE" or "command line"; `what` says what is wrong and what to do. */
 typedef void config_complaint(const char *where, const char *what);
 
-/* Reads the command line, the file it names (or else the system's, if that exists), and puts both together; the
- * command line wins. Complains about every mistake, not only the first. Returns 0, EX_USAGE if the command line was
+/* Reads the command line, the file it names (or else the system's, if that exists and the command line does not
+ * say to listen, on loopback only), and puts both together; the command line wins. Complains about every mistake, not only the first. Returns 0, EX_USAGE if the command line was
  * wrong, EX_CONFIG if the file was (sysexits.h); `ret` is usable for the action in any case. */
 int config_load(int argc, char **argv, struct config *ret, config_complaint *complain);
 

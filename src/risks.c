@@ -103,7 +103,8 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         struct checking k = { .warn = warn_of };
 
         k.option = "config";
-        check_file(&k, c->file ? c->file : DEFAULT_CONFIG);
+        if (c->file)
+                check_file(&k, c->file);
         k.option = "relay-from";
         for (size_t i = 0; i < c->relay_from.n; i++)
                 check_network(&k, c->relay_from.items[i]);

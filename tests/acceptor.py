@@ -17,7 +17,7 @@ from conftest import missing, need
 from processes import running_children
 from session import PATIENCE, PYTHON, Session, command, environment, printed, stop, wait_until
 
-LISTENING = re.compile(rb"^smtpd: listening address=(\S+)(?: name=(\S+))? strategy=\S+$", re.M)
+LISTENING = re.compile(rb"^smtpd: listening address=(\S+)(?: name=(\S+))? strategy=\S+ config=.+$", re.M)
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
 
 # What a program is started with that a shell cannot arrange: descriptors at given numbers, variables, signals.

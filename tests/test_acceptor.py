@@ -76,7 +76,7 @@ def test_name_of_which_an_address_is_in_use(release, folder, family, address):
     with socket.create_server((address, 0), family=family) as other:
         endpoint = "both.example:%d" % other.getsockname()[1]
         status, said = start_that_fails(release, folder, listen=endpoint, prefix=with_name(folder, "both.example"))
-    assert status == 75 and b"listen=%s: Address already in use" % endpoint.encode() in said
+    assert status == 75 and b"cannot listen on %s: Address already in use" % endpoint.encode() in said
 
 
 def test_localhost(smtpd, folder):
@@ -90,7 +90,7 @@ def test_port_in_use(smtpd, folder):
     with socket.create_server(("127.0.0.1", 0)) as other:
         endpoint = "127.0.0.1:%d" % other.getsockname()[1]
         status, said = start_that_fails(smtpd, folder, listen=endpoint)
-    assert status == 75 and b"listen=%s: Address already in use; another program is there: stop it" % endpoint.encode() in said
+    assert status == 75 and b"cannot listen on %s: Address already in use; another program is there: stop it" % endpoint.encode() in said
 
 
 def test_port_can_be_had_again_at_once(release, folder):
@@ -109,16 +109,57 @@ def test_privileged_port_is_root_s(release, folder):
     need_root()
     with network():
         status, said = start_that_fails(release, folder, listen="127.0.0.1:25", **NOBODY)
-    assert status == 75 and b"listen=127.0.0.1:25: Permission denied" in said and b"root" in said
+    assert status == 75 and b"cannot listen on 127.0.0.1:25: Permission denied" in said and b"root" in said
 
 
 def test_address_of_somebody_else(release, folder):
     status, said = start_that_fails(release, folder, listen="192.0.2.1:0")
-    assert status == 75 and b"listen=192.0.2.1:0: Cannot assign requested address" in said
+    assert status == 75 and b"cannot listen on 192.0.2.1:0: not an address of this host; " in said
+
+
+def test_every_address_that_cannot_be_had_is_named(release, folder):
+    """Not one in each run."""
+    status, said = start_that_fails(release, folder, listen="192.0.2.1:0,127.0.0.1:0,[2001:db8::1]:0,/no/such/socket")
+    lines = [line for line in said.splitlines() if b"cannot listen on" in line]
+    assert status == 75 and [line.split()[4].rstrip(b":") for line in lines] == [b"192.0.2.1:0", b"[2001:db8::1]:0", b"/no/such/socket"]
+
+
+def test_port_alone_is_of_loopback(smtpd, folder):
+    """Of both protocols, as far as there are both; a free one is the same for both."""
+    for port in (free_port(), 0):
+        with Acceptor(smtpd, folder, listen=str(port), n=2) as acceptor:
+            (v4, n), (v6, n6) = (address.rsplit(":", 1) for address in acceptor.addresses)
+            assert (v4, v6) == ("127.0.0.1", "[::1]") and n == n6 and int(n) == (port or int(n))
+            acceptor.serve_one()
+
+
+def test_port_alone_that_is_in_use(release, folder):
+    """With one of both protocols clients would reach somebody else."""
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.create_server((address, 0), family=family) as other:
+            port = b"%d" % other.getsockname()[1]
+            status, said = start_that_fails(release, folder, listen=port.decode())
+        assert status == 75 and b"cannot listen on %s: Address already in use; another program is there" % port in said
+
+
+def test_port_alone_without_ipv6(release, folder):
+    need_root()
+    with network():
+        subprocess.run([need("ip"), "-6", "address", "flush", "dev", "lo"], check=True)
+        with Acceptor(release, folder, listen="1025") as acceptor:
+            assert acceptor.addresses == ["127.0.0.1:1025"]
+            acceptor.serve_one()
+
+
+def test_listening_says_which_configuration(release, folder):
+    (folder / "a file").write_text("strategy=print\n")
+    with Acceptor(release, folder, f"--config={folder}/a file") as acceptor:
+        assert acceptor.log("listening") == [
+            b"listening address=%s strategy=print config=\"%s/a file\"" % (acceptor.address.encode(), str(folder).encode())]
 
 
 @pytest.mark.parametrize("option", [
-    "listen=25", "listen=127.0.0.1", "listen=relative/socket", "listen=", "listen=/" + "x" * 200, "listen=127.0.0.1:25,",
+    "listen=65536", "listen=-1", "listen=127.0.0.1", "listen=relative/socket", "listen=", "listen=/" + "x" * 200, "listen=127.0.0.1:25,",
     "max-connections=0", "max-connections=many", "max-connections-per-source=-1", "stop-timeout=0", "exit-idle-time=0",
     "user=", "user=a b",
 ])
@@ -156,7 +197,7 @@ def test_live_local_socket_is_not(smtpd, folder, is_full):
         if is_full:
             clients.enter_context(connect(path))
         status, said = start_that_fails(smtpd, folder, listen=path)
-        assert status == 75 and b"listen=%s: Address already in use; another program is there" % path.encode() in said
+        assert status == 75 and b"cannot listen on %s: Address already in use; another program is there" % path.encode() in said
         other.accept()[0].close()
         clients.enter_context(connect(path))  # it is there, and the other one's
 
@@ -181,7 +222,7 @@ def test_what_is_no_stale_socket_is_left_alone(smtpd, folder, kind):
     wait_until(lambda: acceptor.process.poll() is not None or b"listening" in acceptor.err(), "a decision")
     acceptor.kill()
     assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
-    assert acceptor.process.returncode == 75 and b"listen=%s: " % str(path).encode() in acceptor.err()
+    assert acceptor.process.returncode == 75 and b"cannot listen on %s: " % str(path).encode() in acceptor.err()
     assert precious.read_text() == "precious"
 
 
@@ -189,7 +230,7 @@ def test_directory_that_we_cannot_write_to(release, folder):
     os.chmod(folder, 0o755)
     who = NOBODY if os.geteuid() == 0 else {}
     status, said = start_that_fails(release, folder, listen="/socket", **who)
-    assert status == 75 and b"listen=/socket: Permission denied" in said and b"ports" not in said
+    assert status == 75 and b"cannot listen on /socket: Permission denied" in said and b"ports" not in said
 
 
 # --- from root to a user --------------------------------------------------------------------------------------
@@ -306,7 +347,7 @@ def test_socket_activate(smtpd, folder):
             client.begin("EHLO")
             assert client.send_message(MESSAGE).startswith(b"250 ")
             client.quit()
-        assert acceptor.log("listening") == [b"listening address=%s name=smtp strategy=print" % address.encode()]
+        assert acceptor.log("listening") == [b"listening address=%s name=smtp strategy=print config=/dev/null" % address.encode()]
         assert acceptor.messages() == [with_x_peer(PRINTED, "127.0.0.1")]
 
 
@@ -332,7 +373,7 @@ def test_listening_socket_as_standard_input(smtpd, folder):
         acceptor = Acceptor(smtpd, folder, "--strategy=exec", f"--command={folder}/deliver", listen=None, prefix=prefix,
                             wait=False, stdin=listener, stdout=listener, err=listener)
         with acceptor:
-            assert b"listening address=%s strategy=exec" % address.encode() in log.recv(65536)
+            assert b"listening address=%s strategy=exec config=/dev/null" % address.encode() in log.recv(65536)
             for _ in range(2):
                 with connect(address) as client:
                     client.sendall(WHOLE_SESSION)

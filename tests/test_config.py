@@ -37,7 +37,7 @@ OPTIONS = {
     "x-peer": ("yes", ("no", "no"), ("yes", "yes")),
     "sandbox": (None, ("no", "no"), ("yes", "yes")),
     "listen": (
-        None, ("127.0.0.1:1025",) * 2, ("[::1]:1025,localhost:smtp, /run/smtpd/socket", "[::1]:1025,localhost:smtp,/run/smtpd/socket"),
+        None, ("127.0.0.1:1025",) * 2, ("1025", "1025"), ("0,smtp", "0,smtp"), ("[::1]:1025,localhost:smtp, /run/smtpd/socket", "[::1]:1025,localhost:smtp,/run/smtpd/socket"),
     ),
     "user": (None, ("nobody", "nobody"), ("_smtpd-2", "_smtpd-2")),
     "max-connections": ("100", ("1", "1"), ("1000000", "1000000")),
@@ -66,7 +66,7 @@ MISTAKES = {
     "session-timeout": [*NUMBERS, "31536001", "1h"],
     "x-peer": ["", "maybe", "Yes", "1", "true"],
     "sandbox": ["", "maybe"],
-    "listen": [*(f"127.0.0.1:{port}" for port in NO_PORTS), *(f"localhost:{port}" for port in NO_PORTS), "", "127.0.0.1", "1025", "[::1]", "::1:25", "/" + "x" * 200, "127.0.0.1:", ":25", "[::1]:25,", "a b:25"],
+    "listen": [*NO_PORTS[:-2], *(f"127.0.0.1:{port}" for port in NO_PORTS), *(f"localhost:{port}" for port in NO_PORTS), "", "127.0.0.1", "[::1]", "::1:25", "/" + "x" * 200, "127.0.0.1:", ":25", "[::1]:25,", "a b:25"],
     "user": ["", "a b", "root:root", "/bin"],
     "max-connections": [*NUMBERS, "1000001"],
     "max-connections-per-source": [*NUMBERS, "1000001"],
@@ -293,8 +293,8 @@ def test_options_take_effect_in_a_session(smtpd, tmp_path, conf):
         assert session.ask(b"BAD")[:3] + session.ask(b"BAD")[:3] == b"500421"
 
 
-def test_default_file(release, conf):
-    """The system's file is read if it exists. Here it does, for this process alone."""
+def with_default_file(release, content):
+    """A prefix for commands: the system's file exists, for these processes alone."""
     name = re.search(r"default: (/\S+), if it exists", run([release, "--help"])[1].decode())[1]
     folder = os.path.dirname(name)
     unshare = [need("unshare"), "-m"] if os.getuid() == 0 else [need("unshare"), "-rm"]
@@ -302,12 +302,38 @@ def test_default_file(release, conf):
     if subprocess.run([*unshare, "mount", "-t", "tmpfs", "none", top], capture_output=True).returncode:
         missing("no private mount name space to be had")
     script = 'mount -t tmpfs none "$1" && mkdir "$2" && printf "%s\n" "$4" >"$3" && shift 4 && exec "$@"'
+    return name, [*unshare, "sh", "-c", script, "sh", top, folder, name, content]
+
+
+def test_default_file(release):
+    """It is read if it exists."""
     def see(content):
-        argv = [*unshare, "sh", "-c", script, "sh", top, folder, name, content, release, "--check"]
-        return run(argv, env=environment(PATH="/usr/sbin:/usr/bin:/sbin:/bin"))
-    assert b"\nmax-size=12345\n" in see("max-size=12345")[1]
-    status, out, err = see("max-size=big")
+        name, prefix = with_default_file(release, content)
+        return name, run([*prefix, release, "--check"], env=environment(PATH="/usr/sbin:/usr/bin:/sbin:/bin"))
+    assert b"\nmax-size=12345\n" in see("max-size=12345")[1][1]
+    name, (status, out, err) = see("max-size=big")
     assert (status, out) == (78, b"") and err.startswith(f"smtpd: {name}:1: max-size=big: ".encode())
+
+
+@pytest.mark.parametrize("arguments, is_read", [
+    (["--listen=127.0.0.1:1025"], False),
+    (["--listen", "127.0.0.1:1025"], False),
+    (["--listen=1025"], False),
+    (["--listen=[::1]:1025,127.1.2.3:1025, localhost:1025", "--listen=smtp"], False),
+    (["--listen=0.0.0.0:1025"], True),
+    (["--listen=[::]:1025"], True),
+    (["--listen=127.0.0.1:1025,192.0.2.1:1025"], True),
+    (["--listen=127.0.0.1:1025", "--listen=mail.example.org:1025"], True),
+    (["--listen=128.0.0.1:1025"], True),
+    (["--listen=/run/smtpd.socket"], True),
+    ([], True),
+])
+def test_no_default_file_for_who_tries_something_out(release, arguments, is_read):
+    """With --listen on loopback only: what the system's service does is not asked for. A file that is named is read."""
+    name, prefix = with_default_file(release, "max-size=12345")
+    env = environment(PATH="/usr/sbin:/usr/bin:/sbin:/bin")
+    assert (b"\nmax-size=12345\n" in run([*prefix, release, "--check", *arguments], env=env)[1]) == is_read
+    assert b"\nmax-size=12345\n" in run([*prefix, release, "--check", f"--config={name}", *arguments], env=env)[1]
 
 
 @pytest.mark.parametrize("options", [

@@ -98,8 +98,8 @@ def test_first_connection_starts_it(machine, address):
     said = log(machine)
     assert "mail from <alice@example.org> to <bob@example.net>" in said
     assert re.search(rf"^message id={entry['SMTPD_ID'][0].decode()} peer={address} .* verdict=\"250 ", said, re.M)
-    assert "listening address=127.0.0.1:25 name=smtpd.socket strategy=journal\n" in said
-    assert "listening address=[::1]:25 name=smtpd.socket strategy=journal\n" in said
+    assert "listening address=127.0.0.1:25 name=smtpd.socket strategy=journal config=/etc/smtpd/smtpd.conf\n" in said
+    assert "listening address=[::1]:25 name=smtpd.socket strategy=journal config=/etc/smtpd/smtpd.conf\n" in said
     assert state(machine) == "active"
     wait_for_status(machine, "0 sessions, 1 messages")
 
@@ -154,7 +154,7 @@ def test_both_shapes_side_by_side(machine):
     content = b"Subject: =?utf-8?q?x?=\r\n\r\n" + "grüße\r\n..\r\n\r\n".encode()
     for port in (25, 2525, 25, 2525):
         assert deliver(machine, content, port=port) == STORED
-    assert "listening address=127.0.0.1:2525 name=smtpd-fast.socket strategy=journal\n" in log(machine)
+    assert "listening address=127.0.0.1:2525 name=smtpd-fast.socket strategy=journal config=" in log(machine)
     entries = stored(machine)
     ids = ("SMTPD_ID", "SMTPD_PEER_PORT", "SYSLOG_PID")
     ours = [{k: v for k, v in e.items() if not k.startswith("_") and k not in ids} for e in entries]

@@ -14,11 +14,38 @@
 
 #include "io/endpoint.h"
 
+static bool is_port(const char *s) {
+        struct endpoint e;
+
+        return endpoint_split("localhost", s, &e);
+}
+
 bool listen_is_endpoint(const char *s) {
         struct sockaddr_un local;
         struct endpoint name;
 
-        return *s == '/' ? endpoint_local(s, &local) : endpoint_split(s, NULL, &name);
+        return *s == '/' ? endpoint_local(s, &local) : is_port(s) || endpoint_split(s, NULL, &name);
+}
+
+bool listen_is_loopback(const char *s) {
+        struct sockaddr_storage address;
+        struct endpoint e;
+
+        if (*s == '/' || is_port(s))
+                return *s != '/';
+        if (!endpoint_split(s, NULL, &e))
+                return false;
+        if (endpoint_address(&e, &address) == 0)
+                return strcmp(e.host, "localhost") == 0;
+        if (address.ss_family == AF_INET)
+                return ntohl(((const struct sockaddr_in *) &address)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *) &address)->sin6_addr);
+}
+
+static const char *reason(int error) {
+        if (error == -EADDRNOTAVAIL)
+                return "not an address of this host; `ip address` lists those, 0.0.0.0 and [::] are all of them";
+        return strerrordesc_np(-error);
 }
 
 /* Says where a socket listens. */
@@ -96,6 +123,32 @@ static int listen_local(const char *path, struct listener *ret) {
         return r;
 }
 
+/* A protocol that is not in use here. */
+static bool is_absent(int error) {
+        return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT;
+}
+
+/* Of both protocols; a port that is any free one is the same for both. */
+static int listen_loopback(const char *port, struct listener *ret, size_t room) {
+        static const char *const hosts[] = { "127.0.0.1", "::1" };
+        int n = 0, r = 0;
+
+        for (size_t i = 0; i < 2 && (size_t) n < room && (r == 0 || is_absent(r)); i++) {
+                struct sockaddr_storage address;
+                struct endpoint e;
+                socklen_t length;
+
+                strcpy(e.host, hosts[i]);
+                strcpy(e.port, n > 0 ? strrchr(ret->address, ':') + 1 : port);
+                length = endpoint_address(&e, &address);
+                if ((r = listen_address((const struct sockaddr *) &address, length, ret + n)) == 0)
+                        n++;
+        }
+        while (r < 0 && !is_absent(r) && n > 0)
+                listen_close(ret + --n);
+        return n > 0 ? n : r;
+}
+
 static int listen_name(const struct endpoint *e, struct listener *ret, size_t room, const char **ret_why) {
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
         int r = getaddrinfo(e->host, e->port, &hints, &list), error = -EADDRNOTAVAIL, n = 0;
@@ -110,10 +163,10 @@ static int listen_name(const struct endpoint *e, struct listener *ret, size_t ro
                         n++;
                 else {
                         error = r;
-                        is_over = r != -EADDRNOTAVAIL && r != -EAFNOSUPPORT; /* these: a protocol that is not in use here */
+                        is_over = !is_absent(r);
                 }
         freeaddrinfo(list);
-        *ret_why = strerrordesc_np(-error);
+        *ret_why = reason(error);
         while (is_over && n > 0)
                 listen_close(ret + --n);
         return n > 0 ? n : error;
@@ -126,15 +179,20 @@ int listen_at(const char *endpoint, struct listener *ret, size_t room, const cha
         int r;
 
         *ret_why = room == 0 ? "too many addresses" : "malformed name";
-        if (room == 0 || (*endpoint != '/' && !endpoint_split(endpoint, NULL, &e)))
+        if (room == 0 || !listen_is_endpoint(endpoint))
                 return -EINVAL;
+        if (endpoint_split("localhost", endpoint, &e)) {
+                r = listen_loopback(e.port, ret, room);
+                *ret_why = reason(r);
+                return r;
+        }
         if (*endpoint == '/')
                 r = listen_local(endpoint, ret);
-        else if ((n = endpoint_address(&e, &address)) > 0)
+        else if (endpoint_split(endpoint, NULL, &e) && (n = endpoint_address(&e, &address)) > 0)
                 r = listen_address((const struct sockaddr *) &address, n, ret);
         else
                 return listen_name(&e, ret, room, ret_why);
-        *ret_why = strerrordesc_np(-r);
+        *ret_why = reason(r);
         return r < 0 ? r : 1;
 }
 

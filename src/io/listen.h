@@ -13,8 +13,11 @@ struct listener {
         bool has_file;                        /* we made /SOCKET, and remove it */
 };
 
-/* Whether `s` is HOST:PORT, [IPV6]:PORT or /SOCKET. */
+/* Whether `s` is HOST:PORT, [IPV6]:PORT, PORT (of loopback) or /SOCKET. */
 bool listen_is_endpoint(const char *s);
+
+/* Whether it is, and only programs on this host can come there by the network. */
+bool listen_is_loopback(const char *s);
 
 /* Listens there. A name may have several addresses: those of protocols that are in use here have to work. IPv6 sockets take
  * IPv6 only. A local socket is for everybody who can reach its directory, and takes the place of one at which nobody listens
