@@ -36,9 +36,12 @@ struct descriptors {
 };
 
 static bool look_at(int fd, struct stat *ret) {
+        int null;
+
         if (fstat(fd, ret) == 0)
                 return true;
-        if (open("/dev/null", O_RDWR) != fd)
+        null = open("/dev/null", O_RDWR);
+        if (null != fd)
                 _exit(EX_TEMPFAIL); /* not the lowest free: there is no /dev/null, and nothing works here */
         return false;
 }

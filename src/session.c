@@ -332,11 +332,12 @@ static void on_reply(struct session *s, const struct reply *r) {
         char wire[REPLY_WIRE_MAX];
 
         char code[ASCII_NUMBER_MAX], *end = stpcpy(s->last_reply, ascii_number((uint64_t) r->code, code));
+        size_t n = reply_format(r, wire);
         int error;
 
         *end++ = ' ';
         *(char *) mempcpy(end, r->text, strnlen(r->text, 100)) = '\0';
-        if ((error = channel_write(s->channel, wire, reply_format(r, wire))) < 0)
+        if ((error = channel_write(s->channel, wire, n)) < 0)
                 lose_unheard(s, error);
 }
 

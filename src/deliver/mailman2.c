@@ -87,7 +87,7 @@ int mailman2_find(const char *lists, const struct address *a, struct mailman2_ta
 }
 
 void mailman2_deliver(const struct config *c, const struct envelope *e, struct addressee *a, struct message *text) {
-        struct mailman2_target target;
+        struct mailman2_target target = { 0 };
         struct envelope only = *e;
         int r = mailman2_find(c->mailman_lists, &a->recipient.address, &target);
 

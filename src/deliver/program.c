@@ -109,13 +109,15 @@ static void take_octets(struct run *r, struct lines *l, const char *data, size_t
 /* Reads what there is, without waiting. false at the end, or when there is nothing now. */
 static bool read_lines(struct run *r, struct lines *l) {
         char buffer[64 * 1024];
-        ssize_t n = l->fd >= 0 ? read(l->fd, buffer, sizeof(buffer)) : -1;
+        ssize_t n;
 
+        if (l->fd < 0)
+                return false;
+        n = read(l->fd, buffer, sizeof(buffer));
         if (n > 0)
                 take_octets(r, l, buffer, (size_t) n);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-                if (l->fd >= 0)
-                        close(l->fd);
+                close(l->fd);
                 l->fd = -1;
         }
         return n > 0;

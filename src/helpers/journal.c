@@ -76,9 +76,9 @@ static const char *variable(const char *name) {
 /* Adds a field. Returns where its value, of n octets, is to be written. */
 static char *add_field(struct entry *e, const char *name, size_t n) {
         size_t n_name = strlen(name), size = n_name + 1 + sizeof(uint64_t) + n + 1;
-        char *field = malloc(size), *value;
+        char *field = e->n < FIELDS_MAX ? malloc(size) : NULL, *value;
 
-        if (!field || e->n == FIELDS_MAX)
+        if (!field)
                 exit(verdict("451 4.3.0 out of memory, try again later", EX_TEMPFAIL));
         value = mempcpy(mempcpy(field, name, n_name), "\n", 1);
         value = mempcpy(value, &(uint64_t) { htole64(n) }, sizeof(uint64_t));
@@ -279,10 +279,10 @@ struct files {
 /* 0 or a negative errno. */
 static int look_for_files(const char *place, struct files *f) {
         DIR *folder = opendir(place);
+        int fd = folder ? dirfd(folder) : -1, error;
         struct dirent *d;
-        int error;
 
-        if (!folder) {
+        if (fd < 0) {
                 f->is_denied |= errno == EACCES;
                 return errno == EACCES || errno == ENOENT ? 0 : -errno;
         }
@@ -291,7 +291,7 @@ static int look_for_files(const char *place, struct files *f) {
                 char name[sizeof(d->d_name) + sizeof("/system.journal")];
 
                 stpcpy(stpcpy(name, d->d_name), "/system.journal");
-                if (faccessat(dirfd(folder), name, R_OK, 0) == 0)
+                if (faccessat(fd, name, R_OK, 0) == 0)
                         f->is_readable = true;
                 else if (errno == EACCES)
                         f->is_denied = true;

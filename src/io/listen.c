@@ -101,9 +101,10 @@ static bool is_abandoned(const struct sockaddr_un *address) {
         if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
                 return false;
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return false;
         is_refused = connect(fd, (const struct sockaddr *) address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
-        if (fd >= 0)
-                close(fd);
+        close(fd);
         return is_refused;
 }
 
