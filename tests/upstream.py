@@ -264,12 +264,12 @@ class Upstream:
             elif verb == "XCLIENT":
                 do(verb, b"220 up.example ESMTP\r\n")
             elif verb == "MAIL":
-                sender, recipients = rest.removeprefix(b"FROM:"), []
+                sender, recipients = rest.partition(b":")[2], []
                 do(verb, b"250 2.1.0 sender fine\r\n")
             elif verb == "RCPT":
                 do(verb, b"250 2.1.5 recipient fine\r\n")
                 if c.sent.startswith(b"2"):
-                    recipients.append(rest.removeprefix(b"TO:"))
+                    recipients.append(rest.partition(b":")[2])
             elif verb == "RSET":
                 sender, recipients = b"", []
                 do(verb, b"250 2.0.0 forgotten\r\n")
