@@ -1,8 +1,12 @@
 """Fixtures and the closing line of all tests. See tests/run."""
 
+import contextlib
+import functools
 import os
 import shutil
 import signal
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -43,15 +47,59 @@ def missing(reason):
     pytest.skip(reason)
 
 
+EVERYWHERE = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+AS_ROOT = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+
+# What not every system lets us do, although the program for it is there: a small example of it. Containers forbid tracing and
+# mounting; in a chroot, whose root is no mount point, nothing can be mounted either without everybody's seeing it.
+EXAMPLES_OF = {
+    "strace": ["-o", "/dev/null", "true"],
+    "unshare": [*AS_ROOT, "--mount", "mount", "-t", "tmpfs", "none", "/tmp"],
+}
+
+
+@functools.cache
+def why_missing(program):
+    """In words; None if it is there and does its work."""
+    path = shutil.which(program, path=EVERYWHERE)
+    if not path:
+        return f"{program} is not installed"
+    if program in EXAMPLES_OF:
+        done = subprocess.run([path, *EXAMPLES_OF[program]], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return f"{program} is not allowed here: {done.stderr.strip()}"
+    return None
+
+
 def need(*programs):
-    """Paths of the programs, or the end of the test."""
-    paths = []
+    """Paths of the programs, or the end of the test: all that a test cannot do here, for want of a program or of a permission,
+    is found out here."""
     for program in programs:
-        path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-        if not path:
-            missing(f"{program} is not installed")
-        paths.append(path)
+        if why := why_missing(program):
+            missing(why)
+    paths = [shutil.which(program, path=EVERYWHERE) for program in programs]
     return paths[0] if len(paths) == 1 else paths
+
+
+def need_root():
+    if os.geteuid() != 0:
+        missing("only root can do this")
+
+
+def private_mounts():
+    """The beginning of a command line: what the rest of it mounts, nobody else sees."""
+    return [need("unshare"), *AS_ROOT, "--mount"]
+
+
+@contextlib.contextmanager
+def everybodys(smtpd):
+    """Copies of the programs, where everybody can read and run them: into the checkout, perhaps, nobody else than root can."""
+    with tempfile.TemporaryDirectory(prefix="smtpd-test.") as folder:
+        os.chmod(folder, 0o755)
+        for name in ("smtpd", "smtpd-journal"):
+            if (program := Path(smtpd).parent / name).exists():
+                shutil.copy(program, folder)
+        yield folder + "/smtpd"
 
 
 def pytest_unconfigure(config):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from conftest import missing, need
+from conftest import missing, need, private_mounts
 from session import PATIENCE, environment, stop
 
 PROGRAMS = ("/lib/systemd/systemd-journald", "/usr/lib/systemd/systemd-journald")
@@ -43,9 +43,8 @@ class Journald:
         need("journalctl")
         if not os.path.exists("/etc/machine-id") or not os.path.getsize("/etc/machine-id"):
             missing("there is no machine id")
-        kinds = ["--mount"] if os.getuid() == 0 else ["--user", "--map-root-user", "--mount"]
         self.holder = subprocess.Popen(
-            [need("unshare"), *kinds, "--propagation", "private", "sh", "-c", HOLDER, "sh", str(self.disk)],
+            [*private_mounts(), "--propagation", "private", "sh", "-c", HOLDER, "sh", str(self.disk)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         said = self.holder.stdout.readline()
         if said != b"ready\n":

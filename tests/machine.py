@@ -17,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-from conftest import BUILDS, missing, need
+from conftest import BUILDS, missing, need, need_root
 from journald import values
 from processes import GONE, children
 from session import PATIENCE, Session, environment, stop
@@ -105,8 +105,7 @@ class Machine:
     # --- beginning and end ---
 
     def __enter__(self):
-        if os.getuid() != 0:
-            missing("a machine of our own needs root")
+        need_root()
         need("systemd-nspawn", "setpriv", "unshare", "nsenter", "meson", "dbus-daemon")
         if not os.path.exists("/lib/systemd/systemd"):
             missing("systemd is not installed")

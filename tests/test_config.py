@@ -10,7 +10,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import missing, need
+from conftest import private_mounts
 from session import PATIENCE, Session, command, environment, replies, run
 
 NOT_CONFIGURED = (421, b"4.3.5 this server is not configured correctly, try again later")
@@ -297,12 +297,9 @@ def with_default_file(release, content):
     """A prefix for commands: the system's file exists, for these processes alone."""
     name = re.search(r"default: (/\S+), if it exists", run([release, "--help"])[1].decode())[1]
     folder = os.path.dirname(name)
-    unshare = [need("unshare"), "-m"] if os.getuid() == 0 else [need("unshare"), "-rm"]
     top = os.path.dirname(folder)
-    if subprocess.run([*unshare, "mount", "-t", "tmpfs", "none", top], capture_output=True).returncode:
-        missing("no private mount name space to be had")
     script = 'mount -t tmpfs none "$1" && mkdir "$2" && printf "%s\n" "$4" >"$3" && shift 4 && exec "$@"'
-    return name, [*unshare, "sh", "-c", script, "sh", top, folder, name, content]
+    return name, [*private_mounts(), "sh", "-c", script, "sh", top, folder, name, content]
 
 
 def test_default_file(release):

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import ROOT, need
+from conftest import ROOT, need, private_mounts
 from session import PATIENCE, Session, command, environment, run
 from test_faults import large
 
@@ -212,10 +212,9 @@ def test_maildir_contents(smtpd, tmp_path):
 
 def with_maildir_on(argv, maildir, options):
     """The command line with a file system of its own, seen by nobody else, for the Maildir; what is in it is listed at the end."""
-    unshare = [need("unshare"), "-m"] if os.getuid() == 0 else [need("unshare"), "-rm"]
     text = ('mount -t tmpfs -o mode=700 none "$1" && mkdir "$1/tmp" "$1/new" "$1/cur" && mount -o "remount,$2" "$1" || exit 99\n'
             'maildir=$1; shift 2; "$@"; status=$?\nls -A "$maildir/tmp" "$maildir/new" "$maildir/cur" >&2; exit $status')
-    return [*unshare, "sh", "-c", text, "sh", str(maildir), options, *argv]
+    return [*private_mounts(), "sh", "-c", text, "sh", str(maildir), options, *argv]
 
 
 @pytest.mark.parametrize("options, size", [("ro", 100), ("size=300k", 1_000_000), ("nr_inodes=4", 100)],

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import missing, need
+from conftest import need, private_mounts
 from processes import descriptors, status_of
 from session import BEGIN, END, PATIENCE, Session, codes, command, environment, replies, reset, run, tcp_pair
 
@@ -331,10 +331,7 @@ PRIVATE_DISK = 'mount -t tmpfs -o size="$1",mode=700 none "$2" && TMPDIR=$2 && e
 
 def with_small_disk(argv, folder):
     """The command line with $TMPDIR on a file system of 1 MiB, which only it can see."""
-    unshare = [need("unshare"), "-m"] if os.getuid() == 0 else [need("unshare"), "-rm"]
-    if subprocess.run([*unshare, "mount", "-t", "tmpfs", "none", str(folder)], capture_output=True).returncode:
-        missing("no private mount name space to be had")
-    return [*unshare, "sh", "-c", PRIVATE_DISK, "sh", "1m", str(folder), *argv]
+    return [*private_mounts(), "sh", "-c", PRIVATE_DISK, "sh", "1m", str(folder), *argv]
 
 
 def fill_and_go_on(session, beginning, n_verdicts=1):

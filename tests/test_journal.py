@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BUILDS, ROOT, missing, need
+from conftest import BUILDS, ROOT, everybodys, missing, need, need_root, private_mounts
 from journald import Journald
 from session import PATIENCE, Session, command, environment, replies, run, tcp_pair, with_x_peer
 
@@ -217,16 +217,6 @@ def test_rotation_and_vacuum_lose_nothing_new(release, tmp_path):
 # --- journald has a bad day ------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def everybodys(smtpd):
-    """The programs where everybody can read and run them."""
-    with tempfile.TemporaryDirectory(prefix="smtpd-test.") as folder:
-        os.chmod(folder, 0o755)
-        for name in ("smtpd", "smtpd-journal"):
-            shutil.copy(Path(smtpd).parent / name, folder)
-        yield folder + "/smtpd"
-
-
 @pytest.fixture
 def readable(smtpd):
     with everybodys(smtpd) as path:
@@ -237,8 +227,7 @@ NOBODY = 65534
 
 
 def as_user(journald, uid, groups, argv):
-    if os.getuid() != 0:
-        missing("only root can become somebody else")
+    need_root()
     keep = f"--groups={groups}" if groups else "--clear-groups"
     return journald.inside(need("setpriv"), f"--reuid={uid}", f"--regid={uid}", keep, *argv)
 
@@ -271,7 +260,9 @@ def ask(journald, smtpd, folder, content=SMALL, user=None, prefix=(), meanwhile=
 INCOMPRESSIBLE = random.Random(1).randbytes(4_000_000).hex().encode() + b"\r\n"  # 8 MB
 
 
-NO_INOTIFY = ("strace", "-f", "-o", "/dev/null", "-einject=inotify_init1:error=EMFILE")
+
+def no_inotify():
+    return [need("strace"), "-f", "-o", "/dev/null", "-einject=inotify_init1:error=EMFILE"]
 
 
 def case_stopped(folder, smtpd):
@@ -338,7 +329,7 @@ def case_no_storage_for_a_reader(folder, smtpd):
 def case_dropped_and_no_inotify(folder, smtpd):
     """Nobody can tell us of new files."""
     with Journald(folder, "MaxLevelStore=notice") as journald:
-        return ask(journald, smtpd, folder, user=(NOBODY, group_of_readers()), prefix=NO_INOTIFY)
+        return ask(journald, smtpd, folder, user=(NOBODY, group_of_readers()), prefix=no_inotify())
 
 
 def case_too_small(folder, smtpd):
@@ -460,8 +451,7 @@ def test_large_message_of_nobody(journald, readable, tmp_path, octets, verdict):
 
 def test_nobody_can_tell_of_new_files(journald, release, tmp_path):
     """All of fs.inotify.max_user_instances are in use."""
-    need(NO_INOTIFY[0])
-    with Session(journald.inside(*NO_INOTIFY, *command(release, "--strategy=journal")), tmp_path) as session:
+    with Session(journald.inside(*no_inotify(), *command(release, "--strategy=journal")), tmp_path) as session:
         session.begin("EHLO")
         for _ in range(5):
             assert session.send_message(SMALL) == STORED
@@ -589,7 +579,7 @@ def test_catalog(journald, release, tmp_path):
     if not os.path.isdir(folder):
         missing("no place for a message catalog")
     show = journald.inside(
-        need("unshare"), "--mount", "sh", "-c", f'mount --bind "$0"{folder} {folder} && exec journalctl -x --no-pager "$1"',
+        *private_mounts(), "sh", "-c", f'mount --bind "$0"{folder} {folder} && exec journalctl -x --no-pager "$1"',
         tmp_path, "SMTPD_ID=" + only(entry, "SMTPD_ID").decode())
     text = subprocess.run(show, capture_output=True, check=True, timeout=PATIENCE).stdout
     assert b"smtpd received a mail from <catalog@example.org> by ESMTP" in text

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import missing, need
+from conftest import missing, need, need_root, private_mounts
 from session import PATIENCE, Session, environment, free_port, stop, tcp_pair, wait_until, with_x_peer
 from test_proxy import HUGE, LARGE, RECEIVED, SMALL, play, proxy
 from unpack import unpack
@@ -73,11 +73,6 @@ def tcpserver(folder, *argv, env=None):
         yield int(wait_until(port, "tcpserver")[1])
 
 
-def as_root():
-    if os.geteuid() != 0:
-        missing("this server has to be started by root")
-
-
 @pytest.fixture(scope="module")
 def folder():
     """One that other users may enter."""
@@ -91,7 +86,7 @@ def folder():
 
 @contextlib.contextmanager
 def smtp_sink(tmp_path, *options):
-    as_root()
+    need_root()
     path = str(tmp_path / "sink")
     argv = [need("smtp-sink"), "-u", "root", "-d", str(tmp_path / "dump."), *options, f"unix:{path}", "10"]
     with server(tmp_path / "sink.log", path, *argv):
@@ -231,7 +226,7 @@ class Postfix:
 
 @pytest.fixture(scope="module")
 def postfix(folder):
-    as_root()
+    need_root()
     need("postfix")
     private = folder / "postfix"
     private.mkdir(mode=0o755)
@@ -341,7 +336,7 @@ begin transports
 def exim(folder):
     """Its program cannot be installed beside Postfix, so it is only unpacked. It insists on the user that its package makes:
     it gets one, in an /etc/passwd of its own."""
-    as_root()
+    need_root()
     need("tcpserver")
     private = folder / "exim"
     private.mkdir(mode=0o755)
@@ -353,10 +348,7 @@ def exim(folder):
     for name, line in (("passwd", "Debian-exim:x:8:8::/nonexistent:/usr/sbin/nologin\n"), ("group", "Debian-exim:x:8:\n")):
         (private / name).write_text(Path("/etc", name).read_text() + line)
     script = f'mount --bind {private}/passwd /etc/passwd && mount --bind {private}/group /etc/group && exec "$@"'
-    with_user = [need("unshare"), "--mount", "sh", "-c", script, "sh"]
-    if subprocess.run([*with_user, "true"], stderr=subprocess.DEVNULL).returncode:
-        missing("no mount namespace can be had, which Exim needs for its user")
-    exim = [*with_user, program, "-C", str(private / "conf"), "-bs"]
+    exim = [*private_mounts(), "sh", "-c", script, "sh", program, "-C", str(private / "conf"), "-bs"]
     with tcpserver(private, *exim, env=environment(**env)) as port:
         yield f"127.0.0.1:{port}", private / "spool/input"
 

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 
-from conftest import missing, need
+from conftest import missing, need, need_root
 from session import PATIENCE, stop
 
 # Lives as long as its standard input. $1: a folder; other arguments: programs that go to /usr/sbin.
@@ -57,8 +57,7 @@ class World:
         self.logged, self.news = [], threading.Condition()
 
     def __enter__(self):
-        if os.getuid() != 0:
-            missing("super-servers have to be started by root")
+        need_root()
         os.mkdir(self.folder)
         self.log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.log.bind(self.folder + ".log")
