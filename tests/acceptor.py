@@ -71,11 +71,6 @@ def effective_user(uid):
         os.seteuid(before)
 
 
-def need_root():
-    if os.geteuid() != 0:
-        missing("only root can do this")
-
-
 def connect(address, source=None):
     """To what the log says: 127.0.0.1:25, [::1]:25 or /socket."""
     if address.startswith("/"):
@@ -137,6 +132,7 @@ class Acceptor:
                  err=None, wait=True, **popen):
         listening = [f"--listen={listen}"] if listen else []
         self.n = n or (listen or "").count(",") + 1
+        smtpd = copy_of(smtpd, folder) if "user" in popen else smtpd  # into the checkout nobody else may see
         argv = [*prefix, *command(smtpd, *listening, *options)]
         if fds or signals:
             argv = [PYTHON, "-c", STARTER, repr(fds or {}), signals, *argv]

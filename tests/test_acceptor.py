@@ -11,9 +11,9 @@ import subprocess
 import time
 
 import pytest
-from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user, folder, is_refused, need_root, network,
+from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user, folder, is_refused, network,
                       read_all, start_that_fails)
-from conftest import missing, need
+from conftest import missing, need, need_root, private_mounts
 from processes import descriptors, status_of, zombies
 from session import (BEGIN, END, PATIENCE, codes, environment, free_port, reset, wait_until,
                      with_x_peer)
@@ -57,7 +57,7 @@ def with_name(folder, name):
     """For a program: it finds both addresses of loopback under this name."""
     need_root()
     (folder / "hosts").write_text(f"127.0.0.1 {name}\n::1 {name}\n")
-    return [need("unshare"), "-m", "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh", str(folder / "hosts")]
+    return [*private_mounts(), "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh", str(folder / "hosts")]
 
 
 def test_all_addresses_of_a_name(smtpd, folder):
@@ -264,7 +264,7 @@ def test_no_capability_is_left_to_a_user(release, folder):
     need_root()
     prefix = [need("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+net_bind_service",
               "--ambient-caps=+net_bind_service"]
-    with network(), Acceptor(release, folder, listen="127.0.0.1:25", prefix=prefix) as acceptor, acceptor.client("EHLO"):
+    with network(), Acceptor(copy_of(release, folder), folder, listen="127.0.0.1:25", prefix=prefix) as acceptor, acceptor.client("EHLO"):
         (session,) = acceptor.sessions()
         assert privileges(session) == NONE
 
@@ -369,7 +369,7 @@ def test_listening_socket_as_standard_input(smtpd, folder):
         os.chmod(folder / "log", 0o666)
         log.settimeout(PATIENCE)
         address = "127.0.0.1:%d" % listener.getsockname()[1]
-        prefix = [need("unshare"), "-m", "sh", "-c", PRIVATE_LOG, "sh", str(folder / "dev"), str(folder / "log")]
+        prefix = [*private_mounts(), "sh", "-c", PRIVATE_LOG, "sh", str(folder / "dev"), str(folder / "log")]
         acceptor = Acceptor(smtpd, folder, "--strategy=exec", f"--command={folder}/deliver", listen=None, prefix=prefix,
                             wait=False, stdin=listener, stdout=listener, err=listener)
         with acceptor:
