@@ -10,7 +10,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import private_mounts
+from conftest import missing, private_mounts
 from session import PATIENCE, Session, command, environment, replies, run
 
 NOT_CONFIGURED = (421, b"4.3.5 this server is not configured correctly, try again later")

@@ -8,15 +8,21 @@
 #include "base/ascii.h"
 #include "base/text.h"
 
-/* Reply texts are printable ASCII (RFC 5321 section 4.2: textstring), here with LF between lines. */
-static void clean(char *text) {
-        size_t n_lines = 1;
+/* Reply texts are printable ASCII (RFC 5321 section 4.2: textstring), here with LF between lines.
+ * What makes a line too long is dropped. */
+static void clean(struct reply *r) {
+        size_t room = REPLY_LINE_MAX - 4 - (*r->enhanced ? strlen(r->enhanced) + 1 : 0);
+        size_t n_lines = 1, n = 0; /* octets in the line */
+        char *out = r->text;
 
-        for (; *text; text++)
-                if (*text == '\n' && n_lines < REPLY_LINES_MAX)
+        for (const char *in = r->text; *in; in++)
+                if (*in == '\n' && n_lines < REPLY_LINES_MAX) {
                         n_lines++;
-                else if (*text < ' ' || *text > '~')
-                        *text = '?';
+                        n = 0;
+                        *out++ = '\n';
+                } else if (n++ < room)
+                        *out++ = *in < ' ' || *in > '~' ? '?' : *in;
+        *out = '\0';
 }
 
 void reply_set(struct reply *ret, int code, const char *enhanced, const char *format, ...) {
@@ -29,7 +35,7 @@ void reply_set(struct reply *ret, int code, const char *enhanced, const char *fo
         va_start(ap, format);
         text_format_list(ret->text, sizeof(ret->text), format, ap);
         va_end(ap);
-        clean(ret->text);
+        clean(ret);
 }
 
 void reply_fix(struct reply *ret, const struct fixed_reply *fixed) {
@@ -111,14 +117,14 @@ static void start_reply(struct reply *ret, const struct line *l) {
 bool reply_parse_line(const char *line, size_t n, struct reply *ret) {
         struct line l;
 
-        if (memchr(line, '\0', n) || !split_line(line, n, &l) || !l.last)
+        if (memchr(line, '\0', n))
+                return false;
+        if (!split_line(line, n < REPLY_LINE_MAX ? n : REPLY_LINE_MAX, &l) || !l.last)
                 return false;
         start_reply(ret, &l);
-        if (l.n_text > REPLY_TEXT_MAX)
-                l.n_text = REPLY_TEXT_MAX;
         memcpy(ret->text, l.text, l.n_text);
         ret->text[l.n_text] = '\0';
-        clean(ret->text);
+        clean(ret);
         return true;
 }
 
@@ -140,6 +146,8 @@ static enum reply_status take_line(struct reply_parser *p) {
 
         if (p->n_line > 0 && p->line[p->n_line - 1] == '\r')
                 p->n_line--;
+        if (p->n_line > REPLY_LINE_MAX)
+                p->n_line = REPLY_LINE_MAX;
         if (p->has_nul || !split_line(p->line, p->n_line, &l))
                 return REPLY_BAD;
         if (++p->n_lines == 1)
@@ -152,7 +160,7 @@ static enum reply_status take_line(struct reply_parser *p) {
         p->n_line = 0;
         if (!l.last)
                 return REPLY_MORE;
-        clean(p->reply.text);
+        clean(&p->reply);
         return REPLY_DONE;
 }
 

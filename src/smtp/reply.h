@@ -9,7 +9,8 @@
 #include <stddef.h>
 
 enum {
-        REPLY_TEXT_MAX = 1000,  /* octets of text we keep, all lines together (RFC 5321 section 4.5.3.1.5: 512) */
+        REPLY_LINE_MAX = 510,   /* octets of a line, without CRLF (RFC 5321 section 4.5.3.1.5) */
+        REPLY_TEXT_MAX = 1000,  /* octets of text we keep, all lines together */
         REPLY_LINES_MAX = 40,   /* lines of text we keep */
         REPLY_WIRE_MAX = 2048,  /* octets on the wire of the longest reply that we keep */
         REPLY_LINES_HEARD = 512 /* lines we listen to before we call it nonsense */
@@ -21,8 +22,9 @@ struct reply {
         char text[REPLY_TEXT_MAX + 1]; /* printable ASCII; LF between the lines of a reply of several */
 };
 
-/* Makes a reply. `enhanced` may be "". The text is formatted by text_format(), cut at REPLY_TEXT_MAX, and
- * every octet that has no place in a reply becomes '?'. LF separates lines. */
+/* Makes a reply. `enhanced` may be "". The text is formatted by text_format(), cut at REPLY_TEXT_MAX,
+ * its lines at REPLY_LINE_MAX, and every octet that has no place in a reply becomes '?'. LF
+ * separates lines. */
 __attribute__((format(printf, 4, 5))) void reply_set(struct reply *ret, int code, const char *enhanced,
                                                      const char *format, ...);
 
@@ -51,7 +53,7 @@ struct reply_parser {
         size_t n_lines;       /* lines that have been read */
         bool has_nul;         /* there was one, maybe in what was dropped */
         size_t n_line;        /* octets in `line`; what does not fit there is dropped */
-        char line[REPLY_TEXT_MAX + 18]; /* with code, enhanced code, blanks and CR */
+        char line[REPLY_LINE_MAX + 1]; /* with CR */
 };
 
 enum reply_status {
@@ -64,7 +66,8 @@ enum reply_status {
  * ends a line too: replies are shown to people and obeyed by code, and carry no framing of a message. */
 enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, size_t *ret_used);
 
-/* Reads a reply of one line, "NNN[ x.y.z][ text]" without its line end; false where it is none. */
+/* Reads a reply of one line, "NNN[ x.y.z][ text]" without its line end; false if it is none. What
+ * is beyond REPLY_LINE_MAX is dropped. */
 bool reply_parse_line(const char *line, size_t n, struct reply *ret);
 
 bool reply_is_same(const struct reply *a, const struct reply *b);

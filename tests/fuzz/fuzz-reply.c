@@ -48,7 +48,7 @@ static void check_wire(const char *wire, size_t n) {
 
                 assert(lf && lf > wire + at && lf[-1] == '\r');
                 next = (size_t) (lf - wire) + 1;
-                assert(next - at >= 6 && memcmp(wire + at, wire, 3) == 0);
+                assert(next - at >= 6 && next - at <= 512 && memcmp(wire + at, wire, 3) == 0);
                 assert(wire[at + 3] == (next == n ? ' ' : '-'));
                 assert(memchr(wire + at, '\r', n - at) == lf - 1);
                 at = next;

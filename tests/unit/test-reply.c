@@ -36,7 +36,7 @@ END_TEST
 
 static const struct {
         size_t given, kept;
-} lengths[] = { { 0, 0 }, { 999, 999 }, { 1000, 1000 }, { 1001, 1000 }, { 5000, 1000 } };
+} lengths[] = { { 0, 0 }, { 505, 505 }, { 506, 506 }, { 507, 506 }, { 1000, 506 }, { 5000, 506 } };
 
 START_TEST(is_cut) {
         char text[5000];
@@ -217,13 +217,14 @@ static const struct {
         enum reply_status status;
         size_t kept_lines, kept_octets; /* of text, with the LFs between lines */
 } floods[] = {
-        { 1, 996, REPLY_DONE, 1, 996 },
-        { 1, 1000, REPLY_DONE, 1, 1000 },
-        { 1, 1001, REPLY_DONE, 1, 1000 },
-        { 1, 50000, REPLY_DONE, 1, 1000 },
+        { 1, 505, REPLY_DONE, 1, 505 },
+        { 1, 506, REPLY_DONE, 1, 506 },
+        { 1, 507, REPLY_DONE, 1, 506 },
+        { 1, 508, REPLY_DONE, 1, 506 },
+        { 1, 50000, REPLY_DONE, 1, 506 },
         { 2, 500, REPLY_DONE, 2, 1000 },
         { 2, 499, REPLY_DONE, 2, 999 },
-        { 2, 50000, REPLY_DONE, 1, 1000 },
+        { 2, 50000, REPLY_DONE, 2, 1000 },
         { 39, 1, REPLY_DONE, 39, 77 },
         { 40, 1, REPLY_DONE, 40, 79 },
         { 41, 1, REPLY_DONE, 40, 79 },
@@ -325,12 +326,12 @@ START_TEST(bounds_line) {
         struct reply r;
 
         memset(line + 10, 'x', sizeof(line) - 10);
-        ck_assert(reply_parse_line(line, 10 + 999, &r));
-        ck_assert_uint_eq(strlen(r.text), 999);
-        ck_assert(reply_parse_line(line, 10 + 1000, &r));
-        ck_assert_uint_eq(strlen(r.text), 1000);
+        ck_assert(reply_parse_line(line, 509, &r));
+        ck_assert_uint_eq(strlen(r.text), 499);
+        ck_assert(reply_parse_line(line, 510, &r));
+        ck_assert_uint_eq(strlen(r.text), 500);
         ck_assert(reply_parse_line(line, sizeof(line), &r));
-        ck_assert_uint_eq(strlen(r.text), 1000);
+        ck_assert_uint_eq(strlen(r.text), 500);
 }
 END_TEST
 
@@ -376,8 +377,9 @@ static const struct {
         const char *enhanced;
         size_t n_text, n_lines;
 } large[] = {
-        { "", 1000, 1 }, { "", 1000, 40 }, { "", 39, 40 }, { "5.1.1", 994, 1 }, { "5.1.1", 1000, 1 },
-        { "5.123.123", 1000, 1 }, { "5.123.123", 1000, 40 }, { "5.123.123", 39, 40 },
+        { "", 506, 1 },      { "", 1000, 2 },         { "", 1000, 40 },          { "", 39, 40 },
+        { "5.1.1", 500, 1 }, { "5.123.123", 496, 1 }, { "5.123.123", 1000, 40 },
+        { "5.123.123", 39, 40 },
 };
 
 START_TEST(returns_large) {
@@ -388,6 +390,30 @@ START_TEST(returns_large) {
         for (size_t i = 1; i < large[_i].n_lines; i++)
                 r.text[i * large[_i].n_text / large[_i].n_lines] = '\n';
         check_return(&r);
+}
+END_TEST
+
+/* What does not fit into 512 octets is left out, also if the lines after the first had no enhanced
+ * code, which they have when we print them. */
+START_TEST(cuts_lines) {
+        char wire[1200] = "550-5.123.123 a\r\n550 ", out[REPLY_WIRE_MAX];
+        struct reply set;
+        struct heard h;
+        size_t n;
+
+        memset(wire + 21, 'x', 600);
+        strcpy(wire + 621, "\r\n");
+        h = hear(wire, 623, 623);
+        ck_assert_int_eq(h.status, REPLY_DONE);
+        n = reply_format(&h.reply, out);
+        ck_assert_uint_eq(n, 17 + 512);
+        ck_assert_mem_eq(out, "550-5.123.123 a\r\n550 5.123.123 x", 32);
+        ck_assert_mem_eq(out + n - 3, "x\r\n", 3);
+        reply_set(&set, 550, "5.1.1", "%.600s\nb\n%.300s", wire + 21, wire + 21);
+        ck_assert_uint_eq(strlen(set.text), 500 + 3 + 300);
+        n = reply_format(&set, out);
+        ck_assert_uint_eq(n, 512 + 13 + 312);
+        ck_assert_mem_eq(out + 508, "xx\r\n550-5.1.1 b\r\n550 5.1.1 x", 28);
 }
 END_TEST
 
@@ -454,6 +480,7 @@ int main(void) {
         tcase_add_test(tcase, bounds_line);
         UNIT_TABLE(tcase, returns, enhanced);
         UNIT_TABLE(tcase, returns_large, large);
+        tcase_add_test(tcase, cuts_lines);
         tcase = unit_tcase(suite, "compare");
         tcase_add_test(tcase, has_a_class);
         tcase_add_test(tcase, worst_is_worst);
