@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/ascii.h"
+#include "deliver/verdict.h"
 #include "io/deadline.h"
 #include "io/log.h"
 
@@ -28,43 +29,16 @@
 
 static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
 
-/* --- verdicts -------------------------------------------------------------------------------------------- */
-
-/* What an exit status says (sysexits.h, and qmail-command(8) for 100). Every other, and every signal, is temporary: a
- * broken program must not bounce mail. */
-static const struct program_verdict verdicts[] = {
-        { EX_OK, { 250, "2.0.0", "delivered" } },
-        { EX_USAGE, { 554, "5.3.0", "the delivery program was called in a wrong way" } },
-        { EX_DATAERR, { 554, "5.6.0", "the message's content is not acceptable" } },
-        { EX_NOUSER, { 550, "5.1.1", "no such recipient" } },
-        { EX_NOHOST, { 550, "5.1.2", "no such host" } },
-        { EX_SOFTWARE, { 554, "5.3.0", "internal error of the delivery program" } },
-        { EX_PROTOCOL, { 554, "5.5.0", "protocol error" } },
-        { EX_NOPERM, { 550, "5.7.1", "not permitted" } },
-        { 100, { 554, "5.0.0", "the message was refused" } },
-};
-
-static const struct fixed_reply *verdict_of_status(const struct program *p, int wait_status) {
-        const struct program_verdict *table = p->verdicts ? p->verdicts : verdicts;
-        size_t n = p->verdicts ? p->n_verdicts : ELEMENTS(verdicts);
-
-        for (size_t i = 0; i < n; i++)
-                if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == table[i].status)
-                        return &table[i].verdict;
-        return &try_again;
-}
-
 /* --- what a running program is to us --------------------------------------------------------------------- */
 
 enum { LINE_MAX_LENGTH = 1000, LINES_MAX = 1000 };
 
-/* Collects the lines of a pipe; what does not fit into a line is dropped. */
-struct lines {
-        int fd;           /* -1 when it has ended */
-        unsigned n_max;   /* lines that mean something; what is behind them is read and dropped */
-        unsigned n_lines; /* that have ended */
-        size_t n;
-        char line[LINE_MAX_LENGTH + 1];
+struct run;
+
+/* A pipe from the program. */
+struct stream {
+        int fd; /* -1 after its end */
+        void (*take)(struct run *r, const char *data, size_t n);
 };
 
 struct run {
@@ -73,64 +47,68 @@ struct run {
         const char *name;
         pid_t pid;
         int pid_fd;
-        struct lines out, err;
-        char first_line[LINE_MAX_LENGTH + 1]; /* of standard output */
-        bool is_late; /* killed at its deadline */
+        struct stream out, err;
+        struct output output;
+        size_t n_lines; /* of standard error, so far */
+        size_t n_line;  /* octets of the one that is not complete; what does not fit is dropped */
+        char line[LINE_MAX_LENGTH + 1];
+        struct ending ending;
 };
 
-static void log_error_line(struct run *r) {
+static void take_output(struct run *r, const char *data, size_t n) {
+        output_add(&r->output, data, n);
+}
+
+static void start_log_line(const struct run *r, struct log_line *l) {
+        log_start(l, "program");
+        log_field(l, "id", r->envelope->id, NULL);
+        log_field(l, "program", r->name, NULL);
+}
+
+static void end_line(struct run *r) {
         struct log_line l;
 
-        log_start(&l, "program");
-        log_field(&l, "id", r->envelope->id, NULL);
-        log_field(&l, "program", r->name, NULL);
-        log_field(&l, "stderr", r->err.n_lines < LINES_MAX ? r->err.line : "(there is more, which is not logged)", NULL);
+        r->line[r->n_line] = '\0';
+        r->n_line = 0;
+        r->n_lines++;
+        start_log_line(r, &l);
+        log_field(&l, "stderr",
+                  r->n_lines < LINES_MAX ? r->line : "(there is more, which is not logged)", NULL);
         log_send(&l, LOG_NOTICE);
 }
 
-static void end_line(struct run *r, struct lines *l) {
-        l->line[l->n] = '\0';
-        l->n = 0;
-        l->n_lines++;
-        if (l == &r->out)
-                strcpy(r->first_line, l->line);
-        else
-                log_error_line(r);
-}
-
-static void take_octets(struct run *r, struct lines *l, const char *data, size_t n) {
-        for (size_t i = 0; i < n && l->n_lines < l->n_max; i++)
+static void take_errors(struct run *r, const char *data, size_t n) {
+        for (size_t i = 0; i < n && r->n_lines < LINES_MAX; i++)
                 if (data[i] == '\n')
-                        end_line(r, l);
-                else if (l->n < LINE_MAX_LENGTH)
-                        l->line[l->n++] = data[i] ? data[i] : '?'; /* a NUL would hide what is behind it */
+                        end_line(r);
+                else if (r->n_line < LINE_MAX_LENGTH)
+                        r->line[r->n_line++] = data[i] ? data[i] : '?'; /* NUL hides the rest */
 }
 
 /* Reads what there is, without waiting. false at the end, or when there is nothing now. */
-static bool read_lines(struct run *r, struct lines *l) {
+static bool read_stream(struct run *r, struct stream *s) {
         char buffer[64 * 1024];
         ssize_t n;
 
-        if (l->fd < 0)
+        if (s->fd < 0)
                 return false;
-        n = read(l->fd, buffer, sizeof(buffer));
+        n = read(s->fd, buffer, sizeof(buffer));
         if (n > 0)
-                take_octets(r, l, buffer, (size_t) n);
+                s->take(r, buffer, (size_t) n);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-                close(l->fd);
-                l->fd = -1;
+                close(s->fd);
+                s->fd = -1;
         }
         return n > 0;
 }
 
-/* The program has ended; what it wrote is in the pipes. Somebody it left behind may hold them open: we do not wait. */
-static void drain(struct run *r, struct lines *l) {
-        for (int i = 0; i < 16 && read_lines(r, l); i++)
+/* The program has ended; what it wrote is in the pipes. Somebody it left behind may hold them open:
+ * we do not wait. */
+static void drain(struct run *r, struct stream *s) {
+        for (int i = 0; i < 16 && read_stream(r, s); i++)
                 ; /* a pipe holds 64 KiB */
-        if (l->n > 0)
-                end_line(r, l);
-        if (l->fd >= 0)
-                close(l->fd);
+        if (s->fd >= 0)
+                close(s->fd);
 }
 
 static bool has_ended(const struct run *r) {
@@ -139,13 +117,14 @@ static bool has_ended(const struct run *r) {
         return waitid(P_PID, (id_t) r->pid, &s, WEXITED | WNOHANG | WNOWAIT) == 0 && s.si_pid == r->pid;
 }
 
-/* Where the kernel has no pidfd_open(2), or no memory for poll(2), we look from time to time. */
+/* If there is no pidfd (an old kernel, a filter of others), or no memory for poll(2), we look from
+ * time to time. */
 static void look_later(struct run *r) {
         const struct timespec pause = { .tv_nsec = 5000000 };
 
         nanosleep(&pause, NULL);
-        read_lines(r, &r->out);
-        read_lines(r, &r->err);
+        read_stream(r, &r->out);
+        read_stream(r, &r->err);
 }
 
 /* Waits until the program ends or the deadline comes. */
@@ -170,9 +149,9 @@ static bool wait_until(struct run *r, int64_t deadline) {
                 if (fds[0].revents)
                         return true;
                 if (fds[1].revents)
-                        read_lines(r, &r->out);
+                        read_stream(r, &r->out);
                 if (fds[2].revents)
-                        read_lines(r, &r->err);
+                        read_stream(r, &r->err);
         }
 }
 
@@ -377,73 +356,90 @@ static int start_run(struct run *r, struct start *s) {
         return -s->error;
 }
 
-/* Waits for it, and kills it with all its group when its time is over. Returns its wait status, which is that of a killed
- * program where it cannot be had: no 250 comes of not knowing. */
-static int end_run(struct run *r, uint64_t timeout) {
+/* Waits for it, and kills it with all its group when its time is over. Its wait status is that of a
+ * killed program if it cannot be had: no 250 comes of not knowing. */
+static void end_run(struct run *r, uint64_t timeout) {
         int wait_status = SIGKILL, n;
 
-        r->is_late = !wait_until(r, deadline_after(timeout));
-        if (r->is_late) {
+        r->ending.is_late = !wait_until(r, deadline_after(timeout));
+        if (r->ending.is_late) {
                 kill(-r->pid, SIGTERM);
                 wait_until(r, deadline_after(GRACE_SECONDS));
                 kill(-r->pid, SIGKILL);
         }
         while ((n = waitpid(r->pid, &wait_status, 0)) < 0 && errno == EINTR)
                 ;
-        return n == r->pid ? wait_status : SIGKILL;
+        r->ending.wait_status = n == r->pid ? wait_status : SIGKILL;
 }
 
-static void judge(const struct run *r, int wait_status, struct reply *ret) {
-        struct reply said;
-
-        reply_fix(ret, verdict_of_status(r->program, wait_status));
-        if (r->is_late)
-                reply_set(ret, 451, "4.3.0", "the delivery program took too long, try again later");
-        else if (!r->program->verdicts &&
-                 reply_parse_line(r->first_line, (size_t) (strchrnul(r->first_line, '\r') - r->first_line), &said)) {
-                if (reply_is_positive(&said) ? reply_is_positive(ret) : said.code >= 400)
-                        *ret = said;
-                if (ret->code == 421) /* would say that we close the session */
-                        ret->code = 451;
-        }
+static void close_run(struct run *r) {
+        drain(r, &r->out);
+        drain(r, &r->err);
+        if (r->n_line > 0)
+                end_line(r);
+        if (r->pid_fd >= 0)
+                close(r->pid_fd);
 }
 
-static void describe(const struct run *r, int wait_status, struct envelope *e) {
-        const char *how = r->is_late ? "timeout" : WIFEXITED(wait_status) ? "exit" : "signal";
-        int number = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : WTERMSIG(wait_status);
-        size_t n = ascii_join(e->destination, sizeof(e->destination) - 40, r->name, NULL);
+/* For the log: what ran, and how it ended. */
+static void describe(const struct run *r, struct envelope *e) {
+        int status = r->ending.wait_status;
+        bool is_late = r->ending.is_late, is_exit = WIFEXITED(status);
+        uint64_t number = is_late   ? r->program->timeout
+                          : is_exit ? (uint64_t) WEXITSTATUS(status)
+                                    : (uint64_t) WTERMSIG(status);
         char digits[ASCII_NUMBER_MAX];
+        const char *how = is_late ? " timeout after " : is_exit ? " exit " : " signal ";
+        const char *unit = !is_late ? "" : number == 1 ? " second" : " seconds";
+        size_t n = ascii_join(e->destination, sizeof(e->destination) - 50, r->name, NULL);
 
-        ascii_join(e->destination + n, sizeof(e->destination) - n, " ", how, " ", ascii_number((uint64_t) number, digits),
-                   NULL);
+        ascii_join(e->destination + n, sizeof(e->destination) - n, how,
+                   ascii_number(number, digits), unit, NULL);
+}
+
+/* Once, and not all of it. */
+static void log_ignored(const struct run *r, const struct ignored *i) {
+        size_t n = strlen(i->text);
+        char text[OUTPUT_LOGGED + 1];
+        struct log_line l;
+
+        while (n > 0 && strchr("\r\n", i->text[n - 1]))
+                n--;
+        *(char *) mempcpy(text, i->text, n < OUTPUT_LOGGED ? n : OUTPUT_LOGGED) = '\0';
+        start_log_line(r, &l);
+        log_field(&l, "ignored", text, n > OUTPUT_LOGGED || r->output.is_cut ? "..." : "", NULL);
+        log_field(&l, "reason", i->reason, NULL);
+        log_send(&l, i->is_invalid ? LOG_WARNING : LOG_NOTICE);
+}
+
+/* The program was started, and has ended. */
+static void judge(const struct run *r, struct envelope *e, struct reply *ret) {
+        struct ignored ignored;
+
+        if (r->ending.is_late || WIFSIGNALED(r->ending.wait_status))
+                log_say(LOG_WARNING, "duplicate possible: %s did not end by itself, and may have "
+                        "delivered the message before", r->name);
+        verdict_judge(r->program, &r->ending, &r->output, ret, &ignored);
+        describe(r, e);
+        if (ignored.text)
+                log_ignored(r, &ignored);
 }
 
 static void run(const struct program *p, struct start *s, struct envelope *e, struct reply *ret) {
         struct run r = {
                 .envelope = e, .program = p, .name = s->argv[0], .pid_fd = -1,
-                .out = { .fd = -1, .n_max = 1 }, .err = { .fd = -1, .n_max = LINES_MAX }
+                .out = { .fd = -1, .take = take_output }, .err = { .fd = -1, .take = take_errors }
         };
-        int error = start_run(&r, s), wait_status;
+        int error = start_run(&r, s);
 
-        if (r.pid <= 0) {
-                log_say(LOG_ERR, "cannot start %s: %s", r.name, strerror(-error));
-                reply_fix(ret, &try_again);
-                drain(&r, &r.out);
-                drain(&r, &r.err);
-                return;
-        }
-        wait_status = end_run(&r, p->timeout);
-        drain(&r, &r.out);
-        drain(&r, &r.err);
-        if (r.pid_fd >= 0)
-                close(r.pid_fd);
-        if (r.is_late || WIFSIGNALED(wait_status))
-                log_say(LOG_WARNING, "duplicate possible: %s did not end by itself, and may have delivered the message before",
-                        r.name);
-        judge(&r, wait_status, ret);
-        describe(&r, wait_status, e);
-        if (error < 0)
+        if (r.pid > 0)
+                end_run(&r, p->timeout);
+        close_run(&r);
+        if (error < 0) {
+                ascii_join(e->destination, sizeof(e->destination), r.name, " not run", NULL);
                 log_say(LOG_ERR, "cannot run %s: %s", r.name, strerror(-error));
+        } else
+                judge(&r, e, ret);
 }
 
 /* execve(2) knows no $PATH, and execvp(3) would run a file that is no program by a shell. */
