@@ -17,9 +17,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "deliver/delivery.h"
 #include "io/deadline.h"
-#include "io/digits.h"
 #include "io/log.h"
 #include "io/notify.h"
 #include "io/output.h"
@@ -146,8 +146,8 @@ static void log_refusals(struct acceptor *a) {
         if (a->refused.n == 0 || deadline_now() < a->next_refusal)
                 return;
         log_start(&line, "refused");
-        log_field(&line, "address", a->refused.address, NULL);
-        log_field(&line, "reason", a->refused.why, NULL);
+        log_field(&line, "address", "%s", a->refused.address);
+        log_field(&line, "reason", "%s", a->refused.why);
         log_number(&line, "sessions", a->n_sessions);
         log_number(&line, "clients", a->refused.n);
         log_send(&line, LOG_WARNING);
@@ -329,7 +329,7 @@ static void say_status(struct acceptor *a) {
         if (!a->is_status_new || deadline_now() < a->next_status)
                 return;
         snprintf(text, sizeof(text), "%zu sessions, %llu messages", a->n_sessions, (unsigned long long) a->n_messages);
-        notify_status(a->is_stopping ? "stopping: " : "", text, NULL);
+        notify_status("%s%s", a->is_stopping ? "stopping: " : "", text);
         a->is_status_new = false;
         a->next_status = deadline_now() + STATUS_PAUSE;
 }
@@ -353,14 +353,21 @@ static void warn(const char *option, const char *what) {
         log_say(LOG_WARNING, "warning: %s: %s", option, what);
 }
 
+/* Tells sessions the number of a descriptor. */
+static void set_number(const char *variable, int fd) {
+        char number[16];
+
+        text_format(number, sizeof(number), "%d", fd);
+        setenv(variable, number, 1);
+}
+
 /* Sessions that show messages get our standard output, if that is where they go. */
 static void pass_output(struct acceptor *a) {
         bool is_passed = a->config->strategy->needs_output && output_fd() > STDERR_FILENO;
-        char number[DIGITS_MAX];
 
         a->output = is_passed ? output_fd() : -1;
         if (is_passed)
-                setenv(OUTPUT_VARIABLE, digits_of((uint64_t) a->output, number), 1);
+                set_number(OUTPUT_VARIABLE, a->output);
         else
                 unsetenv(OUTPUT_VARIABLE);
 }
@@ -592,7 +599,6 @@ static int take_signals(void) {
 
 /* Makes the pipe in which sessions count. */
 static int prepare_descriptors(struct acceptor *a) {
-        char number[DIGITS_MAX];
         int counter[2];
 
         keep_descriptors_from_sessions();
@@ -601,7 +607,7 @@ static int prepare_descriptors(struct acceptor *a) {
                 return -errno;
         a->counter_in = counter[0];
         a->counter_out = counter[1];
-        setenv(NOTIFY_COUNTER, digits_of((uint64_t) a->counter_out, number), 1);
+        set_number(NOTIFY_COUNTER, a->counter_out);
         return 0;
 }
 
@@ -618,11 +624,11 @@ static void say_ready(const struct acceptor *a) {
                 struct log_line l;
 
                 log_start(&l, "listening");
-                log_field(&l, "address", a->listeners[i].address, NULL);
+                log_field(&l, "address", "%s", a->listeners[i].address);
                 if (*a->listeners[i].name)
-                        log_field(&l, "name", a->listeners[i].name, NULL);
-                log_field(&l, "strategy", a->config->strategy->name, NULL);
-                log_field(&l, "config", a->config->file ? a->config->file : "none", NULL);
+                        log_field(&l, "name", "%s", a->listeners[i].name);
+                log_field(&l, "strategy", "%s", a->config->strategy->name);
+                log_field(&l, "config", "%s", a->config->file ? a->config->file : "none");
                 log_send(&l, LOG_NOTICE);
         }
         notify_state("READY=1");

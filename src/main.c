@@ -223,7 +223,7 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
                 struct log_line l;
 
                 log_start(&l, "session");
-                log_field(&l, "end", "the client was gone before it began", NULL);
+                log_field(&l, "end", "the client was gone before it began");
                 log_send(&l, LOG_INFO);
                 return EXIT_SUCCESS;
         }

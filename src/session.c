@@ -2,301 +2,109 @@
 #include "session.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "base/array.h"
-#include "base/ascii.h"
 #include "base/text.h"
-#include "deliver/delivery.h"
 #include "io/deadline.h"
-#include "io/log.h"
 #include "io/notify.h"
+#include "io/receipt.h"
+#include "mail.h"
 #include "sandbox.h"
+#include "session_log.h"
 #include "smtp/server.h"
 
 struct session {
-        const struct config *config;
-        const struct peer *peer;
         struct channel *channel;
-        struct delivery *delivery;
         struct server server;
-        struct envelope envelope;
-        const char *end;         /* why the session ended; NULL while it goes on */
-        bool is_hung_up;         /* we ended it, the client may still be talking */
-        bool is_verdict_unheard; /* a 250 to a message was said, and the client was not seen to hear it */
-        bool is_processed;       /* this transaction's message went to the strategy */
+        enum session_end end;
         bool is_confined;
-        unsigned n_ids, n_messages, n_accepted;
-        char last_reply[120];
-        int64_t started, asked;  /* the session; the question to the strategy (io/deadline.h) */
-        struct message message;  /* last: what comes before it fits into few pages */
+        struct session_log log;
+        struct receipt receipt;
+        struct mail mail; /* last: it is large */
 };
 
-/* Few addressees are the rule, and memory that is not allocated costs no system call. */
-static struct addressee few[100];
-
-static const struct fixed_reply sender_ok = { 250, "2.1.0", "sender OK" };
-static const struct fixed_reply recipient_ok = { 250, "2.1.5", "recipient OK" };
-static const struct fixed_reply start_input = { 354, "", "end the message with <CRLF>.<CRLF>" };
-static const struct fixed_reply undelivered = { 451, "4.3.0", "not delivered, try again later" };
-
-/* --- the log ------------------------------------------------------------------------------------------- */
-
-static void log_duration(struct log_line *l, int64_t then) {
-        int64_t ms = deadline_now() - then;
-
-        char seconds[ASCII_NUMBER_MAX], thousandths[ASCII_NUMBER_MAX];
-
-        log_field(l, "duration", ascii_number((uint64_t) ms / 1000, seconds), ".",
-                  ascii_number((uint64_t) ms % 1000 + 1000, thousandths) + 1, NULL); /* 1000: with leading zeros */
-}
-
-static void log_peer(struct log_line *l, const struct peer *p) {
-        log_field(l, "peer", p->address, NULL);
-        if (*p->port)
-                log_field(l, "port", p->port, NULL);
-        if (p->uid >= 0)
-                log_number(l, "uid", (uint64_t) p->uid);
-}
-
-static const char *protocol(const struct session *s) {
-        const struct server *v = &s->server;
-
-        if (v->rules.is_lmtp)
-                return v->is_smtputf8 ? "UTF8LMTP" : "LMTP";
-        return v->is_smtputf8 ? "UTF8SMTP" : v->is_extended ? "ESMTP" : "SMTP";
-}
-
-static void log_verdict(struct log_line *l, const char *key, const struct reply *r) {
-        char code[ASCII_NUMBER_MAX];
-
-        log_field(l, key, ascii_number((uint64_t) r->code, code), *r->enhanced ? " " : "", r->enhanced, " ", r->text, NULL);
-}
-
-/* Who, from whom, to whom. With different verdicts (LMTP, or several destinations) each recipient has its own. */
-static void log_envelope(struct log_line *l, const struct session *s, bool has_verdicts) {
-        const struct envelope *e = &s->envelope;
-
-        log_field(l, "id", e->id, NULL);
-        log_peer(l, s->peer);
-        log_field(l, "helo", s->server.helo, NULL);
-        log_field(l, "protocol", protocol(s), NULL);
-        log_field(l, "from", "<", e->sender.address.text, ">", NULL);
-        log_number(l, "recipients", e->n_addressees);
-        for (size_t i = 0; i < e->n_addressees && l->n < sizeof(l->text) / 2; i++) {
-                log_field(l, "to", "<", e->addressees[i].recipient.address.text, ">", NULL);
-                if (has_verdicts)
-                        log_verdict(l, "verdict", &e->addressees[i].verdict);
-        }
-        log_number(l, "size", s->server.size);
-}
-
-static void log_message(const struct session *s, const struct reply *verdict) {
-        const struct envelope *e = &s->envelope;
-        struct log_line l;
-        bool is_same = true;
-
-        for (size_t i = 1; i < e->n_addressees; i++)
-                is_same &= reply_is_same(&e->addressees[i].verdict, &e->addressees[0].verdict);
-        log_start(&l, "message");
-        log_envelope(&l, s, !is_same);
-        log_field(&l, "strategy", s->config->strategy->name, NULL);
-        if (*e->destination)
-                log_field(&l, "destination", e->destination, NULL);
-        log_verdict(&l, "verdict", verdict);
-        log_duration(&l, s->asked);
-        log_send(&l, reply_is_positive(verdict) ? LOG_INFO : LOG_WARNING);
-}
-
-/* A transaction with recipients ended before there was a whole message. */
-static void log_abandoned(const struct session *s) {
-        struct log_line l;
-
-        log_start(&l, "abandoned");
-        log_envelope(&l, s, false);
-        log_field(&l, "reason", s->end ? s->end : s->last_reply, NULL);
-        log_send(&l, LOG_NOTICE);
-}
-
-static void log_session(const struct session *s) {
-        struct log_line l;
-
-        log_start(&l, "session");
-        log_peer(&l, s->peer);
-        log_field(&l, "helo", s->server.helo, NULL);
-        log_field(&l, "protocol", protocol(s), NULL);
-        log_number(&l, "commands", s->server.n_commands);
-        log_number(&l, "errors", s->server.n_errors);
-        log_number(&l, "messages", s->n_messages);
-        log_number(&l, "accepted", s->n_accepted);
-        log_field(&l, "end", s->end, NULL);
-        log_duration(&l, s->started);
-        log_send(&l, LOG_INFO);
-}
-
-/* What `systemctl status` says of this session. */
-static void say_status(const struct session *s) {
-        char count[ASCII_NUMBER_MAX];
-
-        if (notify_is_wanted())
-                notify_status(s->peer->address, ": waiting for a command; messages accepted: ", ascii_number(s->n_accepted, count), NULL);
-}
-
-static void say_message_status(const struct session *s, const char *doing) {
-        const struct envelope *e = &s->envelope;
-        char count[ASCII_NUMBER_MAX];
-
-        if (notify_is_wanted())
-                notify_status(s->peer->address, ": ", doing, " a message from <", e->sender.address.text, ">; recipients: ",
-                              ascii_number(e->n_addressees, count), NULL);
-}
-
-/* --- the envelope ---------------------------------------------------------------------------------------- */
-
-static void forget_message(struct session *s) {
-        spool_reset(&s->message.spool);
-        s->message.header = (struct header_scan) { 0 };
-        s->message.size = 0;
-        s->message.has_nul = false;
-        s->envelope.n_addressees = 0;
-        s->envelope.destination[0] = '\0';
-        s->is_processed = false;
-}
-
-/* Unique on this host: the time in microseconds, our pid, and a count, in hexadecimal. */
-static void make_id(struct session *s) {
-        static const char digits[] = "0123456789abcdef";
-        char *p = s->envelope.id + sizeof(s->envelope.id) - 1;
-        struct timespec t;
-        uint64_t parts[3];
-
-        clock_gettime(CLOCK_REALTIME, &t);
-        parts[0] = ++s->n_ids;
-        parts[1] = (uint64_t) getpid();
-        parts[2] = (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_nsec / 1000;
-        *p = '\0';
-        for (size_t i = 0; i < ELEMENTS(parts); i++) {
-                if (i > 0)
-                        *--p = '.';
-                do
-                        *--p = digits[parts[i] & 15];
-                while ((parts[i] >>= 4) > 0);
-        }
-        memmove(s->envelope.id, p, strlen(p) + 1);
-}
-
-/* --- one function for each event that asks for more than a word ------------------------------------------ */
+/* --- questions: the strategy's answer is the reply -------------------------------------------------------- */
 
 static void on_reset(struct session *s) {
-        if (s->envelope.n_addressees > 0 && !s->is_processed)
-                log_abandoned(s);
-        forget_message(s);
-        say_status(s);
-        if (s->config->strategy->reset)
-                s->config->strategy->reset(s->delivery);
+        if (mail_is_abandoned(&s->mail))
+                session_log_abandoned(&s->log, s->end);
+        mail_reset(&s->mail);
+        session_log_waiting(&s->log);
 }
 
 static void on_hello(struct session *s) {
-        const struct delivery_ops *strategy = s->config->strategy;
-        uint64_t max_size = s->config->max_size;
+        const struct delivery_ops *strategy = s->mail.strategy;
+        uint64_t max_size = s->log.config->max_size;
         unsigned extensions = EXTENSIONS_ALL;
 
         on_reset(s);
         if (strategy->hello)
-                extensions = strategy->hello(s->delivery, s->server.helo, &max_size);
+                extensions = strategy->hello(s->mail.delivery, s->server.helo, &max_size);
         server_offer(&s->server, extensions, max_size);
+}
+
+/* Whoever the server takes for a recipient is one. */
+static void answer(struct session *s, enum mail_answer answer, const struct reply *verdict) {
+        switch (answer) {
+        case MAIL_ANSWERED:
+                server_answer(&s->server, verdict);
+                mail_accept(&s->mail, s->server.n_recipients);
+                break;
+        case MAIL_DEFERRED: server_defer(&s->server); break;
+        case MAIL_LATER: server_postpone(&s->server); break;
+        }
 }
 
 static void on_sender(struct session *s, const struct sender *sender) {
         struct reply verdict;
 
-        reply_fix(&verdict, &sender_ok);
-        make_id(s);
-        s->envelope.sender = *sender;
-        if (s->config->strategy->sender)
-                s->config->strategy->sender(s->delivery, &s->envelope, &verdict);
-        server_answer(&s->server, &verdict);
+        answer(s, mail_sender(&s->mail, sender, &verdict), &verdict);
+}
+
+static void on_recipient(struct session *s, const struct recipient *recipient) {
+        struct reply verdict;
+
+        answer(s, mail_recipient(&s->mail, recipient, &verdict), &verdict);
+}
+
+static void on_collect(struct session *s, bool is_sender) {
+        struct reply verdict;
+
+        mail_collect(&s->mail, is_sender, &verdict);
+        answer(s, MAIL_ANSWERED, &verdict);
 }
 
 static void on_data(struct session *s) {
+        static const struct fixed_reply start_input = { 354, "", "end the message with <CRLF>.<CRLF>" };
         struct reply verdict;
 
-        say_message_status(s, "receiving");
+        session_log_doing(&s->log, "receiving");
         reply_fix(&verdict, &start_input);
         server_answer(&s->server, &verdict);
 }
 
-/* The server has seen to it that there is room for one more. */
-static void on_recipient(struct session *s, const struct recipient *recipient) {
-        struct addressee *a = &s->envelope.addressees[s->envelope.n_addressees];
-        struct reply verdict;
+/* Once for each message. In LMTP each recipient has a reply of its own; the best one speaks for the message in the log. */
+static void deliver(struct session *s) {
+        int64_t asked = deadline_now();
+        const struct reply *said;
+        struct outcome o;
 
-        a->recipient = *recipient;
-        a->is_list = false;
-        reply_fix(&a->verdict, &undelivered);
-        reply_fix(&verdict, &recipient_ok);
-        if (s->config->strategy->recipient)
-                s->config->strategy->recipient(s->delivery, a, &verdict);
-        s->envelope.n_addressees += reply_is_positive(&verdict);
-        server_answer(&s->server, &verdict);
+        session_log_doing(&s->log, "delivering");
+        mail_deliver(&s->mail, s->server.size, s->server.helo, server_protocol(&s->server));
+        o = mail_outcome(&s->mail);
+        said = s->server.rules.is_lmtp ? o.best : o.worst;
+        s->log.n_messages++;
+        s->log.n_accepted += reply_is_positive(o.best);
+        session_log_message(&s->log, said, asked);
+        if (reply_is_positive(o.best))
+                notify_accepted();
+        if (reply_is_positive(said))
+                session_log_owe(&s->log, &s->receipt);
 }
 
-/* A full disk is found out at the end: the client hears 452 and keeps the message. */
-static void on_body(struct session *s, const char *text, size_t n) {
-        if (spool_append(&s->message.spool, text, n) < 0)
-                return;
-        s->message.has_nul |= memchr(text, '\0', n) != NULL;
-        if (!s->message.header.is_over)
-                header_scan(&s->message.header, text, n);
-}
-
-static void process_message(struct session *s) {
-        int error = s->message.spool.error;
-        struct reply verdict;
-
-        s->asked = deadline_now();
-        s->message.size = s->server.size;
-        s->envelope.protocol = protocol(s);
-        s->envelope.helo = s->server.helo;
-        s->is_processed = true;
-        s->n_messages++;
-        say_message_status(s, "delivering");
-        if (error == 0) {
-                s->config->strategy->process_message(s->delivery, &s->envelope, &s->message);
-                return;
-        }
-        delivery_storage_verdict(error, &verdict);
-        delivery_verdict(&s->envelope, &verdict);
-}
-
-/* One reply that speaks for all recipients; in LMTP each has its own. */
-static const struct reply *verdict_of(const struct session *s, size_t index) {
-        const struct reply *worst = &s->envelope.addressees[index].verdict;
-
-        if (!s->server.rules.is_lmtp)
-                for (size_t i = 1; i < s->envelope.n_addressees; i++)
-                        worst = reply_worst(worst, &s->envelope.addressees[i].verdict);
-        return worst;
-}
-
-/* A client that was told 250 may not have heard it, and then sends the message again (RFC 1047). */
-static void log_unheard_verdict(struct session *s) {
-        if (s->is_verdict_unheard)
-                log_say(LOG_WARNING, "duplicate possible: the client was lost before it was seen to hear the 250 for its last message");
-        s->is_verdict_unheard = false;
-}
-
-static void lose(struct session *s, const char *how) {
-        s->end = how;
-        log_unheard_verdict(s);
-}
+/* --- the client ------------------------------------------------------------------------------------------ */
 
 static void lose_unheard(struct session *s, int error) {
-        lose(s, error == -ETIMEDOUT    ? "the client does not read our replies"
-                : error == -ECANCELED ? "shutting down, and the client does not read our replies"
-                                      : "the client is gone");
+        s->end = error == -ETIMEDOUT ? END_DEAF : error == -ECANCELED ? END_STOPPED : END_GONE;
 }
 
 static bool flush_replies(struct session *s) {
@@ -308,36 +116,20 @@ static bool flush_replies(struct session *s) {
 }
 
 static void on_end(struct session *s, size_t index) {
-        size_t n_verdicts = s->server.rules.is_lmtp ? s->envelope.n_addressees : 1;
-        const struct reply *verdict;
-
         /* A transcript's replies and messages may be shown at one place, where their order counts. */
         if (index == 0 && s->server.rules.lf_is_line_end && !flush_replies(s))
                 return;
         if (index == 0)
-                process_message(s);
-        verdict = verdict_of(s, index);
-        for (size_t i = 0; i < n_verdicts && index == 0; i++) /* their replies may leave together */
-                s->is_verdict_unheard |= reply_is_positive(verdict_of(s, i));
-        if (index == 0) {
-                log_message(s, verdict);
-                s->n_accepted += reply_is_positive(verdict);
-                if (reply_is_positive(verdict))
-                        notify_accepted();
-        }
-        server_answer(&s->server, verdict);
+                deliver(s);
+        server_answer(&s->server, s->server.rules.is_lmtp ? &s->mail.envelope.addressees[index].verdict : mail_outcome(&s->mail).worst);
 }
 
 static void on_reply(struct session *s, const struct reply *r) {
         char wire[REPLY_WIRE_MAX];
-
-        char code[ASCII_NUMBER_MAX], *end = stpcpy(s->last_reply, ascii_number((uint64_t) r->code, code));
         size_t n = reply_format(r, wire);
-        int error;
+        int error = channel_write(s->channel, wire, n);
 
-        *end++ = ' ';
-        *(char *) mempcpy(end, r->text, strnlen(r->text, 100)) = '\0';
-        if ((error = channel_write(s->channel, wire, n)) < 0)
+        if (error < 0)
                 lose_unheard(s, error);
 }
 
@@ -347,7 +139,7 @@ static void confine(struct session *s) {
         if (s->is_confined || (s->server.rules.lf_is_line_end && channel_has_input(s->channel)))
                 return;
         s->is_confined = true;
-        sandbox_enter(s->config);
+        sandbox_enter(s->log.config);
 }
 
 /* Waits for input. Returns the octets that came, 0 if the session has to end. */
@@ -358,71 +150,60 @@ static size_t on_more(struct session *s, char **ret) {
         if (!flush_replies(s))
                 return 0;
         n = channel_read(s->channel, ret);
+        if (n >= 0 || n == -ETIMEDOUT || n == -ETIME || n == -ECANCELED)
+                receipt_settle(&s->receipt, s->channel);
+        if (n > 0)
+                return (size_t) n;
         if (n == -ETIMEDOUT)
                 server_close(&s->server, 421, "4.4.2", "timeout: nothing came from you, closing connection");
         else if (n == -ETIME)
                 server_close(&s->server, 421, "4.4.2", "the session took too long, closing connection");
         else if (n == -ECANCELED)
                 server_close(&s->server, 421, "4.3.2", "service is shutting down, closing connection");
-        else if (n < 0)
-                lose(s, "the connection was lost");
-        else if (n == 0 && s->is_verdict_unheard && !channel_is_heard(s->channel))
-                lose(s, "the client closed the connection without hearing our reply");
-        else if (n == 0)
-                s->end = "the client closed the connection";
-        if (n >= 0 || channel_is_heard(s->channel))
-                s->is_verdict_unheard = false;
-        return n > 0 ? (size_t) n : 0;
-}
-
-static void on_close(struct session *s, const char *end) {
-        s->end = end;
-        s->is_hung_up = strncmp(s->last_reply, "221", 3) != 0;
+        else
+                s->end = n == 0 ? END_CLOSED : END_LOST;
+        return 0;
 }
 
 /* What the client sent behind a refused DATA is the message, and must not run as commands. */
 static void on_quiet(struct session *s, bool has_more) {
         if (has_more || channel_has_octets(s->channel))
-                on_close(s, "the message came although DATA was refused");
+                s->end = END_UNASKED;
 }
 
 /* --- the session ------------------------------------------------------------------------------------------ */
 
 static int start(struct session *s, const struct config *c, const struct peer *p, struct channel *channel) {
-        s->config = c;
-        s->peer = p;
         s->channel = channel;
-        s->envelope.peer = p;
-        s->started = deadline_now();
-        spool_init(&s->message.spool);
-        forget_message(s);
+        s->log = (struct session_log) {
+                .config = c, .peer = p, .server = &s->server, .envelope = &s->mail.envelope, .started = deadline_now(),
+        };
         channel->timeout = c->timeout;
         channel->deadline = deadline_after(c->session_timeout);
-        s->envelope.addressees = c->max_recipients <= ELEMENTS(few) ? few : calloc(c->max_recipients, sizeof(few[0]));
-        if (!s->envelope.addressees)
-                return -ENOMEM;
-        return c->strategy->open(c, p, &s->delivery);
+        return mail_open(&s->mail, c, p);
+}
+
+/* Whether the client has heard all that was said, as far as can be known. */
+static bool take_leave(struct session *s) {
+        if (session_ends[s->end].is_loss)
+                return false;
+        return (!session_ends[s->end].is_ours && s->receipt.n == 0) || channel_hang_up(s->channel);
 }
 
 static void finish(struct session *s) {
         on_reset(s);
         flush_replies(s);
-        if (s->is_verdict_unheard && s->end == s->last_reply && channel_is_reset(s->channel)) /* it sent QUIT behind its dot */
-                lose(s, "the client was gone before it heard our replies");
-        if (s->is_hung_up && !channel_hang_up(s->channel))
-                log_unheard_verdict(s);
-        log_session(s);
-        if (s->config->strategy->close)
-                s->config->strategy->close(s->delivery);
-        if (s->envelope.addressees != few)
-                free(s->envelope.addressees);
+        if (!take_leave(s))
+                session_log_unheard(&s->log, &s->receipt);
+        session_log_end(&s->log, s->end);
+        mail_close(&s->mail);
 }
 
 static void converse(struct session *s) {
         char nothing[1], *in = nothing;
         size_t n = 0;
 
-        while (!s->end) {
+        while (s->end == GOES_ON) {
                 struct event event;
                 size_t used = server_step(&s->server, in, n, &event);
 
@@ -432,14 +213,14 @@ static void converse(struct session *s) {
                 case SERVER_HELLO: on_hello(s); break;
                 case SERVER_SENDER: on_sender(s, event.sender); break;
                 case SERVER_RECIPIENT: on_recipient(s, event.recipient); break;
+                case SERVER_COLLECT: on_collect(s, event.is_sender); break;
                 case SERVER_DATA: on_data(s); break;
-                case SERVER_BODY: on_body(s, event.data, event.n); break;
+                case SERVER_BODY: mail_append(&s->mail, event.data, event.n); break;
                 case SERVER_REPLY: on_reply(s, event.reply); break;
                 case SERVER_END: on_end(s, event.n); break;
                 case SERVER_RESET: on_reset(s); break;
                 case SERVER_QUIET: on_quiet(s, n > 0); break;
-                case SERVER_CLOSE: on_close(s, s->last_reply); break;
-                case SERVER_COLLECT: break;
+                case SERVER_CLOSE: s->end = s->server.reply.code == 221 ? END_QUIT : END_REFUSED; break;
                 case SERVER_MORE: n = on_more(s, &in); break;
                 }
         }
@@ -463,7 +244,7 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
         if (r < 0)
                 return r;
         server_init(&s.server, &rules);
-        say_status(&s);
+        session_log_waiting(&s.log);
         converse(&s);
         finish(&s);
         return 0;

@@ -218,7 +218,7 @@ def test_sigterm_and_a_client_that_never_reads(smtpd, tmp_path, make):
         assert b'end="shutting down, and the client does not read our replies"' in session.err()
 
 
-UNHEARD = b"duplicate possible: the client was lost before it was seen to hear the 250 for its last message"
+UNHEARD = b"duplicate possible: connection lost before the client acknowledged the 250"
 
 
 def say_message(session):

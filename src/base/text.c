@@ -40,15 +40,25 @@ static void put_number(struct out *o, uint64_t n, unsigned base, unsigned width)
         put(o, p, (size_t) (text + sizeof(text) - p));
 }
 
+static const char *read_digits(const char *f, unsigned *ret) {
+        for (*ret = 0; *f >= '0' && *f <= '9'; f++)
+                *ret = *ret * 10 + (unsigned) (*f - '0');
+        return f;
+}
+
 /* What comes after "%". Returns the rest of the format. */
 static const char *read_conversion(const char *f, va_list *arguments, struct conversion *ret) {
         *ret = (struct conversion) { .precision = -1 };
-        for (; *f >= '0' && *f <= '9'; f++)
-                ret->width = ret->width * 10 + (unsigned) (*f - '0');
+        f = read_digits(f, &ret->width);
         assert(ret->width <= NUMBER_MAX);
         if (f[0] == '.' && f[1] == '*') {
                 ret->precision = va_arg(*arguments, int);
                 f += 2;
+        } else if (f[0] == '.') {
+                unsigned precision;
+
+                f = read_digits(f + 1, &precision);
+                ret->precision = (int) precision;
         }
         for (; *f == 'l'; f++)
                 ret->n_long++;

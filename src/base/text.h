@@ -1,7 +1,7 @@
 /* base/text.h - the one way to build text: a small printf(3).
  *
  * printf's own machinery is some 200 KiB of the C library in the memory of each session, and 20 us of its start. What a session
- * says needs little of it: %s, %.*s, %c, %u, %d, %x and %%, with the lengths l, ll and z, and a width with leading zeros (%03u).
+ * says needs little of it: %s, %.*s, %.9s, %c, %u, %d, %x and %%, with the lengths l, ll and z, and a width with leading zeros (%03u).
  */
 #pragma once
 

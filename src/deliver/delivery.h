@@ -71,9 +71,16 @@ struct delivery_ops {
          * limit). NULL: everything. */
         unsigned (*hello)(struct delivery *d, const char *helo, uint64_t *max_size);
 
-        /* Asked at MAIL and RCPT, while the client waits. NULL: welcome. */
+        /* Asked at MAIL and RCPT, while the client waits. The verdict is a 451 before. NULL: welcome. */
         void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
         void (*recipient)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
+
+        /* The same for a client that does not wait, answered later (RFC 2920). put() passes a question on, to MAIL (`a` is
+         * NULL) or RCPT, and returns true; or false, and nothing was said: then it is asked by the two above, once all that was
+         * put is collected. collect() waits for the answers, in the order of put(). The addressee stays where it was at put()
+         * until its collect(), which tells where it is from then on. After reset() nothing more is collected. */
+        bool (*put)(struct delivery *d, const struct envelope *e, struct addressee *a);
+        void (*collect)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
         /* The message is complete. Sets each addressee's verdict, which is a 451 before; never a 421. */
         void (*process_message)(struct delivery *d, struct envelope *e, struct message *m);

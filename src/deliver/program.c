@@ -19,13 +19,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/ascii.h"
+#include "base/array.h"
+#include "base/text.h"
 #include "deliver/verdict.h"
 #include "io/deadline.h"
 #include "io/log.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
 
@@ -61,8 +61,8 @@ static void take_output(struct run *r, const char *data, size_t n) {
 
 static void start_log_line(const struct run *r, struct log_line *l) {
         log_start(l, "program");
-        log_field(l, "id", r->envelope->id, NULL);
-        log_field(l, "program", r->name, NULL);
+        log_field(l, "id", "%s", r->envelope->id);
+        log_field(l, "program", "%s", r->name);
 }
 
 static void end_line(struct run *r) {
@@ -72,8 +72,8 @@ static void end_line(struct run *r) {
         r->n_line = 0;
         r->n_lines++;
         start_log_line(r, &l);
-        log_field(&l, "stderr",
-                  r->n_lines < LINES_MAX ? r->line : "(there is more, which is not logged)", NULL);
+        log_field(&l, "stderr", "%s",
+                  r->n_lines < LINES_MAX ? r->line : "(there is more, which is not logged)");
         log_send(&l, LOG_NOTICE);
 }
 
@@ -223,8 +223,9 @@ static void put_line(struct environment *v, size_t index, const char *value) {
 
 /* All that the contract promises; variables without a value are there, and empty. */
 static void put_variables(struct environment *v, const char *hostname, const struct envelope *e, const struct message *m) {
-        char size[ASCII_NUMBER_MAX];
+        char size[32];
 
+        text_format(size, sizeof(size), "%llu", (unsigned long long) m->size);
         put(v, "SMTPD_ID", e->id);
         put(v, "SMTPD_PEER", e->peer->address);
         put(v, "SMTPD_PEER_PORT", e->peer->port);
@@ -233,7 +234,7 @@ static void put_variables(struct environment *v, const char *hostname, const str
         put(v, "SMTPD_HOSTNAME", hostname);
         put(v, "SMTPD_MAIL_FROM", e->sender.address.text);
         put(v, "SMTPD_MAIL_OPTIONS", e->sender.options);
-        put(v, "SMTPD_SIZE", ascii_number(m->size, size));
+        put(v, "SMTPD_SIZE", size);
         put_text(v, "SMTPD_RCPT_TO=", 14);
         for (size_t i = 0; i < e->n_addressees; i++)
                 put_line(v, i, e->addressees[i].recipient.address.text);
@@ -388,27 +389,24 @@ static void describe(const struct run *r, struct envelope *e) {
         uint64_t number = is_late   ? r->program->timeout
                           : is_exit ? (uint64_t) WEXITSTATUS(status)
                                     : (uint64_t) WTERMSIG(status);
-        char digits[ASCII_NUMBER_MAX];
         const char *how = is_late ? " timeout after " : is_exit ? " exit " : " signal ";
         const char *unit = !is_late ? "" : number == 1 ? " second" : " seconds";
-        size_t n = ascii_join(e->destination, sizeof(e->destination) - 50, r->name, NULL);
 
-        ascii_join(e->destination + n, sizeof(e->destination) - n, how,
-                   ascii_number(number, digits), unit, NULL);
+        text_format(e->destination, sizeof(e->destination), "%.*s%s%llu%s", (int) sizeof(e->destination) - 50, r->name,
+                    how, (unsigned long long) number, unit);
 }
 
 /* Once, and not all of it. */
 static void log_ignored(const struct run *r, const struct ignored *i) {
         size_t n = strlen(i->text);
-        char text[OUTPUT_LOGGED + 1];
         struct log_line l;
 
         while (n > 0 && strchr("\r\n", i->text[n - 1]))
                 n--;
-        *(char *) mempcpy(text, i->text, n < OUTPUT_LOGGED ? n : OUTPUT_LOGGED) = '\0';
         start_log_line(r, &l);
-        log_field(&l, "ignored", text, n > OUTPUT_LOGGED || r->output.is_cut ? "..." : "", NULL);
-        log_field(&l, "reason", i->reason, NULL);
+        log_field(&l, "ignored", "%.*s%s", n < OUTPUT_LOGGED ? (int) n : OUTPUT_LOGGED, i->text,
+                  n > OUTPUT_LOGGED || r->output.is_cut ? "..." : "");
+        log_field(&l, "reason", "%s", i->reason);
         log_send(&l, i->is_invalid ? LOG_WARNING : LOG_NOTICE);
 }
 
@@ -436,7 +434,7 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
                 end_run(&r, p->timeout);
         close_run(&r);
         if (error < 0) {
-                ascii_join(e->destination, sizeof(e->destination), r.name, " not run", NULL);
+                text_format(e->destination, sizeof(e->destination), "%s not run", r.name);
                 log_say(LOG_ERR, "cannot run %s: %s", r.name, strerror(-error));
         } else
                 judge(&r, e, ret);

@@ -6,10 +6,11 @@
 #include "deliver/verdict.h"
 
 #include <string.h>
-#include <sysexits.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 
-#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+#include "base/array.h"
+
 #define REPLY_FORMAT "NNN x.y.z text, with a code of 2xx, 4xx or 5xx"
 
 static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };

@@ -140,5 +140,9 @@ bool channel_hang_up(struct channel *c) {
                 return errno == ENOTSOCK;
         while (n > 0 && poll(&fd, 1, deadline_left(deadline)) > 0)
                 n = read(c->in, c->in_buffer, sizeof(c->in_buffer));
-        return n >= 0 && ioctl(c->out, SIOCOUTQ, &n_unheard) == 0 && n_unheard <= 1; /* on TCP, the end is one, too */
+        do /* it has ended its side, and acknowledges what is still on its way */
+                if (n < 0 || ioctl(c->out, SIOCOUTQ, &n_unheard) < 0 || channel_is_reset(c))
+                        return false;
+        while (n_unheard > 1 && deadline_left(deadline) > 0 && poll(NULL, 0, 10) == 0); /* on TCP, our end is one, too */
+        return n_unheard <= 1;
 }

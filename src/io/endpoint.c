@@ -5,7 +5,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "io/digits.h"
+#include "base/ascii.h"
+#include "base/text.h"
 
 static bool copy(char *to, size_t room, const char *from, size_t n) {
         if (n == 0 || n >= room)
@@ -17,16 +18,15 @@ static bool copy(char *to, size_t room, const char *from, size_t n) {
 
 /* As digits, since getaddrinfo(3) takes numbers modulo 65536. The names are those that people write, and need no look-up. */
 static bool read_port(const char *s, char ret[static ENDPOINT_PORT_MAX + 1]) {
-        char digits[DIGITS_MAX];
-        unsigned port;
+        uint64_t port;
 
         if (strcmp(s, "smtp") == 0)
                 s = "25";
         else if (strcmp(s, "submission") == 0)
                 s = "587";
-        if (!digits_read(s, ENDPOINT_PORT_LARGEST, &port))
+        if (!ascii_parse_number(s, ENDPOINT_PORT_LARGEST, &port))
                 return false;
-        strcpy(ret, digits_of(port, digits));
+        text_format(ret, ENDPOINT_PORT_MAX + 1, "%u", (unsigned) port);
         return true;
 }
 
@@ -48,10 +48,10 @@ bool endpoint_split(const char *s, const char *port, struct endpoint *ret) {
 socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *ret) {
         struct sockaddr_in *v4 = (struct sockaddr_in *) ret;
         struct sockaddr_in6 *v6 = (struct sockaddr_in6 *) ret;
-        unsigned port;
+        uint64_t port;
 
         memset(ret, 0, sizeof(*ret));
-        if (!digits_read(e->port, ENDPOINT_PORT_LARGEST, &port))
+        if (!ascii_parse_number(e->port, ENDPOINT_PORT_LARGEST, &port))
                 return 0;
         if (inet_pton(AF_INET, e->host, &v4->sin_addr) == 1) {
                 v4->sin_family = AF_INET;

@@ -11,8 +11,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "io/deadline.h"
-#include "io/digits.h"
 
 /* Which of the standard descriptors, whose kind does not change, are no sockets as far as we know. */
 static bool may_be_socket[STDERR_FILENO + 1] = { true, true, true };
@@ -48,9 +48,9 @@ static int wait_for_room(int fd, int stop_fd, int64_t deadline) {
 
 int fd_passed(const char *variable) {
         const char *number = getenv(variable);
-        unsigned fd;
+        uint64_t fd;
 
-        if (!number || !digits_read(number, INT_MAX, &fd) || fd <= STDERR_FILENO)
+        if (!number || !ascii_parse_number(number, INT_MAX, &fd) || fd <= STDERR_FILENO)
                 return -1;
         return fcntl((int) fd, F_SETFD, FD_CLOEXEC) == 0 ? (int) fd : -1;
 }

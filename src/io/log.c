@@ -4,15 +4,17 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "io/deadline.h"
-#include "io/digits.h"
 #include "io/fd.h"
 
-enum { LOG_SECONDS = 5 }; /* what a stuck reader of the log can cost us */
+enum {
+        LOG_SECONDS = 5, /* what a stuck reader of the log can cost us */
+        VALUE_MAX = 2048 /* octets of a value */
+};
 
 static struct {
         enum log_target target;
@@ -75,31 +77,24 @@ void log_start(struct log_line *l, const char *what) {
         append_escaped(l, what);
 }
 
-void log_field(struct log_line *l, const char *key, ...) {
-        bool is_bare = true, is_empty = true;
+void log_field(struct log_line *l, const char *key, const char *format, ...) {
+        char value[VALUE_MAX];
+        bool is_bare;
         va_list ap;
 
-        va_start(ap, key);
-        for (const char *s; (s = va_arg(ap, const char *));) {
-                is_bare &= is_plain(s);
-                is_empty &= *s == '\0';
-        }
+        va_start(ap, format);
+        text_format_list(value, sizeof(value), format, ap);
         va_end(ap);
-        is_bare &= !is_empty;
+        is_bare = *value && is_plain(value);
         append(l, " ", 1);
         append(l, key, strlen(key));
         append(l, is_bare ? "=" : "=\"", is_bare ? 1 : 2);
-        va_start(ap, key);
-        for (const char *s; (s = va_arg(ap, const char *));)
-                append_escaped(l, s);
-        va_end(ap);
+        append_escaped(l, value);
         append(l, "\"", is_bare ? 0 : 1);
 }
 
 void log_number(struct log_line *l, const char *key, uint64_t number) {
-        char digits[DIGITS_MAX];
-
-        log_field(l, key, digits_of(number, digits), NULL);
+        log_field(l, key, "%llu", (unsigned long long) number);
 }
 
 void log_send(struct log_line *l, int priority) {
@@ -115,11 +110,11 @@ void log_send(struct log_line *l, int priority) {
 
 void log_say(int priority, const char *format, ...) {
         struct log_line l;
-        char text[2048];
+        char text[VALUE_MAX];
         va_list ap;
 
         va_start(ap, format);
-        vsnprintf(text, sizeof(text), format, ap);
+        text_format_list(text, sizeof(text), format, ap);
         va_end(ap);
         log_start(&l, text);
         log_send(&l, priority);

@@ -21,10 +21,9 @@ struct log_line {
         char text[4096]; /* PIPE_BUF: a line is written in one piece. Longer ones are cut, with "..." */
 };
 
-/* A line that begins with `what`, fields after it, and off it goes. The value of a field is put together of strings; the last
- * is NULL. */
+/* A line that begins with `what`, fields after it, and off it goes. Values are formatted by text_format(). */
 void log_start(struct log_line *l, const char *what);
-__attribute__((sentinel)) void log_field(struct log_line *l, const char *key, ...);
+__attribute__((format(printf, 3, 4))) void log_field(struct log_line *l, const char *key, const char *format, ...);
 void log_number(struct log_line *l, const char *key, uint64_t number);
 void log_send(struct log_line *l, int priority);
 

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "io/fd.h"
 
 static int notify_fd = -1, counter_fd = -1;
@@ -52,16 +53,16 @@ void notify_state(const char *state) {
                 send(notify_fd, state, strlen(state), MSG_NOSIGNAL);
 }
 
-void notify_status(const char *first, ...) {
+void notify_status(const char *format, ...) {
         char line[512] = "STATUS=";
         size_t n = strlen(line);
         va_list ap;
 
-        va_start(ap, first);
-        for (const char *s = first; s; s = va_arg(ap, const char *))
-                for (; *s && n < sizeof(line) - 1; s++)
-                        line[n++] = *s >= ' ' && *s <= '~' ? *s : '?';
+        va_start(ap, format);
+        text_format_list(line + n, sizeof(line) - n, format, ap);
         va_end(ap);
-        line[n] = '\0';
+        for (char *p = line + n; *p; p++)
+                if (*p < ' ' || *p > '~')
+                        *p = '?';
         notify_state(line);
 }

@@ -22,6 +22,6 @@ bool notify_is_wanted(void);
 /* Says an assignment, such as "READY=1", or several, each on a line. */
 void notify_state(const char *state);
 
-/* Says what `systemctl status` shows: one line, put together of strings, of which the last is NULL. What is not printable
- * ASCII in them is shown as '?'. */
-__attribute__((sentinel)) void notify_status(const char *first, ...);
+/* Says what `systemctl status` shows: one line, formatted by text_format(). What is not printable ASCII in it is
+ * shown as '?'. */
+__attribute__((format(printf, 1, 2))) void notify_status(const char *format, ...);

@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/ascii.h"
 #include "base/text.h"
-#include "io/digits.h"
 
 void peer_local(struct peer *ret) {
         *ret = (struct peer) { .address = "local", .uid = -1, .pid = -1 };
@@ -44,11 +44,11 @@ static void put_port(struct peer *p, unsigned port) {
 }
 
 static bool set_port(struct peer *p, const char *s) {
-        unsigned port;
+        uint64_t port;
 
-        if (!digits_read(s, 65535, &port) || port == 0)
+        if (!ascii_parse_number(s, 65535, &port) || port == 0)
                 return false;
-        put_port(p, port);
+        put_port(p, (unsigned) port);
         return true;
 }
 
@@ -149,7 +149,7 @@ static void unmap(struct octets *o, unsigned *bits) {
 static bool parse_network(const char *s, struct octets *ret, unsigned *ret_bits) {
         char address[INET6_ADDRSTRLEN];
         size_t n = (size_t) (strchrnul(s, '/') - s);
-        bool is_valid = true;
+        uint64_t bits;
 
         if (n >= sizeof(address))
                 return false;
@@ -157,11 +157,12 @@ static bool parse_network(const char *s, struct octets *ret, unsigned *ret_bits)
         address[n] = '\0';
         if (!parse_address(address, ret))
                 return false;
-        *ret_bits = 8 * ret->n;
-        if (s[n] == '/')
-                is_valid = digits_read(s + n + 1, 8 * ret->n, ret_bits);
+        bits = 8 * ret->n;
+        if (s[n] == '/' && !ascii_parse_number(s + n + 1, 8 * ret->n, &bits))
+                return false;
+        *ret_bits = (unsigned) bits;
         unmap(ret, ret_bits);
-        return is_valid;
+        return true;
 }
 
 bool peer_is_network(const char *network) {

@@ -41,7 +41,7 @@ static void close_session(struct server *s) {
         s->question = SERVER_MORE;
         s->phase = SERVER_CLOSED;
         s->n_queued = s->n_deferred = 0;
-        s->is_sender_deferred = false;
+        s->is_sender_deferred = s->is_collecting = false;
         s->postponed = SERVER_MORE;
         emit(s, SERVER_REPLY);
         emit(s, SERVER_RESET);
@@ -471,7 +471,12 @@ static bool is_batch_going_on(const struct server *s, const char *in, size_t n) 
 }
 
 static bool must_collect(const struct server *s, const char *in, size_t n) {
-        return s->n_deferred > 0 && (s->postponed != SERVER_MORE || !is_batch_going_on(s, in, n));
+        return s->n_deferred > 0 && (s->is_collecting || s->postponed != SERVER_MORE || !is_batch_going_on(s, in, n));
+}
+
+static void collect(struct server *s) {
+        s->is_collecting = true;
+        emit(s, SERVER_COLLECT);
 }
 
 /* Order is judged before all else, here in retrospect: the sender was refused meanwhile. That is no mistake of the client's. */
@@ -496,6 +501,12 @@ static void resume(struct server *s) {
 
 /* --- the machine --------------------------------------------------------------------------------------- */
 
+const char *server_protocol(const struct server *s) {
+        if (s->rules.is_lmtp)
+                return s->is_smtputf8 ? "UTF8LMTP" : "LMTP";
+        return s->is_smtputf8 ? "UTF8SMTP" : s->is_extended ? "ESMTP" : "SMTP";
+}
+
 void server_init(struct server *s, const struct server_rules *rules) {
         *s = (struct server) { .rules = *rules };
 }
@@ -506,7 +517,7 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
         assert(s->question == SERVER_MORE);
         while (!take_event(s, ret)) {
                 if (must_collect(s, in + used, n - used))
-                        emit(s, SERVER_COLLECT);
+                        collect(s);
                 else if (s->postponed != SERVER_MORE)
                         resume(s);
                 else if (s->phase == SERVER_GREETING) {
@@ -545,7 +556,7 @@ static void answer_recipient(struct server *s, bool is_yes) {
 static void answer_deferred(struct server *s, bool is_yes) {
         bool is_sender = s->is_sender_deferred;
 
-        s->n_deferred--;
+        s->is_collecting = --s->n_deferred > 0;
         s->is_sender_deferred = false;
         if (is_sender)
                 answer_sender(s, is_yes, s->is_smtputf8);

@@ -91,6 +91,7 @@ struct server {
         unsigned n_verdicts;     /* given for this message */
         unsigned n_deferred;     /* answers that are still to be collected */
         bool is_sender_deferred; /* the first of them is MAIL's */
+        bool is_collecting;      /* until none is left */
         enum event_kind postponed; /* until they are collected: SERVER_REPLY (`held`), SERVER_RECIPIENT; SERVER_MORE: nothing */
         struct reply held;
         bool is_too_big;         /* this message */
@@ -105,6 +106,9 @@ struct server {
         size_t n_line;
         char line[COMMAND_MAX];
 };
+
+/* As in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, UTF8LMTP. */
+const char *server_protocol(const struct server *s);
 
 void server_init(struct server *s, const struct server_rules *rules);
 

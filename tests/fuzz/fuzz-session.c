@@ -49,7 +49,7 @@ static struct {
 /* --- the strategy, watched ----------------------------------------------------------------------------------- */
 
 static int open_watched(const struct config *c, const struct peer *p, struct delivery **ret) {
-        f.session = (struct session *) ((char *) ret - offsetof(struct session, delivery));
+        f.session = (struct session *) ((char *) ret - offsetof(struct session, mail.delivery));
         return f.real->open(c, p, ret);
 }
 
@@ -339,7 +339,7 @@ static void forget(void) {
                 free(f.given[i].is_positive);
         }
         f.n_given = f.n_judged = 0;
-        memset(f.session, 0, offsetof(struct session, message)); /* as in a fresh process */
+        memset(f.session, 0, offsetof(struct session, mail.message)); /* as in a fresh process */
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {

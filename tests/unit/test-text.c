@@ -29,6 +29,7 @@ START_TEST(strings) {
         SAME("%s, %s%c 100%%", "one", "two and three", '!');
         SAME("%.*s|%.*s|%.*s", 3, "abcdef", 0, "abc", 9, "abc");
         SAME("%.*s", -1, "all of it");
+        SAME("%.4s|%.200s|%.0s", "abcdef", "abc", "abc");
 }
 END_TEST
 

@@ -1,0 +1,151 @@
+/* mail.c - the mail object under way. */
+#include "mail.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "base/text.h"
+
+/* Few addressees are the rule, and memory that is not allocated costs no system call. There is one session in a process. */
+static struct addressee few[100];
+
+static const struct fixed_reply sender_ok = { 250, "2.1.0", "sender OK" };
+static const struct fixed_reply recipient_ok = { 250, "2.1.5", "recipient OK" };
+static const struct fixed_reply undelivered = { 451, "4.3.0", "not delivered, try again later" };
+
+static void forget(struct mail *m) {
+        spool_reset(&m->message.spool);
+        m->message.header = (struct header_scan) { 0 };
+        m->message.size = 0;
+        m->message.has_nul = false;
+        m->envelope.n_addressees = m->n_pending = 0;
+        m->envelope.destination[0] = '\0';
+        m->is_processed = false;
+}
+
+int mail_open(struct mail *m, const struct config *c, const struct peer *p) {
+        m->strategy = c->strategy;
+        m->envelope.peer = p;
+        spool_init(&m->message.spool);
+        forget(m);
+        m->envelope.addressees = c->max_recipients <= ELEMENTS(few) ? few : calloc(c->max_recipients, sizeof(few[0]));
+        return m->envelope.addressees ? m->strategy->open(c, p, &m->delivery) : -ENOMEM;
+}
+
+void mail_close(struct mail *m) {
+        if (m->strategy->close)
+                m->strategy->close(m->delivery);
+        if (m->envelope.addressees != few)
+                free(m->envelope.addressees);
+}
+
+void mail_reset(struct mail *m) {
+        forget(m);
+        if (m->strategy->reset)
+                m->strategy->reset(m->delivery);
+}
+
+/* --- the envelope ---------------------------------------------------------------------------------------- */
+
+/* Unique on this host: the time in microseconds, our pid, and a count. */
+static void make_id(struct mail *m) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_REALTIME, &t);
+        text_format(m->envelope.id, sizeof(m->envelope.id), "%llx.%x.%x",
+                    (unsigned long long) t.tv_sec * 1000000 + (unsigned long long) t.tv_nsec / 1000, (unsigned) getpid(),
+                    ++m->n_ids);
+}
+
+static bool put(struct mail *m, struct addressee *a) {
+        return m->strategy->put && m->strategy->put(m->delivery, &m->envelope, a);
+}
+
+enum mail_answer mail_sender(struct mail *m, const struct sender *sender, struct reply *ret_verdict) {
+        make_id(m);
+        m->envelope.sender = *sender;
+        if (put(m, NULL))
+                return MAIL_DEFERRED;
+        reply_fix(ret_verdict, m->strategy->sender ? &undelivered : &sender_ok);
+        if (m->strategy->sender)
+                m->strategy->sender(m->delivery, &m->envelope, ret_verdict);
+        return MAIL_ANSWERED;
+}
+
+enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict) {
+        struct addressee *a;
+
+        if (m->n_pending == 0)
+                m->first_pending = m->envelope.n_addressees;
+        a = &m->envelope.addressees[m->first_pending + m->n_pending];
+        a->recipient = *recipient;
+        reply_fix(&a->verdict, &undelivered);
+        if (put(m, a)) {
+                m->n_pending++;
+                return MAIL_DEFERRED;
+        }
+        if (m->n_pending > 0)
+                return MAIL_LATER;
+        reply_fix(ret_verdict, m->strategy->recipient ? &undelivered : &recipient_ok);
+        if (m->strategy->recipient)
+                m->strategy->recipient(m->delivery, a, ret_verdict);
+        return MAIL_ANSWERED;
+}
+
+/* The addressee moves to the end of those that are in the envelope. */
+void mail_collect(struct mail *m, bool is_sender, struct reply *ret_verdict) {
+        struct addressee *a = is_sender ? NULL : &m->envelope.addressees[m->envelope.n_addressees];
+
+        if (a && m->first_pending > m->envelope.n_addressees)
+                *a = m->envelope.addressees[m->first_pending];
+        m->first_pending += a != NULL;
+        m->n_pending -= a != NULL;
+        reply_fix(ret_verdict, &undelivered);
+        m->strategy->collect(m->delivery, a, ret_verdict);
+}
+
+void mail_accept(struct mail *m, size_t n_recipients) {
+        m->envelope.n_addressees = n_recipients;
+}
+
+/* --- the content ----------------------------------------------------------------------------------------- */
+
+void mail_append(struct mail *m, const char *text, size_t n) {
+        if (spool_append(&m->message.spool, text, n) < 0)
+                return;
+        m->message.has_nul |= memchr(text, '\0', n) != NULL;
+        if (!m->message.header.is_over)
+                header_scan(&m->message.header, text, n);
+}
+
+void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *protocol) {
+        int error = m->message.spool.error;
+        struct reply verdict;
+
+        m->message.size = size;
+        m->envelope.protocol = protocol;
+        m->envelope.helo = helo;
+        m->is_processed = true;
+        if (error == 0)
+                m->strategy->process_message(m->delivery, &m->envelope, &m->message);
+        else {
+                delivery_storage_verdict(error, &verdict);
+                delivery_verdict(&m->envelope, &verdict);
+        }
+}
+
+struct outcome mail_outcome(const struct mail *m) {
+        const struct addressee *a = m->envelope.addressees;
+        struct outcome o = { &a->verdict, &a->verdict };
+
+        for (size_t i = 1; i < m->envelope.n_addressees; i++) {
+                o.worst = reply_worst(o.worst, &a[i].verdict);
+                if (reply_is_positive(&a[i].verdict) && !reply_is_positive(o.best))
+                        o.best = &a[i].verdict;
+        }
+        return o;
+}

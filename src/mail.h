@@ -1,0 +1,56 @@
+/* mail.h - the mail object under way (RFC 5321 section 2.3.1: envelope and content), and what its strategy says of it. */
+#pragma once
+
+#include "config.h"
+#include "deliver/delivery.h"
+
+struct mail {
+        const struct delivery_ops *strategy;
+        struct delivery *delivery;
+        struct envelope envelope;
+        size_t first_pending; /* of the addressees after those of the envelope: those whose verdicts are still to come */
+        size_t n_pending;
+        unsigned n_ids;
+        bool is_processed;    /* the message went to the strategy */
+        struct message message; /* last: what comes before it fits into few pages */
+};
+
+enum mail_answer {
+        MAIL_ANSWERED, /* there is a verdict */
+        MAIL_DEFERRED, /* mail_collect() will have it */
+        MAIL_LATER,    /* ask again when all that are deferred are collected */
+};
+
+/* Opens the strategy. Returns 0 or its negative errno, or -ENOMEM. */
+int mail_open(struct mail *m, const struct config *c, const struct peer *p);
+void mail_close(struct mail *m);
+
+/* MAIL, and each RCPT that the server has room for. */
+enum mail_answer mail_sender(struct mail *m, const struct sender *sender, struct reply *ret_verdict);
+enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict);
+
+/* The verdict on the oldest deferred question: MAIL, or a RCPT. */
+void mail_collect(struct mail *m, bool is_sender, struct reply *ret_verdict);
+
+/* So many of the recipients are in the envelope. */
+void mail_accept(struct mail *m, size_t n_recipients);
+
+/* Text of the message. A full disk is found out at the end: the client hears 452 and keeps the message. */
+void mail_append(struct mail *m, const char *text, size_t n);
+
+/* The message is complete, and goes to the strategy: each addressee has a verdict after that. */
+void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *protocol);
+
+/* In SMTP one reply speaks for all recipients; somebody may have the message although that is a refusal. */
+struct outcome {
+        const struct reply *best, *worst;
+};
+struct outcome mail_outcome(const struct mail *m);
+
+/* Whether there were recipients, and no whole message for them. */
+static inline bool mail_is_abandoned(const struct mail *m) {
+        return m->envelope.n_addressees > 0 && !m->is_processed;
+}
+
+/* The transaction is over. */
+void mail_reset(struct mail *m);

@@ -1,0 +1,146 @@
+/* session_log.c - what a session tells the log and the service manager. */
+#include "session_log.h"
+
+#include "base/text.h"
+#include "io/deadline.h"
+#include "io/log.h"
+#include "io/notify.h"
+
+const struct session_ending session_ends[] = {
+        [GOES_ON] = { NULL },
+        [END_QUIT] = { NULL },
+        [END_REFUSED] = { NULL, .is_ours = true },
+        [END_UNASKED] = { "the message came although DATA was refused", .is_ours = true },
+        [END_CLOSED] = { "the client closed the connection" },
+        [END_LOST] = { "the connection was lost", .is_loss = true },
+        [END_GONE] = { "the client is gone", .is_loss = true },
+        [END_DEAF] = { "the client does not read our replies", .is_loss = true },
+        [END_STOPPED] = { "shutting down, and the client does not read our replies", .is_loss = true },
+};
+
+static void log_reason(struct log_line *l, const char *key, const struct session_log *s, enum session_end end) {
+        const struct reply *last = &s->server->reply;
+
+        if (session_ends[end].text)
+                log_field(l, key, "%s", session_ends[end].text);
+        else
+                log_field(l, key, "%u %.100s", (unsigned) last->code, last->text);
+}
+
+static void log_duration(struct log_line *l, int64_t then) {
+        uint64_t ms = (uint64_t) (deadline_now() - then);
+
+        log_field(l, "duration", "%llu.%03u", (unsigned long long) ms / 1000, (unsigned) (ms % 1000));
+}
+
+static void log_peer(struct log_line *l, const struct peer *p) {
+        log_field(l, "peer", "%s", p->address);
+        if (*p->port)
+                log_field(l, "port", "%s", p->port);
+        if (p->uid >= 0)
+                log_number(l, "uid", (uint64_t) p->uid);
+}
+
+static void log_verdict(struct log_line *l, const struct reply *r) {
+        log_field(l, "verdict", "%u%s%s %s", (unsigned) r->code, *r->enhanced ? " " : "", r->enhanced, r->text);
+}
+
+/* Who, from whom, to whom. */
+static void log_envelope(struct log_line *l, const struct session_log *s, bool has_verdicts) {
+        const struct envelope *e = s->envelope;
+
+        log_field(l, "id", "%s", e->id);
+        log_peer(l, s->peer);
+        log_field(l, "helo", "%s", s->server->helo);
+        log_field(l, "protocol", "%s", server_protocol(s->server));
+        log_field(l, "from", "<%s>", e->sender.address.text);
+        log_number(l, "recipients", e->n_addressees);
+        for (size_t i = 0; i < e->n_addressees && l->n < sizeof(l->text) / 2; i++) {
+                log_field(l, "to", "<%s>", e->addressees[i].recipient.address.text);
+                if (has_verdicts)
+                        log_verdict(l, &e->addressees[i].verdict);
+        }
+        log_number(l, "size", s->server->size);
+}
+
+static bool is_unanimous(const struct envelope *e) {
+        for (size_t i = 1; i < e->n_addressees; i++)
+                if (!reply_is_same(&e->addressees[i].verdict, &e->addressees[0].verdict))
+                        return false;
+        return true;
+}
+
+void session_log_message(const struct session_log *s, const struct reply *verdict, int64_t asked) {
+        const struct envelope *e = s->envelope;
+        struct log_line l;
+
+        log_start(&l, "message");
+        log_envelope(&l, s, !is_unanimous(e));
+        log_field(&l, "strategy", "%s", s->config->strategy->name);
+        if (*e->destination)
+                log_field(&l, "destination", "%s", e->destination);
+        log_verdict(&l, verdict);
+        log_duration(&l, asked);
+        log_send(&l, reply_is_positive(verdict) ? LOG_INFO : LOG_WARNING);
+}
+
+void session_log_abandoned(const struct session_log *s, enum session_end end) {
+        struct log_line l;
+
+        log_start(&l, "abandoned");
+        log_envelope(&l, s, false);
+        log_reason(&l, "reason", s, end);
+        log_send(&l, LOG_NOTICE);
+}
+
+void session_log_owe(const struct session_log *s, struct receipt *r) {
+        const struct envelope *e = s->envelope;
+        char to[RECEIPT_TO_MAX + 1] = "";
+        size_t n = 0;
+
+        for (size_t i = 0; i < e->n_addressees; i++)
+                if (reply_is_positive(&e->addressees[i].verdict))
+                        n += text_format(to + n, sizeof(to) - n, "%s<%s>", n > 0 ? "," : "", e->addressees[i].recipient.address.text);
+        receipt_add(r, e->id, to);
+}
+
+void session_log_unheard(const struct session_log *s, const struct receipt *r) {
+        for (size_t i = 0; i < r->n && i < RECEIPT_MESSAGES; i++) {
+                struct log_line l;
+
+                log_start(&l, "duplicate possible: connection lost before the client acknowledged the 250");
+                log_field(&l, "id", "%s", r->messages[i].id);
+                log_peer(&l, s->peer);
+                log_field(&l, "to", "%s", r->messages[i].to);
+                log_send(&l, LOG_WARNING);
+        }
+        if (r->n > RECEIPT_MESSAGES)
+                log_say(LOG_WARNING, "duplicate possible: the same of %zu more messages of this session", r->n - RECEIPT_MESSAGES);
+}
+
+void session_log_end(const struct session_log *s, enum session_end end) {
+        struct log_line l;
+
+        log_start(&l, "session");
+        log_peer(&l, s->peer);
+        log_field(&l, "helo", "%s", s->server->helo);
+        log_field(&l, "protocol", "%s", server_protocol(s->server));
+        log_number(&l, "commands", s->server->n_commands);
+        log_number(&l, "errors", s->server->n_errors);
+        log_number(&l, "messages", s->n_messages);
+        log_number(&l, "accepted", s->n_accepted);
+        log_reason(&l, "end", s, end);
+        log_duration(&l, s->started);
+        log_send(&l, LOG_INFO);
+}
+
+void session_log_waiting(const struct session_log *s) {
+        if (notify_is_wanted())
+                notify_status("%s: waiting for a command; messages accepted: %u", s->peer->address, s->n_accepted);
+}
+
+void session_log_doing(const struct session_log *s, const char *what) {
+        if (notify_is_wanted())
+                notify_status("%s: %s a message from <%s>; recipients: %zu", s->peer->address, what,
+                              s->envelope->sender.address.text, s->envelope->n_addressees);
+}

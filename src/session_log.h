@@ -1,0 +1,56 @@
+/* session_log.h - what a session tells the log and the service manager. The fields are described in smtpd(8). */
+#pragma once
+
+#include "config.h"
+#include "deliver/delivery.h"
+#include "io/peer.h"
+#include "io/receipt.h"
+#include "smtp/server.h"
+
+/* Why a session ended. */
+enum session_end {
+        GOES_ON,
+        END_QUIT,    /* the client's wish */
+        END_REFUSED, /* ours, for the reason in the last reply */
+        END_UNASKED, /* ours: a message came although DATA was refused */
+        END_CLOSED,  /* the client closed the connection */
+        END_LOST,    /* the connection was lost while we waited */
+        END_GONE,    /* ... while we replied */
+        END_DEAF,    /* the client does not read our replies */
+        END_STOPPED, /* ... and we are to end */
+};
+
+extern const struct session_ending {
+        const char *text; /* the log's word; NULL: the last reply */
+        bool is_ours;     /* the client may still be talking */
+        bool is_loss;     /* the client hears nothing any more */
+} session_ends[];
+
+/* What the lines are made of. */
+struct session_log {
+        const struct config *config;
+        const struct peer *peer;
+        const struct server *server;
+        const struct envelope *envelope;
+        int64_t started;     /* io/deadline.h */
+        unsigned n_messages; /* that came whole */
+        unsigned n_accepted; /* that at least one recipient has */
+};
+
+/* The strategy was asked, at `asked`. `verdict` speaks for the message; the recipients' own are named if they differ. */
+void session_log_message(const struct session_log *s, const struct reply *verdict, int64_t asked);
+
+/* A transaction with recipients ended before there was a whole message. */
+void session_log_abandoned(const struct session_log *s, enum session_end end);
+
+/* The client is about to be told 250 for the message: notes its id, and who has it. */
+void session_log_owe(const struct session_log *s, struct receipt *r);
+
+/* "duplicate possible" for each message whose 250 was not heard. */
+void session_log_unheard(const struct session_log *s, const struct receipt *r);
+
+void session_log_end(const struct session_log *s, enum session_end end);
+
+/* For `systemctl status`: between messages, and while there is one. */
+void session_log_waiting(const struct session_log *s);
+void session_log_doing(const struct session_log *s, const char *what);
