@@ -471,7 +471,7 @@ static bool is_batch_going_on(const struct server *s, const char *in, size_t n) 
 }
 
 static bool must_collect(const struct server *s, const char *in, size_t n) {
-        return s->n_deferred > 0 && (s->is_collecting || s->postponed != SERVER_MORE || !is_batch_going_on(s, in, n));
+        return s->is_collecting || s->postponed != SERVER_MORE || !is_batch_going_on(s, in, n);
 }
 
 static void collect(struct server *s) {
@@ -516,7 +516,7 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
 
         assert(s->question == SERVER_MORE);
         while (!take_event(s, ret)) {
-                if (must_collect(s, in + used, n - used))
+                if (s->n_deferred > 0 && must_collect(s, in + used, n - used))
                         collect(s);
                 else if (s->postponed != SERVER_MORE)
                         resume(s);
