@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "deliver/program.h"
+#include "deliver/executable.h"
 #include "io/connect.h"
 
 /* Networks larger than these are hardly the administrator's own. */
@@ -21,7 +21,7 @@ struct checking {
 };
 
 __attribute__((format(printf, 2, 3))) static void warn(const struct checking *k, const char *format, ...) {
-        char what[512];
+        char what[EXECUTABLE_REASON_MAX + 512];
         va_list ap;
 
         va_start(ap, format);
@@ -64,15 +64,14 @@ static void check_writers(const struct checking *k, const char *path, const stru
 }
 
 static void check_program(const struct checking *k, const char *name) {
-        char room[PATH_MAX];
-        const char *path = program_find(name, room);
+        char room[PATH_MAX], reason[EXECUTABLE_REASON_MAX];
+        const char *path = executable_find(name, room);
         struct stat st;
 
-        if (stat(path, &st) < 0)
-                warn(k, "%.300s: %s; until it can be run, every message is answered 451", path, strerror(errno));
-        else if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0)
-                warn(k, "%.300s is not executable; until it is, every message is answered 451: chmod +x it", path);
-        else
+        if (executable_diagnose(name, path, 0, reason))
+                warn(k, "%.300s: %s; until it can be run, every message is answered 451", name,
+                     reason);
+        else if (stat(path, &st) == 0)
                 check_writers(k, path, &st);
 }
 

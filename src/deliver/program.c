@@ -21,11 +21,10 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "deliver/executable.h"
 #include "deliver/verdict.h"
 #include "io/deadline.h"
 #include "io/log.h"
-
-#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
 
@@ -261,7 +260,7 @@ static char **make_vector(struct environment *v) {
                 if (is_inherited(*p))
                         vector[n++] = *p;
         if (!getenv("PATH"))
-                vector[n++] = (char *) "PATH=" DEFAULT_PATH;
+                vector[n++] = (char *) "PATH=" EXECUTABLE_DEFAULT_PATH;
         return vector;
 }
 
@@ -410,8 +409,23 @@ static void log_ignored(const struct run *r, const struct ignored *i) {
         log_send(&l, i->is_invalid ? LOG_WARNING : LOG_NOTICE);
 }
 
+static void log_not_run(const char *name, const char *path, int error) {
+        char reason[EXECUTABLE_REASON_MAX];
+
+        if (executable_diagnose(name, path, error, reason))
+                log_say(LOG_ERR, "cannot run %.300s: %s", name, reason);
+}
+
+/* It failed in a way that no hook chooses, and said nothing. */
+static bool is_unexplained(const struct run *r, const struct reply *verdict) {
+        int status = r->ending.wait_status;
+
+        return WIFEXITED(status) && WEXITSTATUS(status) != EX_TEMPFAIL && !r->ending.is_late &&
+               r->output.n == 0 && reply_is_temporary(verdict);
+}
+
 /* The program was started, and has ended. */
-static void judge(const struct run *r, struct envelope *e, struct reply *ret) {
+static void judge(const struct run *r, const char *path, struct envelope *e, struct reply *ret) {
         struct ignored ignored;
 
         if (r->ending.is_late || WIFSIGNALED(r->ending.wait_status))
@@ -421,6 +435,8 @@ static void judge(const struct run *r, struct envelope *e, struct reply *ret) {
         describe(r, e);
         if (ignored.text)
                 log_ignored(r, &ignored);
+        else if (is_unexplained(r, ret)) /* for example, env(1) did not find the interpreter */
+                log_not_run(r->name, path, 0);
 }
 
 static void run(const struct program *p, struct start *s, struct envelope *e, struct reply *ret) {
@@ -428,33 +444,16 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
                 .envelope = e, .program = p, .name = s->argv[0], .pid_fd = -1,
                 .out = { .fd = -1, .take = take_output }, .err = { .fd = -1, .take = take_errors }
         };
-        int error = start_run(&r, s);
+        int error = s->path ? start_run(&r, s) : -ENOENT;
 
         if (r.pid > 0)
                 end_run(&r, p->timeout);
         close_run(&r);
         if (error < 0) {
                 text_format(e->destination, sizeof(e->destination), "%s not run", r.name);
-                log_say(LOG_ERR, "cannot run %s: %s", r.name, strerror(-error));
+                log_not_run(r.name, s->path, -error);
         } else
-                judge(&r, e, ret);
-}
-
-/* execve(2) knows no $PATH, and execvp(3) would run a file that is no program by a shell. */
-const char *program_find(const char *name, char path[static PATH_MAX]) {
-        const char *directories = getenv("PATH");
-
-        if (strchr(name, '/'))
-                return name;
-        for (const char *p = directories ? directories : DEFAULT_PATH; *p; p += *p == ':') {
-                size_t n = strcspn(p, ":");
-
-                if (n > 0 && (size_t) snprintf(path, PATH_MAX, "%.*s/%s", (int) n, p, name) < PATH_MAX &&
-                    access(path, X_OK) == 0)
-                        return path;
-                p += n;
-        }
-        return name; /* which execve() will not find */
+                judge(&r, s->path, e, ret);
 }
 
 void program_run(const struct program *p, struct envelope *e, struct message *m) {
@@ -462,7 +461,7 @@ void program_run(const struct program *p, struct envelope *e, struct message *m)
         char **environment = make_environment(&variables, p->hostname, e, m);
         char path[PATH_MAX];
         struct start s = {
-                .path = program_find(p->argv[0], path),
+                .path = executable_find(p->argv[0], path),
                 .argv = p->argv,
                 .environment = environment,
                 .in = spool_open(&m->spool),

@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include <limits.h>
 #include <stdint.h>
 
 #include "deliver/delivery.h"
@@ -33,9 +32,6 @@ struct program {
                                                   * NULL: the contract of smtpd-exec(7) */
         size_t n_verdicts;
 };
-
-/* The file of a program: itself if it has a slash, else the first in $PATH, else the name as it is. */
-const char *program_find(const char *name, char path[static PATH_MAX]);
 
 /* Runs it with the message, and sets the verdict of all addressees to what it says. */
 void program_run(const struct program *p, struct envelope *e, struct message *m);

@@ -1,0 +1,19 @@
+/* deliver/executable.h - the file of a program: where it is, and why it cannot be executed. */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+
+#define EXECUTABLE_DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+enum { EXECUTABLE_REASON_MAX = 1024 };
+
+/* The file of a program: itself if its name has a slash, else the first of that name in $PATH that
+ * can be executed, or else the first that cannot. NULL if there is none. */
+const char *executable_find(const char *name, char path[static PATH_MAX]);
+
+/* Says why a program cannot be executed, and what to do: "Permission denied (not executable: chmod
+ * +x ./hook)". `path` is what executable_find() found, `error` the errno of execve(2), or 0 if
+ * nobody tried. Returns false if there is nothing to say: no error, and nothing wrong is seen. */
+bool executable_diagnose(const char *name, const char *path, int error,
+                         char ret[static EXECUTABLE_REASON_MAX]);
