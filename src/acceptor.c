@@ -323,13 +323,15 @@ static void count_messages(struct acceptor *a) {
         a->is_status_new = true;
 }
 
-static void say_status(struct acceptor *a) {
-        char text[64];
+static const char *plural(uint64_t n) {
+        return n == 1 ? "" : "s";
+}
 
+static void say_status(struct acceptor *a) {
         if (!a->is_status_new || deadline_now() < a->next_status)
                 return;
-        snprintf(text, sizeof(text), "%zu sessions, %llu messages", a->n_sessions, (unsigned long long) a->n_messages);
-        notify_status("%s%s", a->is_stopping ? "stopping: " : "", text);
+        notify_status("%s%zu session%s, %llu message%s", a->is_stopping ? "stopping: " : "", a->n_sessions,
+                      plural(a->n_sessions), (unsigned long long) a->n_messages, plural(a->n_messages));
         a->is_status_new = false;
         a->next_status = deadline_now() + STATUS_PAUSE;
 }
@@ -440,14 +442,16 @@ static void stop(struct acceptor *a) {
         a->is_stopping = a->is_status_new = true;
         a->deadline = deadline_after(a->config->stop_timeout);
         if (a->n_sessions > 0)
-                log_say(LOG_NOTICE, "stopping: %zu sessions have %llu seconds to end", a->n_sessions, (unsigned long long) a->config->stop_timeout);
+                log_say(LOG_NOTICE, "stopping: %zu session%s %llu second%s to end", a->n_sessions, a->n_sessions == 1 ? " has" : "s have",
+                        (unsigned long long) a->config->stop_timeout, plural(a->config->stop_timeout));
 }
 
 static void on_deadline(struct acceptor *a) {
         if (a->is_stopping)
                 signal_sessions(a);
         else {
-                log_say(LOG_NOTICE, "nobody came for %llu seconds: exiting", (unsigned long long) a->config->exit_idle_time);
+                log_say(LOG_NOTICE, "nobody came for %llu second%s: exiting", (unsigned long long) a->config->exit_idle_time,
+                        plural(a->config->exit_idle_time));
                 a->is_over = true;
         }
         a->deadline = INT64_MAX;

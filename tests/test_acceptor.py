@@ -1063,7 +1063,7 @@ def test_sessions_may_go_on_for_a_while(smtpd, folder):
         acceptor.signal(signal.SIGTERM)
         wait_until(lambda: acceptor.log("stopping"), "it to stop")
         assert is_refused(acceptor.address)
-        assert acceptor.log("stopping") == [b"stopping: 1 sessions have 300 seconds to end"]
+        assert acceptor.log("stopping") == [b"stopping: 1 session has 300 seconds to end"]
         client.say(MESSAGE + b".\r\n")
         assert client.reply() == b"250 2.0.0 printed"
         client.quit()
@@ -1164,7 +1164,7 @@ def test_exit_idle_time(smtpd, folder):
             then = time.monotonic()
             client.quit()
         assert acceptor.status() == 0 and 0.5 < time.monotonic() - then < 6
-        assert b"nobody came for 1 seconds: exiting" in acceptor.err()
+        assert b"nobody came for 1 second: exiting" in acceptor.err()
 
 
 # --- the service manager ---------------------------------------------------------------------------------------
@@ -1233,10 +1233,10 @@ def test_status_counts(smtpd, folder, manager):
                 assert client.send_message(MESSAGE).startswith(b"250 ")
             manager.wait_for("STATUS=2 sessions, 3 messages")
             one.quit()
-            manager.wait_for("STATUS=1 sessions, 3 messages")
+            manager.wait_for("STATUS=1 session, 3 messages")
             acceptor.signal(signal.SIGTERM)
             manager.wait_for("STOPPING=1")
-            manager.wait_for("STATUS=stopping: 1 sessions, 3 messages")
+            manager.wait_for("STATUS=stopping: 1 session, 3 messages")
             two.quit()
             assert acceptor.status() == 0
 

@@ -101,7 +101,7 @@ def test_first_connection_starts_it(machine, address):
     assert "listening address=127.0.0.1:25 name=smtpd.socket strategy=journal config=/etc/smtpd/smtpd.conf\n" in said
     assert "listening address=[::1]:25 name=smtpd.socket strategy=journal config=/etc/smtpd/smtpd.conf\n" in said
     assert state(machine) == "active"
-    wait_for_status(machine, "0 sessions, 1 messages")
+    wait_for_status(machine, "0 sessions, 1 message")
 
 
 def test_log_goes_to_the_journal_itself(machine):
@@ -341,7 +341,7 @@ def test_exits_when_idle(machine):
         client.expect((b"NOOP", b"250 "))
         assert main_pid(machine) == pid
     end_of(machine)
-    assert state(machine, "smtpd.socket") == "active" and "nobody came for 1 seconds: exiting\n" in log(machine)
+    assert state(machine, "smtpd.socket") == "active" and "nobody came for 1 second: exiting\n" in log(machine)
     with machine.client() as client:
         client.begin("EHLO")
         assert main_pid(machine) not in (0, pid)  # it is not idle now
@@ -385,7 +385,7 @@ def test_connection_at_the_moment_of_its_exit(machine):
             thread.join(2 * PATIENCE)
 
     machine.in_network(come)
-    exits = log(machine, "smtpd-idle*").count("nobody came for 1 seconds: exiting\n")
+    exits = log(machine, "smtpd-idle*").count("nobody came for 1 second: exiting\n")
     assert len(served) == len(PORTS) * (ROUNDS + 1) and exits > 0
     for unit in (f"smtpd-idle{port}" for port in PORTS):
         machine.wait_until(lambda: state(machine, f"{unit}.service") == "inactive", "one does not end")
@@ -398,7 +398,7 @@ def test_stop_lets_sessions_end(machine):
     with machine.client() as client:
         client.begin("DATA")
         machine.systemctl("stop", "--no-block", UNIT)
-        machine.wait_until(lambda: "stopping: 1 sessions have 5 seconds to end\n" in log(machine), "it does not stop")
+        machine.wait_until(lambda: "stopping: 1 session has 5 seconds to end\n" in log(machine), "it does not stop")
         with machine.client() as waiting:
             client.say(b"Subject: last\r\n\r\n.\r\n")
             assert client.reply() == STORED
