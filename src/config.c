@@ -808,29 +808,31 @@ int config_load(int argc, char **argv, struct config *ret, config_complaint *com
         return r.n_in_arguments > 0 ? EX_USAGE : r.n_in_files > 0 ? EX_CONFIG : 0;
 }
 
-static void print_option(const struct config *c, const struct option *o, FILE *out) {
-        const char *field = (const char *) c + o->field;
+static bool has_value(const struct config *c, const struct option *o) {
+        return !o->kind->is_set || o->kind->is_set((const char *) c + o->field);
+}
 
-        if (!is_for_file(o) || !is_for_strategy(o, c->strategy))
-                return;
-        if (o->kind->is_set && !o->kind->is_set(field)) {
-                fprintf(out, "#%s=%s\n", o->name, o->syntax);
-                return;
-        }
+static void print_option(const struct config *c, const struct option *o, FILE *out) {
         fprintf(out, "%s=", o->name);
-        o->kind->print(field, out);
+        o->kind->print((const char *) c + o->field, out);
         fputc('\n', out);
 }
 
 void config_print(const struct config *c, FILE *out) {
-        for (size_t i = 0; i < N_OPTIONS; i++)
-                print_option(c, options + i, out);
+        for (const struct option *o = options; o < options + N_OPTIONS; o++) {
+                if (!is_for_file(o) || !is_for_strategy(o, c->strategy))
+                        continue;
+                if (has_value(c, o))
+                        print_option(c, o, out);
+                else
+                        fprintf(out, "#%s=%s (%s)\n", o->name, o->shown ? o->shown : o->syntax, o->shown ? "default" : "not set");
+        }
 }
 
 void config_print_for_session(const struct config *c, FILE *out) {
-        for (size_t i = 0; i < N_OPTIONS; i++)
-                if (!options[i].is_for_acceptor)
-                        print_option(c, options + i, out);
+        for (const struct option *o = options; o < options + N_OPTIONS; o++)
+                if (is_for_file(o) && !o->is_for_acceptor && is_for_strategy(o, c->strategy) && has_value(c, o))
+                        print_option(c, o, out);
 }
 
 void config_free(struct config *c) {

@@ -62,8 +62,8 @@ typedef void config_complaint(const char *where, const char *what);
  * wrong, EX_CONFIG if the file was (sysexits.h); `ret` is usable for the action in any case. */
 int config_load(int argc, char **argv, struct config *ret, config_complaint *complain);
 
-/* Prints the effective configuration in the form of a configuration file, which reads as the same again; or what of it
- * concerns a session, without what is for accepting connections. */
+/* Prints the effective configuration in the form of a configuration file, which reads as the same again; what is
+ * not set is a comment with its default. Or what of it concerns a session, without what is for accepting connections. */
 void config_print(const struct config *c, FILE *out);
 void config_print_for_session(const struct config *c, FILE *out);
 

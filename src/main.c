@@ -187,8 +187,11 @@ static int version(void) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
+static unsigned n_warnings;
+
 static void warn(const char *option, const char *what) {
         log_say(LOG_WARNING, "warning: %s: %s", option, what);
+        n_warnings++;
 }
 
 static int check(const struct config *c, int mistakes) {
@@ -197,7 +200,12 @@ static int check(const struct config *c, int mistakes) {
         if (c->strategy->is_installed && !c->strategy->is_installed())
                 return EX_CONFIG;
         risks_warn(c, c->action == ACTION_CHECK_NETWORK, warn);
+        printf("# configuration file: %s\n", c->file ? c->file : "none");
         config_print(c, stdout);
+        if (n_warnings > 0)
+                printf("# ok, with %u warning%s\n", n_warnings, n_warnings == 1 ? "" : "s");
+        else
+                puts("# ok");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 

@@ -2,15 +2,18 @@
 #include "risks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "deliver/executable.h"
 #include "io/connect.h"
+#include "user.h"
 
 /* Networks larger than these are hardly the administrator's own. */
 enum { OWN_BITS_V4 = 8, OWN_BITS_V6 = 16 };
@@ -44,6 +47,34 @@ static void check_domain(const struct checking *k, const char *domain) {
                 warn(k, "%.255s has all domains below it (an open relay for them): list your own domains only", domain);
 }
 
+/* access(2) as a user that root would become, in a process of its own. Returns 0 or an errno. */
+static int access_as(const char *user, const char *path, int mode) {
+        pid_t pid = fork();
+        int status;
+
+        if (pid == 0) {
+                int r = user_become(user);
+
+                _exit(r < 0 ? -r : access(path, mode) < 0 ? errno : 0);
+        }
+        if (pid < 0 || waitpid(pid, &status, 0) < 0)
+                return errno;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+}
+
+/* What root can reach, and the user that is to serve cannot. At --check that is the user we would become; after that, we. */
+static void check_access(const struct checking *k, const struct config *c, const char *path, int mode, const char *consequence) {
+        const char *user = c->user ? c->user : USER_DEFAULT;
+        int error = 0;
+
+        if (geteuid() != 0)
+                error = access(path, mode) < 0 ? errno : 0;
+        else if (c->listen.n > 0)
+                error = access_as(user, path, mode);
+        if (error == EACCES)
+                warn(k, "user %.64s has no access to %.300s, %s: chmod it, or the directories above it", user, path, consequence);
+}
+
 static bool is_writable_by_others(const struct stat *st) {
         return st->st_mode & S_IWOTH && !(S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX);
 }
@@ -63,7 +94,18 @@ static void check_writers(const struct checking *k, const char *path, const stru
                 warn(k, "everybody can put another file in the place of %.300s: chmod o-w its directory", path);
 }
 
-static void check_program(const struct checking *k, const char *name) {
+/* It is read by its interpreter, as the user. */
+static bool is_script(const char *path) {
+        char begin[2];
+        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        bool has_mark = pread(fd, begin, sizeof(begin), 0) == (ssize_t) sizeof(begin) && memcmp(begin, "#!", sizeof(begin)) == 0;
+
+        if (fd >= 0)
+                close(fd);
+        return has_mark;
+}
+
+static void check_program(const struct checking *k, const struct config *c, const char *name) {
         char room[PATH_MAX], reason[EXECUTABLE_REASON_MAX];
         const char *path = executable_find(name, room);
         struct stat st;
@@ -71,17 +113,21 @@ static void check_program(const struct checking *k, const char *name) {
         if (executable_diagnose(name, path, 0, reason))
                 warn(k, "%.300s: %s; until it can be run, every message is answered 451", name,
                      reason);
-        else if (stat(path, &st) == 0)
+        else if (stat(path, &st) == 0) {
                 check_writers(k, path, &st);
+                check_access(k, c, path, is_script(path) ? R_OK | X_OK : X_OK, "so that every message would be answered 451");
+        }
 }
 
-static void check_directory(const struct checking *k, const char *path) {
+static void check_directory(const struct checking *k, const struct config *c, const char *path) {
         struct stat st;
 
         if (stat(path, &st) < 0)
                 warn(k, "%.300s: %s; until it is there, no list is found", path, strerror(errno));
         else if (!S_ISDIR(st.st_mode))
                 warn(k, "%.300s is no directory: name the lists directory of Mailman 2.1", path);
+        else
+                check_access(k, c, path, X_OK, "so that no list would be found");
 }
 
 static void check_endpoint(const struct checking *k, const char *endpoint) {
@@ -102,8 +148,11 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         struct checking k = { .warn = warn_of };
 
         k.option = "config";
-        if (c->file)
+        if (c->file) {
                 check_file(&k, c->file);
+                if (c->user)
+                        check_access(&k, c, c->file, R_OK, "so that it could not be read again at SIGHUP");
+        }
         k.option = "relay-from";
         for (size_t i = 0; i < c->relay_from.n; i++)
                 check_network(&k, c->relay_from.items[i]);
@@ -112,13 +161,13 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
                 check_domain(&k, c->relay_to.items[i]);
         k.option = "command";
         if (c->command)
-                check_program(&k, c->command[0]);
+                check_program(&k, c, c->command[0]);
         k.option = "mailman-wrapper";
         if (c->mailman_wrapper)
-                check_program(&k, c->mailman_wrapper);
+                check_program(&k, c, c->mailman_wrapper);
         k.option = "mailman-lists";
         if (c->mailman_lists)
-                check_directory(&k, c->mailman_lists);
+                check_directory(&k, c, c->mailman_lists);
         k.option = "upstream";
         for (size_t i = 0; has_network && i < c->upstream.n; i++)
                 check_endpoint(&k, c->upstream.items[i]);

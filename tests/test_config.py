@@ -1,6 +1,7 @@
 """Command line and configuration file: one vocabulary, the same mistakes found in both, and each with its place."""
 
 import os
+import pathlib
 import pty
 import re
 import shutil
@@ -339,8 +340,31 @@ def test_no_default_file_for_who_tries_something_out(release, arguments, is_read
 ])
 def test_check_is_its_own_input(smtpd, conf, options):
     status, out, err = run([smtpd, "--config=/dev/null", "--check", *options])
-    assert (status, err) == (0, b"")
-    assert run([smtpd, f"--config={conf(out)}", "--check"]) == (0, out, b"")
+    assert (status, err) == (0, b"") and out.startswith(b"# configuration file: /dev/null\n")
+    path = conf(out)
+    assert run([smtpd, f"--config={path}", "--check"]) == (0, out.replace(b"/dev/null", path.encode(), 1), b"")
+
+
+def comments(out):
+    return [line for line in out.decode().splitlines() if line.startswith("#")]
+
+
+def test_check_says_ok(smtpd, conf):
+    """And which file it has read, and how many warnings there are."""
+    name = conf("strategy=proxy\nupstream=[::1]\n")
+    for options, last in (([], "# ok"), (["--relay-from=::/0"], "# ok, with 1 warning"),
+                          (["--relay-from=::/0", "--relay-to=.org"], "# ok, with 2 warnings")):
+        status, out, _ = run([smtpd, f"--config={name}", "--check", *options])
+        assert status == 0 and comments(out)[0] == f"# configuration file: {name}" and comments(out)[-1] == last
+    assert comments(run([smtpd, "--listen=1025", "--check"])[1])[0] == "# configuration file: none"
+
+
+def test_check_shows_defaults(smtpd):
+    """Those that are no value of their option, too; and what has none."""
+    said = comments(run([smtpd, "--config=/dev/null", "--check", "--strategy=mailman"])[1])
+    assert {"#relay-from=127.0.0.0/8,::1,local (default)", "#mailman=127.0.0.1:8024 (default)", "#user=nobody (default)",
+            "#upstream-timeout=300, 540 after the final dot (default)", "#exit-idle-time=never (default)",
+            "#upstream=HOST[:PORT]|/SOCKET (not set)"} <= set(said)
 
 
 # --- how it is written -----------------------------------------------------------------------------------
@@ -649,6 +673,43 @@ def test_configuration_that_everybody_can_write_is_warned_of(smtpd, conf):
     path = conf("strategy=print\n")
     os.chmod(path, 0o666)
     assert f"smtpd: warning: config: {path} can be written to by everybody: chmod o-w it" in check(smtpd, config=path)[2]
+
+
+@pytest.fixture
+def of_root(release):
+    """A folder that everybody can reach, and what is root's in it."""
+    if os.getuid() != 0:
+        missing("only root can do this")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder)
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o711, 0o755], ids=oct)
+@pytest.mark.parametrize("options", [["--user=nobody"], [], ["--user=nobody", "--listen="]], ids=["user", "default-user", "no-listen"])
+def test_program_that_the_user_cannot_run(release, of_root, mode, options):
+    """Root can; and a script is read too."""
+    path = program(of_root / "on-mail", mode)
+    options = ["--listen=127.0.0.1:1025", *options] if "--listen=" not in options else options[:1]
+    status, out, complaints = check(release, *exec_of(path), *options)
+    wanted = f"smtpd: warning: command: user nobody has no access to {path}, so that every message would be answered 451: chmod it, "
+    wanted += "or the directories above it"
+    assert status == 0 and complaints == ([wanted] if mode != 0o755 and "--listen=127.0.0.1:1025" in options else [])
+
+
+@pytest.mark.parametrize("folder_mode, mode, is_warned_of", [(0o755, 0o600, True), (0o700, 0o644, True), (0o755, 0o644, False)])
+def test_configuration_that_the_user_cannot_read(release, of_root, folder_mode, mode, is_warned_of):
+    """At --check, and when it is started."""
+    (of_root / "d").mkdir()
+    path = of_root / "d/smtpd.conf"
+    path.write_text("user=nobody\nlisten=127.0.0.1:0\nexit-idle-time=1\nstrategy=print\n")
+    path.chmod(mode)
+    (of_root / "d").chmod(folder_mode)
+    wanted = f"smtpd: warning: config: user nobody has no access to {path}, so that it could not be read again at SIGHUP: chmod it, "
+    wanted += "or the directories above it"
+    assert check(release, config=path)[2] == ([wanted] if is_warned_of else [])
+    status, _, err = run([release, f"--config={path}"])
+    assert status == 0 and (wanted in err.decode()) == is_warned_of
 
 
 def test_mistakes_come_without_warnings(smtpd):
