@@ -442,7 +442,8 @@ static void stop(struct acceptor *a) {
         a->is_stopping = a->is_status_new = true;
         a->deadline = deadline_after(a->config->stop_timeout);
         if (a->n_sessions > 0)
-                log_say(LOG_NOTICE, "stopping: %zu session%s %llu second%s to end", a->n_sessions, a->n_sessions == 1 ? " has" : "s have",
+                log_say(LOG_NOTICE, "stopping: %zu session%s %llu second%s to end", a->n_sessions,
+                        a->n_sessions == 1 ? " has" : "s have",
                         (unsigned long long) a->config->stop_timeout, plural(a->config->stop_timeout));
 }
 
@@ -450,8 +451,8 @@ static void on_deadline(struct acceptor *a) {
         if (a->is_stopping)
                 signal_sessions(a);
         else {
-                log_say(LOG_NOTICE, "nobody came for %llu second%s: exiting", (unsigned long long) a->config->exit_idle_time,
-                        plural(a->config->exit_idle_time));
+                log_say(LOG_NOTICE, "nobody came for %llu second%s: exiting",
+                        (unsigned long long) a->config->exit_idle_time, plural(a->config->exit_idle_time));
                 a->is_over = true;
         }
         a->deadline = INT64_MAX;
@@ -546,11 +547,13 @@ static void complain_of_address(const char *endpoint, int error, const char *why
         if (error == -EADDRINUSE)
                 advice = "; another program is there: stop it, or choose another address";
         else if (error == -EACCES && *endpoint != '/')
-                advice = "; ports below 1024 are root's: start as root (user= says who to become), or choose another";
+                advice = "; ports below 1024 are root's: start as root (user= says who to become), or choose "
+                         "another";
         log_say(LOG_ERR, "cannot listen on %s: %s%s", endpoint, why, advice);
 }
 
-/* Opens what the configuration names, and says of each that cannot be had. Returns 0 or an exit status. */
+/* Opens what the configuration names, and says of each that cannot be had. Returns 0 or an exit
+ * status. */
 static int listen_all(struct acceptor *a) {
         const struct list *list = &a->config->listen;
         int status = 0;

@@ -94,7 +94,8 @@ static bool parse_size(const struct option *o, const char *value, void *field) {
         }
         return *end == '\0' && is_in_range(o, *size);
 }
-static const struct kind size = { parse_size, print_number, "a number of octets, or of K, M or G, such as 32M; 0 means no limit" };
+static const struct kind size = { parse_size, print_number,
+                                  "a number of octets, or of K, M or G, such as 32M; 0 means no limit" };
 
 static bool parse_yes_no(const struct option *o, const char *value, void *field) {
         (void) o;
@@ -152,7 +153,9 @@ static void print_peer(const void *field, FILE *out) {
 static bool is_peer_set(const void *field) {
         return *((const struct peer *) field)->address != '\0';
 }
-static const struct kind peer_address = { parse_peer, print_peer, "ADDRESS, IPV4:PORT or [IPV6]:PORT, with a PORT from 1 to 65535", is_peer_set };
+static const struct kind peer_address = { parse_peer, print_peer,
+                                          "ADDRESS, IPV4:PORT or [IPV6]:PORT, with a PORT from 1 to 65535",
+                                          is_peer_set };
 
 static bool parse_strategy(const struct option *o, const char *value, void *field) {
         (void) o;
@@ -290,15 +293,16 @@ static bool parse_endpoints(const struct option *o, const char *value, void *fie
         (void) o;
         return parse_list(value, field, connect_is_endpoint);
 }
-static const struct kind endpoints = { parse_endpoints, print_list, ENDPOINT_EXPECTED, is_list_set, clear_list, true };
+static const struct kind endpoints = { parse_endpoints, print_list, ENDPOINT_EXPECTED, is_list_set, clear_list,
+                                       true };
 
 static bool parse_listen(const struct option *o, const char *value, void *field) {
         (void) o;
         return parse_list(value, field, listen_is_endpoint);
 }
 static const struct kind listeners = { parse_listen, print_list,
-                                       "ADDRESS:PORT, [IPV6]:PORT, PORT (of loopback) or /SOCKET, with a PORT up to 65535 (0: "
-                                       "one that is free)",
+                                       "ADDRESS:PORT, [IPV6]:PORT, PORT (of loopback) or /SOCKET, with a PORT up "
+                                       "to 65535 (0: one that is free)",
                                        is_list_set, clear_list, true };
 
 static void clear_pointer(void *field) {
@@ -324,7 +328,8 @@ static void print_pointer(const void *field, FILE *out) {
 static bool is_pointer_set(const void *field) {
         return *(const char *const *) field != NULL;
 }
-static const struct kind endpoint = { parse_endpoint, print_pointer, ENDPOINT_EXPECTED, is_pointer_set, clear_pointer };
+static const struct kind endpoint = { parse_endpoint, print_pointer, ENDPOINT_EXPECTED, is_pointer_set,
+                                      clear_pointer };
 
 static bool parse_path(const struct option *o, const char *value, void *field) {
         (void) o;
@@ -437,7 +442,8 @@ static const struct option options[] = {
         { "peer", "ADDRESS[:PORT]", "who the client is, where stdin is no socket", &peer_address, FIELD(peer), 0, 0,
           "from the connection" },
         { "listen", "ADDRESS:PORT|PORT|/SOCKET",
-          "accept connections here, a process for each; PORT alone: of loopback", &listeners, FIELD(listen), 0, 0, NULL, NULL, true },
+          "accept connections here, a process for each; PORT alone: of loopback", &listeners, FIELD(listen),
+          0, 0, NULL, NULL, true },
         { "user", "NAME", "when accepting, started as root: become this user", &user, FIELD(user), 0, 0, USER_DEFAULT, NULL, true },
         { "max-connections", "N", "when accepting: sessions at once", &number, FIELD(max_connections), 1, COUNT_MAX, NULL, NULL, true },
         { "max-connections-per-source", "N", "when accepting: sessions at once with one address (IPv6: /64)", &number,
@@ -523,7 +529,8 @@ static bool is_text(const char *value) {
         return n == 0 || !(is_blank(value[0]) || is_blank(value[n - 1]));
 }
 
-/* Whether a comment seems to follow the value: a # after a blank, and not in quotes where these group words. */
+/* Whether a comment seems to follow the value: a # after a blank, and not in quotes if these group
+ * words. */
 static bool has_comment(const struct option *o, const char *value) {
         char quote = '\0';
 
@@ -537,21 +544,22 @@ static bool has_comment(const struct option *o, const char *value) {
         return false;
 }
 
-/* What is wrong with the form of a value, whatever the option; NULL if nothing is. Quotes and comments that have no meaning
- * would become part of the value. */
-static const char *mistake_of_form(const struct option *o, const char *value) {
+/* What to use in place of a value of this form, whatever the option; NULL if nothing is wrong with
+ * it. Quotes and comments that have no meaning would become part of the value. */
+static const char *expected_form(const struct option *o, const char *value) {
         if (!is_text(value))
                 return "a text without control characters, and without blanks at its ends";
         if (!o->kind->has_quotes && (*value == '"' || *value == '\''))
                 return "the value without quotes";
         if (has_comment(o, value))
-                return o->kind->has_quotes ? "a line of its own for a comment, or quotes around a word that begins with #"
+                return o->kind->has_quotes ? "a line of its own for a comment, or quotes around a word that "
+                                             "begins with #"
                                            : "a line of its own for a comment";
         return NULL;
 }
 
 static void set_value(struct reading *r, const struct option *o, const char *value, struct place place) {
-        const char *expected = mistake_of_form(o, value);
+        const char *expected = expected_form(o, value);
 
         if (expected) {
                 complain(r, place, "%s=%.200s: use %s", o->name, value, expected);
@@ -583,12 +591,15 @@ static bool is_value_fitting(const struct option *o, bool has_value) {
         return o->syntax ? has_value || *o->syntax == '[' : !has_value;
 }
 
-/* What others are called with: sendmail -bs is what we do anyway. */
+/* Of the short options there are. */
 static const char *long_form(const char *argument) {
-        return strcmp(argument, "-h") == 0 ? "--help" : strcmp(argument, "-V") == 0 ? "--version" : argument;
+        if (strcmp(argument, "-h") == 0)
+                return "--help";
+        return strcmp(argument, "-V") == 0 ? "--version" : argument;
 }
 
-/* Whoever listens on loopback, and says so on the command line, is trying something out: not with the system's file. */
+/* Whoever listens on loopback, and says so on the command line, is trying something out: not with the
+ * system's file. */
 static void note_listen(struct reading *r, const char *value) {
         struct list list = { NULL, 0 };
 
@@ -605,8 +616,9 @@ static int take_argument(struct reading *r, char **argv, enum pass pass) {
         int n = 1;
 
         if (strncmp(argument, "--", 2) != 0 || name[0] == '\0') {
-                if (pass == PASS_BEFORE_FILE && strcmp(argument, "-bs") != 0)
-                        complain(r, here, "%.200s: options are written --name=value or --name value; see --help", argument);
+                if (pass == PASS_BEFORE_FILE && strcmp(argument, "-bs") != 0) /* sendmail -bs: what we do anyway */
+                        complain(r, here, "%.200s: options are written --name=value or --name value; see --help",
+                                 argument);
                 return n;
         }
         equals = strchrnul(name, '=');
@@ -825,13 +837,15 @@ void config_print(const struct config *c, FILE *out) {
                 if (has_value(c, o))
                         print_option(c, o, out);
                 else
-                        fprintf(out, "#%s=%s (%s)\n", o->name, o->shown ? o->shown : o->syntax, o->shown ? "default" : "not set");
+                        fprintf(out, "#%s=%s (%s)\n", o->name, o->shown ? o->shown : o->syntax,
+                                o->shown ? "default" : "not set");
         }
 }
 
 void config_print_for_session(const struct config *c, FILE *out) {
         for (const struct option *o = options; o < options + N_OPTIONS; o++)
-                if (is_for_file(o) && !o->is_for_acceptor && is_for_strategy(o, c->strategy) && has_value(c, o))
+                if (is_for_file(o) && !o->is_for_acceptor && is_for_strategy(o, c->strategy) &&
+                    has_value(c, o))
                         print_option(c, o, out);
 }
 

@@ -57,13 +57,16 @@ struct config {
 /* Called for each mistake. `where` is "FILE:LINE", "FILE" or "command line"; `what` says what is wrong and what to do. */
 typedef void config_complaint(const char *where, const char *what);
 
-/* Reads the command line, the file it names (or else the system's, if that exists and the command line does not
- * say to listen, on loopback only), and puts both together; the command line wins. Complains about every mistake, not only the first. Returns 0, EX_USAGE if the command line was
- * wrong, EX_CONFIG if the file was (sysexits.h); `ret` is usable for the action in any case. */
+/* Reads the command line, the file it names (or else the system's, if that exists and the command
+ * line does not say to listen, on loopback only), and puts both together; the command line wins.
+ * `argv[argc]` is NULL. Complains about every mistake, not only the first. Returns 0, EX_USAGE if the
+ * command line was wrong, EX_CONFIG if the file was (sysexits.h); `ret` is usable for the action in
+ * any case. */
 int config_load(int argc, char **argv, struct config *ret, config_complaint *complain);
 
-/* Prints the effective configuration in the form of a configuration file, which reads as the same again; what is
- * not set is a comment with its default. Or what of it concerns a session, without what is for accepting connections. */
+/* Prints the effective configuration in the form of a configuration file, which reads as the same
+ * again; what is not set is a comment with its default. Or what of it concerns a session, without what
+ * is for accepting connections. */
 void config_print(const struct config *c, FILE *out);
 void config_print_for_session(const struct config *c, FILE *out);
 

@@ -85,7 +85,8 @@ static bool is_stderr_journal(const struct descriptors *d) {
         return *ascii_read_number(stream + 1, &ino) == '\0' && dev == d->err.st_dev && ino == d->err.st_ino;
 }
 
-/* Whether the service manager executed this very process, and nobody in between who left its variables (systemd.exec(5)). */
+/* Whether the service manager executed this very process, and nobody in between who left its
+ * variables (systemd.exec(5)). */
 static bool is_started_by_manager(void) {
         const char *pid = getenv("SYSTEMD_EXEC_PID");
         uint64_t number;
@@ -175,8 +176,8 @@ static void complain(const char *where, const char *what) {
 static int help(void) {
         puts("smtpd speaks one SMTP session on standard input and output, and hands each message to a strategy.\n\n"
              "usage: smtpd [--name=value ...]\n\n"
-             "Every option can be written --name value too, and is also a line name=value in the configuration file; the command\n"
-             "line wins.\n");
+             "Every option can be written --name value too, and is also a line name=value in the\n"
+             "configuration file; the command line wins.\n");
         config_help(stdout);
         puts("\nTry it: smtpd <session.txt. The manual is smtpd(8).");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;

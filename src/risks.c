@@ -62,8 +62,10 @@ static int access_as(const char *user, const char *path, int mode) {
         return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 }
 
-/* What root can reach, and the user that is to serve cannot. At --check that is the user we would become; after that, we. */
-static void check_access(const struct checking *k, const struct config *c, const char *path, int mode, const char *consequence) {
+/* What root can reach, and the user that is to serve cannot. At --check that is the user we would
+ * become; after that, we. */
+static void check_access(const struct checking *k, const struct config *c, const char *path, int mode,
+                         const char *consequence) {
         const char *user = c->user ? c->user : USER_DEFAULT;
         int error = 0;
 
@@ -72,7 +74,8 @@ static void check_access(const struct checking *k, const struct config *c, const
         else if (c->listen.n > 0)
                 error = access_as(user, path, mode);
         if (error == EACCES)
-                warn(k, "user %.64s has no access to %.300s, %s: chmod it, or the directories above it", user, path, consequence);
+                warn(k, "user %.64s has no access to %.300s, %s: chmod it, or the directories above it", user,
+                     path, consequence);
 }
 
 static bool is_writable_by_others(const struct stat *st) {
@@ -98,7 +101,8 @@ static void check_writers(const struct checking *k, const char *path, const stru
 static bool is_script(const char *path) {
         char begin[2];
         int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        bool has_mark = pread(fd, begin, sizeof(begin), 0) == (ssize_t) sizeof(begin) && memcmp(begin, "#!", sizeof(begin)) == 0;
+        bool has_mark = pread(fd, begin, sizeof(begin), 0) == (ssize_t) sizeof(begin) &&
+                        memcmp(begin, "#!", sizeof(begin)) == 0;
 
         if (fd >= 0)
                 close(fd);
@@ -115,7 +119,8 @@ static void check_program(const struct checking *k, const struct config *c, cons
                      reason);
         else if (stat(path, &st) == 0) {
                 check_writers(k, path, &st);
-                check_access(k, c, path, is_script(path) ? R_OK | X_OK : X_OK, "so that every message would be answered 451");
+                check_access(k, c, path, is_script(path) ? R_OK | X_OK : X_OK,
+                             "so that every message would be answered 451");
         }
 }
 
@@ -151,7 +156,8 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         if (c->file) {
                 check_file(&k, c->file);
                 if (c->user)
-                        check_access(&k, c, c->file, R_OK, "so that it could not be read again at SIGHUP");
+                        check_access(&k, c, c->file, R_OK,
+                                     "so that it could not be read again at SIGHUP");
         }
         k.option = "relay-from";
         for (size_t i = 0; i < c->relay_from.n; i++)

@@ -60,7 +60,8 @@ struct delivery_ops {
         enum delivery_needs needs;
         bool needs_output; /* it shows messages: io/output.h */
 
-        /* Whether all that the strategy is made of is there; false where it has said what is not. NULL: it is. */
+        /* Whether all that the strategy is made of is there; false if it has said what is not. NULL:
+         * it is. */
         bool (*is_installed)(void);
 
         /* For one session. Returns 0, -EINVAL where the strategy cannot work as configured (it has said why), or another

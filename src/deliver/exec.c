@@ -89,8 +89,10 @@ static bool is_helper_installed(char ret[static PATH_MAX]) {
         bool is_found = find_helper(ret);
 
         if (!is_found)
-                log_say(LOG_ERR, "strategy=journal: smtpd-journal is not installed (cannot run %s): build smtpd with libsystemd-dev and "
-                                 "pkg-config installed, or choose another strategy", ret);
+                log_say(LOG_ERR,
+                        "strategy=journal: smtpd-journal is not installed (cannot run %s): build smtpd "
+                        "with libsystemd-dev and pkg-config installed, or choose another strategy",
+                        ret);
         return is_found;
 }
 

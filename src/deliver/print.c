@@ -36,8 +36,8 @@ static int print_open(const struct config *c, const struct peer *p, struct deliv
                 return -EINVAL;
         }
         if (!c->is_strategy_given && fd_is_null(STDERR_FILENO)) {
-                log_say(LOG_ERR, "cannot print: standard error is /dev/null, where messages would be lost: redirect it, or choose a "
-                                 "strategy (strategy=print throws them away there)");
+                log_say(LOG_ERR, "cannot print: standard error is /dev/null, where messages would be lost: redirect "
+                                 "it, or choose a strategy (strategy=print throws them away there)");
                 return -EINVAL;
         }
         only.x_peer = c->x_peer;

@@ -18,7 +18,9 @@ bool connect_is_endpoint(const char *s) {
         struct sockaddr_un local;
         struct endpoint name;
 
-        return *s == '/' ? endpoint_local(s, &local) : endpoint_split(s, "25", &name) && strcmp(name.port, "0") != 0;
+        if (*s == '/')
+                return endpoint_local(s, &local);
+        return endpoint_split(s, "25", &name) && strcmp(name.port, "0") != 0;
 }
 
 /* Waits until a connection under way has come about. */

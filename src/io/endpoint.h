@@ -11,8 +11,8 @@ struct endpoint {
         char host[ENDPOINT_HOST_MAX + 1], port[ENDPOINT_PORT_MAX + 1]; /* the port in digits */
 };
 
-/* Splits HOST[:PORT]; `port` is for those that name none, or NULL if they have to. PORT is a number from 0 to 65535, smtp or
- * submission. */
+/* Splits HOST[:PORT]; `port` is for those that name none, or NULL if they have to. PORT is a number
+ * from 0 to 65535, smtp or submission. */
 bool endpoint_split(const char *s, const char *port, struct endpoint *ret);
 
 /* The socket's address if host and port are numbers: its size, or 0. getaddrinfo(3) would do it too, and brings its

@@ -37,14 +37,18 @@ bool listen_is_loopback(const char *s) {
                 return false;
         if (endpoint_address(&e, &address) == 0)
                 return strcmp(e.host, "localhost") == 0;
-        if (address.ss_family == AF_INET)
-                return ntohl(((const struct sockaddr_in *) &address)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+        if (address.ss_family == AF_INET) {
+                const struct sockaddr_in *v4 = (const struct sockaddr_in *) &address;
+
+                return ntohl(v4->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+        }
         return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *) &address)->sin6_addr);
 }
 
 static const char *reason(int error) {
         if (error == -EADDRNOTAVAIL)
-                return "not an address of this host; `ip address` lists those, 0.0.0.0 and [::] are all of them";
+                return "not an address of this host; `ip address` lists those, 0.0.0.0 and [::] are all of "
+                       "them";
         return strerrordesc_np(-error);
 }
 
