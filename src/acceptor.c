@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "deliver/delivery.h"
 #include "io/deadline.h"
+#include "io/fd.h"
 #include "io/log.h"
 #include "io/notify.h"
 #include "io/output.h"
@@ -122,7 +123,7 @@ static void forget_session(struct acceptor *a, pid_t pid, int wait_status) {
                         a->sessions[i] = a->sessions[--a->n_sessions];
                         if (WIFSIGNALED(wait_status))
                                 log_say(LOG_ERR, "the session of process %d ended by signal %d (%s)", (int) pid, WTERMSIG(wait_status),
-                                        sigdescr_np(WTERMSIG(wait_status)));
+                                        strsignal(WTERMSIG(wait_status)));
                         return;
                 }
 }
@@ -171,7 +172,7 @@ static void refuse(struct acceptor *a, const struct listener *l, int fd, const c
 }
 
 static void refuse_for_shortage(struct acceptor *a, const struct listener *l, int fd, int error) {
-        refuse(a, l, fd, "421 4.3.2 this server is short of resources, try again later\r\n", strerrordesc_np(error));
+        refuse(a, l, fd, "421 4.3.2 this server is short of resources, try again later\r\n", strerror(error));
 }
 
 /* --- a session ------------------------------------------------------------------------------------------------ */
@@ -291,7 +292,7 @@ static bool go_on_after(struct acceptor *a, struct listener *l, int error) {
         if (error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS)
                 a->resume = deadline_now() + SHORTAGE_PAUSE;
         if (error == EINVAL || error == EBADF || error == ENOTSOCK || error == EOPNOTSUPP) {
-                log_say(LOG_ERR, "nobody can come to %s any more: %s", l->address, strerrordesc_np(error));
+                log_say(LOG_ERR, "nobody can come to %s any more: %s", l->address, strerror(error));
                 listen_close(l);
                 return false;
         }
@@ -376,7 +377,7 @@ static void pass_output(struct acceptor *a) {
 
 /* Makes what sessions read of it, and room for as many as there may be. */
 static int take_config(struct acceptor *a, struct config *c) {
-        size_t room = c->max_connections > a->n_sessions ? c->max_connections : a->n_sessions, n;
+        size_t wanted = (size_t) c->max_connections, room = wanted > a->n_sessions ? wanted : a->n_sessions, n;
         struct session *sessions = reallocarray(a->sessions, room, sizeof(*sessions));
         char *text = NULL;
         FILE *f;
@@ -585,7 +586,7 @@ static int give_up_root(const struct config *c) {
 /* Nothing is inherited by sessions, neither what others left open for us nor a standard error that is the client's: where it
  * is closed they log to syslog(3). */
 static void keep_descriptors_from_sessions(void) {
-        close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+        fd_close_range(STDERR_FILENO + 1, CLOSE_RANGE_CLOEXEC);
         if (log_current_target() == LOG_TO_SYSLOG)
                 fcntl(STDERR_FILENO, F_SETFD, FD_CLOEXEC);
 }

@@ -21,20 +21,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "deliver/delivery.h"
 #include "io/endpoint.h"
 #include "io/log.h"
 #include "io/spool.h"
 
-#define ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
-
-#if defined(__x86_64__)
+/* The architectures, and the C library, whose system calls the filter knows. Elsewhere there is none:
+ * musl's open(3), for example, is open(2) on x86-64, and the filter expects openat(2). */
+#if !defined(__GLIBC__)
+#elif defined(__x86_64__) && defined(__LP64__)
 #define NATIVE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#elif defined(__aarch64__) && defined(__LP64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define NATIVE AUDIT_ARCH_AARCH64
-#else
-#define NATIVE 0 /* no filter there */
 #endif
+
+#ifdef NATIVE
 
 #define OTHER_NUMBERS 0x40000000U /* from here on x86-64 has x32's, and nobody else any */
 
@@ -296,6 +298,33 @@ static void install_filter(struct filter *f) {
                 syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
 }
 
+static void restrict_calls(enum delivery_needs needs, bool is_strict) {
+        static struct filter f;
+
+        if (is_strict)
+                put_rules(&f, strict, ELEMENTS(strict));
+        else
+                memset(f.actions, ALLOW, sizeof(f.actions));
+        if (needs == NEEDS_NOTHING && log_current_target() == LOG_TO_SYSLOG)
+                put_rules(&f, with_syslog, ELEMENTS(with_syslog));
+        if (needs == NEEDS_HELPER)
+                put_rules(&f, with_helper, ELEMENTS(with_helper));
+        else if (needs == NEEDS_NETWORK)
+                put_rules(&f, with_network, ELEMENTS(with_network));
+        if (needs == NEEDS_NETWORK && !is_strict)
+                put_rules(&f, with_resolver, ELEMENTS(with_resolver));
+        install_filter(&f);
+}
+
+#else
+
+static void restrict_calls(enum delivery_needs needs, bool is_strict) {
+        (void) needs;
+        (void) is_strict;
+}
+
+#endif
+
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
 #define READING (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
@@ -354,30 +383,15 @@ static void set_limits(enum delivery_needs needs) {
 }
 
 void sandbox_enter(const struct config *c) {
-        static struct filter f;
         enum delivery_needs needs = c->mailman_wrapper ? NEEDS_PROGRAMS : c->strategy->needs;
         bool is_strict = needs == NEEDS_NOTHING || (needs == NEEDS_NETWORK && !has_names(c));
 
         if (!c->sandbox || needs == NEEDS_PROGRAMS || syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return;
         set_limits(needs);
-        if (is_strict)
-                put_rules(&f, strict, ELEMENTS(strict));
-        else
-                memset(f.actions, ALLOW, sizeof(f.actions));
-        if (log_current_target() == LOG_TO_SYSLOG) {
+        if (log_current_target() == LOG_TO_SYSLOG)
                 tzset(); /* syslog(3) reads the time zone's file, while it can */
-                if (needs == NEEDS_NOTHING)
-                        put_rules(&f, with_syslog, ELEMENTS(with_syslog));
-        }
-        if (needs == NEEDS_HELPER)
-                put_rules(&f, with_helper, ELEMENTS(with_helper));
-        else if (needs == NEEDS_NETWORK)
-                put_rules(&f, with_network, ELEMENTS(with_network));
-        if (needs == NEEDS_NETWORK && !is_strict) {
-                put_rules(&f, with_resolver, ELEMENTS(with_resolver));
+        if (needs == NEEDS_NETWORK && !is_strict)
                 restrict_files();
-        }
-        if (NATIVE)
-                install_filter(&f);
+        restrict_calls(needs, is_strict);
 }

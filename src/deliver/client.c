@@ -32,7 +32,7 @@ static int give_up(struct client *c, int error, const char *step) {
                            : error == -EBADMSG   ? "it answered before it was asked"
                            : error == -ENOTCONN  ? "it closed the connection"
                            : error == -ETIMEDOUT ? "no answer in time"
-                                                 : strerrordesc_np(-error);
+                                                 : strerror(-error);
 
         text_format(c->why, sizeof(c->why), "%s: %s", step, what ? what : "unknown error");
         client_abort(c);

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +23,7 @@
 #include "deliver/executable.h"
 #include "deliver/verdict.h"
 #include "io/deadline.h"
+#include "io/fd.h"
 #include "io/log.h"
 
 static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
@@ -302,7 +302,7 @@ static void become_program(struct start *s) {
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         if (dup2(s->in, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 && dup2(s->err, STDERR_FILENO) >= 0 &&
-            chdir("/") == 0 && close_range(3, ~0U, 0) == 0)
+            chdir("/") == 0 && fd_close_range(3, 0) == 0)
                 execve(s->path, s->argv, s->environment);
         s->error = errno;
         _exit(EX_TEMPFAIL);
@@ -352,7 +352,7 @@ static int start_run(struct run *r, struct start *s) {
         r->pid = start_program(s);
         close(out[1]);
         close(err[1]);
-        r->pid_fd = r->pid > 0 ? pidfd_open(r->pid, 0) : -1;
+        r->pid_fd = r->pid > 0 ? fd_open_process(r->pid) : -1;
         return -s->error;
 }
 

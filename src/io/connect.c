@@ -83,7 +83,7 @@ static int connect_name(const struct endpoint *name, uint64_t timeout, const cha
         }
         for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
                 fd = connect_address(a->ai_addr, a->ai_addrlen, timeout);
-                *ret_why = fd < 0 ? strerrordesc_np(-fd) : NULL;
+                *ret_why = fd < 0 ? strerror(-fd) : NULL;
         }
         freeaddrinfo(list);
         return fd;
@@ -97,7 +97,7 @@ static int connect_host(const struct endpoint *name, uint64_t timeout, const cha
         if (n == 0)
                 return connect_name(name, timeout, ret_why);
         fd = connect_address((const struct sockaddr *) &address, n, timeout);
-        *ret_why = fd < 0 ? strerrordesc_np(-fd) : NULL;
+        *ret_why = fd < 0 ? strerror(-fd) : NULL;
         return fd;
 }
 
@@ -109,7 +109,7 @@ int connect_to(const char *endpoint, const char *port, uint64_t timeout, const c
         if (*endpoint != '/')
                 return endpoint_split(endpoint, port, &name) ? connect_host(&name, timeout, ret_why) : -EINVAL;
         fd = connect_local(endpoint, timeout);
-        *ret_why = fd < 0 ? strerrordesc_np(-fd) : NULL;
+        *ret_why = fd < 0 ? strerror(-fd) : NULL;
         return fd;
 }
 
@@ -120,7 +120,7 @@ const char *connect_resolve(const char *endpoint) {
         int r;
 
         if (*endpoint == '/')
-                return stat(endpoint, &st) < 0 ? strerrordesc_np(errno) : S_ISSOCK(st.st_mode) ? NULL : "it is no socket";
+                return stat(endpoint, &st) < 0 ? strerror(errno) : S_ISSOCK(st.st_mode) ? NULL : "it is no socket";
         if (!endpoint_split(endpoint, "25", &name))
                 return "malformed name";
         if ((r = getaddrinfo(name.host, name.port, &hints, &list)) != 0)

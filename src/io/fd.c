@@ -1,4 +1,4 @@
-/* io/fd.c - a descriptor that may block, written to with a deadline. */
+/* io/fd.c - a descriptor that may block, written to with a deadline; system calls. */
 #include "io/fd.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -80,4 +81,12 @@ bool fd_is_null(int fd) {
         struct stat st;
 
         return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
+int fd_close_range(unsigned first, unsigned flags) {
+        return (int) syscall(SYS_close_range, first, ~0U, flags);
+}
+
+int fd_open_process(pid_t pid) {
+        return (int) syscall(SYS_pidfd_open, pid, 0);
 }

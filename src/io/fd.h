@@ -1,9 +1,12 @@
-/* io/fd.h - a descriptor that may block, written to with a deadline. */
+/* io/fd.h - a descriptor that may block, written to with a deadline; system calls for which not every
+ * C library has a function. */
 #pragma once
 
+#include <linux/close_range.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* The descriptor whose number is in this variable: made for us, and not for programs that we run. -1
  * if there is none. */
@@ -20,3 +23,10 @@ static inline int fd_write_all(int fd, const char *data, size_t n, int64_t deadl
 
 /* Whether it is /dev/null, by whatever name: what is written there is nowhere. */
 bool fd_is_null(int fd);
+
+/* close_range(2) of `first` and all above; flags are 0 or CLOSE_RANGE_CLOEXEC. Safe after vfork(2).
+ * Returns 0, or -1 with errno. */
+int fd_close_range(unsigned first, unsigned flags);
+
+/* pidfd_open(2). Returns the descriptor, which is closed at execve(2), or -1. */
+int fd_open_process(pid_t pid);

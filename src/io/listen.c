@@ -49,7 +49,7 @@ static const char *reason(int error) {
         if (error == -EADDRNOTAVAIL)
                 return "not an address of this host; `ip address` lists those, 0.0.0.0 and [::] are all of "
                        "them";
-        return strerrordesc_np(-error);
+        return strerror(-error);
 }
 
 /* Says where a socket listens. */

@@ -591,7 +591,7 @@ void server_answer(struct server *s, const struct reply *verdict) {
                         emit(s, SERVER_REPLY);
                 break;
         default:
-                assert(!"a question was asked");
+                assert(false && "a question was asked");
         }
         s->question = SERVER_MORE;
 }

@@ -29,7 +29,8 @@ static void replay_file(const char *path) {
         if (!f)
                 give_up(path);
         n = fread(room, 1, sizeof(room), f);
-        if (ferror(f) || !(data = malloc(n > 0 ? n : 1)))
+        data = malloc(n > 0 ? n : 1);
+        if (ferror(f) || !data)
                 give_up(path);
         fclose(f);
         memcpy(data, room, n);

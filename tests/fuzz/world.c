@@ -230,7 +230,7 @@ static void hear_command(struct server_end *s, const char *line, size_t n) {
                 ask(s, commands[i].command, line + n_verb, n - n_verb);
                 return;
         }
-        must(!"a command that we know");
+        must(false && "a command that we know");
 }
 
 static void hear_dot(struct server_end *s, const char *content, size_t n) {
