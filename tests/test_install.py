@@ -1,6 +1,7 @@
 """What `meson install` puts where, and what of it can be tried without a system of its own: the sample configuration, and the
 completion in the shells."""
 
+import json
 import os
 import re
 import subprocess
@@ -39,6 +40,22 @@ def install(folder):
     argv = [need("meson"), "install", "--no-rebuild", "-C", str(BUILDS["release"])]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, umask=0o022)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def output_of(*argv, **more):
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, umask=0o022, **more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def install_with(build, folder, *options):
+    """Configures, builds what is installed, and installs it."""
+    meson = need("meson")
+    output_of(meson, "setup", str(build), str(ROOT), *options)
+    targets = json.loads(output_of(meson, "introspect", "--targets", str(build)))
+    files = [name for target in targets if target["installed"] for name in target["filename"]]
+    output_of(need("ninja"), "-C", str(build), *(os.path.relpath(name, build) for name in files))
+    output_of(meson, "install", "--no-rebuild", "-C", str(build), env=os.environ | {"DESTDIR": str(folder)})
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +98,29 @@ def test_configuring_without_the_journal_says_so(tmp_path, options, env, reason)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"smtpd-journal is not built, so that strategy=journal, the default under systemd, cannot work: {reason}" in done.stdout
     assert re.search(r"strategy journal\s*: NO", done.stdout)
+
+
+def test_other_prefix_is_in_manuals_and_units(tmp_path):
+    """No page and no unit says /usr where the files are somewhere else."""
+    build, tree, usual = tmp_path / "build", tmp_path / "tree", re.compile(r"/usr/(?!local/|bin)")
+    install_with(build, tree, "--prefix=/usr/local", "-Dsysconfdir=etc", "-Djournal=disabled",
+                 "-Doptimization=0", "-Dhardening=false")
+    local = tree / "usr/local"
+    pages = {p.name: p.read_text() for p in (local / "share/man").rglob("*.[578]")}
+    units = {p.name: p.read_text() for p in (local / "lib/systemd/system").rglob("*") if p.is_file()}
+    assert set(pages) == {path.name for path in (ROOT / "man").iterdir()} and "smtpd@.service" in units
+    for name, text in (pages | units).items():
+        assert not usual.search(text), name
+        assert not re.search(r"(?<!local)/etc/smtpd", text), name
+    named = set(re.findall(r"/usr/local/[^ \n]+", pages["smtpd.8"]))
+    named = {name for name in named if not re.search("catalog|journal", name)}  # built without
+    assert len(named) > 3 and [name for name in named if not (tree / name[1:]).exists()] == []
+    assert "\nExecStart=/usr/local/sbin/smtpd\n" in units["smtpd@.service"]
+
+
+def test_usual_prefix_leaves_manuals_as_they_are(tree):
+    for path in (ROOT / "man").iterdir():
+        assert (tree / f"usr/share/man/man{path.suffix[1:]}" / path.name).read_bytes() == path.read_bytes()
 
 
 # --- the sample configuration ----------------------------------------------------------------------------

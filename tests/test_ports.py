@@ -68,10 +68,12 @@ def build(request, tmp_path_factory):
     (folder / "headers").mkdir()
     cc = compiler(folder / "headers")
     need_compiler(cc, package, folder)
-    output_of(need("meson"), "setup", str(folder / "build"), str(ROOT), *OPTIONS, CC=cc)
-    targets = [os.path.relpath(program, folder / "build") for program in unit_tests(folder / "build")]
-    assert "warning:" not in output_of(need("ninja"), "-C", str(folder / "build"), "smtpd", *targets)
-    return folder / "build"
+    directory = folder / "build"
+    output_of(need("meson"), "setup", str(directory), str(ROOT), *OPTIONS, CC=cc)
+    targets = [os.path.relpath(program, directory) for program in unit_tests(directory)]
+    said = output_of(need("ninja"), "-C", str(directory), "smtpd", *targets)
+    assert "warning:" not in said
+    return directory
 
 
 def test_unit_tests_pass(build):
