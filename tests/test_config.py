@@ -204,12 +204,17 @@ def test_messages_are_not_printed_to_nowhere(smtpd, tmp_path, conf, how):
             assert session.send_message(b"x\r\n").startswith(b"250 ") and session.end() == 0
 
 
-@pytest.mark.parametrize("options, status", [([], 78), (["--strategy=print"], 0)])
-def test_nobody_accepts_for_nowhere(smtpd, options, status):
-    """Said by the exit status alone, as there is no log; whoever has chosen it is served."""
+@pytest.mark.parametrize("nowhere, options, status", [
+    ("stdout", [], 78), ("stdout", ["--strategy=print"], 0), ("stderr", [], 0)])
+def test_nobody_accepts_for_nowhere(smtpd, nowhere, options, status):
+    """Messages go to standard output there. Whoever has chosen to lose them is served, and whoever
+    wants no log."""
     argv = [smtpd, "--config=/dev/null", "--listen=127.0.0.1:0", "--exit-idle-time=1", *options]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(), timeout=PATIENCE)
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    streams[nowhere] = subprocess.DEVNULL
+    done = subprocess.run(argv, **streams, env=environment(), timeout=PATIENCE)
     assert done.returncode == status
+    assert (b"cannot print: standard output is /dev/null" in (done.stderr or b"")) == (status == 78)
 
 
 # --- values ----------------------------------------------------------------------------------------------

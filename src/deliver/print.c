@@ -35,9 +35,11 @@ static int print_open(const struct config *c, const struct peer *p, struct deliv
                         output_name());
                 return -EINVAL;
         }
-        if (!c->is_strategy_given && fd_is_null(STDERR_FILENO)) {
-                log_say(LOG_ERR, "cannot print: standard error is /dev/null, where messages would be lost: redirect "
-                                 "it, or choose a strategy (strategy=print throws them away there)");
+        if (!c->is_strategy_given && fd_is_null(output_fd())) {
+                log_say(LOG_ERR,
+                        "cannot print: %s is /dev/null, where messages would be lost: redirect it, or "
+                        "choose a strategy (strategy=print throws them away there)",
+                        output_name());
                 return -EINVAL;
         }
         only.x_peer = c->x_peer;
