@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import missing, need, need_root, private_mounts
+from manual import readme_block
 from session import PATIENCE, Session, environment, free_port, stop, tcp_pair, wait_until, with_x_peer
 from test_proxy import HUGE, LARGE, RECEIVED, SMALL, play, proxy
 from unpack import unpack
@@ -164,7 +165,6 @@ inet_protocols = all
 mynetworks = 127.0.0.0/8
 alias_maps =
 local_header_rewrite_clients =
-smtpd_authorized_xclient_hosts = 127.0.0.1
 smtpd_recipient_restrictions = check_recipient_access inline:{{nobody@example.com=REJECT, later@example.com=DEFER}}, permit
 virtual_mailbox_domains = example.com
 virtual_mailbox_base = {folder}/mail
@@ -177,7 +177,6 @@ relay_transport = error:nothing leaves this host
 message_size_limit = 2000000
 """
 MASTER_CF = """\
-127.0.0.1:{port} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
@@ -203,7 +202,8 @@ class Postfix:
         os.chown(folder / "mail", uid, uid)
         (folder / "queue").mkdir()
         (folder / "config/main.cf").write_text(MAIN_CF.format(folder=folder, uid=uid))
-        (folder / "config/master.cf").write_text(MASTER_CF.format(port=self.port))
+        line = readme_block("127.0.0.1:10025 ").replace("10025", str(self.port))  # it allows XCLIENT
+        (folder / "config/master.cf").write_text(line + MASTER_CF)
         self.endpoint = f"127.0.0.1:{self.port}"
 
     def run(self, what):
