@@ -31,7 +31,7 @@ enum { IS_JOURNAL = 1, IS_FOR_SESSION = 2 };
 typedef void printer(const struct config *c, FILE *out);
 
 static unsigned n_complaints;
-static long n_blocks; /* of allocated memory */
+static _Thread_local long n_blocks; /* of allocated memory, by this thread: libFuzzer has others */
 static bool is_counting;
 
 static void count_malloc(const volatile void *block, size_t n) {
