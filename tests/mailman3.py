@@ -186,6 +186,8 @@ class Mailman:
         """A list to which everybody may post."""
         self.rest("POST", "lists", fqdn_listname=f"{name}@{DOMAIN}")
         self.rest("PATCH", f"lists/{name}@{DOMAIN}/config", default_nonmember_action="accept")
+        # Who first asks for its archivers makes their rows; if two ask at once, both do, and posts get lost.
+        self.rest("GET", f"lists/{name}@{DOMAIN}/archivers")
         for member in members:
             self.rest("POST", "members", list_id=f"{name}.{DOMAIN}", subscriber=member, pre_verified="true",
                       pre_confirmed="true", pre_approved="true", send_welcome_message="false")
