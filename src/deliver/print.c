@@ -70,19 +70,14 @@ static void put(struct delivery *d, const char *data, size_t n) {
 }
 
 static void put_part(struct delivery *d, struct spool *s, uint64_t from, uint64_t to) {
-        while (from < to && d->error == 0) {
-                const char *data;
-                int64_t n = spool_read(s, from, &data);
+        const char *data;
+        int64_t n;
 
-                if (n <= 0) {
-                        d->error = n < 0 ? (int) n : -EIO; /* the file became shorter */
-                        return;
-                }
-                if ((uint64_t) n > to - from)
-                        n = (int64_t) (to - from);
-                put(d, data, (size_t) n);
-                from += (uint64_t) n;
-        }
+        while (d->error == 0 && (n = spool_next(s, &from, to, &data)) != 0)
+                if (n > 0)
+                        put(d, data, (size_t) n);
+                else
+                        d->error = (int) n;
 }
 
 static void put_x_peer(struct delivery *d, const struct peer *p) {

@@ -116,6 +116,21 @@ int64_t spool_read(struct spool *s, uint64_t offset, const char **ret) {
         return k < 0 ? -errno : k;
 }
 
+int64_t spool_next(struct spool *s, uint64_t *from, uint64_t to, const char **ret) {
+        int64_t n;
+
+        if (*from >= to)
+                return 0;
+        n = spool_read(s, *from, ret);
+        if (n == 0)
+                return -EIO;
+        if (n > 0 && (uint64_t) n > to - *from)
+                n = (int64_t) (to - *from);
+        if (n > 0)
+                *from += (uint64_t) n;
+        return n;
+}
+
 int spool_open(struct spool *s) {
         int r;
 

@@ -33,6 +33,11 @@ int spool_append(struct spool *s, const char *data, size_t n);
  * the end, or a negative errno. After the first call nothing more can be appended. */
 int64_t spool_read(struct spool *s, uint64_t offset, const char **ret);
 
+/* The octets from `*from` to `to`, a piece at a time, as spool_read() gives them: moves `*from` on and
+ * returns the octets at `*ret`, 0 once it is at `to`, or a negative errno; -EIO if the file has become
+ * shorter. */
+int64_t spool_next(struct spool *s, uint64_t *from, uint64_t to, const char **ret);
+
 /* A descriptor from which the whole can be read, at its beginning; it belongs to the spool. A message in memory becomes a
  * file in memory (memfd_create(2)). Returns a negative errno where that fails. */
 int spool_open(struct spool *s);

@@ -39,6 +39,28 @@ static void check_is_read(size_t n) {
         ck_assert_uint_eq(at, n);
 }
 
+/* Any part of it, and no octet beyond; of a file that has become shorter only what is left. */
+static void check_part(uint64_t from, uint64_t to) {
+        const char *part;
+        int64_t k;
+
+        for (uint64_t at = from; (k = spool_next(&spool, &at, to, &part)) != 0; from = at) {
+                ck_assert_int_gt(k, 0);
+                ck_assert_uint_eq(at, from + (uint64_t) k);
+                ck_assert_uint_le(at, to);
+                ck_assert(memcmp(part, text + from, (size_t) k) == 0);
+        }
+        ck_assert_uint_eq(from, to);
+}
+
+static void check_parts(size_t n) {
+        const size_t cuts[] = { 0, n / 3, n / 2, n - n / 5, n };
+
+        for (size_t i = 0; i < ELEMENTS(cuts); i++)
+                for (size_t k = i; k < ELEMENTS(cuts); k++)
+                        check_part(cuts[i], cuts[k]);
+}
+
 static void check_is_in_file(size_t n) {
         int fd = spool_open(&spool);
 
@@ -65,6 +87,8 @@ START_TEST(comes_out_as_it_was) {
                 }
                 if (i % 2 == 0)
                         check_is_read(n);
+                if (i % 3 == 0)
+                        check_parts(n);
                 check_is_in_file(n);
                 check_is_read(n);
                 spool_reset(&spool);
@@ -86,11 +110,29 @@ START_TEST(failure_stays) {
 }
 END_TEST
 
+/* It is no end of the message. */
+START_TEST(became_shorter) {
+        uint64_t at = 0;
+        const char *part;
+        int64_t k;
+
+        spool_init(&spool);
+        ck_assert_int_eq(spool_append(&spool, text, 2 * SPOOL_MEMORY + 1), 0);
+        ck_assert_int_gt(spool_next(&spool, &at, spool.size, &part), 0);
+        ck_assert_int_eq(ftruncate(spool.fd, SPOOL_MEMORY), 0);
+        while ((k = spool_next(&spool, &at, spool.size, &part)) > 0)
+                ;
+        ck_assert_int_eq(k, -EIO);
+        spool_reset(&spool);
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("spool");
         TCase *tcase = unit_tcase(suite, "spool");
 
         UNIT_TABLE(tcase, comes_out_as_it_was, sizes);
         tcase_add_test(tcase, failure_stays);
+        tcase_add_test(tcase, became_shorter);
         return unit_run(suite);
 }
