@@ -553,3 +553,17 @@ def test_client_vanishes(release, tmp_path, where):
             s.ours.close()
             assert s.status() == 0
         check_nobody_has_it(mm, up)
+
+
+@pytest.mark.parametrize(("script", "n", "words"), [
+    ({"RCPT": silent}, 1, b"RCPT: no answer in time"),
+    ({"MAIL": silent}, 1, b"MAIL: no answer in time"),
+    ({"RCPT": close}, 6, b"RCPT: it closed the connection"),  # three addresses, each asked again
+], ids=["silent", "silent at MAIL", "closes"])  # fmt: skip
+def test_each_failure_is_logged_once(release, tmp_path, script, n, words):
+    with scripted(script) as mm, Upstream() as up:
+        with session(mailman(release, mm.endpoint, up, "--upstream-timeout=1"), tmp_path) as s:
+            got = ask(s, b"a@example.org", (LIST, b"my-list@example.com", OTHER))
+            assert [reply[:10] for reply in got] == [b"451 4.4.1 "] * 3
+    log = s.err()
+    assert log.count(b"smtpd: Mailman ") == log.count(b"smtpd: Mailman %s: %s\n" % (mm.endpoint.encode(), words)) == n, log

@@ -1335,3 +1335,35 @@ def test_all_recipients_refused(smtpd, tmp_path):
         said = b"EHLO x\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nQUIT\r\n"
         out = run(proxy(smtpd, up, STRANGER), said)[1]
         assert codes(out)[:5] == [220, 250, 250, 550, 503] and b"DATA" not in up.commands and up.messages == []
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+FAILURES = {  # what each connection does; how many there are; the words for it
+    "silent at MAIL": ({"MAIL": silent}, 1, b"MAIL: no answer in time"),
+    "silent at RCPT": ({"RCPT": silent}, 2, b"RCPT: no answer in time"),
+    "silent at DATA": ({"DATA": silent}, 1, b"DATA: no answer in time"),
+    "closes at MAIL": ({"MAIL": close}, 2, b"MAIL: it closed the connection"),
+    "closes at RCPT": ({"RCPT": close}, 2, b"RCPT: it closed the connection"),
+    "closes at DATA": ({"DATA": close}, 2, b"DATA: it closed the connection"),
+    "out of step at MAIL": ({"MAIL": b"250 fine\r\n250 too much\r\n"}, 2, b"while we were silent: it answered before it was asked"),
+    "out of step at DATA": ({"DATA": b"354 go on\r\n250 too much\r\n"}, 1, b"while we were silent: it answered before it was asked"),
+    "nonsense at MAIL": ({"MAIL": b"what?\r\n"}, 2, b"MAIL: the answer is no SMTP"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_each_failure_is_logged_once(release, tmp_path, name):
+    """However many recipients come after it."""
+    script, n, words = FAILURES[name]
+    with Upstream(script) as up, Session(proxy(release, up, "--upstream-timeout=1"), tmp_path) as session:
+        session.begin("EHLO")
+        if session.ask(b"MAIL FROM:<a@example.org>").startswith(b"250 "):
+            got = [session.ask(b"RCPT TO:<b%d@example.com>" % i)[:4] for i in range(3)]
+            if got[0] == b"250 ":
+                session.expect((b"DATA", b"354 "))
+                session.say(SMALL)
+                session.expect((b".", b"451 4.4.2 "))
+        assert session.end() == 0
+        log = session.err()
+    assert log.count(b"smtpd: upstream ") == log.count(b"smtpd: upstream %s: %s\n" % (up.endpoint.encode(), words)) == n == len(up.connections), log

@@ -1,4 +1,5 @@
-/* deliver/client.c - an SMTP or LMTP client. RFC 5321 sections 3.1 (greeting), 3.2 (EHLO, HELO), 3.3 (transaction). */
+/* deliver/client.c - an SMTP or LMTP client. RFC 5321 sections 3.1 (greeting), 3.2 (EHLO,
+ * HELO), 3.3 (transaction). */
 #include "deliver/client.h"
 
 #include <errno.h>
@@ -14,35 +15,55 @@
 #include "io/connect.h"
 #include "io/deadline.h"
 #include "io/fd.h"
+#include "io/log.h"
 
-/* A path, parameters, and what is between them; what a server has to take (RFC 5321 section 4.5.3.1.4) is less. */
+/* A path, parameters, and what is between them; what a server has to take (RFC 5321
+ * section 4.5.3.1.4) is less. */
 enum { COMMAND_LINE_MAX = ADDRESS_MAX + OPTIONS_MAX + 4 * 255 + 200 };
 
-/* --- the connection -------------------------------------------------------------------------------------- */
+/* --- the connection --------------------------------------------------------------------------- */
 
 void client_abort(struct client *c) {
         if (c->is_open)
                 close(c->channel.in);
-        c->is_open = false;
+        c->is_open = c->is_begun = false;
+        c->n_owed = 0;
 }
 
-/* There is no reply to go by: the connection is of no more use. */
-static int give_up(struct client *c, int error, const char *step) {
-        const char *what = error == -EPROTO      ? "the answer is no SMTP"
-                           : error == -EBADMSG   ? "it answered before it was asked"
-                           : error == -ENOTCONN  ? "it closed the connection"
-                           : error == -ETIMEDOUT ? "no answer in time"
-                                                 : strerror(-error);
-
-        text_format(c->why, sizeof(c->why), "%s: %s", step, what ? what : "unknown error");
+enum client_result client_fail(struct client *c, enum client_result result, const char *step,
+                               const char *what) {
+        text_format(c->why, sizeof(c->why), "%s: %s", step, what);
         client_abort(c);
-        return error;
+        return result;
+}
+
+void client_log(struct client *c) {
+        if (*c->why)
+                log_say(LOG_WARNING, "%s %s: %s", c->rules->name, c->endpoint, c->why);
+        *c->why = '\0';
+}
+
+/* `error` is the negative errno of a channel or descriptor; 0 is its end. */
+static enum client_result lose(struct client *c, int error, const char *step) {
+        const char *what = error == 0 ? "it closed the connection" : strerror(-error);
+
+        if (error == -ETIMEDOUT || error == -ETIME)
+                return client_fail(c, CLIENT_SILENT, step, "no answer in time");
+        return client_fail(c, CLIENT_LOST, step, what);
+}
+
+/* The configured seconds, or else the usual ones. */
+static uint64_t seconds(const struct client *c, uint64_t usual) {
+        return c->rules->timeout > 0 ? c->rules->timeout : usual;
 }
 
 /* Reads one reply within `timeout` seconds, however slowly it drips. */
-static int read_lines(struct client *c, uint64_t timeout, const char *step, struct reply_parser *parser) {
+static enum client_result read_lines(struct client *c, uint64_t timeout, const char *step,
+                                     struct reply_parser *parser) {
         enum reply_status status = REPLY_MORE;
 
+        if (!c->is_open) /* since a command was put */
+                return CLIENT_LOST;
         c->channel.timeout = timeout;
         c->channel.deadline = deadline_after(timeout);
         while (status == REPLY_MORE) {
@@ -53,7 +74,7 @@ static int read_lines(struct client *c, uint64_t timeout, const char *step, stru
                         int64_t n = channel_read(&c->channel, &in);
 
                         if (n <= 0)
-                                return give_up(c, n == 0 ? -ENOTCONN : n == -ETIME ? -ETIMEDOUT : (int) n, step);
+                                return lose(c, (int) n, step);
                         c->in = in;
                         c->n_in = (size_t) n;
                 }
@@ -61,29 +82,38 @@ static int read_lines(struct client *c, uint64_t timeout, const char *step, stru
                 c->in += used;
                 c->n_in -= used;
         }
-        return status == REPLY_BAD ? give_up(c, -EPROTO, step) : 0;
+        return status == REPLY_BAD ? client_fail(c, CLIENT_NONSENSE, step, "the answer is no SMTP")
+                                   : CLIENT_OK;
 }
 
-static int read_reply(struct client *c, uint64_t timeout, const char *step, struct reply *ret) {
+static enum client_result read_reply(struct client *c, uint64_t timeout, const char *step,
+                                     struct reply *ret) {
         struct reply_parser parser = { 0 };
-        int r = read_lines(c, timeout, step, &parser);
+        enum client_result r = read_lines(c, timeout, step, &parser);
 
         *ret = parser.reply;
         return r;
 }
 
-int client_look(struct client *c) {
+/* A server that closes says 421, or nothing. */
+static enum client_result heed_421(struct client *c, enum client_result r, const char *step,
+                                   const struct reply *reply) {
+        return r == CLIENT_OK && reply->code == 421 ? lose(c, 0, step) : r;
+}
+
+enum client_result client_look(struct client *c) {
+        const char *step = "while we were silent";
         struct reply unasked;
-        int r;
+        enum client_result r;
 
         if (!c->is_open)
-                return -ENOTCONN;
-        if (c->n_in == 0 && !channel_has_input(&c->channel))
-                return 0;
-        r = read_reply(c, 1, "while we were silent", &unasked);
-        if (r < 0)
-                return r == -EPROTO ? -EBADMSG : -ENOTCONN;
-        return give_up(c, unasked.code == 421 ? -ENOTCONN : -EBADMSG, "while we were silent");
+                return CLIENT_LOST;
+        if (c->n_owed > 0 || (c->n_in == 0 && !channel_has_input(&c->channel)))
+                return CLIENT_OK;
+        r = heed_421(c, read_reply(c, 1, step, &unasked), step, &unasked);
+        if (r == CLIENT_OK || r == CLIENT_NONSENSE)
+                r = client_fail(c, CLIENT_OUT_OF_STEP, step, "it answered before it was asked");
+        return r == CLIENT_SILENT ? CLIENT_LOST : r;
 }
 
 /* A command. A failure shows in the next read. */
@@ -91,27 +121,32 @@ __attribute__((format(printf, 2, 3))) static void queue(struct client *c, const 
         char line[COMMAND_LINE_MAX];
         va_list ap;
         size_t n;
+        int r;
 
         va_start(ap, format);
-        n = text_format_list(line, sizeof(line), format, ap);
+        n = text_format_list(line, sizeof(line) - 2, format, ap);
         va_end(ap);
-        channel_write(&c->channel, line, n);
-        channel_write(&c->channel, "\r\n", 2);
+        memcpy(line + n, "\r\n", 2);
+        c->channel.timeout = seconds(c, CLIENT_SECONDS);
+        c->channel.deadline = deadline_after(c->channel.timeout);
+        if (c->is_open && (r = channel_write(&c->channel, line, n + 2)) < 0)
+                lose(c, r, "command");
 }
 
-/* A server that closes says 421, or nothing. */
-int client_get(struct client *c, const char *step, struct reply *ret) {
-        int r = read_reply(c, c->rules->timeout, step, ret);
+enum client_result client_get(struct client *c, const char *step, struct reply *ret) {
+        enum client_result r = read_reply(c, seconds(c, CLIENT_SECONDS), step, ret);
 
-        return r == 0 && ret->code == 421 ? give_up(c, -ENOTCONN, step) : r;
+        c->n_owed -= c->n_owed > 0;
+        return heed_421(c, r, step, ret);
 }
 
-/* --- the greeting ------------------------------------------------------------------------------------------ */
+/* --- the greeting ----------------------------------------------------------------------------- */
 
 static bool is_word(const char *line, size_t n, const char *word) {
         size_t length = strlen(word);
 
-        return n >= length && ascii_is_equal(line, word, length) && (n == length || line[length] == ' ');
+        return n >= length && ascii_is_equal(line, word, length) &&
+               (n == length || line[length] == ' ');
 }
 
 static const char *const xclient_attributes[] = { "ADDR", "PORT", "HELO", "NAME" };
@@ -121,7 +156,8 @@ enum { XCLIENT_ADDR = 1 << 0, XCLIENT_PORT = 1 << 1, XCLIENT_HELO = 1 << 2, XCLI
 static void take_xclient(struct client *c, const char *line, size_t n) {
         for (size_t at = 0; at < n; at++)
                 for (size_t i = 0; i < ELEMENTS(xclient_attributes); i++)
-                        if (line[at] == ' ' && is_word(line + at + 1, n - at - 1, xclient_attributes[i]))
+                        if (line[at] == ' ' &&
+                            is_word(line + at + 1, n - at - 1, xclient_attributes[i]))
                                 c->xclient |= 1U << i;
 }
 
@@ -153,42 +189,45 @@ static void forget_extensions(struct client *c) {
         c->has_size = c->is_pipelined = false;
 }
 
-static int refused(struct client *c, const char *step, const struct reply *r) {
-        text_format(c->why, sizeof(c->why), "%s: %u %s", step, (unsigned) r->code, r->text);
-        client_abort(c);
-        return -ECONNREFUSED;
+static enum client_result refused(struct client *c, const char *step, const struct reply *r) {
+        char what[sizeof(c->why)];
+
+        text_format(what, sizeof(what), "%u %s", (unsigned) r->code, r->text);
+        return client_fail(c, CLIENT_REFUSED, step, what);
 }
 
-/* EHLO or LHLO. The first line of the reply names the server, which would have to be called SIZE to be mistaken. */
-static int say_ehlo(struct client *c, const char *verb, const char *name, struct reply *ret) {
+/* EHLO or LHLO. The first line of the reply names the server, which would have to be called SIZE to
+ * be mistaken. */
+static enum client_result say_ehlo(struct client *c, const char *verb, const char *name,
+                                   struct reply *ret) {
         struct reply_parser parser = { .take = take_extension, .taker = c };
-        int r = client_look(c);
+        enum client_result r = client_look(c);
 
         forget_extensions(c);
-        if (r < 0)
+        if (r != CLIENT_OK)
                 return r;
         queue(c, "%s %s", verb, name);
-        r = read_lines(c, c->rules->timeout, verb, &parser);
+        r = read_lines(c, seconds(c, CLIENT_SECONDS), verb, &parser);
         *ret = parser.reply;
-        if (r == 0 && !reply_is_positive(ret))
+        if (r == CLIENT_OK && !reply_is_positive(ret))
                 forget_extensions(c);
-        return r == 0 && ret->code == 421 ? give_up(c, -ENOTCONN, verb) : r;
+        return heed_421(c, r, verb, ret);
 }
 
 /* EHLO, or HELO for those who do not know it, or LHLO, under a name. */
-static int introduce(struct client *c, const char *name) {
+static enum client_result introduce(struct client *c, const char *name) {
         const char *verb = c->rules->is_lmtp ? "LHLO" : "EHLO";
         struct reply reply;
-        int r = say_ehlo(c, verb, name, &reply);
+        enum client_result r = say_ehlo(c, verb, name, &reply);
 
-        if (r == 0 && reply_is_permanent(&reply) && !c->rules->is_lmtp) {
+        if (r == CLIENT_OK && reply_is_permanent(&reply) && !c->rules->is_lmtp) {
                 verb = "HELO";
                 queue(c, "%s %s", verb, name);
                 r = client_get(c, verb, &reply);
         }
-        if (r == 0 && !reply_is_positive(&reply))
+        if (r == CLIENT_OK && !reply_is_positive(&reply))
                 r = refused(c, verb, &reply);
-        return r == 0 ? client_look(c) : r;
+        return r == CLIENT_OK ? client_look(c) : r;
 }
 
 /* xtext, RFC 3461 section 4: what is no graphic ASCII, and "+" and "=", as +HH. */
@@ -207,7 +246,8 @@ static void make_xtext(const char *s, char *out, size_t room) {
         *out = '\0';
 }
 
-/* The client's name for itself, as far as it can be one: what it says there must not be a command or an argument. */
+/* The client's name for itself, as far as it can be one: what it says there must not be a command
+ * or an argument. */
 static void make_name(const char *helo, char *out, size_t room) {
         size_t n = 0;
 
@@ -216,75 +256,85 @@ static void make_name(const char *helo, char *out, size_t room) {
         out[n] = '\0';
 }
 
-/* Tells the server who our client is. The session begins again after that, and what is said in its EHLO counts: so it is
- * said under the client's name. */
-static int send_xclient(struct client *c) {
+/* Tells the server who our client is. The session begins again after that, and what is said in its
+ * EHLO counts: so it is said under the client's name. */
+static enum client_result send_xclient(struct client *c) {
         const struct peer *p = c->rules->peer;
-        bool has_port = *p->port && c->xclient & XCLIENT_PORT, has_helo = *c->rules->peer_helo && c->xclient & XCLIENT_HELO;
+        bool has_port = *p->port && c->xclient & XCLIENT_PORT,
+             has_helo = *c->rules->peer_helo && c->xclient & XCLIENT_HELO;
         char helo[4 * 255 + 1], name[256];
         struct reply reply;
-        int r;
+        enum client_result r;
 
         make_xtext(c->rules->peer_helo, helo, sizeof(helo));
         make_name(c->rules->peer_helo, name, sizeof(name));
         queue(c, "XCLIENT ADDR=%s%s%s%s%s%s%s", strchr(p->address, ':') ? "IPV6:" : "", p->address,
-              has_port ? " PORT=" : "", has_port ? p->port : "", has_helo ? " HELO=" : "", has_helo ? helo : "",
+              has_port ? " PORT=" : "", has_port ? p->port : "", has_helo ? " HELO=" : "",
+              has_helo ? helo : "",
               c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : ""); /* no look-ups */
         r = client_get(c, "XCLIENT", &reply);
-        if (r < 0)
+        if (r != CLIENT_OK)
                 return r;
-        return reply.code == 220 ? introduce(c, *name ? name : c->rules->hostname) : refused(c, "XCLIENT", &reply);
+        return reply.code == 220 ? introduce(c, *name ? name : c->rules->hostname)
+                                 : refused(c, "XCLIENT", &reply);
 }
 
-int client_open(struct client *c, const char *endpoint, const char *port, const struct client_rules *rules) {
-        uint64_t timeout = rules->timeout < CLIENT_CONNECT_SECONDS ? rules->timeout : CLIENT_CONNECT_SECONDS;
-        const char *why;
+enum client_result client_open(struct client *c, const char *endpoint, const char *port,
+                               const struct client_rules *rules) {
         struct reply reply;
-        int fd = connect_to(endpoint, port, timeout, &why), r;
+        enum client_result r;
+        uint64_t timeout;
+        const char *why;
+        int fd;
 
         c->rules = rules;
+        timeout = seconds(c, CLIENT_CONNECT_SECONDS);
+        *c->why = '\0';
         text_format(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
-        if (fd < 0) {
-                text_format(c->why, sizeof(c->why), "connect: %s", why);
-                return fd;
-        }
+        fd = connect_to(endpoint, port,
+                        timeout < CLIENT_CONNECT_SECONDS ? timeout : CLIENT_CONNECT_SECONDS, &why);
+        if (fd < 0)
+                return client_fail(c, CLIENT_UNREACHABLE, "connect", why);
         channel_init(&c->channel, fd, fd, -1);
         c->n_in = 0;
         c->is_open = true;
         r = client_get(c, "greeting", &reply);
-        if (r == 0 && reply.code != 220)
+        if (r == CLIENT_OK && reply.code != 220)
                 r = refused(c, "greeting", &reply);
-        if (r == 0)
+        if (r == CLIENT_OK)
                 r = introduce(c, rules->hostname);
-        if (r == 0 && c->xclient & XCLIENT_ADDR && rules->peer)
+        if (r == CLIENT_OK && c->xclient & XCLIENT_ADDR && rules->peer)
                 r = send_xclient(c);
         return r;
 }
 
-/* --- a transaction ----------------------------------------------------------------------------------------- */
+/* --- a transaction ---------------------------------------------------------------------------- */
 
 void client_put_mail(struct client *c, const struct sender *s) {
         char size[32] = "";
 
         if (s->size > 0 && c->has_size)
                 text_format(size, sizeof(size), " SIZE=%llu", (unsigned long long) s->size);
+        c->n_owed++;
         queue(c, "MAIL FROM:<%s>%s%s%s", s->address.text, size,
               s->is_8bit && c->extensions & EXTENSION_8BITMIME ? " BODY=8BITMIME" : "",
               s->is_smtputf8 && c->extensions & EXTENSION_SMTPUTF8 ? " SMTPUTF8" : "");
 }
 
 void client_put_rcpt(struct client *c, const struct recipient *r) {
+        c->n_owed++;
         queue(c, "RCPT TO:<%s>", r->address.text);
 }
 
 void client_put_rset(struct client *c) {
+        c->n_owed++;
         queue(c, "RSET");
 }
 
-int client_data(struct client *c, struct reply *ret) {
-        int r = client_look(c);
+enum client_result client_data(struct client *c, struct reply *ret) {
+        enum client_result r = client_look(c);
 
-        if (r < 0)
+        if (r != CLIENT_OK)
                 return r;
         queue(c, "DATA");
         c->body = (struct body_encoder) { 0 };
@@ -292,41 +342,45 @@ int client_data(struct client *c, struct reply *ret) {
 }
 
 /* Octets as they are, around the channel's buffer. */
-static int send_octets(struct client *c, const char *data, size_t n) {
-        int r = fd_write_all(c->channel.out, data, n, deadline_after(c->rules->timeout));
+static enum client_result send_octets(struct client *c, const char *data, size_t n) {
+        int r = fd_write_all(c->channel.out, data, n, deadline_after(seconds(c, CLIENT_SECONDS)));
 
-        return r < 0 ? give_up(c, r, "message") : 0;
+        return r < 0 ? lose(c, r, "message") : CLIENT_OK;
 }
 
-int client_send(struct client *c, const char *text, size_t n) {
+enum client_result client_send(struct client *c, const char *text, size_t n) {
         static char wire[32 * 1024];
 
         while (n > 0) {
                 size_t used, n_wire = body_encode(&c->body, text, n, &used, wire, sizeof(wire));
-                int r;
+                enum client_result r = client_look(c);
 
-                if ((r = client_look(c)) < 0 || (r = send_octets(c, wire, n_wire)) < 0)
+                if (r == CLIENT_OK)
+                        r = send_octets(c, wire, n_wire);
+                if (r != CLIENT_OK)
                         return r;
                 text += used;
                 n -= used;
         }
-        return 0;
+        return CLIENT_OK;
 }
 
-int client_end(struct client *c) {
+enum client_result client_end(struct client *c) {
         const char *end = body_end(&c->body);
 
         return send_octets(c, end, strlen(end));
 }
 
-int client_verdict(struct client *c, struct reply *ret) {
-        return read_reply(c, c->rules->dot_timeout, "final dot", ret);
+enum client_result client_verdict(struct client *c, struct reply *ret) {
+        return read_reply(c, seconds(c, CLIENT_DOT_SECONDS), "final dot", ret);
 }
 
 void client_close(struct client *c) {
         if (!c->is_open)
                 return;
-        queue(c, "QUIT");
-        channel_flush(&c->channel);
+        if (c->n_owed == 0) {
+                queue(c, "QUIT");
+                channel_flush(&c->channel);
+        }
         client_abort(c);
 }

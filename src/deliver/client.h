@@ -1,8 +1,8 @@
 /* deliver/client.h - an SMTP or LMTP client: one connection to one server.
  *
- * RFC 5321, RFC 2033, RFC 2920 (pipelining), and Postfix's XCLIENT. Straight-line: each call sends, waits, and returns what
- * the server said. Two kinds of outcome: 0 with the server's reply, whatever it is; or a negative errno when there is no
- * reply to go by (gone, silent, nonsense, out of step). The connection is closed then.
+ * RFC 5321, RFC 2033, RFC 2920 (pipelining), and Postfix's XCLIENT. Straight-line: each call sends,
+ * waits, and returns how it went. With CLIENT_OK there is the server's reply, whatever it says;
+ * with anything else there is none to go by, and the connection is closed.
  */
 #pragma once
 
@@ -15,14 +15,29 @@
 #include "smtp/command.h"
 #include "smtp/reply.h"
 
-enum { CLIENT_DOT_SECONDS = 540, CLIENT_CONNECT_SECONDS = 30 };
+/* Seconds for each step, for the reply to the final dot (RFC 5321 section 4.5.3.2.6: 600), and for
+ * a connection to come about. */
+enum { CLIENT_SECONDS = 300, CLIENT_DOT_SECONDS = 540, CLIENT_CONNECT_SECONDS = 30 };
+
+enum client_result {
+        CLIENT_OK,
+        CLIENT_UNREACHABLE, /* there is no connection */
+        CLIENT_REFUSED,     /* it will not have us, or not have again what it had */
+        CLIENT_LOST,        /* it closed the connection, or said 421 */
+        CLIENT_NONSENSE,    /* what it says is no SMTP */
+        CLIENT_OUT_OF_STEP, /* it says something before it is asked */
+        CLIENT_SILENT,      /* it does not answer, or does not read, in time */
+        CLIENT_UNREADABLE,  /* we cannot read what is to be sent */
+};
 
 /* How to speak to a server. */
 struct client_rules {
+        const char *name;        /* what kind of server it is, in the log: "upstream" */
+        const char *title;       /* and in replies: "the upstream server" */
         const char *hostname;    /* what we call ourselves */
         bool is_lmtp;
-        uint64_t timeout;        /* seconds for each step */
-        uint64_t dot_timeout;    /* seconds for the reply to the final dot (RFC 5321 section 4.5.3.2.6: 600) */
+        bool needs_8bitmime;     /* gets no 8-bit text unless it offers that */
+        uint64_t timeout;        /* seconds for each wait; 0: those above */
         const struct peer *peer; /* whom to name by XCLIENT; NULL: nobody */
         const char *peer_helo;
 };
@@ -30,13 +45,15 @@ struct client_rules {
 struct client {
         bool is_open;
         bool is_pipelined;       /* may be sent several commands at once */
+        bool is_begun;           /* has taken MAIL, and heard no end of the transaction */
         bool has_size;           /* takes the parameter SIZE */
-        unsigned xclient;        /* attributes of XCLIENT that are offered: 1 << enum in client.c; 0: no XCLIENT */
+        unsigned n_owed;         /* answers to commands that were put */
+        unsigned xclient;        /* attributes of XCLIENT: 1 << enum in client.c; 0: not offered */
         unsigned extensions;     /* offered: enum extension, or-ed */
         uint64_t max_size;       /* octets; 0: not told, or no limit */
         const struct client_rules *rules;
         char endpoint[256];      /* where it is connected to, for the log */
-        char why[128];           /* what went wrong last, for the log */
+        char why[128];           /* what went wrong and is not in the log yet; "" if nothing did */
 
         struct channel channel;
         struct body_encoder body;
@@ -44,35 +61,44 @@ struct client {
         size_t n_in;
 };
 
-/* Connects to an endpoint (io/connect.h; `port` is for one that names none), hears its greeting and introduces us. Returns 0,
- * or a negative errno with the reason in c->why; also when the server greets with a refusal. The rules stay in use while it is
- * open. */
-int client_open(struct client *c, const char *endpoint, const char *port, const struct client_rules *rules);
+/* Connects to an endpoint (io/connect.h; `port` is for one that names none), hears its greeting and
+ * introduces us. The rules stay in use while it is open. */
+enum client_result client_open(struct client *c, const char *endpoint, const char *port,
+                               const struct client_rules *rules);
 
-/* Says nothing, and finds out whether the server is still there: 0; -ENOTCONN when it has closed the connection or said
- * 421; -EBADMSG when it says something unasked for. */
-int client_look(struct client *c);
+/* Says nothing, and finds out whether the server is still there: CLIENT_LOST if it has closed the
+ * connection, CLIENT_OUT_OF_STEP if it says something. While answers are owed that cannot be told.
+ */
+enum client_result client_look(struct client *c);
 
-/* Commands are put, and their answers got in the same order. Where c->is_pipelined several may be put before the first
- * answer is got (RFC 2920). Parameters that the server did not offer are left out. */
+/* Commands are put, and their answers got in the same order. If c->is_pipelined, several may be put
+ * before the first answer is got (RFC 2920); they leave with the first. Parameters that the server
+ * did not offer are left out. */
 void client_put_mail(struct client *c, const struct sender *s);
 void client_put_rcpt(struct client *c, const struct recipient *r);
 void client_put_rset(struct client *c);
-int client_get(struct client *c, const char *step, struct reply *ret);
+enum client_result client_get(struct client *c, const char *step, struct reply *ret);
 
 /* DATA. `ret` is the reply; 354 is yes. */
-int client_data(struct client *c, struct reply *ret);
+enum client_result client_data(struct client *c, struct reply *ret);
 
 /* Text of the message, LF lines. */
-int client_send(struct client *c, const char *text, size_t n);
+enum client_result client_send(struct client *c, const char *text, size_t n);
 
-/* The final dot, to be followed by client_verdict(), once or for each recipient (LMTP). client_look() before it: what the
- * server says earlier is not said of the whole message. */
-int client_end(struct client *c);
-int client_verdict(struct client *c, struct reply *ret);
+/* The final dot, to be followed by client_verdict(), once or for each recipient (LMTP).
+ * client_look() before it: what the server says earlier is not said of the whole message. */
+enum client_result client_end(struct client *c);
+enum client_result client_verdict(struct client *c, struct reply *ret);
 
 /* Closes without a word: a message that has begun has no end then. */
 void client_abort(struct client *c);
+
+/* The same, because something went wrong. Returns `result`. */
+enum client_result client_fail(struct client *c, enum client_result result, const char *step,
+                               const char *what);
+
+/* Says in the log what went wrong, if that was not said yet. */
+void client_log(struct client *c);
 
 /* Says QUIT, does not wait for the answer, closes. Nothing if it is not open. */
 void client_close(struct client *c);

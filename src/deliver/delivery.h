@@ -26,7 +26,6 @@ enum { ENVELOPE_ID_MAX = 47 };
 struct addressee {
         struct recipient recipient;
         struct reply verdict;
-        bool is_list; /* strategy mailman: it is Mailman's */
 };
 
 /* One transaction: from whom, to whom, how it came. */

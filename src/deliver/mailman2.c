@@ -4,26 +4,31 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/array.h"
 #include "base/ascii.h"
 #include "base/text.h"
 #include "deliver/program.h"
+#include "deliver/text.h"
 #include "io/log.h"
 
-/* The commands of the wrapper that have an address LIST-COMMAND of their own; that of "post" is LIST. */
+/* The commands of the wrapper that have an address LIST-COMMAND of their own; that of "post" is
+ * LIST. */
 static const char *const commands[] = { "admin", "bounces", "confirm",   "join",       "leave",
                                         "owner", "request", "subscribe", "unsubscribe" };
 
-/* The wrapper's exit statuses are no sysexits: 1 no such list, 2 wrong group, 3 setregid failed, 4 cannot execute, 5 and 6
- * called in a wrong way, 8 no such group. Only the first is the recipient's. */
+/* The wrapper's exit statuses are no sysexits: 1 no such list, 2 wrong group, 3 setregid failed, 4
+ * cannot execute, 5 and 6 called in a wrong way, 8 no such group. Only the first is the
+ * recipient's. */
 static const struct program_verdict verdicts[] = {
         { 0, { 250, "2.0.0", "taken by the list server" } },
         { 1, { 550, "5.1.1", "no such list" } },
 };
 
-/* A name that Mailman allows (ACCEPTABLE_LISTNAME_CHARACTERS) in lower case, or false: "/" and ".." lead elsewhere. */
+/* A name that Mailman allows (ACCEPTABLE_LISTNAME_CHARACTERS) in lower case, or false: "/" and ".."
+ * lead elsewhere. */
 static bool copy_name(const char *s, size_t n, char ret[static MAILMAN2_NAME_MAX + 1]) {
         if (n == 0 || n > MAILMAN2_NAME_MAX || s[0] == '.')
                 return false;
@@ -40,12 +45,14 @@ static bool copy_name(const char *s, size_t n, char ret[static MAILMAN2_NAME_MAX
 
 /* 1 or 0, or a negative errno where that cannot be found out. */
 static int is_list(const char *lists, const char *name) {
-        static const char *const files[] = { "config.pck", "config.pck.last", "config.db", "config.db.last" };
+        static const char *const files[] = { "config.pck", "config.pck.last", "config.db",
+                                             "config.db.last" };
 
         for (size_t i = 0; i < ELEMENTS(files); i++) {
                 char path[PATH_MAX];
 
-                if (text_format(path, sizeof(path), "%s/%s/%s", lists, name, files[i]) == sizeof(path) - 1)
+                if (text_format(path, sizeof(path), "%s/%s/%s", lists, name, files[i]) ==
+                    sizeof(path) - 1)
                         return -ENAMETOOLONG;
                 if (access(path, F_OK) == 0)
                         return 1;
@@ -80,13 +87,61 @@ int mailman2_find(const char *lists, const struct address *a, struct mailman2_ta
         char name[MAILMAN2_NAME_MAX + 1];
         int r = copy_name(local, n, name) ? find_name(lists, name, ret) : 0;
 
-        while (r == 0 && n > 0) /* LIST-confirm+TOKEN, LIST-bounces+user=host; and a list may be called "c++" */
+        while (r == 0 && n > 0) /* LIST-confirm+TOKEN, LIST-bounces+user=host; and a list may be
+                                   called "c++" */
                 if (local[--n] == '+' && copy_name(local, n, name))
                         r = find_name(lists, name, ret);
-        return r == 0 && access(lists, X_OK) < 0 ? -errno : r; /* without the directory nothing is known */
+        return r == 0 && access(lists, X_OK) < 0 ? -errno
+                                                 : r; /* without the directory nothing is known */
 }
 
-void mailman2_deliver(const struct config *c, const struct envelope *e, struct addressee *a, struct message *text) {
+/* --- delivery --------------------------------------------------------------------------------- */
+
+static int append_line(struct message *m, const char *name, const char *value) {
+        char line[ADDRESS_MAX + 32];
+        size_t n = text_format(line, sizeof(line), "%s: %s\n", name, value);
+
+        m->size += n + 1;
+        return spool_append(&m->spool, line, n);
+}
+
+static int append_part(struct message *to, struct message *m, uint64_t from, uint64_t end) {
+        const char *text;
+        int64_t n;
+        int r = 0;
+
+        while (r == 0 && (n = spool_next(&m->spool, &from, end, &text)) != 0)
+                r = n < 0 ? (int) n : spool_append(&to->spool, text, (size_t) n);
+        return r;
+}
+
+/* The message as the wrapper gets it: as others do, and with From and Date, which Mailman needs. */
+static int make_text(const struct config *c, const struct envelope *e, struct message *m,
+                     struct message *ret) {
+        const char *sender =
+                address_is_null(&e->sender.address) ? "MAILER-DAEMON" : e->sender.address.text;
+        struct trace trace;
+        char date[DATE_MAX];
+        int r;
+
+        text_trace(c, e, &trace);
+        spool_init(&ret->spool);
+        ret->size = text_size(m, &trace);
+        r = spool_append(&ret->spool, trace.received, trace.n_received);
+        if (r == 0 && m->header.n_from == 0)
+                r = append_line(ret, "From", sender);
+        date_format(time(NULL), date);
+        if (r == 0 && m->header.n_date == 0)
+                r = append_line(ret, "Date", date);
+        if (r == 0)
+                r = append_part(ret, m, 0, m->header.n_header);
+        if (r == 0)
+                r = spool_append(&ret->spool, trace.x_peer, trace.n_x_peer);
+        return r == 0 ? append_part(ret, m, m->header.n_header, m->spool.size) : r;
+}
+
+static void run_wrapper(const struct config *c, const struct envelope *e, struct addressee *a,
+                        struct message *text) {
         struct mailman2_target target = { 0 };
         struct envelope only = *e;
         int r = mailman2_find(c->mailman_lists, &a->recipient.address, &target);
@@ -100,7 +155,8 @@ void mailman2_deliver(const struct config *c, const struct envelope *e, struct a
         only.n_addressees = 1;
         program_run(
                 &(const struct program) {
-                        .argv = (char *const[]) { c->mailman_wrapper, (char *) target.command, target.list, NULL },
+                        .argv = (char *const[]) { c->mailman_wrapper, (char *) target.command,
+                                                  target.list, NULL },
                         .hostname = c->hostname,
                         .timeout = c->timeout,
                         .verdicts = verdicts,
@@ -108,5 +164,19 @@ void mailman2_deliver(const struct config *c, const struct envelope *e, struct a
                 },
                 &only, text);
         if (!reply_is_positive(&a->verdict))
-                log_say(LOG_WARNING, "Mailman 2.1: %s for <%s>", only.destination, a->recipient.address.text);
+                log_say(LOG_WARNING, "Mailman 2.1: %s for <%s>", only.destination,
+                        a->recipient.address.text);
+}
+
+void mailman2_deliver(const struct config *c, const struct envelope *e,
+                      struct addressee *const *lists, size_t n_lists, struct message *m) {
+        static struct message text;
+        int r = make_text(c, e, m, &text);
+
+        for (size_t i = 0; i < n_lists; i++)
+                if (r == 0)
+                        run_wrapper(c, e, lists[i], &text);
+                else
+                        delivery_storage_verdict(r, &lists[i]->verdict);
+        spool_reset(&text.spool);
 }

@@ -1,7 +1,8 @@
 /* deliver/mailman2.h - GNU Mailman 2.1: which addresses are a list's, and its wrapper program.
  *
- * A list exists if its directory in `mailman-lists` has a config.pck (or config.pck.last, config.db, config.db.last). A
- * message for it goes to `mailman-wrapper` COMMAND LIST. Described in Mailman 2.1's README and its src/mail-wrapper.c.
+ * A list exists if its directory in `mailman-lists` has a config.pck (or config.pck.last,
+ * config.db, config.db.last). A message for it goes to `mailman-wrapper` COMMAND LIST. Described in
+ * Mailman 2.1's README and its src/mail-wrapper.c.
  */
 #pragma once
 
@@ -15,9 +16,10 @@ struct mailman2_target {
         const char *command; /* post, request, bounces, ... */
 };
 
-/* Whether the address is a list's: that of the list with the longest name, for a list may be called "x-request". Returns 1 or
- * 0, or a negative errno where that cannot be found out. */
+/* Whether the address is a list's: that of the list with the longest name, for a list may be called
+ * "x-request". Returns 1 or 0, or a negative errno where that cannot be found out. */
 int mailman2_find(const char *lists, const struct address *a, struct mailman2_target *ret);
 
-/* Gives the message to the wrapper for one addressee, and sets its verdict. `text` is the message as it is to go. */
-void mailman2_deliver(const struct config *c, const struct envelope *e, struct addressee *a, struct message *text);
+/* Gives the message to the wrapper for each of the lists, and sets their verdicts. */
+void mailman2_deliver(const struct config *c, const struct envelope *e,
+                      struct addressee *const *lists, size_t n_lists, struct message *m);

@@ -1,14 +1,14 @@
-/* deliver/proxy.c - strategy proxy: an upstream SMTP or LMTP server has the word, while our client waits.
+/* deliver/proxy.c - strategy proxy: an upstream SMTP or LMTP server has the word, while our client
+ * waits.
  *
- * MAIL and each RCPT are asked live. When the whole message is here it goes to the upstream, with Received on top and
- * X-Peer as its last header, and the upstream's reply to the final dot is ours.
+ * MAIL and each RCPT are asked live. When the whole message is here it goes to the upstream, with
+ * Received on top and X-Peer as its last header, and the upstream's reply to the final dot is ours.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/text.h"
 #include "deliver/relay.h"
-#include "deliver/text.h"
 #include "deliver/upstream.h"
 
 struct delivery {
@@ -17,16 +17,25 @@ struct delivery {
         struct upstream upstream;
 };
 
+static void proxy_close(struct delivery *d) {
+        upstream_close(&d->upstream);
+        free(d);
+}
+
 static int proxy_open(const struct config *c, const struct peer *p, struct delivery **ret) {
         struct delivery *d = calloc(1, sizeof(*d));
+        int r;
 
         if (!d)
                 return -ENOMEM;
         d->config = c;
         d->peer = p;
-        upstream_init(&d->upstream, c, p);
-        *ret = d;
-        return 0;
+        r = upstream_init(&d->upstream, c, p);
+        if (r < 0)
+                proxy_close(d);
+        else
+                *ret = d;
+        return r;
 }
 
 static unsigned proxy_hello(struct delivery *d, const char *helo, uint64_t *max_size) {
@@ -39,23 +48,19 @@ static void proxy_sender(struct delivery *d, const struct envelope *e, struct re
 
 static void proxy_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
         if (relay_is_allowed(d->config, d->peer, &a->recipient, ret_verdict))
-                upstream_recipient(&d->upstream, &a->recipient, ret_verdict);
+                upstream_recipient(&d->upstream, a, ret_verdict);
 }
 
 static void proxy_process_message(struct delivery *d, struct envelope *e, struct message *m) {
-        struct reply verdict;
-        bool is_sent = text_is_fit(m, &verdict) && upstream_send(&d->upstream, m, &verdict);
+        struct reply refusal;
+        struct trace trace;
 
+        text_trace(d->config, e, &trace);
+        if (!text_is_fit(m, &refusal))
+                delivery_verdict(e, &refusal);
+        else if (upstream_send(&d->upstream, m, &trace))
+                transaction_commit(&d->upstream.transaction, e->id);
         text_format(e->destination, sizeof(e->destination), "%s", d->upstream.client.endpoint);
-        if (is_sent)
-                upstream_commit(&d->upstream, e);
-        else
-                delivery_verdict(e, &verdict);
-}
-
-static void proxy_close(struct delivery *d) {
-        upstream_close(&d->upstream);
-        free(d);
 }
 
 const struct delivery_ops proxy_ops = {

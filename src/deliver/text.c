@@ -1,7 +1,7 @@
 /* deliver/text.c - the message as it is passed on. */
 #include "deliver/text.h"
 
-#include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/text.h"
@@ -23,7 +23,8 @@ void text_trace(const struct config *c, const struct envelope *e, struct trace *
         ret->n_received = received_format(&received, ret->received);
         ret->n_x_peer = 0;
         if (c->x_peer)
-                ret->n_x_peer = text_format(ret->x_peer, sizeof(ret->x_peer), "X-Peer: %s\n", e->peer->address);
+                ret->n_x_peer = text_format(ret->x_peer, sizeof(ret->x_peer), "X-Peer: %s\n",
+                                            e->peer->address);
 }
 
 bool text_is_fit(const struct message *m, struct reply *ret) {
@@ -36,29 +37,12 @@ bool text_is_fit(const struct message *m, struct reply *ret) {
         return false;
 }
 
-/* The text from one offset to another, a piece at a time: returns the octets at `*ret`, 0 at the end, or a negative
- * errno. */
-static int64_t next_piece(struct message *m, uint64_t *from, uint64_t to, const char **ret) {
-        int64_t n;
-
-        if (*from >= to)
-                return 0;
-        n = spool_read(&m->spool, *from, ret);
-        if (n == 0)
-                return -EIO; /* the file has become shorter */
-        if (n > 0 && (uint64_t) n > to - *from)
-                n = (int64_t) (to - *from);
-        if (n > 0)
-                *from += (uint64_t) n;
-        return n;
-}
-
 bool text_is_8bit(struct message *m) {
         uint64_t from = 0;
         const char *text;
         int64_t n;
 
-        while ((n = next_piece(m, &from, m->spool.size, &text)) > 0) {
+        while ((n = spool_next(&m->spool, &from, m->spool.size, &text)) > 0) {
                 unsigned char all = 0;
 
                 for (int64_t i = 0; i < n; i++)
@@ -69,29 +53,37 @@ bool text_is_8bit(struct message *m) {
         return false;
 }
 
-static int send_part(struct client *c, struct message *m, uint64_t from, uint64_t to) {
+uint64_t text_size(const struct message *m, const struct trace *t) {
+        uint64_t n = m->size + t->n_received + t->n_x_peer + (t->n_x_peer > 0);
+
+        for (size_t i = 0; i < t->n_received; i++)
+                n += t->received[i] == '\n'; /* it becomes CRLF */
+        return n;
+}
+
+static enum client_result send_part(struct client *c, struct message *m, uint64_t from,
+                                    uint64_t to) {
+        enum client_result r = CLIENT_OK;
         const char *text;
         int64_t n;
-        int r = 0;
 
-        while (r == 0 && (n = next_piece(m, &from, to, &text)) != 0)
+        while (r == CLIENT_OK && (n = spool_next(&m->spool, &from, to, &text)) != 0)
                 if (n > 0)
                         r = client_send(c, text, (size_t) n);
-                else {
-                        client_abort(c); /* half a message has no end */
-                        r = (int) n;
-                }
+                else
+                        r = client_fail(c, CLIENT_UNREADABLE, "cannot read the message to be sent",
+                                        strerror((int) -n));
         return r;
 }
 
-int text_send(struct client *c, struct message *m, const struct trace *t) {
-        int r = client_send(c, t->received, t->n_received);
+enum client_result text_send(struct client *c, struct message *m, const struct trace *t) {
+        enum client_result r = client_send(c, t->received, t->n_received);
 
-        if (r == 0)
+        if (r == CLIENT_OK)
                 r = send_part(c, m, 0, m->header.n_header);
-        if (r == 0)
+        if (r == CLIENT_OK)
                 r = client_send(c, t->x_peer, t->n_x_peer);
-        if (r == 0)
+        if (r == CLIENT_OK)
                 r = send_part(c, m, m->header.n_header, m->spool.size);
-        return r == 0 ? client_look(c) : r;
+        return r == CLIENT_OK ? client_look(c) : r;
 }

@@ -6,7 +6,7 @@
 
 /* What we add, LF lines. */
 struct trace {
-        size_t n_received, n_x_peer;
+        size_t n_received, n_x_peer; /* octets */
         char received[RECEIVED_MAX], x_peer[80];
 };
 
@@ -18,5 +18,8 @@ bool text_is_fit(const struct message *m, struct reply *ret);
 /* Whether there is an octet over 127 in it. If it cannot be read, text_send() will say so. */
 bool text_is_8bit(struct message *m);
 
-/* Sends it, without the final dot. 0 or a negative errno, as the client's functions; the client is closed then. */
-int text_send(struct client *c, struct message *m, const struct trace *t);
+/* Its octets with what we add, as RFC 1870 counts them. */
+uint64_t text_size(const struct message *m, const struct trace *t);
+
+/* Sends it, without the final dot. */
+enum client_result text_send(struct client *c, struct message *m, const struct trace *t);

@@ -1,0 +1,172 @@
+/* deliver/transaction.c - one SMTP or LMTP transaction with one server. */
+#include "deliver/transaction.h"
+
+#include "io/log.h"
+
+static const struct fixed_reply unreadable = { 451, "4.3.0",
+                                               "cannot read the message again, try again later" };
+
+void transaction_forget(struct transaction *t) {
+        t->state = TRANSACTION_IDLE;
+        t->n_addressees = 0;
+}
+
+void transaction_refuse(struct transaction *t, const struct reply *verdict) {
+        for (size_t i = 0; i < t->n_addressees; i++)
+                t->addressees[i]->verdict = *verdict;
+}
+
+static void say_lost(const struct transaction *t, struct reply *ret) {
+        reply_set(ret, 451, "4.4.2", "%s was lost, try again later", t->client->rules->title);
+}
+
+static void make_verdict(const struct transaction *t, enum client_result result,
+                         struct reply *reply) {
+        if (result == CLIENT_UNREADABLE)
+                reply_fix(reply, &unreadable);
+        else if (result != CLIENT_OK || reply->code / 100 == 3)
+                say_lost(t, reply);
+        else if (reply->code == 421)
+                reply->code = 451;
+}
+
+void transaction_verdict(const struct transaction *t, enum client_result result,
+                         struct reply *reply) {
+        client_log(t->client);
+        make_verdict(t, result, reply);
+}
+
+/* --- the envelope ----------------------------------------------------------------------------- */
+
+/* The end of the last transaction, for a server that is asked one thing at a time. */
+static enum client_result say_rset(struct client *c) {
+        enum client_result r = client_look(c);
+        struct reply reply;
+
+        if (r != CLIENT_OK)
+                return r;
+        client_put_rset(c);
+        c->is_begun = false;
+        return client_get(c, "RSET", &reply);
+}
+
+bool transaction_has_room(const struct transaction *t, uint64_t size, struct reply *ret) {
+        const struct client *c = t->client;
+
+        if (c->max_size == 0 || size <= c->max_size)
+                return true;
+        reply_set(ret, 552, "5.3.4", "message too big: %s takes at most %llu octets",
+                  c->rules->title, (unsigned long long) c->max_size);
+        return false;
+}
+
+static enum client_result put_mail(struct client *c, const struct sender *s) {
+        enum client_result r = c->is_begun && !c->is_pipelined ? say_rset(c) : CLIENT_OK;
+
+        if (r == CLIENT_OK)
+                r = client_look(c);
+        if (r == CLIENT_OK && c->is_begun)
+                client_put_rset(c);
+        if (r == CLIENT_OK)
+                client_put_mail(c, s);
+        return r;
+}
+
+enum client_result transaction_begin(struct transaction *t, const struct sender *s,
+                                     struct reply *ret) {
+        struct client *c = t->client;
+        enum client_result r = c->n_owed == 0 ? put_mail(c, s) : CLIENT_OK;
+
+        if (r == CLIENT_OK && c->is_begun)
+                r = client_get(c, "RSET", ret);
+        if (r == CLIENT_OK)
+                r = client_get(c, "MAIL", ret);
+        c->is_begun = r == CLIENT_OK && reply_is_positive(ret);
+        t->state = c->is_begun ? TRANSACTION_OPEN : TRANSACTION_IDLE;
+        return r;
+}
+
+enum client_result transaction_recipient(const struct transaction *t, const struct recipient *r,
+                                         struct reply *ret) {
+        enum client_result result = client_look(t->client);
+
+        if (result != CLIENT_OK)
+                return result;
+        if (t->client->n_owed == 0)
+                client_put_rcpt(t->client, r);
+        return client_get(t->client, "RCPT", ret);
+}
+
+/* --- the message ------------------------------------------------------------------------------ */
+
+/* If not, `ret` is the refusal. */
+static bool is_fit(const struct transaction *t, struct message *m, const struct trace *trace,
+                   struct reply *ret) {
+        const struct client *c = t->client;
+
+        if (!transaction_has_room(t, text_size(m, trace), ret))
+                return false;
+        if (c->extensions & EXTENSION_8BITMIME || !c->rules->needs_8bitmime || !text_is_8bit(m))
+                return true;
+        reply_set(ret, 554, "5.6.3", "%s does not take 8-bit text", c->rules->title);
+        return false;
+}
+
+enum client_result transaction_send(struct transaction *t, struct message *m,
+                                    const struct trace *trace, struct reply *ret) {
+        struct client *c = t->client;
+        enum client_result r = client_look(c);
+
+        if (r == CLIENT_OK && !is_fit(t, m, trace, ret))
+                return CLIENT_OK;
+        if (r == CLIENT_OK)
+                r = client_data(c, ret);
+        if (r == CLIENT_OK && ret->code < 400 && ret->code != 354)
+                say_lost(t, ret);
+        if (r == CLIENT_OK && ret->code == 354)
+                r = text_send(c, m, trace);
+        if (r == CLIENT_OK && ret->code == 354)
+                t->state = TRANSACTION_SENT;
+        return r;
+}
+
+/* The failure to hear a verdict is in the log for each addressee, and nowhere else. */
+static void log_duplicates(const struct transaction *t, size_t from, const char *id) {
+        struct client *c = t->client;
+
+        for (size_t i = from; i < t->n_addressees; i++)
+                log_say(LOG_WARNING,
+                        "duplicate possible: %s %s may have taken message %s for <%s>: %s",
+                        c->rules->name, c->endpoint, id, t->addressees[i]->recipient.address.text,
+                        c->why);
+        *c->why = '\0';
+}
+
+/* To all the same reply (SMTP), or to each recipient its own (LMTP). */
+void transaction_commit(struct transaction *t, const char *id) {
+        struct client *c = t->client;
+        enum client_result r = client_look(c);
+        bool is_said = r == CLIENT_OK;
+        struct reply verdict;
+
+        if (r == CLIENT_OK)
+                r = client_end(c);
+        for (size_t i = 0; i < t->n_addressees; i++) {
+                if (r == CLIENT_OK && (i == 0 || c->rules->is_lmtp))
+                        r = client_verdict(c, &verdict);
+                if (r != CLIENT_OK && is_said)
+                        log_duplicates(t, i, id);
+                is_said &= r == CLIENT_OK;
+                make_verdict(t, r, &verdict);
+                t->addressees[i]->verdict = verdict;
+        }
+        client_log(c);
+        c->is_begun = false;
+        t->state = TRANSACTION_DONE;
+}
+
+void transaction_abort(struct transaction *t) {
+        if (t->state == TRANSACTION_SENT)
+                client_abort(t->client);
+        t->state = TRANSACTION_IDLE;
+}
