@@ -13,8 +13,6 @@
 /* Few addressees are the rule, and memory that is not allocated costs no system call. There is one session in a process. */
 static struct addressee few[100];
 
-static const struct fixed_reply sender_ok = { 250, "2.1.0", "sender OK" };
-static const struct fixed_reply recipient_ok = { 250, "2.1.5", "recipient OK" };
 static const struct fixed_reply undelivered = { 451, "4.3.0", "not delivered, try again later" };
 
 static void forget(struct mail *m) {
@@ -70,7 +68,7 @@ enum mail_answer mail_sender(struct mail *m, const struct sender *sender, struct
         m->envelope.sender = *sender;
         if (put(m, NULL))
                 return MAIL_DEFERRED;
-        reply_fix(ret_verdict, m->strategy->sender ? &undelivered : &sender_ok);
+        reply_fix(ret_verdict, m->strategy->sender ? &undelivered : &delivery_sender_ok);
         if (m->strategy->sender)
                 m->strategy->sender(m->delivery, &m->envelope, ret_verdict);
         return MAIL_ANSWERED;
@@ -90,7 +88,7 @@ enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipien
         }
         if (m->n_pending > 0)
                 return MAIL_LATER;
-        reply_fix(ret_verdict, m->strategy->recipient ? &undelivered : &recipient_ok);
+        reply_fix(ret_verdict, m->strategy->recipient ? &undelivered : &delivery_recipient_ok);
         if (m->strategy->recipient)
                 m->strategy->recipient(m->delivery, a, ret_verdict);
         return MAIL_ANSWERED;

@@ -11,6 +11,9 @@ extern const struct delivery_ops print_ops, journal_ops, exec_ops, proxy_ops, ma
 
 static const struct delivery_ops *const strategies[] = { &print_ops, &journal_ops, &exec_ops, &proxy_ops, &mailman_ops };
 
+const struct fixed_reply delivery_sender_ok = { 250, "2.1.0", "sender OK" };
+const struct fixed_reply delivery_recipient_ok = { 250, "2.1.5", "recipient OK" };
+
 const struct delivery_ops *delivery_find(const char *name) {
         for (size_t i = 0; i < ELEMENTS(strategies); i++)
                 if (strcmp(strategies[i]->name, name) == 0)

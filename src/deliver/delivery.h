@@ -71,7 +71,8 @@ struct delivery_ops {
          * limit). NULL: everything. */
         unsigned (*hello)(struct delivery *d, const char *helo, uint64_t *max_size);
 
-        /* Asked at MAIL and RCPT, while the client waits. The verdict is a 451 before. NULL: welcome. */
+        /* Asked at MAIL and RCPT, while the client waits. The verdict is a 451 before: whoever is welcome has to be told so,
+         * by the destination's own words or delivery_sender_ok and delivery_recipient_ok. NULL: all are welcome. */
         void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
         void (*recipient)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
@@ -94,6 +95,9 @@ const struct delivery_ops *delivery_find(const char *name);
 
 /* The one for those who asked for none: journal where that is where we belong, or else print. */
 const struct delivery_ops *delivery_default(bool is_for_journal);
+
+/* Welcome. */
+extern const struct fixed_reply delivery_sender_ok, delivery_recipient_ok;
 
 /* The same verdict for all. */
 void delivery_verdict(struct envelope *e, const struct reply *verdict);

@@ -121,7 +121,8 @@ static int journal_open(const struct config *c, const struct peer *p, struct del
 }
 
 static void exec_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
-        program_has_room(&d->room, &a->recipient, ret_verdict);
+        if (program_has_room(&d->room, &a->recipient, ret_verdict))
+                reply_fix(ret_verdict, &delivery_recipient_ok);
 }
 
 static void exec_process_message(struct delivery *d, struct envelope *e, struct message *m) {

@@ -178,8 +178,8 @@ static enum owner find_owner2(const struct delivery *d, const struct recipient *
 /* Nobody is asked yet: only a recipient says who is concerned. */
 static void mailman_sender(struct delivery *d, const struct envelope *e,
                            struct reply *ret_verdict) {
-        (void) ret_verdict;
         d->envelope = e;
+        reply_fix(ret_verdict, &delivery_sender_ok);
 }
 
 static void ask_upstream(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
