@@ -101,6 +101,10 @@ static enum client_result heed_421(struct client *c, enum client_result r, const
         return r == CLIENT_OK && reply->code == 421 ? lose(c, 0, step) : r;
 }
 
+bool client_is_quiet(const struct client *c) {
+        return c->is_open && c->n_owed == 0 && c->n_in == 0 && !channel_has_input(&c->channel);
+}
+
 enum client_result client_look(struct client *c) {
         const char *step = "while we were silent";
         struct reply unasked;
@@ -108,7 +112,7 @@ enum client_result client_look(struct client *c) {
 
         if (!c->is_open)
                 return CLIENT_LOST;
-        if (c->n_owed > 0 || (c->n_in == 0 && !channel_has_input(&c->channel)))
+        if (c->n_owed > 0 || client_is_quiet(c))
                 return CLIENT_OK;
         r = heed_421(c, read_reply(c, 1, step, &unasked), step, &unasked);
         if (r == CLIENT_OK || r == CLIENT_NONSENSE)

@@ -66,6 +66,9 @@ struct client {
 enum client_result client_open(struct client *c, const char *endpoint, const char *port,
                                const struct client_rules *rules);
 
+/* Whether it is there, has answered all and said no more than that, as far as it is known yet. */
+bool client_is_quiet(const struct client *c);
+
 /* Says nothing, and finds out whether the server is still there: CLIENT_LOST if it has closed the
  * connection, CLIENT_OUT_OF_STEP if it says something. While answers are owed that cannot be told.
  */

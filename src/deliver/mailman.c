@@ -89,7 +89,7 @@ static int mailman_open(const struct config *c, const struct peer *p, struct del
 
 static void mailman_reset(struct delivery *d) {
         transaction_forget(&d->question);
-        transaction_forget(&d->upstream.transaction);
+        upstream_reset(&d->upstream);
         d->asked = CLIENT_OK;
         d->upstream_mail.code = 0;
         d->n_lists = 0;

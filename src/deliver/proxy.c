@@ -51,6 +51,23 @@ static void proxy_recipient(struct delivery *d, struct addressee *a, struct repl
                 upstream_recipient(&d->upstream, a, ret_verdict);
 }
 
+/* Who is refused here is not asked about. */
+static bool proxy_put(struct delivery *d, const struct envelope *e, struct addressee *a) {
+        struct reply refusal;
+
+        if (a && !relay_is_allowed(d->config, d->peer, &a->recipient, &refusal))
+                return false;
+        return upstream_put(&d->upstream, e, a);
+}
+
+static void proxy_collect(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
+        upstream_collect(&d->upstream, a, ret_verdict);
+}
+
+static void proxy_reset(struct delivery *d) {
+        upstream_reset(&d->upstream);
+}
+
 static void proxy_process_message(struct delivery *d, struct envelope *e, struct message *m) {
         struct reply refusal;
         struct trace trace;
@@ -70,6 +87,9 @@ const struct delivery_ops proxy_ops = {
         .hello = proxy_hello,
         .sender = proxy_sender,
         .recipient = proxy_recipient,
+        .put = proxy_put,
+        .collect = proxy_collect,
         .process_message = proxy_process_message,
+        .reset = proxy_reset,
         .close = proxy_close,
 };

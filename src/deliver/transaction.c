@@ -60,22 +60,28 @@ bool transaction_has_room(const struct transaction *t, uint64_t size, struct rep
         return false;
 }
 
-static enum client_result put_mail(struct client *c, const struct sender *s) {
+void transaction_put(const struct transaction *t, const struct sender *s) {
+        if (t->client->is_begun)
+                client_put_rset(t->client);
+        client_put_mail(t->client, s);
+}
+
+/* MAIL alone, unless it was put before. */
+static enum client_result ask_mail(const struct transaction *t, const struct sender *s) {
+        struct client *c = t->client;
         enum client_result r = c->is_begun && !c->is_pipelined ? say_rset(c) : CLIENT_OK;
 
         if (r == CLIENT_OK)
                 r = client_look(c);
-        if (r == CLIENT_OK && c->is_begun)
-                client_put_rset(c);
-        if (r == CLIENT_OK)
-                client_put_mail(c, s);
+        if (r == CLIENT_OK && c->n_owed == 0)
+                transaction_put(t, s);
         return r;
 }
 
 enum client_result transaction_begin(struct transaction *t, const struct sender *s,
                                      struct reply *ret) {
         struct client *c = t->client;
-        enum client_result r = c->n_owed == 0 ? put_mail(c, s) : CLIENT_OK;
+        enum client_result r = ask_mail(t, s);
 
         if (r == CLIENT_OK && c->is_begun)
                 r = client_get(c, "RSET", ret);

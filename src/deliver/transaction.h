@@ -4,6 +4,9 @@
  * It goes over a connection that its owner makes and closes, and may come after another one. Each
  * step is one question: CLIENT_OK with the server's reply, or anything else if there is none, and
  * the connection is closed then. transaction_verdict() makes of both what our client hears.
+ *
+ * If the client is pipelined, MAIL and RCPTs can be put before they are asked; transaction_begin() and
+ * transaction_recipient() then get their answers, in the same order.
  */
 #pragma once
 
@@ -21,8 +24,7 @@ enum transaction_state {
 struct transaction {
         enum transaction_state state;
         struct client *client;
-        struct addressee **addressees; /* whom the message goes to, kept by the owner: those it was
-                                          told are welcome */
+        struct addressee **addressees; /* who was welcome: kept by the owner */
         size_t n_addressees;
 };
 
@@ -32,7 +34,10 @@ void transaction_forget(struct transaction *t);
 /* Whether the server takes messages of that size; if not, `ret` is the refusal. */
 bool transaction_has_room(const struct transaction *t, uint64_t size, struct reply *ret);
 
-/* MAIL, after RSET if the connection needs one. */
+/* Puts MAIL, after RSET if the connection needs one. */
+void transaction_put(const struct transaction *t, const struct sender *s);
+
+/* MAIL. */
 enum client_result transaction_begin(struct transaction *t, const struct sender *s,
                                      struct reply *ret);
 

@@ -10,6 +10,7 @@
 static const struct fixed_reply no_upstream = {
         451, "4.4.1", "no upstream server can be reached, try again later"
 };
+static const struct fixed_reply no_sender = { 503, "5.5.1", "the sender was refused" };
 static const struct fixed_reply no_smtputf8 = { 550, "5.6.7",
                                                 "the upstream server does not take SMTPUTF8" };
 
@@ -76,15 +77,18 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
 
 /* --- the envelope ----------------------------------------------------------------------------- */
 
-/* MAIL, unless it is refused without asking. */
+/* What can be refused without asking. */
+static bool is_fit(const struct upstream *u, const struct sender *s, struct reply *ret_refusal) {
+        if (!s->is_smtputf8 || u->client.extensions & EXTENSION_SMTPUTF8)
+                return transaction_has_room(&u->transaction, s->size, ret_refusal);
+        reply_fix(ret_refusal, &no_smtputf8);
+        return false;
+}
+
 static enum client_result say_mail(struct upstream *u, struct reply *ret) {
         const struct sender *s = &u->envelope->sender;
 
-        if (s->is_smtputf8 && !(u->client.extensions & EXTENSION_SMTPUTF8))
-                reply_fix(ret, &no_smtputf8);
-        else if (transaction_has_room(&u->transaction, s->size, ret))
-                return transaction_begin(&u->transaction, s, ret);
-        return CLIENT_OK;
+        return is_fit(u, s, ret) ? transaction_begin(&u->transaction, s, ret) : CLIENT_OK;
 }
 
 /* MAIL and all recipients so far, to a new connection. All must be welcome again: what the client
@@ -119,20 +123,26 @@ static bool reconnect(struct upstream *u, enum client_result failure) {
         return u->transaction.state == TRANSACTION_IDLE || say_again(u) == CLIENT_OK;
 }
 
-void upstream_sender(struct upstream *u, const struct envelope *e, struct reply *ret_verdict) {
-        enum client_result r;
-
+static void begin(struct upstream *u, const struct envelope *e) {
         u->envelope = e;
         u->may_reconnect = true;
         transaction_forget(&u->transaction);
-        if (!find_upstream(u)) {
-                reply_fix(ret_verdict, &no_upstream);
-                return;
-        }
-        r = say_mail(u, ret_verdict);
+}
+
+static void ask_mail(struct upstream *u, struct reply *ret_verdict) {
+        enum client_result r = say_mail(u, ret_verdict);
+
         if (r != CLIENT_OK && reconnect(u, r))
                 r = say_mail(u, ret_verdict);
         transaction_verdict(&u->transaction, r, ret_verdict);
+}
+
+void upstream_sender(struct upstream *u, const struct envelope *e, struct reply *ret_verdict) {
+        begin(u, e);
+        if (find_upstream(u))
+                ask_mail(u, ret_verdict);
+        else
+                reply_fix(ret_verdict, &no_upstream);
 }
 
 void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *ret_verdict) {
@@ -144,6 +154,47 @@ void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *r
         transaction_verdict(t, r, ret_verdict);
         if (reply_is_positive(ret_verdict))
                 t->addressees[t->n_addressees++] = a;
+}
+
+/* --- a batch ---------------------------------------------------------------------------------- */
+
+bool upstream_put(struct upstream *u, const struct envelope *e, const struct addressee *a) {
+        struct client *c = &u->client;
+        bool is_ready = c->is_pipelined && (c->n_owed > 0 || client_is_quiet(c));
+        struct reply refusal;
+
+        if (!a)
+                begin(u, e);
+        if (is_ready && a)
+                client_put_rcpt(c, &a->recipient);
+        else if (is_ready && (is_ready = is_fit(u, &e->sender, &refusal)))
+                transaction_put(&u->transaction, &e->sender);
+        return is_ready;
+}
+
+/* The answer to a RCPT that was put before its MAIL was known to be refused. */
+static void drop_answer(struct upstream *u, struct reply *ret_verdict) {
+        if (u->client.n_owed > 0)
+                client_get(&u->client, "RCPT", ret_verdict);
+        client_log(&u->client);
+        reply_fix(ret_verdict, &no_sender);
+}
+
+/* What was put over a connection that is lost is asked again, one by one, over the next. */
+void upstream_collect(struct upstream *u, struct addressee *a, struct reply *ret_verdict) {
+        if (!a)
+                ask_mail(u, ret_verdict);
+        else if (u->transaction.state == TRANSACTION_OPEN)
+                upstream_recipient(u, a, ret_verdict);
+        else
+                drop_answer(u, ret_verdict);
+}
+
+/* Answers that nobody waits for any more would be taken for others. */
+void upstream_reset(struct upstream *u) {
+        if (u->client.n_owed > 0)
+                client_abort(&u->client);
+        transaction_forget(&u->transaction);
 }
 
 /* --- the message ------------------------------------------------------------------------------ */

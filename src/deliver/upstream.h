@@ -27,6 +27,10 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
 void upstream_sender(struct upstream *u, const struct envelope *e, struct reply *ret_verdict);
 void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *ret_verdict);
 
+bool upstream_put(struct upstream *u, const struct envelope *e, const struct addressee *a);
+void upstream_collect(struct upstream *u, struct addressee *a, struct reply *ret_verdict);
+void upstream_reset(struct upstream *u);
+
 /* Sends DATA and the message, without the final dot: transaction_commit() or transaction_abort() is
  * next. If there is no sending it the addressees have the verdict, and it returns false. */
 bool upstream_send(struct upstream *u, struct message *m, const struct trace *trace);
