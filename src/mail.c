@@ -22,7 +22,7 @@ static void forget(struct mail *m) {
         m->message.has_nul = false;
         m->envelope.n_addressees = m->n_pending = 0;
         m->envelope.destination[0] = '\0';
-        m->is_processed = false;
+        m->is_processed = m->is_sender_pending = false;
 }
 
 int mail_open(struct mail *m, const struct config *c, const struct peer *p) {
@@ -66,7 +66,8 @@ static bool put(struct mail *m, struct addressee *a) {
 enum mail_answer mail_sender(struct mail *m, const struct sender *sender, struct reply *ret_verdict) {
         make_id(m);
         m->envelope.sender = *sender;
-        if (put(m, NULL))
+        m->is_sender_pending = put(m, NULL);
+        if (m->is_sender_pending)
                 return MAIL_DEFERRED;
         reply_fix(ret_verdict, m->strategy->sender ? &undelivered : &delivery_sender_ok);
         if (m->strategy->sender)
@@ -86,7 +87,7 @@ enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipien
                 m->n_pending++;
                 return MAIL_DEFERRED;
         }
-        if (m->n_pending > 0)
+        if (m->n_pending > 0 || m->is_sender_pending)
                 return MAIL_LATER;
         reply_fix(ret_verdict, m->strategy->recipient ? &undelivered : &delivery_recipient_ok);
         if (m->strategy->recipient)
@@ -100,6 +101,7 @@ void mail_collect(struct mail *m, bool is_sender, struct reply *ret_verdict) {
 
         if (a && m->first_pending > m->envelope.n_addressees)
                 *a = m->envelope.addressees[m->first_pending];
+        m->is_sender_pending = false;
         m->first_pending += a != NULL;
         m->n_pending -= a != NULL;
         reply_fix(ret_verdict, &undelivered);

@@ -10,6 +10,7 @@ struct mail {
         struct envelope envelope;
         size_t first_pending; /* of the addressees after those of the envelope: those whose verdicts are still to come */
         size_t n_pending;
+        bool is_sender_pending; /* so is that on the sender */
         unsigned n_ids;
         bool is_processed;    /* the message went to the strategy */
         struct message message; /* last: what comes before it fits into few pages */
