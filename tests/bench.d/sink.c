@@ -64,9 +64,10 @@ static void serve_smtp(int fd) {
                 for (char *p = line, *end; (end = strstr(p, "\r\n")); p = end + 2)
                         if (strncmp(p, "EHLO", 4) == 0)
                                 say(fd, "250-sink\r\n250-PIPELINING\r\n250-SIZE 0\r\n250 8BITMIME\r\n");
-                        else if (strncmp(p, "QUIT", 4) == 0)
+                        else if (strncmp(p, "QUIT", 4) == 0) {
+                                say(fd, "221 2.0.0 bye\r\n");
                                 return;
-                        else if (strncmp(p, "DATA", 4) != 0)
+                        } else if (strncmp(p, "DATA", 4) != 0)
                                 say(fd, "250 2.0.0 OK\r\n");
                         else {
                                 say(fd, "354 go on\r\n");
