@@ -1,16 +1,14 @@
-/* smtp/server.c - the verb table and the state behind it. RFC 5321 sections 4.1.1 (commands) and 4.1.4 (order). */
-#include "smtp/server.h"
-
+/* smtp/server.c - the machine: from octets to lines, commands and text, and from answers to replies. */
 #include <assert.h>
 #include <string.h>
 
-#include "base/array.h"
 #include "base/ascii.h"
 #include "base/text.h"
+#include "smtp/server_internal.h"
 
 /* --- events to come ------------------------------------------------------------------------------------ */
 
-static void emit(struct server *s, enum event_kind kind) {
+void server_emit(struct server *s, enum event_kind kind) {
         assert(s->n_queued < SERVER_QUEUE);
         s->queue[s->n_queued++] = kind;
 }
@@ -43,9 +41,9 @@ static void close_session(struct server *s) {
         s->n_queued = s->n_deferred = 0;
         s->is_sender_deferred = s->is_collecting = false;
         s->postponed = SERVER_MORE;
-        emit(s, SERVER_REPLY);
-        emit(s, SERVER_RESET);
-        emit(s, SERVER_CLOSE);
+        server_emit(s, SERVER_REPLY);
+        server_emit(s, SERVER_RESET);
+        server_emit(s, SERVER_CLOSE);
 }
 
 void server_close(struct server *s, int code, const char *enhanced, const char *text) {
@@ -60,11 +58,11 @@ static void say_now(struct server *s) {
         else if (reply_is_permanent(&s->reply) && ++s->n_errors > s->rules.max_errors)
                 server_close(s, 421, "4.7.0", "too many errors, closing connection");
         else
-                emit(s, SERVER_REPLY);
+                server_emit(s, SERVER_REPLY);
 }
 
 /* s->reply answers a command. It waits for its turn if earlier answers are still to be collected. */
-static void say_reply(struct server *s) {
+void server_say_reply(struct server *s) {
         if (s->n_deferred == 0) {
                 say_now(s);
                 return;
@@ -73,42 +71,21 @@ static void say_reply(struct server *s) {
         s->postponed = SERVER_REPLY;
 }
 
-static void say(struct server *s, int code, const char *enhanced, const char *text) {
+void server_say(struct server *s, int code, const char *enhanced, const char *text) {
         reply_set(&s->reply, code, enhanced, "%s", text);
-        say_reply(s);
+        server_say_reply(s);
 }
 
-/* --- the transaction ----------------------------------------------------------------------------------- */
-
-static const char send_mail_first[] = "send MAIL first";
-
-/* What a command can ask of the session so far: done, or not done. */
-enum {
-        HELLO = 1 << 0,
-        SENDER = 1 << 1,
-        RECIPIENT = 1 << 2,
-        NO_SENDER = 1 << 3,
-};
-
-static void end_transaction(struct server *s) {
+void server_end_transaction(struct server *s) {
         s->done &= HELLO;
         s->n_recipients = 0;
         s->is_smtputf8 = false;
 }
 
 /* The transaction is over. */
-static void reset(struct server *s) {
-        end_transaction(s);
-        emit(s, SERVER_RESET);
-}
-
-static struct command_rules command_rules(const struct server *s) {
-        return (struct command_rules) {
-                .is_extended = s->is_extended,
-                .extensions = s->rules.extensions,
-                .max_size = s->rules.max_size,
-                .is_smtputf8 = s->is_smtputf8,
-        };
+void server_reset(struct server *s) {
+        server_end_transaction(s);
+        server_emit(s, SERVER_RESET);
 }
 
 static void invite_body(struct server *s) {
@@ -118,239 +95,7 @@ static void invite_body(struct server *s) {
         s->size = 0;
 }
 
-/* --- one function for each verb, given what follows it ------------------------------------------------- */
-
-static void greet(struct server *s, const char *name, size_t n, bool is_extended) {
-        for (size_t i = 0; i < n; i++)
-                if ((unsigned char) name[i] < ' ' || name[i] == '\x7f' || n > HELO_MAX) {
-                        say(s, 501, "5.5.4", "that is no host name");
-                        return;
-                }
-        memcpy(s->helo, name, n);
-        s->helo[n] = '\0';
-        s->is_extended = is_extended;
-        end_transaction(s);
-        s->done = HELLO;
-        emit(s, SERVER_HELLO);
-}
-
-static void do_helo(struct server *s, const char *args, size_t n) {
-        greet(s, args, n, false);
-}
-
-static void do_ehlo(struct server *s, const char *args, size_t n) {
-        greet(s, args, n, true);
-}
-
-void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
-        assert(s->question == SERVER_HELLO);
-        s->question = SERVER_MORE;
-        s->rules.extensions = extensions;
-        s->rules.max_size = max_size;
-        if (s->is_extended)
-                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s\nENHANCEDSTATUSCODES\nHELP",
-                          s->rules.hostname, (unsigned long long) max_size,
-                          extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
-                          extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "");
-        else
-                reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
-        emit(s, SERVER_REPLY);
-}
-
-static void do_mail(struct server *s, const char *args, size_t n) {
-        struct command_rules rules = command_rules(s);
-
-        if (command_parse_mail(args, n, &rules, &s->sender, &s->reply))
-                emit(s, SERVER_SENDER);
-        else
-                say_reply(s);
-}
-
-static void do_rcpt(struct server *s, const char *args, size_t n) {
-        struct command_rules rules = command_rules(s);
-
-        if (!command_parse_rcpt(args, n, &rules, &s->recipient, &s->reply))
-                say_reply(s);
-        else if (s->n_recipients >= s->rules.max_recipients)
-                say(s, 452, "4.5.3", "too many recipients: send the rest in another message");
-        else
-                emit(s, SERVER_RECIPIENT);
-}
-
-static void do_data(struct server *s, const char *args, size_t n) {
-        (void) args, (void) n;
-        emit(s, SERVER_DATA);
-}
-
-static void do_rset(struct server *s, const char *args, size_t n) {
-        (void) args, (void) n;
-        say(s, 250, "2.0.0", "OK");
-        reset(s);
-}
-
-static void do_noop(struct server *s, const char *args, size_t n) {
-        (void) args, (void) n;
-        say(s, 250, "2.0.0", "OK");
-}
-
-static void do_vrfy(struct server *s, const char *args, size_t n) {
-        (void) args, (void) n;
-        say(s, 252, "2.0.0", "cannot verify it, but will take a message and try to deliver it");
-}
-
-static void do_unimplemented(struct server *s, const char *args, size_t n) {
-        (void) args, (void) n;
-        say(s, 502, "5.5.1", "command not implemented");
-}
-
-/* The octets of its chunk follow without waiting (RFC 3030), though nobody offered CHUNKING. They are no commands. */
-static void do_bdat(struct server *s, const char *args, size_t n) {
-        (void) args, (void) n;
-        server_close(s, 502, "5.5.1", "BDAT is not offered, closing connection");
-}
-
-static void do_help(struct server *s, const char *args, size_t n);
-
-static void do_quit(struct server *s, const char *args, size_t n) {
-        (void) args, (void) n;
-        server_close(s, 221, "2.0.0", "goodbye");
-}
-
-/* --- verbs --------------------------------------------------------------------------------------------- */
-
-enum { SMTP = 1 << 0, LMTP = 1 << 1, BOTH = SMTP | LMTP };
-
-static const struct verb {
-        const char *name;
-        unsigned dialects;
-        unsigned needs; /* HELLO, SENDER, RECIPIENT, NO_SENDER */
-        enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
-        bool has_content; /* when it is refused, what follows at once is no command */
-        bool is_hidden;   /* from HELP: it is only known to be refused */
-        const char *syntax;
-        void (*run)(struct server *s, const char *args, size_t n);
-} verbs[] = {
-        { "HELO", SMTP, 0, ONE_ARGUMENT, false, false, "HELO hostname", do_helo },
-        { "EHLO", SMTP, 0, ONE_ARGUMENT, false, false, "EHLO hostname", do_ehlo },
-        { "LHLO", LMTP, 0, ONE_ARGUMENT, false, false, "LHLO hostname", do_ehlo },
-        { "MAIL", BOTH, HELLO | NO_SENDER, ANY_ARGUMENT, false, false, "MAIL FROM:<address> [parameters]", do_mail },
-        { "RCPT", BOTH, HELLO | SENDER, ANY_ARGUMENT, false, false, "RCPT TO:<address> [parameters]", do_rcpt },
-        { "DATA", BOTH, HELLO | SENDER | RECIPIENT, NO_ARGUMENT, true, false, "DATA", do_data },
-        { "RSET", BOTH, 0, NO_ARGUMENT, false, false, "RSET", do_rset },
-        { "NOOP", BOTH, 0, ANY_ARGUMENT, false, false, "NOOP", do_noop },
-        { "VRFY", BOTH, 0, ONE_ARGUMENT, false, false, "VRFY address", do_vrfy },
-        { "EXPN", BOTH, 0, ANY_ARGUMENT, false, true, "EXPN list", do_unimplemented },
-        { "BDAT", BOTH, 0, ANY_ARGUMENT, true, true, "BDAT", do_bdat },
-        { "HELP", BOTH, 0, ANY_ARGUMENT, false, false, "HELP", do_help },
-        { "QUIT", BOTH, 0, NO_ARGUMENT, false, false, "QUIT", do_quit },
-};
-
-static unsigned dialect(const struct server *s) {
-        return s->rules.is_lmtp ? LMTP : SMTP;
-}
-
-static void do_help(struct server *s, const char *args, size_t n) {
-        char text[200] = "commands:";
-
-        (void) args, (void) n;
-        for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
-                if (v->dialects & dialect(s) && !v->is_hidden)
-                        strcat(strcat(text, " "), v->name);
-        say(s, 214, "2.0.0", text);
-}
-
-static const struct verb *find_verb(const struct server *s, const char *name, size_t n) {
-        for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
-                if (strlen(v->name) == n && ascii_is_equal(v->name, name, n) && v->dialects & dialect(s))
-                        return v;
-        return NULL;
-}
-
-/* What a 503 says for the first precondition that is not met; NULL when all are. */
-static const char *wrong_order(const struct server *s, const struct verb *v) {
-        unsigned missing = v->needs & ~(s->done | (s->done & SENDER ? 0 : NO_SENDER));
-
-        if (missing & HELLO)
-                return s->rules.is_lmtp ? "send LHLO first" : "send HELO or EHLO first";
-        if (missing & SENDER)
-                return send_mail_first;
-        if (missing & RECIPIENT)
-                return "send RCPT first: there is no valid recipient";
-        if (missing & NO_SENDER)
-                return "a transaction is under way: end it with DATA or RSET first";
-        return NULL;
-}
-
-static void emit_quiet(struct server *s) {
-        if (s->phase != SERVER_CLOSED)
-                emit(s, SERVER_QUIET);
-}
-
-/* Says what is wrong with a command. `v` is its verb, or NULL. */
-static void refuse(struct server *s, const struct verb *v, int code, const char *enhanced, const char *text) {
-        say(s, code, enhanced, text);
-        if (v && v->has_content)
-                emit_quiet(s);
-}
-
-/* Order is judged before syntax (RFC 5321 section 4.1.4). */
-static void run_verb(struct server *s, const struct verb *v, const char *args, size_t n) {
-        const char *complaint = wrong_order(s, v);
-        char text[60];
-
-        if (complaint)
-                refuse(s, v, 503, "5.5.1", complaint);
-        else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
-                text_format(text, sizeof(text), "syntax: %s", v->syntax);
-                refuse(s, v, 501, "5.5.4", text);
-        } else
-                v->run(s, args, n);
-}
-
 /* --- command lines ------------------------------------------------------------------------------------- */
-
-/* What a browser, or a program led astray by one, sends first. */
-static bool is_http(const char *verb, size_t n) {
-        static const char *const methods[] = { "GET",     "HEAD",    "POST",  "PUT",   "DELETE",
-                                               "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI" };
-
-        for (size_t i = 0; i < ELEMENTS(methods); i++)
-                if (strlen(methods[i]) == n && ascii_is_equal(methods[i], verb, n))
-                        return true;
-        return false;
-}
-
-static size_t trimmed_length(const char *line, size_t n) {
-        while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
-                n--;
-        return n;
-}
-
-/* A whole command, without its line end. */
-static void run_command(struct server *s, const char *line, size_t n) {
-        const char *blank;
-        size_t n_verb, args;
-        const struct verb *v;
-
-        n = trimmed_length(line, n);
-        blank = memchr(line, ' ', n);
-        n_verb = args = blank ? (size_t) (blank - line) : n;
-        while (args < n && line[args] == ' ')
-                args++;
-        v = find_verb(s, line, n_verb);
-        if (++s->n_commands > s->rules.max_commands)
-                server_close(s, 421, "4.7.0", "too many commands, closing connection");
-        else if (s->n_commands == 1 && is_http(line, n_verb))
-                server_close(s, 554, "5.5.1", "this is SMTP, not HTTP");
-        else if (s->is_overlong)
-                refuse(s, v, 500, "5.5.2", "line too long");
-        else if (memchr(line, '\0', n))
-                refuse(s, v, 500, "5.5.2", "a NUL has no place in a command");
-        else if (!v)
-                refuse(s, NULL, 500, "5.5.2", "command not recognized");
-        else
-                run_verb(s, v, line + args, n - args);
-}
 
 static void close_for_bare(struct server *s, const char *octet) {
         char text[80];
@@ -381,7 +126,7 @@ static void end_line(struct server *s) {
         }
         if (s->is_after_cr && !s->is_overlong)
                 n--;
-        run_command(s, s->line, n);
+        verb_run(s, s->line, n);
         s->n_line = 0;
         s->is_overlong = s->is_after_cr = false;
 }
@@ -418,7 +163,7 @@ static size_t take_body(struct server *s, char *in, size_t n, struct event *ret)
                 return used;
         }
         if (ret->n > 0 && !s->is_too_big)
-                emit(s, SERVER_BODY);
+                server_emit(s, SERVER_BODY);
         if (status == BODY_END) {
                 s->phase = SERVER_VERDICTS;
                 s->n_verdicts = 0;
@@ -430,14 +175,14 @@ static size_t take_body(struct server *s, char *in, size_t n, struct event *ret)
 static void next_verdict(struct server *s) {
         if (s->n_verdicts == (s->rules.is_lmtp ? s->n_recipients : 1)) {
                 s->phase = SERVER_COMMANDS;
-                reset(s);
+                server_reset(s);
         } else if (s->is_too_big) {
                 s->n_verdicts++;
                 reply_set(&s->reply, 552, "5.3.4", "message too big: at most %llu octets",
                           (unsigned long long) s->rules.max_size);
-                emit(s, SERVER_REPLY);
+                server_emit(s, SERVER_REPLY);
         } else
-                emit(s, SERVER_END);
+                server_emit(s, SERVER_END);
 }
 
 /* --- deferred answers ---------------------------------------------------------------------------------- */
@@ -476,13 +221,13 @@ static bool must_collect(const struct server *s, const char *in, size_t n) {
 
 static void collect(struct server *s) {
         s->is_collecting = true;
-        emit(s, SERVER_COLLECT);
+        server_emit(s, SERVER_COLLECT);
 }
 
 /* Order is judged before all else, here in retrospect: the sender was refused meanwhile. That is no mistake of the client's. */
 static void refuse_recipient(struct server *s) {
-        reply_set(&s->reply, 503, "5.5.1", "%s", send_mail_first);
-        emit(s, SERVER_REPLY);
+        reply_set(&s->reply, 503, "5.5.1", "%s", SEND_MAIL_FIRST);
+        server_emit(s, SERVER_REPLY);
 }
 
 static void resume(struct server *s) {
@@ -492,7 +237,7 @@ static void resume(struct server *s) {
         if (!(s->done & SENDER))
                 refuse_recipient(s);
         else if (kind == SERVER_RECIPIENT)
-                emit(s, SERVER_RECIPIENT);
+                server_emit(s, SERVER_RECIPIENT);
         else {
                 s->reply = s->held;
                 say_now(s);
@@ -523,11 +268,11 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
                 else if (s->phase == SERVER_GREETING) {
                         s->phase = SERVER_COMMANDS;
                         reply_set(&s->reply, 220, "", "%s %s smtpd", s->rules.hostname, s->rules.is_lmtp ? "LMTP" : "ESMTP");
-                        emit(s, SERVER_REPLY);
+                        server_emit(s, SERVER_REPLY);
                 } else if (s->phase == SERVER_VERDICTS)
                         next_verdict(s);
                 else if (s->phase == SERVER_CLOSED)
-                        emit(s, SERVER_CLOSE);
+                        server_emit(s, SERVER_CLOSE);
                 else if (used == n) {
                         ret->kind = SERVER_MORE;
                         break;
@@ -537,6 +282,21 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
                         used += take_line(s, in + used, n - used);
         }
         return used;
+}
+
+void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
+        assert(s->question == SERVER_HELLO);
+        s->question = SERVER_MORE;
+        s->rules.extensions = extensions;
+        s->rules.max_size = max_size;
+        if (s->is_extended)
+                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s\nENHANCEDSTATUSCODES\nHELP",
+                          s->rules.hostname, (unsigned long long) max_size,
+                          extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
+                          extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "");
+        else
+                reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
+        server_emit(s, SERVER_REPLY);
 }
 
 static void answer_sender(struct server *s, bool is_yes, bool is_smtputf8) {
@@ -575,12 +335,12 @@ void server_answer(struct server *s, const struct reply *verdict) {
         case SERVER_RECIPIENT: answer_recipient(s, is_yes); break;
         case SERVER_COLLECT: answer_deferred(s, is_yes); break;
         case SERVER_DATA:
-                say_reply(s);
+                server_say_reply(s);
                 if (verdict->code == 354)
                         invite_body(s);
                 else if (s->phase != SERVER_CLOSED) {
-                        reset(s);
-                        emit_quiet(s);
+                        server_reset(s);
+                        server_emit(s, SERVER_QUIET);
                 }
                 break;
         case SERVER_END:
@@ -588,7 +348,7 @@ void server_answer(struct server *s, const struct reply *verdict) {
                 if (verdict->code == 421)
                         close_session(s);
                 else
-                        emit(s, SERVER_REPLY);
+                        server_emit(s, SERVER_REPLY);
                 break;
         default:
                 assert(false && "a question was asked");

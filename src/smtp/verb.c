@@ -1,0 +1,240 @@
+/* smtp/verb.c - the verb table, and one function for each verb. RFC 5321 sections 4.1.1 (commands) and 4.1.4 (order). */
+#include <string.h>
+
+#include "base/array.h"
+#include "base/ascii.h"
+#include "base/text.h"
+#include "smtp/server_internal.h"
+
+static struct command_rules command_rules(const struct server *s) {
+        return (struct command_rules) {
+                .is_extended = s->is_extended,
+                .extensions = s->rules.extensions,
+                .max_size = s->rules.max_size,
+                .is_smtputf8 = s->is_smtputf8,
+        };
+}
+
+/* --- one function for each verb, given what follows it ------------------------------------------------- */
+
+static void greet(struct server *s, const char *name, size_t n, bool is_extended) {
+        for (size_t i = 0; i < n; i++)
+                if ((unsigned char) name[i] < ' ' || name[i] == '\x7f' || n > HELO_MAX) {
+                        server_say(s, 501, "5.5.4", "that is no host name");
+                        return;
+                }
+        memcpy(s->helo, name, n);
+        s->helo[n] = '\0';
+        s->is_extended = is_extended;
+        server_end_transaction(s);
+        s->done = HELLO;
+        server_emit(s, SERVER_HELLO);
+}
+
+static void do_helo(struct server *s, const char *args, size_t n) {
+        greet(s, args, n, false);
+}
+
+static void do_ehlo(struct server *s, const char *args, size_t n) {
+        greet(s, args, n, true);
+}
+
+static void do_mail(struct server *s, const char *args, size_t n) {
+        struct command_rules rules = command_rules(s);
+
+        if (command_parse_mail(args, n, &rules, &s->sender, &s->reply))
+                server_emit(s, SERVER_SENDER);
+        else
+                server_say_reply(s);
+}
+
+static void do_rcpt(struct server *s, const char *args, size_t n) {
+        struct command_rules rules = command_rules(s);
+
+        if (!command_parse_rcpt(args, n, &rules, &s->recipient, &s->reply))
+                server_say_reply(s);
+        else if (s->n_recipients >= s->rules.max_recipients)
+                server_say(s, 452, "4.5.3", "too many recipients: send the rest in another message");
+        else
+                server_emit(s, SERVER_RECIPIENT);
+}
+
+static void do_data(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        server_emit(s, SERVER_DATA);
+}
+
+static void do_rset(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        server_say(s, 250, "2.0.0", "OK");
+        server_reset(s);
+}
+
+static void do_noop(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        server_say(s, 250, "2.0.0", "OK");
+}
+
+static void do_vrfy(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        server_say(s, 252, "2.0.0", "cannot verify it, but will take a message and try to deliver it");
+}
+
+static void do_unimplemented(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        server_say(s, 502, "5.5.1", "command not implemented");
+}
+
+/* The octets of its chunk follow without waiting (RFC 3030), though nobody offered CHUNKING. They are no commands. */
+static void do_bdat(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        server_close(s, 502, "5.5.1", "BDAT is not offered, closing connection");
+}
+
+static void do_help(struct server *s, const char *args, size_t n);
+
+static void do_quit(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        server_close(s, 221, "2.0.0", "goodbye");
+}
+
+/* --- verbs --------------------------------------------------------------------------------------------- */
+
+enum { SMTP = 1 << 0, LMTP = 1 << 1, BOTH = SMTP | LMTP };
+
+static const struct verb {
+        const char *name;
+        unsigned dialects;
+        unsigned needs; /* HELLO, SENDER, RECIPIENT, NO_SENDER */
+        enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
+        bool has_content; /* when it is refused, what follows at once is no command */
+        bool is_hidden;   /* from HELP: it is only known to be refused */
+        const char *syntax;
+        void (*run)(struct server *s, const char *args, size_t n);
+} verbs[] = {
+        { "HELO", SMTP, .argument = ONE_ARGUMENT, .syntax = "HELO hostname", .run = do_helo },
+        { "EHLO", SMTP, .argument = ONE_ARGUMENT, .syntax = "EHLO hostname", .run = do_ehlo },
+        { "LHLO", LMTP, .argument = ONE_ARGUMENT, .syntax = "LHLO hostname", .run = do_ehlo },
+        { "MAIL", BOTH, .needs = HELLO | NO_SENDER, .argument = ANY_ARGUMENT,
+          .syntax = "MAIL FROM:<address> [parameters]", .run = do_mail },
+        { "RCPT", BOTH, .needs = HELLO | SENDER, .argument = ANY_ARGUMENT,
+          .syntax = "RCPT TO:<address> [parameters]", .run = do_rcpt },
+        { "DATA", BOTH, .needs = HELLO | SENDER | RECIPIENT, .has_content = true,
+          .syntax = "DATA", .run = do_data },
+        { "RSET", BOTH, .syntax = "RSET", .run = do_rset },
+        { "NOOP", BOTH, .argument = ANY_ARGUMENT, .syntax = "NOOP", .run = do_noop },
+        { "VRFY", BOTH, .argument = ONE_ARGUMENT, .syntax = "VRFY address", .run = do_vrfy },
+        { "EXPN", BOTH, .argument = ANY_ARGUMENT, .is_hidden = true,
+          .syntax = "EXPN list", .run = do_unimplemented },
+        { "BDAT", BOTH, .argument = ANY_ARGUMENT, .has_content = true, .is_hidden = true,
+          .syntax = "BDAT", .run = do_bdat },
+        { "HELP", BOTH, .argument = ANY_ARGUMENT, .syntax = "HELP", .run = do_help },
+        { "QUIT", BOTH, .syntax = "QUIT", .run = do_quit },
+};
+
+static unsigned dialect(const struct server *s) {
+        return s->rules.is_lmtp ? LMTP : SMTP;
+}
+
+static void do_help(struct server *s, const char *args, size_t n) {
+        char text[200] = "commands:";
+
+        (void) args, (void) n;
+        for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
+                if (v->dialects & dialect(s) && !v->is_hidden)
+                        strcat(strcat(text, " "), v->name);
+        server_say(s, 214, "2.0.0", text);
+}
+
+static const struct verb *find_verb(const struct server *s, const char *name, size_t n) {
+        for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
+                if (strlen(v->name) == n && ascii_is_equal(v->name, name, n) && v->dialects & dialect(s))
+                        return v;
+        return NULL;
+}
+
+/* What a 503 says for the first precondition that is not met; NULL when all are. */
+static const char *wrong_order(const struct server *s, const struct verb *v) {
+        unsigned missing = v->needs & ~(s->done | (s->done & SENDER ? 0 : NO_SENDER));
+
+        if (missing & HELLO)
+                return s->rules.is_lmtp ? "send LHLO first" : "send HELO or EHLO first";
+        if (missing & SENDER)
+                return SEND_MAIL_FIRST;
+        if (missing & RECIPIENT)
+                return "send RCPT first: there is no valid recipient";
+        if (missing & NO_SENDER)
+                return "a transaction is under way: end it with DATA or RSET first";
+        return NULL;
+}
+
+static void emit_quiet(struct server *s) {
+        if (s->phase != SERVER_CLOSED)
+                server_emit(s, SERVER_QUIET);
+}
+
+/* Says what is wrong with a command. `v` is its verb, or NULL. */
+static void refuse(struct server *s, const struct verb *v, int code, const char *enhanced, const char *text) {
+        server_say(s, code, enhanced, text);
+        if (v && v->has_content)
+                emit_quiet(s);
+}
+
+/* Order is judged before syntax (RFC 5321 section 4.1.4). */
+static void run_verb(struct server *s, const struct verb *v, const char *args, size_t n) {
+        const char *complaint = wrong_order(s, v);
+        char text[60];
+
+        if (complaint)
+                refuse(s, v, 503, "5.5.1", complaint);
+        else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
+                text_format(text, sizeof(text), "syntax: %s", v->syntax);
+                refuse(s, v, 501, "5.5.4", text);
+        } else
+                v->run(s, args, n);
+}
+
+/* --- a command ------------------------------------------------------------------------------------------ */
+
+/* What a browser, or a program led astray by one, sends first. */
+static bool is_http(const char *verb, size_t n) {
+        static const char *const methods[] = { "GET",     "HEAD",    "POST",  "PUT",   "DELETE",
+                                               "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI" };
+
+        for (size_t i = 0; i < ELEMENTS(methods); i++)
+                if (strlen(methods[i]) == n && ascii_is_equal(methods[i], verb, n))
+                        return true;
+        return false;
+}
+
+static size_t trimmed_length(const char *line, size_t n) {
+        while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
+                n--;
+        return n;
+}
+
+/* A whole command, without its line end. */
+void verb_run(struct server *s, const char *line, size_t n) {
+        const char *blank;
+        size_t n_verb, args;
+        const struct verb *v;
+
+        n = trimmed_length(line, n);
+        blank = memchr(line, ' ', n);
+        n_verb = args = blank ? (size_t) (blank - line) : n;
+        while (args < n && line[args] == ' ')
+                args++;
+        v = find_verb(s, line, n_verb);
+        if (++s->n_commands > s->rules.max_commands)
+                server_close(s, 421, "4.7.0", "too many commands, closing connection");
+        else if (s->n_commands == 1 && is_http(line, n_verb))
+                server_close(s, 554, "5.5.1", "this is SMTP, not HTTP");
+        else if (s->is_overlong)
+                refuse(s, v, 500, "5.5.2", "line too long");
+        else if (memchr(line, '\0', n))
+                refuse(s, v, 500, "5.5.2", "a NUL has no place in a command");
+        else if (!v)
+                refuse(s, NULL, 500, "5.5.2", "command not recognized");
+        else
+                run_verb(s, v, line + args, n - args);
+}
