@@ -25,9 +25,10 @@ static void forget(struct mail *m) {
         m->is_processed = m->is_sender_pending = false;
 }
 
-int mail_open(struct mail *m, const struct config *c, const struct peer *p) {
+int mail_open(struct mail *m, const struct config *c, const struct peer *p, struct channel *client) {
         m->strategy = c->strategy;
         m->envelope.peer = p;
+        m->envelope.client = client;
         spool_init(&m->message.spool);
         forget(m);
         m->envelope.addressees = c->max_recipients <= ELEMENTS(few) ? few : calloc((size_t) c->max_recipients, sizeof(few[0]));

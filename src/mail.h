@@ -23,7 +23,7 @@ enum mail_answer {
 };
 
 /* Opens the strategy. Returns 0 or its negative errno, or -ENOMEM. */
-int mail_open(struct mail *m, const struct config *c, const struct peer *p);
+int mail_open(struct mail *m, const struct config *c, const struct peer *p, struct channel *client);
 void mail_close(struct mail *m);
 
 /* MAIL, and each RCPT that the server has room for. */

@@ -116,8 +116,8 @@ static bool flush_replies(struct session *s) {
 }
 
 static void on_end(struct session *s, size_t index) {
-        /* A transcript's replies and messages may be shown at one place, where their order counts. */
-        if (index == 0 && s->server.rules.lf_is_line_end && !flush_replies(s))
+        /* The replies that are known need not wait for the strategy. A transcript's may be shown where its messages are. */
+        if (index == 0 && !flush_replies(s))
                 return;
         if (index == 0)
                 deliver(s);
@@ -180,7 +180,7 @@ static int start(struct session *s, const struct config *c, const struct peer *p
         };
         channel->timeout = c->timeout;
         channel->deadline = deadline_after(c->session_timeout);
-        return mail_open(&s->mail, c, p);
+        return mail_open(&s->mail, c, p, channel);
 }
 
 /* Whether the client has heard all that was said, as far as can be known. */

@@ -3,6 +3,7 @@ whatever happens to the upstream in the middle, nobody who was refused gets the 
 
 import itertools
 import re
+import threading
 
 import pytest
 from session import Session, tcp_pair
@@ -63,6 +64,25 @@ def test_all_is_asked_at_once(smtpd, tmp_path, n):
         up.wait_until_over()
         assert [m.recipients for m in up.messages] == [[b"<%s>" % name for name in names]] * 2
         assert len(up.connections) == 1
+
+
+def test_what_is_known_does_not_wait(smtpd, tmp_path):
+    """The answer to MAIL is passed on while the upstream still thinks about the recipient."""
+
+    gate = threading.Event()
+
+    def slow(c):
+        assert gate.wait(20)
+        c.send(b"250 2.1.5 recipient fine\r\n")
+
+    with Upstream({"RCPT": slow}) as up, Session(proxy(smtpd, up), tmp_path) as session:
+        session.begin("EHLO")
+        session.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
+        assert session.reply().startswith(b"250 ")  # it came although the gate is closed
+        gate.set()
+        assert session.reply().startswith(b"250 ") and session.reply().startswith(b"354 ")
+        finish(session)
+        assert session.end() == 0
 
 
 def test_long_batch(release, tmp_path):

@@ -71,8 +71,11 @@ static enum client_result read_lines(struct client *c, uint64_t timeout, const c
 
                 if (c->n_in == 0) {
                         char *in;
-                        int64_t n = channel_read(&c->channel, &in);
+                        int64_t n;
 
+                        if (c->rules->downstream) /* if that fails, the session will notice */
+                                channel_flush(c->rules->downstream);
+                        n = channel_read(&c->channel, &in);
                         if (n <= 0)
                                 return lose(c, (int) n, step);
                         c->in = in;

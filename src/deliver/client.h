@@ -38,6 +38,7 @@ struct client_rules {
         bool is_lmtp;
         bool needs_8bitmime;     /* gets no 8-bit text unless it offers that */
         uint64_t timeout;        /* seconds for each wait; 0: those above */
+        struct channel *downstream; /* flushed before we wait for the server; NULL: nobody is there */
         const struct peer *peer; /* whom to name by XCLIENT; NULL: nobody */
         const char *peer_helo;
 };

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "io/channel.h"
 #include "io/peer.h"
 #include "io/spool.h"
 #include "smtp/command.h"
@@ -32,6 +33,7 @@ struct addressee {
 struct envelope {
         char id[ENVELOPE_ID_MAX + 1]; /* unique on this host */
         const struct peer *peer;
+        struct channel *client;       /* the connection: whoever waits for somebody else flushes it before */
         const char *helo;             /* the client's name for itself */
         const char *protocol;         /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, ... */
         struct sender sender;

@@ -179,6 +179,7 @@ static enum owner find_owner2(const struct delivery *d, const struct recipient *
 static void mailman_sender(struct delivery *d, const struct envelope *e,
                            struct reply *ret_verdict) {
         d->envelope = e;
+        d->rules.downstream = e->client;
         reply_fix(ret_verdict, &delivery_sender_ok);
 }
 

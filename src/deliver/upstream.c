@@ -125,6 +125,7 @@ static bool reconnect(struct upstream *u, enum client_result failure) {
 
 static void begin(struct upstream *u, const struct envelope *e) {
         u->envelope = e;
+        u->rules.downstream = e->client;
         u->may_reconnect = true;
         transaction_forget(&u->transaction);
 }

@@ -22,6 +22,7 @@ void channel_init(struct channel *c, int in, int out, int stop_fd) {
         c->deadline = INT64_MAX;
         c->stop_deadline = INT64_MAX;
         c->n_out = 0;
+        c->error = 0;
 }
 
 static int64_t earlier(int64_t a, int64_t b) {
@@ -37,16 +38,18 @@ static int64_t next_deadline(const struct channel *c) {
 int channel_flush(struct channel *c) {
         const char *data = c->out_buffer;
         size_t n = c->n_out;
-        int r = 0;
+        int r = c->error;
 
         c->n_out = 0;
-        if (n > 0 && c->stop_deadline == INT64_MAX)
+        if (r < 0 || n == 0)
+                return r;
+        if (c->stop_deadline == INT64_MAX)
                 r = fd_write(c->out, c->stop_fd, &data, &n, next_deadline(c));
         if (r == -ECANCELED)
                 c->stop_deadline = deadline_after(LINGER_SECONDS);
-        if (n > 0 && c->stop_deadline != INT64_MAX)
+        if (c->stop_deadline != INT64_MAX)
                 r = fd_write_all(c->out, data, n, earlier(c->stop_deadline, next_deadline(c)));
-        return r == -ETIMEDOUT && c->stop_deadline != INT64_MAX ? -ECANCELED : r;
+        return c->error = r == -ETIMEDOUT && c->stop_deadline != INT64_MAX ? -ECANCELED : r;
 }
 
 int channel_write(struct channel *c, const char *data, size_t n) {

@@ -17,6 +17,7 @@ struct channel {
         uint64_t timeout; /* seconds to wait for the peer, in each wait */
         int64_t deadline; /* of all of it, see io/deadline.h */
         int64_t stop_deadline; /* until when the peer can hear us although all is to end; INT64_MAX before it was waited for */
+        int error;        /* negative errno of the first write that failed: nothing more is sent */
         size_t n_out;
         char out_buffer[CHANNEL_OUT];
         char in_buffer[CHANNEL_IN];
@@ -28,7 +29,7 @@ void channel_init(struct channel *c, int in, int out, int stop_fd);
 int channel_write(struct channel *c, const char *data, size_t n);
 
 /* Sends what is queued. Returns 0, -ETIMEDOUT, -ECANCELED when stop_fd is readable and the peer has not taken everything within
- * two seconds, or what send(2) failed with. */
+ * two seconds, or what send(2) failed with; the same again each time after that. */
 int channel_flush(struct channel *c);
 
 /* Flushes, then waits for input. `*ret` points into the buffer, valid and writable until the next call. Returns its
