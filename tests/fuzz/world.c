@@ -462,11 +462,15 @@ static struct server_end *server_of(int fd) {
 
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout) {
         int r = __real_poll(fds, n, 0);
-        struct server_end *s = server_of(fds[0].fd);
-        bool is_input = fds[0].events & POLLIN;
+        struct server_end *s = n > 0 ? server_of(fds[0].fd) : NULL;
+        bool is_input = n > 0 && fds[0].events & POLLIN;
 
         if (w.err < 0 || r != 0)
                 return r;
+        if (n == 0) { /* it waits until we have heard it */
+                world_listen();
+                return 0;
+        }
         if (!is_input)
                 world_listen(); /* makes room */
         else if (s && timeout == 0)
