@@ -4,6 +4,7 @@ whatever happens to the upstream in the middle, nobody who was refused gets the 
 import itertools
 import re
 import threading
+import time
 
 import pytest
 from session import Session, tcp_pair
@@ -270,7 +271,30 @@ def test_more_answers_than_questions(smtpd, tmp_path, at, more):
         assert session.end() == 0
         up.wait_until_over()
         assert up_to_now == 0 and len(up.messages) == 1
-        assert b"it answered before it was asked" in session.err()
+        assert re.search(rb"it answered before it was asked|that is no answer to it", session.err())
+
+
+@pytest.mark.parametrize(("late", "verdict"), [(b"250 2.1.5 fine\r\n", b"451 4.4.2 "), (b"450 4.2.1 not now\r\n", b"450 4.2.1 ")])
+def test_an_answer_too_many_comes_late(smtpd, tmp_path, late, verdict):
+    """It is taken for the answer to DATA, and 354 comes when nobody waits for it: what follows must not become a message."""
+
+    def data(c):
+        c.send(late)
+        time.sleep(0.5)
+        c.send(b"354 go on\r\n")
+
+    with Upstream({"DATA": data}, {}) as up, Session(proxy(smtpd, up, "--upstream-timeout=5"), tmp_path) as session:
+        session.begin("EHLO")
+        batch(session, NAMES)
+        finish(session, verdict)
+        if late.startswith(b"4"):
+            assert session.ask(b"MAIL FROM:<a@example.org>").startswith(b"451 4.4.2 ")
+        assert codes_of(batch(session, NAMES)) == [250] + [250] * N + [354]
+        finish(session)
+        assert session.end() == 0
+        up.wait_until_over()
+        assert len(up.messages) == 1 and len(up.connections) == 2
+        assert b": that is no answer to it\n" in session.err()
 
 
 # --- the session ends in the middle --------------------------------------------------------------------------------------

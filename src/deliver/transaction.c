@@ -38,6 +38,11 @@ void transaction_verdict(const struct transaction *t, enum client_result result,
 
 /* --- the envelope ----------------------------------------------------------------------------- */
 
+/* Such a reply answers another question: the server may be waiting for a message by now. */
+static enum client_result fail_out_of_step(struct client *c, const char *step) {
+        return client_fail(c, CLIENT_OUT_OF_STEP, step, "that is no answer to it");
+}
+
 /* The end of the last transaction, for a server that is asked one thing at a time. */
 static enum client_result say_rset(struct client *c) {
         enum client_result r = client_look(c);
@@ -85,6 +90,8 @@ enum client_result transaction_begin(struct transaction *t, const struct sender 
 
         if (r == CLIENT_OK && c->is_begun)
                 r = client_get(c, "RSET", ret);
+        if (r == CLIENT_OK && c->is_begun && ret->code / 100 == 3)
+                r = fail_out_of_step(c, "RSET");
         if (r == CLIENT_OK)
                 r = client_get(c, "MAIL", ret);
         c->is_begun = r == CLIENT_OK && reply_is_positive(ret);
@@ -128,7 +135,7 @@ enum client_result transaction_send(struct transaction *t, struct message *m,
         if (r == CLIENT_OK)
                 r = client_data(c, ret);
         if (r == CLIENT_OK && ret->code < 400 && ret->code != 354)
-                say_lost(t, ret);
+                r = fail_out_of_step(c, "DATA");
         if (r == CLIENT_OK && ret->code == 354)
                 r = text_send(c, m, trace);
         if (r == CLIENT_OK && ret->code == 354)
