@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "deliver/environment.h"
 #include "deliver/program.h"
 #include "io/log.h"
 
@@ -18,7 +19,7 @@
 
 struct delivery {
         const struct config *config;
-        struct program_room room;
+        struct environment_room room;
         char **argv;
         char program[PATH_MAX]; /* argv[0], unless it is as configured */
 };
@@ -121,7 +122,7 @@ static int journal_open(const struct config *c, const struct peer *p, struct del
 }
 
 static void exec_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
-        if (program_has_room(&d->room, &a->recipient, ret_verdict))
+        if (environment_has_room(&d->room, &a->recipient, ret_verdict))
                 reply_fix(ret_verdict, &delivery_recipient_ok);
 }
 
@@ -132,7 +133,7 @@ static void exec_process_message(struct delivery *d, struct envelope *e, struct 
 }
 
 static void exec_reset(struct delivery *d) {
-        d->room = (struct program_room) { 0 };
+        d->room = (struct environment_room) { 0 };
 }
 
 const struct delivery_ops exec_ops = {

@@ -1,8 +1,4 @@
-/* deliver/program.c - run a program with a message. The contract is smtpd-exec(7).
- *
- * The child is made by vfork(2): it shares our memory until it executes the program, which costs nothing however large
- * we are, and between the two it makes system calls only.
- */
+/* deliver/program.c - run a program with a message. The contract is smtpd-exec(7). */
 #include "deliver/program.h"
 
 #include <errno.h>
@@ -10,16 +6,15 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "base/array.h"
 #include "base/text.h"
+#include "deliver/child.h"
+#include "deliver/environment.h"
 #include "deliver/executable.h"
 #include "deliver/verdict.h"
 #include "io/deadline.h"
@@ -154,174 +149,6 @@ static bool wait_until(struct run *r, int64_t deadline) {
         }
 }
 
-/* --- environment ------------------------------------------------------------------------------------------- */
-
-/* Variables that say something about us and would be wrong for a program of ours. */
-static const char *const not_inherited[] = { "LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES=", "NOTIFY_SOCKET=",
-                                             "WATCHDOG_PID=", "WATCHDOG_USEC=", "SMTPD_" };
-
-enum { N_VARIABLES = 11, ENVIRONMENT_SLACK = 16 * 1024 };
-
-static bool is_inherited(const char *variable) {
-        for (size_t i = 0; i < ELEMENTS(not_inherited); i++)
-                if (strncmp(variable, not_inherited[i], strlen(not_inherited[i])) == 0)
-                        return false;
-        return true;
-}
-
-/* What the kernel takes in the arguments and environment of a program together (execve(2)), less what we need. */
-static size_t room_in_all(void) {
-        static size_t room; /* does not change */
-        size_t used = ENVIRONMENT_SLACK, limit;
-
-        if (room > 0)
-                return room;
-        for (char **p = environ; *p; p++)
-                used += strlen(*p) + 1 + sizeof(*p);
-        limit = (size_t) sysconf(_SC_ARG_MAX);
-        return room = limit > used ? limit - used : 1;
-}
-
-bool program_has_room(struct program_room *room, const struct recipient *r, struct reply *ret_verdict) {
-        const size_t in_one = 31UL * 4096; /* MAX_ARG_STRLEN is 32 pages, and the variable has a name */
-        size_t n_addresses = room->n_addresses + strlen(r->address.text) + 1;
-        size_t n_options = room->n_options + strlen(r->options) + 1;
-
-        if (n_addresses > in_one || n_options > in_one || n_addresses + n_options > room_in_all()) {
-                reply_set(ret_verdict, 452, "4.5.3", "too many recipients: send the rest in another message");
-                return false;
-        }
-        *room = (struct program_room) { n_addresses, n_options };
-        return true;
-}
-
-/* A text of "NAME=value" strings, each with its NUL. */
-struct environment {
-        char *text; /* NULL while it is only measured */
-        size_t n;
-};
-
-static void put_text(struct environment *v, const char *text, size_t n) {
-        if (v->text)
-                memcpy(v->text + v->n, text, n);
-        v->n += n;
-}
-
-static void put(struct environment *v, const char *name, const char *value) {
-        put_text(v, name, strlen(name));
-        put_text(v, "=", 1);
-        put_text(v, value, strlen(value) + 1);
-}
-
-/* One of several on a line each. */
-static void put_line(struct environment *v, size_t index, const char *value) {
-        if (index > 0)
-                put_text(v, "\n", 1);
-        put_text(v, value, strlen(value));
-}
-
-/* All that the contract promises; variables without a value are there, and empty. */
-static void put_variables(struct environment *v, const char *hostname, const struct envelope *e, const struct message *m) {
-        char size[32];
-
-        text_format(size, sizeof(size), "%llu", (unsigned long long) m->size);
-        put(v, "SMTPD_ID", e->id);
-        put(v, "SMTPD_PEER", e->peer->address);
-        put(v, "SMTPD_PEER_PORT", e->peer->port);
-        put(v, "SMTPD_HELO", e->helo);
-        put(v, "SMTPD_PROTOCOL", e->protocol);
-        put(v, "SMTPD_HOSTNAME", hostname);
-        put(v, "SMTPD_MAIL_FROM", e->sender.address.text);
-        put(v, "SMTPD_MAIL_OPTIONS", e->sender.options);
-        put(v, "SMTPD_SIZE", size);
-        put_text(v, "SMTPD_RCPT_TO=", 14);
-        for (size_t i = 0; i < e->n_addressees; i++)
-                put_line(v, i, e->addressees[i].recipient.address.text);
-        put_text(v, "\0SMTPD_RCPT_OPTIONS=", 20);
-        for (size_t i = 0; i < e->n_addressees; i++)
-                put_line(v, i, e->addressees[i].recipient.options);
-        put_text(v, "", 1);
-}
-
-/* The strings of `v` and the inherited ones, as execve(2) wants them; NULL when memory is out. */
-static char **make_vector(struct environment *v) {
-        size_t n = N_VARIABLES + 2; /* PATH, and NULL */
-        char **vector;
-
-        for (char **p = environ; *p; p++)
-                n++;
-        vector = calloc(n, sizeof(*vector));
-        if (!vector)
-                return NULL;
-        n = 0;
-        for (char *p = v->text; p < v->text + v->n; p += strlen(p) + 1)
-                vector[n++] = p;
-        for (char **p = environ; *p; p++)
-                if (is_inherited(*p))
-                        vector[n++] = *p;
-        if (!getenv("PATH"))
-                vector[n++] = (char *) "PATH=" EXECUTABLE_DEFAULT_PATH;
-        return vector;
-}
-
-static char **make_environment(struct environment *v, const char *hostname, const struct envelope *e,
-                               const struct message *m) {
-        *v = (struct environment) { 0 };
-        put_variables(v, hostname, e, m);
-        v->text = malloc(v->n);
-        if (!v->text)
-                return NULL;
-        v->n = 0;
-        put_variables(v, hostname, e, m);
-        return make_vector(v);
-}
-
-/* --- the child ------------------------------------------------------------------------------------------------ */
-
-/* What the program is started with. */
-struct start {
-        const char *path;
-        char *const *argv;
-        char *const *environment;
-        int in, out, err;   /* its standard descriptors */
-        pid_t parent;
-        volatile int error; /* what the child could not do: it shares our memory until it executes the program */
-};
-
-/* In the child, between vfork(2) and execve(2). */
-static void become_program(struct start *s) {
-        const struct sigaction by_default = { .sa_handler = SIG_DFL };
-        sigset_t none;
-
-        setpgid(0, 0);
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* killed as we are, it must not deliver what we cannot acknowledge */
-        if (getppid() != s->parent)
-                _exit(EX_TEMPFAIL);
-        for (int i = 1; i < NSIG; i++)
-                sigaction(i, &by_default, NULL);
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        if (dup2(s->in, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 && dup2(s->err, STDERR_FILENO) >= 0 &&
-            chdir("/") == 0 && fd_close_range(3, 0) == 0)
-                execve(s->path, s->argv, s->environment);
-        s->error = errno;
-        _exit(EX_TEMPFAIL);
-}
-
-static pid_t start_program(struct start *s) {
-        pid_t pid;
-
-        signal(SIGCHLD, SIG_DFL); /* ignored, it would take away the exit status */
-        s->parent = getpid();
-        s->error = 0;
-        pid = vfork();
-        if (pid == 0)
-                become_program(s);
-        if (pid < 0)
-                s->error = errno;
-        return pid;
-}
-
 /* --- running it ------------------------------------------------------------------------------------------------ */
 
 enum { GRACE_SECONDS = 1 }; /* from SIGTERM to SIGKILL */
@@ -335,7 +162,7 @@ static int make_pipe(int ret[static 2]) {
 }
 
 /* Starts the program with pipes to us. Returns 0 or a negative errno. */
-static int start_run(struct run *r, struct start *s) {
+static int start_run(struct run *r, struct child *s) {
         int out[2], err[2], error;
 
         if ((error = make_pipe(out)) < 0)
@@ -349,7 +176,7 @@ static int start_run(struct run *r, struct start *s) {
         s->err = err[1];
         r->out.fd = out[0];
         r->err.fd = err[0];
-        r->pid = start_program(s);
+        r->pid = child_start(s);
         close(out[1]);
         close(err[1]);
         r->pid_fd = r->pid > 0 ? fd_open_process(r->pid) : -1;
@@ -439,7 +266,7 @@ static void judge(const struct run *r, const char *path, struct envelope *e, str
                 log_not_run(r->name, path, 0);
 }
 
-static void run(const struct program *p, struct start *s, struct envelope *e, struct reply *ret) {
+static void run(const struct program *p, struct child *s, struct envelope *e, struct reply *ret) {
         struct run r = {
                 .envelope = e, .program = p, .name = s->argv[0], .pid_fd = -1,
                 .out = { .fd = -1, .take = take_output }, .err = { .fd = -1, .take = take_errors }
@@ -457,13 +284,13 @@ static void run(const struct program *p, struct start *s, struct envelope *e, st
 }
 
 void program_run(const struct program *p, struct envelope *e, struct message *m) {
-        struct environment variables;
-        char **environment = make_environment(&variables, p->hostname, e, m);
+        struct environment environment;
+        bool is_made = environment_make(&environment, p->hostname, e, m);
         char path[PATH_MAX];
-        struct start s = {
+        struct child s = {
                 .path = executable_find(p->argv[0], path),
                 .argv = p->argv,
-                .environment = environment,
+                .environment = environment.vector,
                 .in = spool_open(&m->spool),
         };
         struct reply verdict;
@@ -471,11 +298,10 @@ void program_run(const struct program *p, struct envelope *e, struct message *m)
         reply_fix(&verdict, &try_again);
         if (s.in < 0)
                 delivery_storage_verdict(s.in, &verdict);
-        else if (!environment)
+        else if (!is_made)
                 log_say(LOG_ERR, "cannot hand the message to %s: out of memory", p->argv[0]);
         else
                 run(p, &s, e, &verdict);
-        free(environment);
-        free(variables.text);
+        environment_free(&environment);
         delivery_verdict(e, &verdict);
 }

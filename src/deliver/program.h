@@ -9,14 +9,6 @@
 
 #include "deliver/delivery.h"
 
-/* Recipients that fit into the environment of a program. Starts zeroed with each transaction. */
-struct program_room {
-        size_t n_addresses, n_options; /* octets of SMTPD_RCPT_TO and SMTPD_RCPT_OPTIONS so far */
-};
-
-/* Whether there is room for one more; it is counted then. If not, the verdict is 452 4.5.3. */
-bool program_has_room(struct program_room *room, const struct recipient *r, struct reply *ret_verdict);
-
 /* What an exit status says. */
 struct program_verdict {
         int status;

@@ -1,0 +1,45 @@
+/* deliver/child.c - the process of a program, up to its execve(2). */
+#include "deliver/child.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "io/fd.h"
+
+/* In the child, between vfork(2) and execve(2). */
+static void become_program(struct child *s) {
+        const struct sigaction by_default = { .sa_handler = SIG_DFL };
+        sigset_t none;
+
+        setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* killed as we are, it must not deliver what we cannot acknowledge */
+        if (getppid() != s->parent)
+                _exit(EX_TEMPFAIL);
+        for (int i = 1; i < NSIG; i++)
+                sigaction(i, &by_default, NULL);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        if (dup2(s->in, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 && dup2(s->err, STDERR_FILENO) >= 0 &&
+            chdir("/") == 0 && fd_close_range(3, 0) == 0)
+                execve(s->path, s->argv, s->environment);
+        s->error = errno;
+        _exit(EX_TEMPFAIL);
+}
+
+pid_t child_start(struct child *s) {
+        pid_t pid;
+
+        signal(SIGCHLD, SIG_DFL); /* ignored, it would take away the exit status */
+        s->parent = getpid();
+        s->error = 0;
+        pid = vfork();
+        if (pid == 0)
+                become_program(s);
+        if (pid < 0)
+                s->error = errno;
+        return pid;
+}

@@ -1,0 +1,21 @@
+/* deliver/child.h - the process of a program, up to its execve(2).
+ *
+ * The child is made by vfork(2): it shares our memory until it executes the program, which costs nothing however large
+ * we are, and between the two it makes system calls only.
+ */
+#pragma once
+
+#include <sys/types.h>
+
+/* What the program is started with. */
+struct child {
+        const char *path;
+        char *const *argv;
+        char *const *environment;
+        int in, out, err;   /* its standard descriptors */
+        pid_t parent;       /* us */
+        volatile int error; /* errno of what the child could not do, 0 if it runs the program */
+};
+
+/* Starts it, in a process group of its own. Returns the process, which is to be waited for even after an error; or -1. */
+pid_t child_start(struct child *s);
