@@ -212,7 +212,8 @@ static bool is_batch_going_on(const struct server *s, const char *in, size_t n) 
         const char *cr = lf ? memchr(in, '\r', (size_t) (lf - in)) : NULL;
 
         return lf && (cr ? cr + 1 == lf : s->rules.lf_is_line_end) && s->n_commands < s->rules.max_commands &&
-               s->n_deferred < SERVER_BATCH && s->n_recipients + s->n_deferred < s->rules.max_recipients;
+               s->n_deferred < SERVER_BATCH &&
+               s->n_recipients + s->n_deferred - s->is_sender_deferred < s->rules.max_recipients;
 }
 
 static bool must_collect(const struct server *s, const char *in, size_t n) {
@@ -340,7 +341,7 @@ void server_answer(struct server *s, const struct reply *verdict) {
                         invite_body(s);
                 else if (s->phase != SERVER_CLOSED) {
                         server_reset(s);
-                        server_emit(s, SERVER_QUIET);
+                        s->is_data_refused = true;
                 }
                 break;
         case SERVER_END:

@@ -191,6 +191,19 @@ START_TEST(a_batch_is_asked_at_once) {
 }
 END_TEST
 
+/* MAIL takes nobody's place. */
+START_TEST(as_many_as_there_may_be_are_asked_at_once) {
+        const struct server_rules rules = { .hostname = "h", .max_recipients = N, .max_commands = 100, .max_errors = 100 };
+        static struct run r;
+        char group[500];
+
+        make_group(group, 0);
+        start(&r, true, 250, &rules);
+        play(&r, group, sizeof(group));
+        ck_assert_uint_eq(r.n_asked_at_once, N + 1);
+}
+END_TEST
+
 /* What ends a session in mid-batch comes after the answers to what came before it. */
 static const struct {
         struct server_rules rules;
@@ -220,6 +233,7 @@ int main(void) {
         UNIT_TABLE(batch, every_mix_is_answered_in_order, mails);
         UNIT_TABLE(batch, however_it_is_cut, mails);
         tcase_add_test(batch, a_batch_is_asked_at_once);
+        tcase_add_test(batch, as_many_as_there_may_be_are_asked_at_once);
         UNIT_TABLE(batch, an_end_does_not_overtake, ends);
         return unit_run(suite);
 }
