@@ -165,12 +165,6 @@ static size_t on_more(struct session *s, char **ret) {
         return 0;
 }
 
-/* What the client sent behind a refused DATA is the message, and must not run as commands. */
-static void on_quiet(struct session *s, bool has_more) {
-        if (has_more || channel_has_octets(s->channel))
-                s->end = END_UNASKED;
-}
-
 /* --- the session ------------------------------------------------------------------------------------------ */
 
 static int start(struct session *s, const struct config *c, const struct peer *p, struct channel *channel) {
@@ -219,7 +213,6 @@ static void converse(struct session *s) {
                 case SERVER_REPLY: on_reply(s, event.reply); break;
                 case SERVER_END: on_end(s, event.n); break;
                 case SERVER_RESET: on_reset(s); break;
-                case SERVER_QUIET: on_quiet(s, n > 0); break;
                 case SERVER_CLOSE: s->end = s->server.reply.code == 221 ? END_QUIT : END_REFUSED; break;
                 case SERVER_MORE: n = on_more(s, &in); break;
                 }

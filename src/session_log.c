@@ -10,7 +10,6 @@ const struct session_ending session_ends[] = {
         [GOES_ON] = { NULL },
         [END_QUIT] = { NULL },
         [END_REFUSED] = { NULL, .is_ours = true },
-        [END_UNASKED] = { "the message came although DATA was refused", .is_ours = true },
         [END_CLOSED] = { "the client closed the connection" },
         [END_LOST] = { "the connection was lost", .is_loss = true },
         [END_GONE] = { "the client is gone", .is_loss = true },

@@ -12,7 +12,6 @@ enum session_end {
         GOES_ON,
         END_QUIT,    /* the client's wish */
         END_REFUSED, /* ours, for the reason in the last reply */
-        END_UNASKED, /* ours: a message came although DATA was refused */
         END_CLOSED,  /* the client closed the connection */
         END_LOST,    /* the connection was lost while we waited */
         END_GONE,    /* ... while we replied */

@@ -583,6 +583,8 @@ def test_odd_octets_in_every_verb(smtpd, tmp_path, stage):
                     assert reply[:1] in (b"2", b"5"), (line, reply)
                     if octet == b"\0" or not line.startswith(verb):
                         assert reply.startswith(b"500 5.5.2 "), (line, reply)
+                    if verb == b"DATA":  # after which not everything is a command
+                        assert session.ask(b"NOOP").startswith(b"250 ")
         assert session.end() == 0
         assert session.messages() == [] and session.err().replace(b"\n", b"").isascii()
         assert not any(o < 32 for o in session.err().replace(b"\n", b""))

@@ -113,12 +113,6 @@ bool channel_has_input(const struct channel *c) {
         return poll(&fd, 1, 0) > 0;
 }
 
-bool channel_has_octets(const struct channel *c) {
-        int n = 0;
-
-        return ioctl(c->in, FIONREAD, &n) == 0 && n > 0;
-}
-
 bool channel_is_reset(const struct channel *c) {
         struct pollfd fd = { .fd = c->out, .events = 0 };
 

@@ -40,9 +40,6 @@ int64_t channel_read(struct channel *c, char **ret);
 /* Whether there is something to read without waiting: octets, or the end of input. */
 bool channel_has_input(const struct channel *c);
 
-/* Whether there are octets to read without waiting. */
-bool channel_has_octets(const struct channel *c);
-
 /* Whether the peer has reset the connection, as far as it is known yet. */
 bool channel_is_reset(const struct channel *c);
 

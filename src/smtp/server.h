@@ -58,8 +58,6 @@ enum event_kind {
                            * (LMTP): event.n is its index */
         SERVER_RESET,     /* the transaction is over, for whatever reason */
         SERVER_COLLECT,   /* ? the oldest deferred question needs its answer: MAIL's (event.is_sender), or a RCPT's */
-        SERVER_QUIET,     /* the client has to wait for our reply here. If it has sent more already, that is no command
-                           * but the message it thinks it may send: close without reading it */
         SERVER_CLOSE,     /* the session is over */
 };
 
@@ -95,6 +93,8 @@ struct server {
         enum event_kind postponed; /* until they are collected: SERVER_REPLY (`held`), SERVER_RECIPIENT; SERVER_MORE: nothing */
         struct reply held;
         bool is_too_big;         /* this message */
+        unsigned n_empty;        /* lines */
+        bool is_data_refused;    /* the last command: the message may come all the same, and must not run as commands */
         bool is_overlong;        /* this command line */
         bool is_after_cr;        /* the last octet of the line so far was a CR */
         struct body_decoder body;

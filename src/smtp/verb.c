@@ -107,29 +107,30 @@ static const struct verb {
         unsigned dialects;
         unsigned needs; /* HELLO, SENDER, RECIPIENT, NO_SENDER */
         enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
-        bool has_content; /* when it is refused, what follows at once is no command */
+        bool has_content; /* if it is refused, a message may follow that is no commands */
+        bool may_follow;  /* a refused DATA: no line of a message looks like that */
         bool is_hidden;   /* from HELP: it is only known to be refused */
         const char *syntax;
         void (*run)(struct server *s, const char *args, size_t n);
 } verbs[] = {
-        { "HELO", SMTP, .argument = ONE_ARGUMENT, .syntax = "HELO hostname", .run = do_helo },
-        { "EHLO", SMTP, .argument = ONE_ARGUMENT, .syntax = "EHLO hostname", .run = do_ehlo },
-        { "LHLO", LMTP, .argument = ONE_ARGUMENT, .syntax = "LHLO hostname", .run = do_ehlo },
-        { "MAIL", BOTH, .needs = HELLO | NO_SENDER, .argument = ANY_ARGUMENT,
+        { "HELO", SMTP, .may_follow = true, .argument = ONE_ARGUMENT, .syntax = "HELO hostname", .run = do_helo },
+        { "EHLO", SMTP, .may_follow = true, .argument = ONE_ARGUMENT, .syntax = "EHLO hostname", .run = do_ehlo },
+        { "LHLO", LMTP, .may_follow = true, .argument = ONE_ARGUMENT, .syntax = "LHLO hostname", .run = do_ehlo },
+        { "MAIL", BOTH, .may_follow = true, .needs = HELLO | NO_SENDER, .argument = ANY_ARGUMENT,
           .syntax = "MAIL FROM:<address> [parameters]", .run = do_mail },
-        { "RCPT", BOTH, .needs = HELLO | SENDER, .argument = ANY_ARGUMENT,
+        { "RCPT", BOTH, .may_follow = true, .needs = HELLO | SENDER, .argument = ANY_ARGUMENT,
           .syntax = "RCPT TO:<address> [parameters]", .run = do_rcpt },
         { "DATA", BOTH, .needs = HELLO | SENDER | RECIPIENT, .has_content = true,
           .syntax = "DATA", .run = do_data },
-        { "RSET", BOTH, .syntax = "RSET", .run = do_rset },
-        { "NOOP", BOTH, .argument = ANY_ARGUMENT, .syntax = "NOOP", .run = do_noop },
+        { "RSET", BOTH, .may_follow = true, .syntax = "RSET", .run = do_rset },
+        { "NOOP", BOTH, .may_follow = true, .argument = ANY_ARGUMENT, .syntax = "NOOP", .run = do_noop },
         { "VRFY", BOTH, .argument = ONE_ARGUMENT, .syntax = "VRFY address", .run = do_vrfy },
         { "EXPN", BOTH, .argument = ANY_ARGUMENT, .is_hidden = true,
           .syntax = "EXPN list", .run = do_unimplemented },
         { "BDAT", BOTH, .argument = ANY_ARGUMENT, .has_content = true, .is_hidden = true,
           .syntax = "BDAT", .run = do_bdat },
         { "HELP", BOTH, .argument = ANY_ARGUMENT, .syntax = "HELP", .run = do_help },
-        { "QUIT", BOTH, .syntax = "QUIT", .run = do_quit },
+        { "QUIT", BOTH, .may_follow = true, .syntax = "QUIT", .run = do_quit },
 };
 
 static unsigned dialect(const struct server *s) {
@@ -168,16 +169,10 @@ static const char *wrong_order(const struct server *s, const struct verb *v) {
         return NULL;
 }
 
-static void emit_quiet(struct server *s) {
-        if (s->phase != SERVER_CLOSED)
-                server_emit(s, SERVER_QUIET);
-}
-
 /* Says what is wrong with a command. `v` is its verb, or NULL. */
 static void refuse(struct server *s, const struct verb *v, int code, const char *enhanced, const char *text) {
         server_say(s, code, enhanced, text);
-        if (v && v->has_content)
-                emit_quiet(s);
+        s->is_data_refused |= v && v->has_content;
 }
 
 /* Order is judged before syntax (RFC 5321 section 4.1.4). */
@@ -185,6 +180,7 @@ static void run_verb(struct server *s, const struct verb *v, const char *args, s
         const char *complaint = wrong_order(s, v);
         char text[60];
 
+        s->is_data_refused = false;
         if (complaint)
                 refuse(s, v, 503, "5.5.1", complaint);
         else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
@@ -207,6 +203,14 @@ static bool is_http(const char *verb, size_t n) {
         return false;
 }
 
+/* The header of the PROXY protocol: "PROXY TCP4 ..." of version 1; CR LF CR LF NUL CR LF, with which version 2 begins. Nobody
+ * told us to believe it, and what comes after it may be somebody else's. */
+static bool is_proxy_header(const struct server *s, const char *line, size_t n_verb, size_t n) {
+        if (s->n_commands == 1)
+                return n_verb == 5 && ascii_is_equal(line, "PROXY", 5);
+        return s->n_commands == 3 && s->n_empty == 2 && n == 1 && *line == '\0';
+}
+
 static size_t trimmed_length(const char *line, size_t n) {
         while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
                 n--;
@@ -225,10 +229,15 @@ void verb_run(struct server *s, const char *line, size_t n) {
         while (args < n && line[args] == ' ')
                 args++;
         v = find_verb(s, line, n_verb);
+        s->n_empty += n == 0;
         if (++s->n_commands > s->rules.max_commands)
                 server_close(s, 421, "4.7.0", "too many commands, closing connection");
         else if (s->n_commands == 1 && is_http(line, n_verb))
                 server_close(s, 554, "5.5.1", "this is SMTP, not HTTP");
+        else if (is_proxy_header(s, line, n_verb, n))
+                server_close(s, 554, "5.5.1", "this is SMTP without the PROXY protocol");
+        else if (s->is_data_refused && (!v || !v->may_follow || s->is_overlong))
+                server_close(s, 554, "5.5.1", "the message came although DATA was refused, closing connection");
         else if (s->is_overlong)
                 refuse(s, v, 500, "5.5.2", "line too long");
         else if (memchr(line, '\0', n))

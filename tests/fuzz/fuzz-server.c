@@ -14,7 +14,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 enum { CHOICES = 8 };
-enum { IS_LMTP = 1, IS_LF = 2, IS_IMPATIENT = 4, HAS_FEW_EXTENSIONS = 8 };
+enum { IS_LMTP = 1, IS_LF = 2, HAS_FEW_EXTENSIONS = 8 };
 
 struct verdicts {
         uint64_t seed; /* 0: all are welcome */
@@ -64,7 +64,6 @@ static void play(const uint8_t *choices, const char *in, size_t n, size_t piece,
         struct player p = {
                 .name = "fuzz-server",
                 .rules = choose_rules(choices),
-                .is_patient = !(choices[0] & IS_IMPATIENT),
                 .offer = choices[0] & HAS_FEW_EXTENSIONS ? choices[0] >> 4 & EXTENSIONS_ALL : EXTENSIONS_ALL,
                 .verdict = give_verdict,
                 .userdata = &verdicts,
@@ -91,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         play(data, in, n, data[1] % 64U + 1, &pieces);
         if (!log_is_equal(&whole, &pieces, "fuzz-server"))
                 abort();
-        oracle_judge(in, n, &rules, &whole, NULL);
+        oracle_judge(in, n, &rules, &whole);
         log_clear(&whole);
         log_clear(&pieces);
         return 0;

@@ -229,7 +229,7 @@ static bool is_yes(const struct given *g, unsigned index, bool is_lmtp) {
         return is_positive;
 }
 
-/* Replies in their order, and among them what was delivered; where a message could follow a refusal, it is quiet. */
+/* Replies in their order, and among them what was delivered. */
 static void make_log(struct log *l, bool is_lmtp) {
         const struct text *heard = &world.client_heard;
         const struct given *g = f.given;
@@ -249,8 +249,6 @@ static void make_log(struct log *l, bool is_lmtp) {
                 }
                 at += read_reply(heard->data + at, heard->n - at, &code);
                 add_record(l, SERVER_REPLY)->code = code;
-                if (code != 354)
-                        add_record(l, SERVER_QUIET);
                 if (!is_verdict)
                         continue;
                 must((code / 100 == 2) == is_yes(g, index, is_lmtp));
@@ -262,8 +260,8 @@ static void make_log(struct log *l, bool is_lmtp) {
 
 /* A client that was silent, and one that was there when we were to end, hear of it: that is no answer. */
 static void forget_goodbye(struct log *l) {
-        must(l->n >= 2 && l->records[l->n - 2].kind == SERVER_REPLY && l->records[l->n - 2].code == 421);
-        l->n -= 2; /* and its quiet */
+        must(l->n >= 1 && l->records[l->n - 1].kind == SERVER_REPLY && l->records[l->n - 1].code == 421);
+        l->n--;
 }
 
 static void judge_session(const struct server_rules *rules, enum ending ending) {
@@ -274,7 +272,7 @@ static void judge_session(const struct server_rules *rules, enum ending ending) 
                 add_record(&log, SERVER_CLOSE);
         else if (ending != ENDING_EOF)
                 forget_goodbye(&log);
-        oracle_judge(world.client_said.data ? world.client_said.data : "", world.client_said.n, rules, &log, &world.pauses);
+        oracle_judge(world.client_said.data ? world.client_said.data : "", world.client_said.n, rules, &log);
         log_clear(&log);
 }
 

@@ -11,9 +11,9 @@ struct oracle {
         size_t n, at;
         const struct server_rules *rules;
         const struct log *log;
-        const struct pauses *pauses; /* of the client, or NULL */
         size_t record;         /* of the log, next to be heard */
         unsigned n_recipients; /* that were accepted */
+        bool is_data_refused;  /* the last command */
 };
 
 #define must(condition) \
@@ -163,21 +163,16 @@ static bool is_positive(const struct record *reply) {
         return reply->code >= 200 && reply->code < 300;
 }
 
-/* Whether the client had said no more when it heard the reply to this line. */
-static bool has_paused(const struct oracle *o) {
-        for (size_t i = 0; o->pauses && i < o->pauses->n; i++)
-                if (o->pauses->at[i] == o->at)
-                        return true;
-        return !o->pauses;
-}
-
-/* A refused DATA or BDAT must say that what follows is no command (a tab ends no verb, but may end the line). */
+/* After a refused DATA or BDAT a line is obeyed only if none of a message looks like that (a tab ends no verb, but may end the
+ * line). */
 static void judge_content(struct oracle *o, const char *line, size_t n, const struct record *reply) {
-        struct oracle copy = *o;
-        bool has_content = has_verb(line, n, "DATA") || has_verb(line, n, "BDAT");
+        static const char *const may_follow[] = { "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "RSET", "NOOP", "QUIT" };
+        bool has_content = has_verb(line, n, "DATA") || has_verb(line, n, "BDAT"), is_allowed = false;
 
-        if (has_content && !memchr(line, '\t', n) && reply->code != 354 && !is_closed(o))
-                must(hear(&copy, SERVER_QUIET) && has_paused(o));
+        for (size_t i = 0; i < sizeof(may_follow) / sizeof(may_follow[0]); i++)
+                is_allowed |= has_verb(line, n, may_follow[i]);
+        must(!o->is_data_refused || is_allowed || is_closed(o));
+        o->is_data_refused = has_content && !memchr(line, '\t', n) && reply->code != 354;
 }
 
 /* false if the session is over. */
@@ -196,9 +191,8 @@ static bool judge_command(struct oracle *o, const char *line, size_t n) {
         return reply->code != 354 || judge_message(o);
 }
 
-void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log,
-                  const struct pauses *pauses) {
-        struct oracle oracle = { .in = in, .n = n, .rules = rules, .log = log, .pauses = pauses }, *o = &oracle;
+void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log) {
+        struct oracle oracle = { .in = in, .n = n, .rules = rules, .log = log }, *o = &oracle;
         const struct record *greeting = hear(o, SERVER_REPLY);
         const char *line;
         size_t n_line;

@@ -9,12 +9,7 @@
 /* As max_size: who sets the limit is none of the oracle's business. What is not delivered must have been called too big. */
 #define ORACLE_ANY_SIZE UINT64_MAX
 
-/* Where the client waited for replies before it said more: octets that it had said. */
-struct pauses {
-        size_t n, at[8192];
-};
-
 /* The whole of what the client sent, and the log of what it heard. Aborts, after a message, if they do not fit: a reply
- * without a command, a command without a reply, a message delivered that was not sent, changed, or not delivered.
- * With `pauses` (or NULL), also what follows a refused DATA and is obeyed although the client did not wait. */
-void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log, const struct pauses *pauses);
+ * without a command, a command without a reply, a message delivered that was not sent, changed, or not delivered,
+ * or a line that is no command and is obeyed after a refused DATA. */
+void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log);

@@ -155,8 +155,6 @@ static void client_says(const char *text, size_t n, size_t times) {
 
         while (n > 0 && times-- > 0 && world.client_said.n - before + n <= REPEATED_MAX)
                 text_add(&world.client_said, text, n);
-        if (world.pauses.n < sizeof(world.pauses.at) / sizeof(world.pauses.at[0]))
-                world.pauses.at[world.pauses.n++] = world.client_said.n;
         if (world.client_said.n > before)
                 send_all(w.client, world.client_said.data + before, world.client_said.n - before);
 }
@@ -544,7 +542,7 @@ void world_start(const char *pieces, size_t n, const struct world_rules *rules) 
         w.end = pieces + n;
         w.client = pair[0];
         w.is_program_over = false;
-        memset(&world, 0, offsetof(struct world, pauses.at));
+        memset(&world, 0, sizeof(world));
         world.client = pair[1];
         world.stop = w.stop;
 }

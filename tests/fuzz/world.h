@@ -47,7 +47,6 @@ struct world {
         size_t n_handovers;
         int client; /* the program's end of the connection */
         int stop;   /* for struct channel: what asks the program to end */
-        struct pauses pauses; /* of the client, between its pieces */
 };
 
 extern struct world world;

@@ -72,7 +72,7 @@ static bool is_same(const struct record *a, const struct record *b) {
 
 static void print_record(const char *label, const struct log *l, size_t i) {
         static const char *const names[] = { "MORE",  "HELLO", "SENDER", "RECIPIENT", "DATA", "BODY",
-                                             "REPLY", "END",   "RESET",  "COLLECT",   "QUIET", "CLOSE" };
+                                             "REPLY", "END",   "RESET",  "COLLECT",   "CLOSE" };
 
         if (i >= l->n)
                 fprintf(stderr, "  %s: nothing\n", label);
@@ -83,8 +83,6 @@ static void print_record(const char *label, const struct log *l, size_t i) {
 
 bool log_is_equal(const struct log *a, const struct log *b, const char *name) {
         for (size_t i = 0; i < a->n || i < b->n; i++) {
-                if (i < b->n && b->records[i].is_ours)
-                        return true;
                 if (i >= a->n || i >= b->n || !is_same(a->records + i, b->records + i)) {
                         fprintf(stderr, "%s: event %zu differs\n", name, i);
                         print_record("first", a, i);
@@ -215,13 +213,11 @@ static void hear_reply(struct player *p, const struct reply *reply) {
         r->code = reply->code;
 }
 
-static void hear_close(struct player *p, bool is_ours) {
+static void hear_close(struct player *p) {
         struct event again;
 
-        add_record(p, SERVER_CLOSE)->is_ours = is_ours;
+        add_record(p, SERVER_CLOSE);
         p->is_closed = true;
-        if (is_ours)
-                return;
         server_step(&p->server, NULL, 0, &again);
         must(again.kind == SERVER_CLOSE);
 }
@@ -241,11 +237,7 @@ static void hear(struct player *p, const struct event *e, const char *in, size_t
                 add_record(p, SERVER_RESET);
                 end_transaction(p);
                 break;
-        case SERVER_QUIET:
-                add_record(p, SERVER_QUIET);
-                must(!p->has_sender || !p->is_in_message);
-                break;
-        case SERVER_CLOSE: hear_close(p, false); break;
+        case SERVER_CLOSE: hear_close(p); break;
         case SERVER_COLLECT: must(!"nothing is deferred here"); break;
         case SERVER_MORE: break;
         }
@@ -255,8 +247,8 @@ static void hear(struct player *p, const struct event *e, const char *in, size_t
 
 /* --- playing ------------------------------------------------------------------------------------------- */
 
-/* One piece, in memory of exactly its size. `rest` octets of the burst follow it. */
-static void feed_piece(struct player *p, const char *octets, size_t n, size_t rest) {
+/* One piece, in memory of exactly its size. */
+static void feed_piece(struct player *p, const char *octets, size_t n) {
         char *in = malloc(n), *at = in;
         struct event e = { .kind = SERVER_CLOSE };
 
@@ -272,8 +264,6 @@ static void feed_piece(struct player *p, const char *octets, size_t n, size_t re
                 left -= used;
                 if (e.kind == SERVER_MORE)
                         break;
-                if (e.kind == SERVER_QUIET && !p->is_patient && left + rest > 0)
-                        hear_close(p, true);
         }
         free(in);
 }
@@ -288,7 +278,7 @@ void player_feed(struct player *p, const char *octets, size_t n, size_t piece) {
 
         do {
                 part = n - at < piece ? n - at : piece;
-                feed_piece(p, octets + at, part, n - at - part);
+                feed_piece(p, octets + at, part);
                 at += part;
         } while (at < n && !p->is_closed);
 }

@@ -24,7 +24,6 @@ bool text_equal(const struct text *a, const struct text *b);
 struct record {
         enum event_kind kind;
         size_t index;         /* SERVER_END: of the recipient */
-        bool is_ours;         /* SERVER_CLOSE: the player closed, because octets followed SERVER_QUIET */
         short code;           /* SERVER_REPLY */
         struct text envelope; /* SERVER_END: "! <sender> options\n", "> <recipient> options\n"... */
         struct text text;     /* what the event says: a reply as it goes over the wire, the message, ... */
@@ -37,14 +36,13 @@ struct log {
 
 void log_clear(struct log *l);
 
-/* Prints where two logs differ; true if they do not. `b` may end early where it has a SERVER_CLOSE of our own. */
+/* Prints where two logs differ; true if they do not. */
 bool log_is_equal(const struct log *a, const struct log *b, const char *name);
 
 struct player {
         /* to be set */
         const char *name;          /* of the session, for messages */
         struct server_rules rules;
-        bool is_patient;           /* goes on after SERVER_QUIET, as if the client had waited */
         unsigned offer;            /* answer to SERVER_HELLO */
         /* Gives the verdict on a question about an address ("" where it is about none). */
         void (*verdict)(void *userdata, enum event_kind question, const char *address, struct reply *ret);

@@ -128,13 +128,11 @@ static void match(struct reader *r, const struct log *log) {
                         match_reply(r, record);
                 else if (record->kind == SERVER_END && record->index == 0)
                         match_message(r, record);
-                else if (record->kind == SERVER_QUIET)
-                        match_mark(r, ITEM_QUIET, "Q: the client has to wait");
                 else if (record->kind == SERVER_CLOSE)
                         match_mark(r, ITEM_CLOSE, "X: the server closes");
         }
         if (r->is_good && next_item(r))
-                complain(r, next_item(r)->text.n ? next_item(r)->text.data : "a message, Q: or X:", "nothing");
+                complain(r, next_item(r)->text.n ? next_item(r)->text.data : "a message or X:", "nothing");
 }
 
 /* --- ways to play -------------------------------------------------------------------------------------- */

@@ -193,8 +193,6 @@ static bool take_line(struct session *s, const char *text, unsigned line) {
                 return take_path(&get_item(s, ITEM_MESSAGE, true, line)->envelope, "> ", text);
         if (take_prefix(&text, "D:"))
                 return take_octets(&get_item(s, ITEM_MESSAGE, true, line)->text, text, "\n");
-        if (take_prefix(&text, "Q:"))
-                return get_item(s, ITEM_QUIET, false, line);
         if (take_prefix(&text, "X:"))
                 return get_item(s, ITEM_CLOSE, false, line);
         return *text == '\0' || *text == '#';

@@ -3,7 +3,7 @@
 
 #include "player.h"
 
-enum item_kind { ITEM_CLIENT, ITEM_SERVER, ITEM_MESSAGE, ITEM_QUIET, ITEM_CLOSE };
+enum item_kind { ITEM_CLIENT, ITEM_SERVER, ITEM_MESSAGE, ITEM_CLOSE };
 
 struct item {
         enum item_kind kind;

@@ -4,7 +4,7 @@
  *
  *      R250      SERVER_REPLY, its code          B(text)  SERVER_BODY, as one however it came; "|" is an LF
  *      H(name)   SERVER_HELLO                    E0:5     SERVER_END, its index and the size of the message
- *      S(address), T(address)  sender, recipient          D  DATA   X  RESET   Q  QUIET   C  CLOSE
+ *      S(address), T(address)  sender, recipient          D  DATA   X  RESET   C  CLOSE
  *
  * SERVER_MORE is written (as M) only where a test asks for it: where it comes depends on how the input was cut.
  */
@@ -60,7 +60,6 @@ static void note_event(struct session *s, const struct event *e) {
         case SERVER_REPLY: note(s, "R%d", e->reply->code); break;
         case SERVER_END: note(s, "E%zu:%llu", e->n, (unsigned long long) s->server.size); break;
         case SERVER_RESET: note(s, "X"); break;
-        case SERVER_QUIET: note(s, "Q"); break;
         case SERVER_CLOSE: note(s, "C"); break;
         case SERVER_COLLECT: ck_abort_msg("nothing is deferred here"); break;
         case SERVER_MORE:
@@ -179,7 +178,7 @@ static const struct {
           .log = READY_LOG " D R354 E0:0 R250 X S(a@b) R250 T(d@e) R250 D R354 B(a|) E0:3 R250 X" },
         { TEXT(READY "DATA\r\na\r\n.\r\n"),
           .log = READY_LOG " D R354 B(a|) E0:3 R550 X", .answers = "250 250 354 550" },
-        { TEXT(READY "DATA\r\na\r\n.\r\nDATA\r\n"), .log = READY_LOG " D R354 B(a|) E0:3 R250 X R503 Q" },
+        { TEXT(READY "DATA\r\na\r\n.\r\nDATA\r\n"), .log = READY_LOG " D R354 B(a|) E0:3 R250 X R503" },
         { TEXT(READY "DATA\r\nQUIT\r\n.\r\n"), .log = READY_LOG " D R354 B(QUIT|) E0:6 R250 X" },
         { TEXT("EHLO c\r\nMAIL FROM:<>\r\n" TO("postmaster")), .log = "R220 H(c) R250 S() R250 T(postmaster) R250" },
 
@@ -198,18 +197,18 @@ static const struct {
         { TEXT("HELO c\r\nEHLO c\r\nLHLO c\r\n"), .log = "R220 R500 R500 H(c) R250", .flags = LMTP },
 
         /* order, judged before syntax */
-        { TEXT(MAIL TO("d@e") "DATA\r\n"), .log = "R220 R503 R503 R503 Q" },
-        { TEXT("MAIL nonsense\r\nRCPT nonsense\r\nDATA nonsense\r\n"), .log = "R220 R503 R503 R503 Q" },
+        { TEXT(MAIL TO("d@e") "DATA\r\n"), .log = "R220 R503 R503 R503" },
+        { TEXT("MAIL nonsense\r\nRCPT nonsense\r\nDATA nonsense\r\n"), .log = "R220 R503 R503 R503" },
         { TEXT("EHLO c\r\n" TO("d@e") "DATA\r\n" MAIL "DATA\r\n" MAIL "MAIL\r\n"),
-          .log = "R220 H(c) R250 R503 R503 Q S(a@b) R250 R503 Q R503 R503" },
+          .log = "R220 H(c) R250 R503 R503 S(a@b) R250 R503 R503 R503" },
         { TEXT("EHLO c\r\nMAIL nonsense\r\n" MAIL "RCPT nonsense\r\n"),
           .log = "R220 H(c) R250 R501 S(a@b) R250 R501" },
         { TEXT("HELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n" MAIL), .log = "R220 H(c) R250 R501 S(a@b) R250" },
 
         /* the end of a transaction */
         { TEXT("RSET\r\n"), .log = "R220 R250 X" },
-        { TEXT(READY "RSET\r\nDATA\r\n" MAIL), .log = READY_LOG " R250 X R503 Q S(a@b) R250" },
-        { TEXT(READY "EHLO x\r\nDATA\r\n" MAIL), .log = READY_LOG " H(x) R250 R503 Q S(a@b) R250" },
+        { TEXT(READY "RSET\r\nDATA\r\n" MAIL), .log = READY_LOG " R250 X R503 S(a@b) R250" },
+        { TEXT(READY "EHLO x\r\nDATA\r\n" MAIL), .log = READY_LOG " H(x) R250 R503 S(a@b) R250" },
         { TEXT(READY "HELO x\r\n" TO("d@e")), .log = READY_LOG " H(x) R250 R503" },
         { TEXT(READY "EHLO\r\nEHLO \x01\r\nNOOP\r\nDATA\r\n.\r\n"),
           .log = READY_LOG " R501 R501 R250 D R354 E0:0 R250 X" },
@@ -219,7 +218,7 @@ static const struct {
         { TEXT("EHLO c\r\n" ENVELOPE MAIL), .log = "R220 H(c) R250 S(a@b) R550 R503 S(a@b) R250", .answers = "550" },
         { TEXT("EHLO c\r\n" ENVELOPE), .log = "R220 H(c) R250 S(a@b) R451 R503", .answers = "451" },
         { TEXT(READY "DATA\r\n" TO("f@g") "DATA\r\n"),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 R503 Q T(f@g) R251 D R354", .answers = "250 550 251" },
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 R503 T(f@g) R251 D R354", .answers = "250 550 251" },
         { TEXT("EHLO c\r\n" MAIL "NOOP\r\n"), .log = "R220 H(c) R250 S(a@b) R421 X C", .answers = "421" },
         { TEXT(READY "NOOP\r\n"), .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R421 X C", .answers = "250 421" },
         { TEXT(READY "DATA\r\na\r\n.\r\n"), .log = READY_LOG " D R421 X C", .answers = "250 250 421" },
@@ -246,8 +245,8 @@ static const struct {
 
         /* where a refused client may go on with its message */
         { TEXT(READY "DATA\r\nNOOP\r\n" TO("d@e") MAIL),
-          .log = READY_LOG " D R451 X Q R250 R503 S(a@b) R250", .answers = "250 250 451" },
-        { TEXT(READY "DATA x\r\nDATA\r\n"), .log = READY_LOG " R501 Q D R354" },
+          .log = READY_LOG " D R451 X R250 R503 S(a@b) R250", .answers = "250 250 451" },
+        { TEXT(READY "DATA x\r\nDATA\r\n"), .log = READY_LOG " R501 R554 X C" },
         { TEXT("BDAT 4 LAST\r\nNOOP\r\n"), .log = "R220 R502 X C" },
         { TEXT(READY "DATA\t\r\n"), .log = READY_LOG " D R354" },
 
@@ -311,7 +310,7 @@ static const struct {
           .rules = { .max_errors = 2 } },
         { TEXT("EHLO c\r\nMAIL FROM:<a\r\nMAIL FROM:<a\r\nNOOP\r\n"),
           .log = "R220 H(c) R250 R501 R421 X C", .rules = { .max_errors = 1 } },
-        { TEXT("DATA\r\nDATA\r\nNOOP\r\n"), .log = "R220 R503 Q R421 X C", .rules = { .max_errors = 1 } },
+        { TEXT("DATA\r\nDATA\r\nNOOP\r\n"), .log = "R220 R503 R554 X C", .rules = { .max_errors = 1 } },
         { TEXT(READY "DATA\r\nabc\r\n.\r\n"),
           .log = READY_LOG " D R354 B(abc|) E0:5 R250 X", .rules = { .max_size = 5 } },
         { TEXT(READY "DATA\r\nabcd\r\n.\r\n"),
@@ -321,7 +320,7 @@ static const struct {
         { TEXT(READY "DATA\r\n\r\n\r\n\r\n.\r\n"),
           .log = READY_LOG " D R354 R552 X", .flags = LOST_BODY, .rules = { .max_size = 5 } },
         { TEXT(READY "DATA\r\nabcdef\r\n.\r\nDATA\r\n" ENVELOPE "DATA\r\nabc\r\n.\r\n"),
-          .log = READY_LOG " D R354 R552 X R503 Q S(a@b) R250 T(d@e) R250 D R354 E0:5 R250 X", .flags = LOST_BODY,
+          .log = READY_LOG " D R354 R552 X R503 S(a@b) R250 T(d@e) R250 D R354 E0:5 R250 X", .flags = LOST_BODY,
           .rules = { .max_size = 5 } },
         { TEXT(READY "DATA\r\nabcdef\r\n\n"),
           .log = READY_LOG " D R354 R554 X C", .flags = LOST_BODY, .rules = { .max_size = 5 } },
