@@ -13,47 +13,32 @@
 
 #include "base/text.h"
 #include "deliver/mailman2.h"
+#include "deliver/mailman3.h"
 #include "deliver/relay.h"
 #include "deliver/upstream.h"
 #include "io/log.h"
-
-/* A list's copy of a message, with Mailman 3. */
-struct copy {
-        struct client client;
-        struct transaction transaction;
-};
 
 struct delivery {
         const struct config *config;
         const struct peer *peer;
         const struct envelope *envelope; /* of the transaction */
-        const char *endpoint;            /* of Mailman 3 */
-        struct client_rules rules;       /* how to speak to it */
-        struct client mailman;           /* who is asked what is a list */
-        struct transaction question;     /* with it: MAIL and RCPT, never a message */
-        enum client_result asked;        /* how the last question of this transaction went */
+        struct mailman3 mailman3;        /* unless it is Mailman 2.1 */
         struct reply upstream_mail;      /* its answer to MAIL in this transaction; 0: not asked yet */
         struct upstream upstream;        /* for all who are no lists */
         struct addressee **lists;        /* of this transaction */
         size_t n_lists;
-        struct copy *copies;             /* of this message, one for each list */
+        struct mailman3_copy *copies;    /* of this message, one for each list */
         size_t n_copies;
 };
 
 static const struct fixed_reply list_ok = { 250, "2.1.5", "list OK" };
 static const struct fixed_reply no_list = { 550, "5.1.1", "no such list" };
-static const struct fixed_reply mailman_gone = {
-        451, "4.4.1", "the list server cannot be reached, try again later"
-};
-static const struct fixed_reply mailman_failed = {
-        451, "4.3.0", "the list server did not take it, try again later"
-};
 static const struct fixed_reply list_no_smtputf8 = { 550, "5.6.7",
                                                      "the list server does not take SMTPUTF8" };
 static const struct fixed_reply no_memory = { 452, "4.3.1", "out of memory, try again later" };
 
 static void mailman_close(struct delivery *d) {
-        client_close(&d->mailman);
+        mailman3_close(&d->mailman3);
         upstream_close(&d->upstream);
         free(d->lists);
         free(d);
@@ -67,16 +52,7 @@ static int mailman_open(const struct config *c, const struct peer *p, struct del
                 return -ENOMEM;
         d->config = c;
         d->peer = p;
-        d->endpoint = c->mailman ? c->mailman : MAILMAN_DEFAULT;
-        d->rules = (struct client_rules) {
-                .name = "Mailman",
-                .title = "the list server",
-                .hostname = c->hostname,
-                .is_lmtp = true,
-                .timeout = c->upstream_timeout,
-        };
-        d->mailman.rules = &d->rules;
-        d->question.client = &d->mailman;
+        mailman3_init(&d->mailman3, c);
         d->lists = calloc(c->max_recipients, sizeof(*d->lists));
         r = upstream_init(&d->upstream, c, p);
         if (r < 0 || !d->lists) {
@@ -88,9 +64,8 @@ static int mailman_open(const struct config *c, const struct peer *p, struct del
 }
 
 static void mailman_reset(struct delivery *d) {
-        transaction_forget(&d->question);
+        mailman3_reset(&d->mailman3);
         upstream_reset(&d->upstream);
-        d->asked = CLIENT_OK;
         d->upstream_mail.code = 0;
         d->n_lists = 0;
 }
@@ -103,74 +78,19 @@ static unsigned mailman_hello(struct delivery *d, const char *helo, uint64_t *ma
 
 /* --- whose an address is ---------------------------------------------------------------------- */
 
-enum owner { OWNER_LIST, OWNER_OTHER, OWNER_UNKNOWN };
-
-/* Puts the address to Mailman 3, over a new connection if there is none. The sender is the null
- * one: the question is what is a list, and nothing about the sender or the size may answer it. The
- * reply is to MAIL if that was refused. */
-static enum client_result ask(struct delivery *d, const struct recipient *recipient,
-                              struct reply *ret) {
-        static const struct sender nobody;
-        enum client_result r = client_look(&d->mailman);
-
-        if (r != CLIENT_OK) {
-                transaction_forget(&d->question);
-                r = client_open(&d->mailman, d->endpoint, "8024", &d->rules);
-        }
-        if (r == CLIENT_OK && d->question.state == TRANSACTION_IDLE)
-                r = transaction_begin(&d->question, &nobody, ret);
-        if (r == CLIENT_OK && d->question.state == TRANSACTION_OPEN)
-                r = transaction_recipient(&d->question, recipient, ret);
-        return r;
-}
-
-/* How Mailman says that there is no such list: 550, or 553 and 501 of what can be no list's
- * address. */
-static bool is_no(const struct reply *r) {
-        return r->code == 550 || r->code == 553 || r->code == 501;
-}
-
-/* Never is it said to be another's if it might be a list's. One that was silent once in a
- * transaction is not waited for again. */
-static enum owner find_owner3(struct delivery *d, const struct recipient *recipient,
-                              struct reply *ret_verdict) {
-        bool is_answer;
-
-        if (*address_domain(&recipient->address) == '\0' || recipient->address.is_utf8)
-                return OWNER_OTHER; /* Postmaster; and Mailman's addresses are ASCII */
-        if (d->asked != CLIENT_SILENT)
-                d->asked = ask(d, recipient, ret_verdict);
-        client_log(&d->mailman);
-        if (d->asked != CLIENT_OK && d->asked != CLIENT_SILENT)
-                d->asked = ask(d, recipient, ret_verdict);
-        client_log(&d->mailman);
-        if (d->asked != CLIENT_OK) {
-                reply_fix(ret_verdict, &mailman_gone);
-                return OWNER_UNKNOWN;
-        }
-        is_answer = d->question.state == TRANSACTION_OPEN; /* to RCPT */
-        if (is_answer && is_no(ret_verdict))
-                return OWNER_OTHER;
-        if (is_answer && reply_is_positive(ret_verdict))
-                return OWNER_LIST;
-        if (!reply_is_temporary(ret_verdict))
-                reply_fix(ret_verdict, &mailman_failed);
-        return OWNER_UNKNOWN;
-}
-
-static enum owner find_owner2(const struct delivery *d, const struct recipient *recipient,
-                              struct reply *ret_verdict) {
+static enum mailman_owner find_owner2(const struct delivery *d, const struct recipient *recipient,
+                                      struct reply *ret_verdict) {
         const char *lists = d->config->mailman_lists;
         struct mailman2_target target;
         int r = mailman2_find(lists, &recipient->address, &target);
 
         if (r == 0)
-                return OWNER_OTHER;
-        reply_fix(ret_verdict, r > 0 ? &list_ok : &mailman_gone);
+                return MAILMAN_OTHER;
+        reply_fix(ret_verdict, r > 0 ? &list_ok : &mailman3_gone);
         if (r < 0)
                 log_say(LOG_ERR, "cannot look for lists in mailman-lists=%s: %s", lists,
                         strerror(-r));
-        return r > 0 ? OWNER_LIST : OWNER_UNKNOWN;
+        return r > 0 ? MAILMAN_LIST : MAILMAN_UNKNOWN;
 }
 
 /* --- the envelope ----------------------------------------------------------------------------- */
@@ -179,7 +99,7 @@ static enum owner find_owner2(const struct delivery *d, const struct recipient *
 static void mailman_sender(struct delivery *d, const struct envelope *e,
                            struct reply *ret_verdict) {
         d->envelope = e;
-        d->rules.downstream = e->client;
+        d->mailman3.rules.downstream = e->client;
         reply_fix(ret_verdict, &delivery_sender_ok);
 }
 
@@ -194,60 +114,23 @@ static void ask_upstream(struct delivery *d, struct addressee *a, struct reply *
 
 static void mailman_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
         bool is_mailman2 = d->config->mailman_lists;
-        enum owner owner;
+        enum mailman_owner owner;
 
         if (!relay_is_allowed(d->config, d->peer, &a->recipient, ret_verdict))
                 return;
         owner = is_mailman2 ? find_owner2(d, &a->recipient, ret_verdict)
-                            : find_owner3(d, &a->recipient, ret_verdict);
-        if (owner == OWNER_LIST && d->envelope->sender.is_smtputf8)
+                            : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
+        if (owner == MAILMAN_LIST && d->envelope->sender.is_smtputf8)
                 reply_fix(ret_verdict, &list_no_smtputf8);
-        else if (owner == OWNER_LIST)
+        else if (owner == MAILMAN_LIST)
                 d->lists[d->n_lists++] = a;
-        else if (owner == OWNER_OTHER && d->config->upstream.n > 0)
+        else if (owner == MAILMAN_OTHER && d->config->upstream.n > 0)
                 ask_upstream(d, a, ret_verdict);
-        else if (owner == OWNER_OTHER)
+        else if (owner == MAILMAN_OTHER)
                 reply_fix(ret_verdict, &no_list);
 }
 
 /* --- the message ------------------------------------------------------------------------------ */
-
-/* A list's transaction up to, but without, the final dot. If it does not come so far, the list's
- * verdict says why. */
-static bool send_copy(struct delivery *d, struct copy *copy, struct addressee **list,
-                      struct message *m, const struct trace *trace) {
-        struct transaction *t = &copy->transaction;
-        struct reply reply;
-        enum client_result r;
-
-        *t = (struct transaction) { .client = &copy->client,
-                                    .addressees = list,
-                                    .n_addressees = 1 };
-        if (client_open(&copy->client, d->endpoint, "8024", &d->rules) != CLIENT_OK) {
-                client_log(&copy->client);
-                reply_fix(&reply, &mailman_gone);
-                transaction_refuse(t, &reply);
-                return false;
-        }
-        r = transaction_begin(t, &d->envelope->sender, &reply);
-        if (r == CLIENT_OK && reply_is_positive(&reply))
-                r = transaction_recipient(t, &(*list)->recipient, &reply);
-        if (r == CLIENT_OK && reply_is_positive(&reply))
-                r = transaction_send(t, m, trace, &reply);
-        transaction_verdict(t, r, &reply);
-        if (t->state != TRANSACTION_SENT)
-                transaction_refuse(t, &reply);
-        return t->state == TRANSACTION_SENT;
-}
-
-/* Mailman's "550" to the dot is what it says of an error of its own; the list was there at RCPT. */
-static void commit_copy(struct copy *copy, const char *id) {
-        struct reply *verdict = &copy->transaction.addressees[0]->verdict;
-
-        transaction_commit(&copy->transaction, id);
-        if (verdict->code == 550)
-                reply_fix(verdict, &mailman_failed);
-}
 
 static void add_worst(const struct transaction *t, struct reply *worst) {
         for (size_t i = 0; i < t->n_addressees; i++)
@@ -266,7 +149,8 @@ static bool send_all(struct delivery *d, struct envelope *e, struct message *m,
         if (others->n_addressees > 0 && !upstream_send(&d->upstream, m, &trace))
                 add_worst(others, ret_worst);
         for (size_t i = 0; i < d->n_copies; i++)
-                if (!send_copy(d, d->copies + i, d->lists + i, m, &trace))
+                if (!mailman3_send(&d->mailman3, d->copies + i, d->lists + i, &e->sender, m,
+                                   &trace))
                         add_worst(&d->copies[i].transaction, ret_worst);
         return reply_is_positive(ret_worst);
 }
@@ -288,7 +172,7 @@ static bool commit_others(struct delivery *d, const char *id, struct reply *ret_
 static void commit_lists(struct delivery *d, struct envelope *e, struct message *m) {
         for (size_t i = 0; i < d->n_copies; i++)
                 if (d->copies[i].transaction.state == TRANSACTION_SENT)
-                        commit_copy(d->copies + i, e->id);
+                        mailman3_commit(d->copies + i, e->id);
         if (d->config->mailman_lists && d->n_lists > 0)
                 mailman2_deliver(d->config, e, d->lists, d->n_lists, m);
 }
@@ -313,7 +197,8 @@ static void deliver(struct delivery *d, struct envelope *e, struct message *m) {
 }
 
 static void describe(const struct delivery *d, struct envelope *e) {
-        const char *lists = d->config->mailman_lists ? d->config->mailman_lists : d->endpoint;
+        const char *lists =
+                d->config->mailman_lists ? d->config->mailman_lists : d->mailman3.endpoint;
         const char *upstream = d->upstream.client.endpoint;
         size_t n = text_format(e->destination, sizeof(e->destination) / 2, "Mailman %s", lists);
 

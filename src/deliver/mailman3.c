@@ -1,0 +1,115 @@
+/* deliver/mailman3.c - GNU Mailman 3. */
+#include "deliver/mailman3.h"
+
+const struct fixed_reply mailman3_gone = { 451, "4.4.1",
+                                           "the list server cannot be reached, try again later" };
+static const struct fixed_reply failed = { 451, "4.3.0",
+                                           "the list server did not take it, try again later" };
+
+void mailman3_init(struct mailman3 *m, const struct config *c) {
+        m->endpoint = c->mailman ? c->mailman : MAILMAN_DEFAULT;
+        m->rules = (struct client_rules) {
+                .name = "Mailman",
+                .title = "the list server",
+                .hostname = c->hostname,
+                .is_lmtp = true,
+                .timeout = c->upstream_timeout,
+        };
+        m->client.rules = &m->rules;
+        m->question.client = &m->client;
+}
+
+void mailman3_reset(struct mailman3 *m) {
+        transaction_forget(&m->question);
+        m->asked = CLIENT_OK;
+}
+
+void mailman3_close(struct mailman3 *m) {
+        client_close(&m->client);
+}
+
+/* Puts the address to Mailman 3, over a new connection if there is none. The sender is the null
+ * one: the question is what is a list, and nothing about the sender or the size may answer it. The
+ * reply is to MAIL if that was refused. */
+static enum client_result ask(struct mailman3 *m, const struct recipient *recipient,
+                              struct reply *ret) {
+        static const struct sender nobody;
+        enum client_result r = client_look(&m->client);
+
+        if (r != CLIENT_OK) {
+                transaction_forget(&m->question);
+                r = client_open(&m->client, m->endpoint, "8024", &m->rules);
+        }
+        if (r == CLIENT_OK && m->question.state == TRANSACTION_IDLE)
+                r = transaction_begin(&m->question, &nobody, ret);
+        if (r == CLIENT_OK && m->question.state == TRANSACTION_OPEN)
+                r = transaction_recipient(&m->question, recipient, ret);
+        return r;
+}
+
+/* How Mailman says that there is no such list: 550, or 553 and 501 of what can be no list's
+ * address. */
+static bool is_no(const struct reply *r) {
+        return r->code == 550 || r->code == 553 || r->code == 501;
+}
+
+enum mailman_owner mailman3_find(struct mailman3 *m, const struct recipient *recipient,
+                                 struct reply *ret_verdict) {
+        bool is_answer;
+
+        if (*address_domain(&recipient->address) == '\0' || recipient->address.is_utf8)
+                return MAILMAN_OTHER; /* Postmaster; and Mailman's addresses are ASCII */
+        if (m->asked != CLIENT_SILENT)
+                m->asked = ask(m, recipient, ret_verdict);
+        client_log(&m->client);
+        if (m->asked != CLIENT_OK && m->asked != CLIENT_SILENT)
+                m->asked = ask(m, recipient, ret_verdict);
+        client_log(&m->client);
+        if (m->asked != CLIENT_OK) {
+                reply_fix(ret_verdict, &mailman3_gone);
+                return MAILMAN_UNKNOWN;
+        }
+        is_answer = m->question.state == TRANSACTION_OPEN; /* to RCPT */
+        if (is_answer && is_no(ret_verdict))
+                return MAILMAN_OTHER;
+        if (is_answer && reply_is_positive(ret_verdict))
+                return MAILMAN_LIST;
+        if (!reply_is_temporary(ret_verdict))
+                reply_fix(ret_verdict, &failed);
+        return MAILMAN_UNKNOWN;
+}
+
+bool mailman3_send(struct mailman3 *m, struct mailman3_copy *copy, struct addressee **list,
+                   const struct sender *s, struct message *message, const struct trace *trace) {
+        struct transaction *t = &copy->transaction;
+        struct reply reply;
+        enum client_result r;
+
+        *t = (struct transaction) { .client = &copy->client,
+                                    .addressees = list,
+                                    .n_addressees = 1 };
+        if (client_open(&copy->client, m->endpoint, "8024", &m->rules) != CLIENT_OK) {
+                client_log(&copy->client);
+                reply_fix(&reply, &mailman3_gone);
+                transaction_refuse(t, &reply);
+                return false;
+        }
+        r = transaction_begin(t, s, &reply);
+        if (r == CLIENT_OK && reply_is_positive(&reply))
+                r = transaction_recipient(t, &(*list)->recipient, &reply);
+        if (r == CLIENT_OK && reply_is_positive(&reply))
+                r = transaction_send(t, message, trace, &reply);
+        transaction_verdict(t, r, &reply);
+        if (t->state != TRANSACTION_SENT)
+                transaction_refuse(t, &reply);
+        return t->state == TRANSACTION_SENT;
+}
+
+/* Mailman's "550" to the dot is what it says of an error of its own; the list was there at RCPT. */
+void mailman3_commit(struct mailman3_copy *copy, const char *id) {
+        struct reply *verdict = &copy->transaction.addressees[0]->verdict;
+
+        transaction_commit(&copy->transaction, id);
+        if (verdict->code == 550)
+                reply_fix(verdict, &failed);
+}
