@@ -14,12 +14,14 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "acceptor.h"
+#include "accept/acceptor.h"
 #include "base/ascii.h"
+#include "base/text.h"
 #include "config.h"
 #include "deliver/delivery.h"
 #include "io/channel.h"
 #include "io/fd.h"
+#include "io/listen.h"
 #include "io/log.h"
 #include "io/notify.h"
 #include "io/output.h"
@@ -58,11 +60,12 @@ static void take_passed_socket(void) {
 
         if (!pid || !n || strtol(pid, NULL, 10) != getpid() || strcmp(n, "1") != 0)
                 return;
-        if ((fstat(STDIN_FILENO, &in) == 0 && S_ISSOCK(in.st_mode)) || !peer_of_socket(3, &p))
+        if ((fstat(STDIN_FILENO, &in) == 0 && S_ISSOCK(in.st_mode)) ||
+            !peer_of_socket(LISTEN_PASSED, &p))
                 return;
-        dup2(3, STDIN_FILENO);
-        dup2(3, STDOUT_FILENO);
-        close(3);
+        dup2(LISTEN_PASSED, STDIN_FILENO);
+        dup2(LISTEN_PASSED, STDOUT_FILENO);
+        close(LISTEN_PASSED);
 }
 
 static struct descriptors look_at_descriptors(void) {
@@ -204,7 +207,7 @@ static int check(const struct config *c, int mistakes) {
         printf("# configuration file: %s\n", c->file ? c->file : "none");
         config_print(c, stdout);
         if (n_warnings > 0)
-                printf("# ok, with %u warning%s\n", n_warnings, n_warnings == 1 ? "" : "s");
+                printf("# ok, with %u warning%s\n", n_warnings, text_plural(n_warnings));
         else
                 puts("# ok");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
@@ -246,16 +249,20 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
         return refuse(channel, r == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
 }
 
-/* The command line, for reading the configuration again. */
-static struct {
+/* What the configuration is read from, again and again. */
+struct given {
         int argc;
         char **argv;
         bool is_for_journal;
-} given;
+};
 
-static bool load_again(struct config *ret) {
-        ret->is_for_journal = given.is_for_journal;
-        return config_load(given.argc, given.argv, ret, complain) == 0;
+static int load(const struct given *g, struct config *ret) {
+        ret->is_for_journal = g->is_for_journal;
+        return config_load(g->argc, g->argv, ret, complain);
+}
+
+static bool load_again(void *context, struct config *ret) {
+        return load(context, ret) == 0;
 }
 
 /* A client that is there already is served, whatever the configuration says of listening. */
@@ -266,33 +273,33 @@ static bool is_connection(const struct descriptors *d) {
 }
 
 int main(int argc, char **argv) {
-        static struct listener listeners[ACCEPTOR_LISTENERS_MAX];
+        static struct listeners listeners; /* large */
         static struct channel channel; /* large */
         static struct config config;
         struct descriptors d = look_at_descriptors();
-        size_t n_listeners;
+        struct given given = { argc, argv, false };
         int mistakes;
 
         open_log(&d);
         open_output();
         notify_open();
-        config.is_for_journal = is_stderr_journal(&d) || is_started_by_manager();
+        given.is_for_journal = is_stderr_journal(&d) || is_started_by_manager();
         channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
-        mistakes = config_load(argc, argv, &config, complain);
+        mistakes = load(&given, &config);
         if (config.action == ACTION_HELP)
                 return help();
         if (config.action == ACTION_VERSION)
                 return version();
         if (config.action == ACTION_CHECK || config.action == ACTION_CHECK_NETWORK)
                 return check(&config, mistakes);
-        n_listeners = S_ISSOCK(d.in.st_mode) || getenv("LISTEN_FDS") ? acceptor_take_passed(listeners) : 0;
-        if (n_listeners > 0 || (config.listen.n > 0 && !is_connection(&d))) {
-                given.argc = argc;
-                given.argv = argv;
-                given.is_for_journal = config.is_for_journal;
+        if (S_ISSOCK(d.in.st_mode) || getenv("LISTEN_FDS"))
+                listeners_take_passed(&listeners);
+        if (listeners.n > 0 || (config.listen.n > 0 && !is_connection(&d))) {
                 if (config.listen.n > 0)
                         show_on_stdout(&d);
-                return acceptor_run(&config, listeners, n_listeners, mistakes, load_again);
+                return acceptor_run(&(struct acceptor_start) {
+                        .config = &config, .mistakes = mistakes, .listeners = &listeners,
+                        .load = load_again, .context = &given });
         }
         if (!d.has_in || !d.has_out) {
                 log_say(LOG_ERR, "standard %s is closed: there is no session to serve", d.has_in ? "output" : "input");

@@ -21,9 +21,9 @@ PURE = re.compile(r"mem(chr|rchr|cmp|cpy|move|set|mem)|memrchr|rawmemchr|mempcpy
 # Which folders of src each folder's files may include; "" is src itself.
 MAY_INCLUDE = {
     "base": {"base"}, "smtp": {"base", "smtp"}, "io": {"base", "io"}, "deliver": {"base", "smtp", "io", "deliver"},
-    "": {"base", "smtp", "io", "deliver", ""}}
+    "accept": {"base", "io", "deliver", "accept"}, "": {"base", "smtp", "io", "deliver", "accept", ""}}
 CORE = ("base", "smtp")  # the pure part
-MAY_INCLUDE_FILES = {"deliver": {"config.h"}}
+MAY_INCLUDE_FILES = {"deliver": {"config.h"}, "accept": {"config.h", "risks.h", "user.h"}}
 IMPURE_HEADERS = {"unistd.h", "fcntl.h", "time.h", "stdlib.h", "syslog.h", "poll.h", "signal.h", "pthread.h", "dirent.h", "errno.h"}
 
 

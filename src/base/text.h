@@ -7,8 +7,14 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Writes the text and a NUL into `out`, which has room for `room` (at least 1) octets; what does not fit is left out. Returns the
  * octets before the NUL. Any other conversion is a bug. */
 __attribute__((format(printf, 3, 4))) size_t text_format(char *out, size_t room, const char *format, ...);
 __attribute__((format(printf, 3, 0))) size_t text_format_list(char *out, size_t room, const char *format, va_list arguments);
+
+/* What makes a plural of a noun after this number. */
+static inline const char *text_plural(uint64_t n) {
+        return n == 1 ? "" : "s";
+}

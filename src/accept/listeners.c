@@ -1,0 +1,96 @@
+/* accept/listeners.c - the sockets at which we listen. */
+#include "accept/listeners.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/ascii.h"
+#include "base/text.h"
+#include "deliver/delivery.h"
+#include "io/log.h"
+
+/* How many descriptors systemd has passed, from LISTEN_PASSED on. */
+static int count_passed(void) {
+        const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+        uint64_t number, n;
+
+        if (!pid || !fds || !ascii_parse_number(pid, INT_MAX, &number) ||
+            number != (uint64_t) getpid())
+                return 0;
+        return ascii_parse_number(fds, INT_MAX - LISTEN_PASSED, &n) ? (int) n : 0;
+}
+
+/* Names are separated by colons. */
+static void next_name(const char **names, char ret[static LISTEN_NAME_MAX + 1]) {
+        size_t n = strcspn(*names, ":");
+
+        text_format(ret, LISTEN_NAME_MAX + 1, "%.*s", (int) n, *names);
+        *names += n + ((*names)[n] == ':');
+}
+
+void listeners_take_passed(struct listeners *ret) {
+        const char *names = getenv("LISTEN_FDNAMES");
+        int n_fds = count_passed();
+        char name[LISTEN_NAME_MAX + 1];
+
+        ret->n = 0;
+        names = names ? names : "";
+        for (int i = 0; i < n_fds && ret->n < LISTENERS_MAX; i++) {
+                next_name(&names, name);
+                ret->n += listen_adopt(LISTEN_PASSED + i, name, ret->items + ret->n);
+        }
+        if (ret->n == 0 && listen_adopt(STDIN_FILENO, "", ret->items) &&
+            open("/dev/null", O_RDWR) == STDIN_FILENO)
+                ret->n = 1;
+}
+
+static void complain(const char *endpoint, int error, const char *why) {
+        const char *advice = "";
+
+        if (error == -EADDRINUSE)
+                advice = "; another program is there: stop it, or choose another address";
+        else if (error == -EACCES && *endpoint != '/')
+                advice = "; ports below 1024 are root's: start as root (user= says who to become), "
+                         "or choose another";
+        log_say(LOG_ERR, "cannot listen on %s: %s%s", endpoint, why, advice);
+}
+
+int listeners_open(struct listeners *l, const struct config *c) {
+        int status = 0;
+
+        for (size_t i = 0; i < c->listen.n; i++) {
+                const char *endpoint = c->listen.items[i], *why;
+                int n = listen_at(endpoint, l->items + l->n, LISTENERS_MAX - l->n, &why);
+
+                if (n < 0) {
+                        complain(endpoint, n, why);
+                        status = n == -EINVAL ? EX_CONFIG : EX_TEMPFAIL;
+                } else
+                        l->n += (size_t) n;
+        }
+        return status;
+}
+
+void listeners_say(const struct listeners *l, const struct config *c) {
+        for (size_t i = 0; i < l->n; i++) {
+                struct log_line line;
+
+                log_start(&line, "listening");
+                log_field(&line, "address", "%s", l->items[i].address);
+                if (*l->items[i].name)
+                        log_field(&line, "name", "%s", l->items[i].name);
+                log_field(&line, "strategy", "%s", c->strategy->name);
+                log_field(&line, "config", "%s", c->file ? c->file : "none");
+                log_send(&line, LOG_NOTICE);
+        }
+}
+
+void listeners_close(struct listeners *l) {
+        for (size_t i = 0; i < l->n; i++)
+                listen_close(l->items + i);
+}

@@ -1,0 +1,28 @@
+/* accept/listeners.h - the sockets at which we listen: those that we were given, and those that the
+ * configuration names. */
+#pragma once
+
+#include <stddef.h>
+
+#include "config.h"
+#include "io/listen.h"
+
+enum { LISTENERS_MAX = 64 };
+
+struct listeners {
+        size_t n;
+        struct listener items[LISTENERS_MAX];
+};
+
+/* Takes the listening sockets that we were given: by systemd (sd_listen_fds(3)), or as standard
+ * input (inetd(8), wait). `ret` is empty if there are none. */
+void listeners_take_passed(struct listeners *ret);
+
+/* Adds those of the option `listen`. Says of each address that cannot be had why. Returns 0 or an
+ * exit status. */
+int listeners_open(struct listeners *l, const struct config *c);
+
+/* Logs where we listen, and what becomes of messages. */
+void listeners_say(const struct listeners *l, const struct config *c);
+
+void listeners_close(struct listeners *l);

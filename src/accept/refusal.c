@@ -1,0 +1,69 @@
+/* accept/refusal.c - what clients get that are not served. */
+#include "accept/refusal.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "io/deadline.h"
+#include "io/log.h"
+
+enum {
+        PAUSE = 1000,       /* milliseconds between two log lines */
+        UNREAD_BLOCKS = 16, /* of 4 KiB that are read before we hang up */
+        TO_ALL = 1,         /* seconds */
+};
+
+void refusal_log(struct refusals *r, size_t n_sessions) {
+        struct log_line line;
+
+        if (r->n == 0 || deadline_now() < r->next_line)
+                return;
+        log_start(&line, "refused");
+        log_field(&line, "address", "%s", r->address);
+        log_field(&line, "reason", "%s", r->reason);
+        log_number(&line, "sessions", n_sessions);
+        log_number(&line, "clients", r->n);
+        log_send(&line, LOG_WARNING);
+        r->n = 0;
+        r->next_line = deadline_now() + PAUSE;
+}
+
+/* A client that has said something already loses our last words if that is left unread: a reset
+ * follows them. */
+void refusal_say(struct refusals *r, const struct listener *l, int connection,
+                 const struct refusal *refusal, size_t n_sessions) {
+        char unread[4096];
+
+        send(connection, refusal->reply, strlen(refusal->reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+        shutdown(connection, SHUT_WR);
+        for (int i = 0; i < UNREAD_BLOCKS; i++)
+                if (recv(connection, unread, sizeof(unread), MSG_DONTWAIT) <= 0)
+                        break;
+        close(connection);
+        r->n++;
+        r->address = l->address;
+        r->reason = refusal->reason;
+        refusal_log(r, n_sessions);
+}
+
+void refusal_to_all(struct refusals *r, const struct listeners *l, size_t n, int stop_fd,
+                    const struct refusal *refusal) {
+        struct pollfd fds[LISTENERS_MAX + 1] = { { .fd = stop_fd, .events = POLLIN } };
+        int64_t deadline = deadline_after(TO_ALL);
+
+        for (size_t i = 0; i < n; i++)
+                fds[i + 1] = (struct pollfd) { .fd = l->items[i].fd, .events = POLLIN };
+        if (poll(fds, n + 1, 0) == 0)
+                return;
+        while (poll(fds, n + 1, deadline_left(deadline)) > 0 && !fds[0].revents)
+                for (size_t i = 0; i < n; i++) {
+                        int fd = -1;
+
+                        if (fds[i + 1].revents)
+                                fd = accept4(fds[i + 1].fd, NULL, NULL, SOCK_CLOEXEC);
+                        if (fd >= 0)
+                                refusal_say(r, l->items + i, fd, refusal, 0);
+                }
+}

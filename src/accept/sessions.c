@@ -1,0 +1,63 @@
+/* accept/sessions.c - the sessions that run. */
+#include "accept/sessions.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "io/log.h"
+
+int sessions_make_room(struct sessions *s, size_t wanted) {
+        size_t room = wanted > s->n ? wanted : s->n;
+        struct served *items = reallocarray(s->items, room, sizeof(*items));
+
+        if (!items)
+                return -ENOMEM;
+        s->items = items;
+        s->room = room;
+        return 0;
+}
+
+size_t sessions_of(const struct sessions *s, const struct source *source) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < s->n; i++)
+                n += source_is_equal(&s->items[i].source, source);
+        return n;
+}
+
+void sessions_add(struct sessions *s, pid_t pid, const struct source *source) {
+        assert(s->n < s->room);
+        s->items[s->n++] = (struct served) { pid, *source };
+}
+
+static void say_death(pid_t pid, int signal) {
+        log_say(LOG_ERR, "the session of process %d ended by signal %d (%s)", (int) pid, signal,
+                strsignal(signal));
+}
+
+static void forget(struct sessions *s, pid_t pid, int wait_status) {
+        for (size_t i = 0; i < s->n; i++)
+                if (s->items[i].pid == pid) {
+                        s->items[i] = s->items[--s->n];
+                        if (WIFSIGNALED(wait_status))
+                                say_death(pid, WTERMSIG(wait_status));
+                        return;
+                }
+}
+
+void sessions_reap(struct sessions *s) {
+        int wait_status;
+        pid_t pid;
+
+        while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+                forget(s, pid, wait_status);
+}
+
+void sessions_terminate(const struct sessions *s) {
+        for (size_t i = 0; i < s->n; i++)
+                kill(s->items[i].pid, SIGTERM);
+}

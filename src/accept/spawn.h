@@ -1,0 +1,36 @@
+/* accept/spawn.h - a session is a process of its own, which executes this program afresh. This is
+ * the one place that says what it inherits:
+ *
+ * - the connection as descriptors 0 and 1, and standard error, unless that is a client's;
+ * - the configuration, as a file that it reads and closes;
+ * - a pipe in which it counts its messages (io/notify.h), and the output (io/output.h) if its
+ *   strategy shows messages; the environment says their numbers;
+ * - our environment without what was for us only, our limits, user, group and working directory;
+ * - SIGTERM, SIGINT and SIGHUP blocked until it takes them: none kills it before it can tell its
+ *   client.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "config.h"
+
+struct spawn {
+        char program[PATH_MAX]; /* ours */
+        char *text; /* the configuration */
+        size_t n_text;
+        int counter;
+        int output; /* -1: not passed on */
+};
+
+/* Before the first session, and after everything that wants our whole environment. `counter` is
+ * where sessions are to count their messages. */
+void spawn_init(struct spawn *ret, int counter);
+
+/* Later sessions get this configuration. Returns 0, or -ENOMEM and nothing has changed. */
+int spawn_set_config(struct spawn *s, const struct config *c);
+
+/* Starts a session, which has the connection too. Returns its pid or a negative errno. */
+pid_t spawn_session(const struct spawn *s, int connection);
