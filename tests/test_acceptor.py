@@ -1144,6 +1144,8 @@ def test_passed_socket_that_listens_no_more(release, folder):
             before = cpu_ticks(acceptor.pid)
             time.sleep(1)
             assert cpu_ticks(acceptor.pid) - before < 10
+            address = acceptor.addresses[0].encode()
+            assert b"smtpd: cannot accept on %s: Invalid argument\n" % address in acceptor.err()
             with Client(acceptor.addresses[1]) as client:
                 client.begin("EHLO")
 
@@ -1164,7 +1166,7 @@ def test_exit_idle_time(smtpd, folder):
             then = time.monotonic()
             client.quit()
         assert acceptor.status() == 0 and 0.5 < time.monotonic() - then < 6
-        assert b"nobody came for 1 second: exiting" in acceptor.err()
+        assert b"idle for 1 second: exiting" in acceptor.err()
 
 
 # --- the service manager ---------------------------------------------------------------------------------------

@@ -341,7 +341,7 @@ def test_exits_when_idle(machine):
         client.expect((b"NOOP", b"250 "))
         assert main_pid(machine) == pid
     end_of(machine)
-    assert state(machine, "smtpd.socket") == "active" and "nobody came for 1 second: exiting\n" in log(machine)
+    assert state(machine, "smtpd.socket") == "active" and "idle for 1 second: exiting\n" in log(machine)
     with machine.client() as client:
         client.begin("EHLO")
         assert main_pid(machine) not in (0, pid)  # it is not idle now
@@ -385,7 +385,7 @@ def test_connection_at_the_moment_of_its_exit(machine):
             thread.join(2 * PATIENCE)
 
     machine.in_network(come)
-    exits = log(machine, "smtpd-idle*").count("nobody came for 1 second: exiting\n")
+    exits = log(machine, "smtpd-idle*").count("idle for 1 second: exiting\n")
     assert len(served) == len(PORTS) * (ROUNDS + 1) and exits > 0
     for unit in (f"smtpd-idle{port}" for port in PORTS):
         machine.wait_until(lambda: state(machine, f"{unit}.service") == "inactive", "one does not end")

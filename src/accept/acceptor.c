@@ -134,7 +134,7 @@ static bool go_on_after(struct acceptor *a, struct listener *l, int error) {
         if (error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS)
                 a->resume = deadline_now() + SHORTAGE_PAUSE;
         if (error == EINVAL || error == EBADF || error == ENOTSOCK || error == EOPNOTSUPP) {
-                log_say(LOG_ERR, "nobody can come to %s any more: %s", l->address, strerror(error));
+                log_say(LOG_ERR, "cannot accept on %s: %s", l->address, strerror(error));
                 listen_close(l);
                 return false;
         }
@@ -185,7 +185,7 @@ static void on_deadline(struct acceptor *a) {
         if (a->state == STOPPING)
                 sessions_terminate(&a->sessions);
         else {
-                log_say(LOG_NOTICE, "nobody came for %llu second%s: exiting", (unsigned long long) seconds,
+                log_say(LOG_NOTICE, "idle for %llu second%s: exiting", (unsigned long long) seconds,
                         text_plural(seconds));
                 a->state = OVER;
         }
