@@ -1,7 +1,7 @@
 /* mail.h - the mail object under way (RFC 5321 section 2.3.1: envelope and content), and what its strategy says of it. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "deliver/delivery.h"
 
 struct mail {

@@ -17,7 +17,7 @@
 #include "accept/acceptor.h"
 #include "base/ascii.h"
 #include "base/text.h"
-#include "config.h"
+#include "config/config.h"
 #include "deliver/delivery.h"
 #include "io/channel.h"
 #include "io/fd.h"
@@ -176,12 +176,12 @@ static void complain(const char *where, const char *what) {
         log_say(LOG_ERR, "%s: %s", where, what);
 }
 
-static int help(void) {
+static int help(const struct config *c) {
         puts("smtpd speaks one SMTP session on standard input and output, and hands each message to a strategy.\n\n"
              "usage: smtpd [--name=value ...]\n\n"
              "Every option can be written --name value too, and is also a line name=value in the\n"
              "configuration file; the command line wins.\n");
-        config_help(stdout);
+        config_help(c, stdout);
         puts("\nTry it: smtpd <session.txt. The manual is smtpd(8).");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
@@ -257,7 +257,8 @@ struct given {
 };
 
 static int load(const struct given *g, struct config *ret) {
-        ret->is_for_journal = g->is_for_journal;
+        ret->strategies = delivery_strategies;
+        ret->strategy = delivery_default(g->is_for_journal);
         return config_load(g->argc, g->argv, ret, complain);
 }
 
@@ -287,7 +288,7 @@ int main(int argc, char **argv) {
         channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
         mistakes = load(&given, &config);
         if (config.action == ACTION_HELP)
-                return help();
+                return help(&config);
         if (config.action == ACTION_VERSION)
                 return version();
         if (config.action == ACTION_CHECK || config.action == ACTION_CHECK_NETWORK)

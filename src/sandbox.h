@@ -13,7 +13,7 @@
  */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 
 /* After the strategy was opened. */
 void sandbox_enter(const struct config *c);

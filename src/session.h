@@ -1,7 +1,7 @@
 /* session.h - one SMTP or LMTP session, from the greeting to the end: server, strategy and channel brought together. */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "io/channel.h"
 #include "io/peer.h"
 

@@ -1,7 +1,7 @@
 /* session_log.h - what a session tells the log and the service manager. The fields are described in smtpd(8). */
 #pragma once
 
-#include "config.h"
+#include "config/config.h"
 #include "deliver/delivery.h"
 #include "io/peer.h"
 #include "io/receipt.h"

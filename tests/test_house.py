@@ -20,10 +20,14 @@ PURE = re.compile(r"mem(chr|rchr|cmp|cpy|move|set|mem)|memrchr|rawmemchr|mempcpy
 
 # Which folders of src each folder's files may include; "" is src itself.
 MAY_INCLUDE = {
-    "base": {"base"}, "smtp": {"base", "smtp"}, "io": {"base", "io"}, "deliver": {"base", "smtp", "io", "deliver"},
-    "accept": {"base", "io", "deliver", "accept"}, "": {"base", "smtp", "io", "deliver", "accept", ""}}
+    "base": {"base"}, "smtp": {"base", "smtp"}, "io": {"base", "io"}, "config": {"base", "io", "config"},
+    "deliver": {"base", "smtp", "io", "deliver"}, "accept": {"base", "io", "deliver", "accept"},
+    "": {"base", "smtp", "io", "config", "deliver", "accept", ""}}
 CORE = ("base", "smtp")  # the pure part
-MAY_INCLUDE_FILES = {"deliver": {"config.h"}, "accept": {"config.h", "risks.h", "user.h"}}
+# Two folders know each other by one header of declarations: a strategy's row, and what is configured.
+MAY_INCLUDE_FILES = {
+    "deliver": {"config/config.h"}, "config": {"deliver/delivery.h"}, "accept": {"config/config.h", "risks.h", "user.h"}}
+MAY_CALL_NOTHING_OF = {"config": "deliver"}
 IMPURE_HEADERS = {"unistd.h", "fcntl.h", "time.h", "stdlib.h", "syslog.h", "poll.h", "signal.h", "pthread.h", "dirent.h", "errno.h"}
 
 
@@ -103,6 +107,35 @@ def test_include_directions():
                 may = True  # a folder that has no rule yet, such as programs of their own
             wrong += [] if may else [f"{path.relative_to(SRC)} includes {name}"]
     assert wrong == []
+
+
+@pytest.mark.parametrize("folder,other", MAY_CALL_NOTHING_OF.items())
+def test_folder_calls_nothing_of(folder, other):
+    """Not even what a header that it may include declares: the caller hands over what is needed."""
+    objects = BUILDS["release"] / "smtpd.p"
+
+    def names(of, kinds):
+        paths = [objects / f"src_{of}_{path.stem}.c.o" for path in sorted((SRC / of).glob("*.c"))]
+        assert paths, f"src/{of} has sources"
+        listing = [line.split() for line in tool(need("nm"), *map(str, paths)).splitlines()]
+        return {words[-1] for words in listing if len(words) >= 2 and words[-2] in kinds}
+
+    assert "config_load" in names("config", "T") and "print_ops" in names("deliver", "Dd")
+    assert names(folder, "U") & names(other, "TtRrDdBb") == set()
+
+
+def test_files_of_the_configuration_are_short():
+    lengths = {path.name: path.read_text().count("\n") for path in (SRC / "config").glob("*.[ch]")}
+    assert "options.c" in lengths and [name for name, n in lengths.items() if n > 250] == []
+
+
+def test_only_its_row_names_a_strategy():
+    """The configuration finds each in the table that it is given: it compares with no name in particular."""
+    names = re.findall(r'^\s*\.name = "(\w+)",\n\s*\.(?:options|needs|open)', "".join(p.read_text() for p in (SRC / "deliver").glob("*.c")), re.M)
+    assert {"print", "exec", "mailman"} <= set(names)
+    sources_of_config = [p for p in sources() if p.parent.name == "config" or p.name.startswith("config.")]
+    compared = re.findall(r'strcmp\(([^()]*"\w+")\)', "".join(p.read_text() for p in sources_of_config))
+    assert sources_of_config and [text for text in compared if text.split('"')[1] in names] == []
 
 
 def test_core_includes_no_system_headers():

@@ -216,7 +216,7 @@ EX = {"EX_USAGE": 64, "EX_IOERR": 74, "EX_TEMPFAIL": 75, "EX_CONFIG": 78, "EX_OS
 
 def test_exit_statuses():
     """Those of sysexits.h in what is main's, and no others."""
-    found = {EX[name] for file in ("main.c", "config.c", "session.c") for name in re.findall(r"\bEX_[A-Z]+\b", SOURCES[file])}
+    found = {EX[name] for file in ("main.c", "config/read.c", "session.c") for name in re.findall(r"\bEX_[A-Z]+\b", SOURCES[file])}
     described = {int(line.split()[1]) for line in section("smtpd.8", "EXIT STATUS") if line.startswith(".It ")}
     assert found | {0} == described
 

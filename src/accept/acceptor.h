@@ -8,7 +8,7 @@
 
 #include "accept/listeners.h"
 #include "accept/reload.h"
-#include "config.h"
+#include "config/config.h"
 
 /* What it was given. */
 struct acceptor_start {

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "io/listen.h"
 
 enum { LISTENERS_MAX = 64 };

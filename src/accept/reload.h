@@ -5,7 +5,7 @@
 
 #include "accept/sessions.h"
 #include "accept/spawn.h"
-#include "config.h"
+#include "config/config.h"
 
 /* Reads the configuration again; returns false, having said why, if it is not to be used. */
 typedef bool reload_load(void *context, struct config *ret);

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "config.h"
+#include "config/config.h"
 
 struct spawn {
         char program[PATH_MAX]; /* ours */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config/config.h"
 #include "io/channel.h"
 #include "io/peer.h"
 #include "smtp/body.h"
@@ -17,7 +18,11 @@
 
 /* Seconds for each step, for the reply to the final dot (RFC 5321 section 4.5.3.2.6: 600), and for
  * a connection to come about. */
-enum { CLIENT_SECONDS = 300, CLIENT_DOT_SECONDS = 540, CLIENT_CONNECT_SECONDS = 30 };
+enum {
+        CLIENT_SECONDS = UPSTREAM_SECONDS,
+        CLIENT_DOT_SECONDS = UPSTREAM_DOT_SECONDS,
+        CLIENT_CONNECT_SECONDS = 30,
+};
 
 enum client_result {
         CLIENT_OK,

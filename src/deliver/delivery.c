@@ -4,22 +4,16 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/array.h"
 #include "io/log.h"
 
 extern const struct delivery_ops print_ops, journal_ops, exec_ops, proxy_ops, mailman_ops;
 
-static const struct delivery_ops *const strategies[] = { &print_ops, &journal_ops, &exec_ops, &proxy_ops, &mailman_ops };
+const struct delivery_ops *const delivery_strategies[] = {
+        &print_ops, &journal_ops, &exec_ops, &proxy_ops, &mailman_ops, NULL,
+};
 
 const struct fixed_reply delivery_sender_ok = { 250, "2.1.0", "sender OK" };
 const struct fixed_reply delivery_recipient_ok = { 250, "2.1.5", "recipient OK" };
-
-const struct delivery_ops *delivery_find(const char *name) {
-        for (size_t i = 0; i < ELEMENTS(strategies); i++)
-                if (strcmp(strategies[i]->name, name) == 0)
-                        return strategies[i];
-        return NULL;
-}
 
 const struct delivery_ops *delivery_default(bool is_for_journal) {
         return is_for_journal ? &journal_ops : &print_ops;

@@ -10,16 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "io/channel.h"
 #include "io/peer.h"
 #include "io/spool.h"
 #include "smtp/command.h"
 #include "smtp/reply.h"
 #include "smtp/trace.h"
-
-/* For messages to people; the table in delivery.c is what counts, and a test compares them. */
-#define DELIVERY_NAMES "print, journal, exec, proxy or mailman"
 
 enum { ENVELOPE_ID_MAX = 47 };
 
@@ -58,6 +55,14 @@ enum delivery_needs { NEEDS_NOTHING, NEEDS_NETWORK, NEEDS_HELPER, NEEDS_PROGRAMS
 
 struct delivery_ops {
         const char *name;
+
+        /* Of the options that not every strategy has, the names of those it has, with blanks between;
+         * NULL: none. An option that is in no row is for all. */
+        const char *options;
+
+        /* Whether its options go together: a complaint that says what to do, or NULL. NULL: they do. */
+        const char *(*check)(const struct config *c);
+
         enum delivery_needs needs;
         bool needs_output; /* it shows messages: io/output.h */
 
@@ -92,8 +97,8 @@ struct delivery_ops {
         void (*close)(struct delivery *d); /* frees what open() made. NULL: nothing to do */
 };
 
-/* The strategy of that name, or NULL. */
-const struct delivery_ops *delivery_find(const char *name);
+/* The table; NULL is its end. */
+extern const struct delivery_ops *const delivery_strategies[];
 
 /* The one for those who asked for none: journal where that is where we belong, or else print. */
 const struct delivery_ops *delivery_default(bool is_for_journal);

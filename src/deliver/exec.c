@@ -136,8 +136,14 @@ static void exec_reset(struct delivery *d) {
         d->room = (struct environment_room) { 0 };
 }
 
+static const char *exec_check(const struct config *c) {
+        return c->command ? NULL : "strategy=exec needs command=PROGRAM [ARG...]";
+}
+
 const struct delivery_ops exec_ops = {
         .name = "exec",
+        .options = "command",
+        .check = exec_check,
         .needs = NEEDS_PROGRAMS,
         .open = exec_open,
         .recipient = exec_recipient,

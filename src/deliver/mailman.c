@@ -222,8 +222,16 @@ static void mailman_process_message(struct delivery *d, struct envelope *e, stru
         free(d->copies);
 }
 
+static const char *mailman_check(const struct config *c) {
+        return !c->mailman_wrapper == !c->mailman_lists
+                       ? NULL
+                       : "Mailman 2.1 needs both mailman-wrapper and mailman-lists";
+}
+
 const struct delivery_ops mailman_ops = {
         .name = "mailman",
+        .options = "mailman mailman-wrapper mailman-lists " UPSTREAM_OPTIONS " " RELAY_OPTIONS,
+        .check = mailman_check,
         .needs = NEEDS_NETWORK,
         .open = mailman_open,
         .hello = mailman_hello,

@@ -80,8 +80,14 @@ static void proxy_process_message(struct delivery *d, struct envelope *e, struct
         text_format(e->destination, sizeof(e->destination), "%s", d->upstream.client.endpoint);
 }
 
+static const char *proxy_check(const struct config *c) {
+        return c->upstream.n > 0 ? NULL : "strategy=proxy needs upstream=HOST[:PORT]";
+}
+
 const struct delivery_ops proxy_ops = {
         .name = "proxy",
+        .options = UPSTREAM_OPTIONS " " RELAY_OPTIONS,
+        .check = proxy_check,
         .needs = NEEDS_NETWORK,
         .open = proxy_open,
         .hello = proxy_hello,

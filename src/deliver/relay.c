@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "base/text.h"
 #include "smtp/address.h"
 
 /* "example.org", or ".example.org" with all its subdomains. */
@@ -23,9 +24,23 @@ static bool is_listed_domain(const struct list *relay_to, const char *domain) {
         return false;
 }
 
+static bool is_usual_client(const struct peer *p) {
+        char network[sizeof(RELAY_FROM_DEFAULT)];
+
+        for (const char *s = RELAY_FROM_DEFAULT; *s;) {
+                size_t n = strcspn(s, ",");
+
+                text_format(network, sizeof(network), "%.*s", (int) n, s);
+                if (peer_is_in(p, network))
+                        return true;
+                s += s[n] ? n + 1 : n;
+        }
+        return false;
+}
+
 static bool is_listed_client(const struct list *relay_from, const struct peer *p) {
         if (relay_from->n == 0)
-                return peer_is_in(p, "127.0.0.0/8") || peer_is_in(p, "::1") || peer_is_in(p, "local");
+                return is_usual_client(p);
         for (size_t i = 0; i < relay_from->n; i++)
                 if (peer_is_in(p, relay_from->items[i]))
                         return true;

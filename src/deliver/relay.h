@@ -7,9 +7,12 @@
 
 #include <stdbool.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "smtp/command.h"
 #include "smtp/reply.h"
+
+/* The options that a strategy that asks here has. */
+#define RELAY_OPTIONS "relay-to relay-from"
 
 /* Whether we may pass on mail of this client for this recipient; if not, `ret_verdict` is the refusal. Sender-specified
  * routing (RFC 5321 section 3.6.1 and appendix F.2) is refused for everybody. */

@@ -9,6 +9,9 @@
 
 #include "deliver/transaction.h"
 
+/* The options that a strategy with an upstream has. */
+#define UPSTREAM_OPTIONS "upstream upstream-protocol upstream-timeout xclient"
+
 struct upstream {
         const struct config *config;
         const struct envelope *envelope; /* of the transaction */

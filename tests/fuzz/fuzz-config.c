@@ -11,7 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "config/config.h"
+#include "deliver/delivery.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -83,7 +84,8 @@ static char *load(int argc, char **argv, bool is_journal, printer *print, size_t
         int r;
 
         n_complaints = 0;
-        c->is_for_journal = is_journal;
+        c->strategies = delivery_strategies;
+        c->strategy = delivery_default(is_journal);
         r = config_load(argc, argv, c, complain);
         assert((r == 0) == (n_complaints == 0));
         if (r == 0) {

@@ -18,6 +18,8 @@
 /* For what it remembers of a session. */
 #include "session.c"
 
+extern const struct delivery_ops print_ops, proxy_ops, mailman_ops;
+
 #define must world_must
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
@@ -299,7 +301,7 @@ static void judge_stderr(void) {
 static void choose_config(const uint8_t *choices, struct config *ret) {
         static const uint64_t sizes[] = { 32 << 20, 0, 100, 10 };
         static const unsigned recipients[] = { 100, 1, 2, 101 }, commands[] = { 1000, 1000, 6, 12 }, errors[] = { 1000, 20, 3, 1 };
-        static const char *const strategies[] = { "print", "proxy", "mailman", "proxy" };
+        static const struct delivery_ops *const strategies[] = { &print_ops, &proxy_ops, &mailman_ops, &proxy_ops };
         static char *upstreams[] = { "192.0.2.25", "[2001:db8::25]:26" }, *domains[] = { "d", ".example.org" };
 
         *ret = (struct config) {
@@ -318,7 +320,7 @@ static void choose_config(const uint8_t *choices, struct config *ret) {
                 .relay_to = { domains, 2 },
                 .mailman = (char *) WORLD_MAILMAN,
         };
-        f.real = delivery_find(strategies[choices[1] & 3]);
+        f.real = strategies[choices[1] & 3];
         f.ops = *f.real;
         f.ops.open = open_watched;
         f.ops.process_message = process_watched;

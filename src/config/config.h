@@ -1,0 +1,91 @@
+/* config/config.h - the one vocabulary of command line and configuration file, parsed into struct
+ * config.
+ *
+ * Every option `--name=value` is also a line `name=value` in the file. It only parses; what the
+ * values mean is their users' business.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "io/peer.h"
+
+/* What is used while a field is not set. */
+#define USER_DEFAULT "nobody"
+#define MAILMAN_DEFAULT "127.0.0.1:8024"
+#define RELAY_FROM_DEFAULT "127.0.0.0/8,::1,local"
+#define UPSTREAM_SECONDS 300
+#define UPSTREAM_DOT_SECONDS 540
+
+enum { HOSTNAME_MAX = 255 };
+
+struct list {
+        char **items;
+        size_t n;
+};
+
+struct config {
+        const char *file;          /* read as configuration file; NULL if there was none */
+        const struct delivery_ops *const *strategies; /* those that there are; then NULL */
+        const struct delivery_ops *strategy;
+        bool is_strategy_given;    /* by the command line or the file */
+        char hostname[HOSTNAME_MAX + 1];
+        bool is_lmtp;
+        char **command;            /* NULL-terminated, for strategy exec; NULL if not given */
+        struct list upstream;      /* endpoints: io/connect.h */
+        bool is_upstream_lmtp;
+        uint64_t upstream_timeout; /* seconds; 0: UPSTREAM_SECONDS and UPSTREAM_DOT_SECONDS */
+        bool xclient;
+        char *mailman;             /* endpoint of Mailman 3's LMTP server; NULL: MAILMAN_DEFAULT */
+        char *mailman_wrapper, *mailman_lists; /* Mailman 2.1 instead; NULL if not given */
+        struct list relay_to;      /* domains: deliver/relay.h */
+        struct list relay_from;    /* networks: io/peer.h; empty: RELAY_FROM_DEFAULT */
+        uint64_t max_size;         /* octets; 0: no limit */
+        uint64_t max_recipients, max_commands, max_errors;
+        uint64_t timeout, session_timeout; /* seconds */
+        bool x_peer;
+        bool sandbox;
+        struct peer peer;          /* address "" if not given */
+
+        /* for accepting connections */
+        struct list listen;        /* endpoints: io/listen.h */
+        char *user;                /* NULL: USER_DEFAULT */
+        uint64_t max_connections, max_connections_per_source;
+        uint64_t stop_timeout;     /* seconds */
+        uint64_t exit_idle_time;   /* seconds; 0 if not given */
+
+        /* what the command line asks for */
+        enum {
+                ACTION_SERVE,
+                ACTION_CHECK,
+                ACTION_CHECK_NETWORK,
+                ACTION_HELP,
+                ACTION_VERSION,
+        } action;
+};
+
+/* Called for each mistake. `where` is "FILE:LINE", "FILE" or "command line"; `what` says what is
+ * wrong and what to do. */
+typedef void config_complaint(const char *where, const char *what);
+
+/* Reads the command line, the file it names (or else the system's, if that exists and the command
+ * line does not say to listen, on loopback only), and puts both together; the command line wins.
+ * The caller sets `c->strategies`, and `c->strategy` to the default; all else is overwritten.
+ * `argv[argc]` is NULL. Complains about every mistake, not only the first. Returns 0, EX_USAGE if
+ * the command line was wrong, EX_CONFIG if the file was (sysexits.h); `c` is usable for the action
+ * in any case. */
+int config_load(int argc, char **argv, struct config *c, config_complaint *complain);
+
+/* Prints the effective configuration in the form of a configuration file, which reads as the same
+ * again; what is not set is a comment with its default. Or what of it concerns a session, without
+ * what is for accepting connections. */
+void config_print(const struct config *c, FILE *out);
+void config_print_for_session(const struct config *c, FILE *out);
+
+/* Frees what config_load() has put into it. */
+void config_free(struct config *c);
+
+/* Prints the options as --help shows them. Of the configuration only the strategies matter. */
+void config_help(const struct config *c, FILE *out);

@@ -1,0 +1,92 @@
+/* config/list.c - values that are lists: ITEM[,ITEM...]. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/value.h"
+#include "io/connect.h"
+#include "io/listen.h"
+
+/* Adds what is at p, up to the next comma. */
+static bool add_item(struct list *list, const char *p, bool (*is_item)(const char *item)) {
+        const char *begin = p + strspn(p, " \t");
+        size_t n = strcspn(begin, ", \t");
+        char **items = reallocarray(list->items, list->n + 1, sizeof(*items));
+
+        if (!items)
+                return false;
+        list->items = items;
+        if (begin[n + strspn(begin + n, " \t")] != *strchrnul(p, ','))
+                return false;
+        items[list->n] = strndup(begin, n);
+        return items[list->n] && is_item(items[list->n++]);
+}
+
+bool value_parse_list(const char *value, struct list *list, bool (*is_item)(const char *item)) {
+        while (add_item(list, value, is_item)) {
+                value = strchr(value, ',');
+                if (!value)
+                        return true;
+                value++;
+        }
+        return false;
+}
+
+static void print_list(const void *field, FILE *out) {
+        const struct list *list = field;
+
+        for (size_t i = 0; i < list->n; i++)
+                fprintf(out, "%s%s", i > 0 ? "," : "", list->items[i]);
+}
+
+static bool is_list_set(const void *field) {
+        return ((const struct list *) field)->n > 0;
+}
+
+static void clear_list(void *field) {
+        struct list *list = field;
+
+        for (size_t i = 0; i < list->n; i++)
+                free(list->items[i]);
+        free(list->items);
+        *list = (struct list) { NULL, 0 };
+}
+
+static bool parse_endpoints(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return value_parse_list(value, field, connect_is_endpoint);
+}
+
+static bool parse_listen(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return value_parse_list(value, field, listen_is_endpoint);
+}
+
+static bool is_domain(const char *s) {
+        char name[HOSTNAME_MAX + 1];
+
+        return value_hostname.parse(NULL, s, name) && strcmp(s, ".") != 0;
+}
+
+static bool parse_domains(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return value_parse_list(value, field, is_domain);
+}
+
+static bool parse_networks(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return value_parse_list(value, field, peer_is_network);
+}
+
+#define LIST(parse_, expected_)                                                                    \
+        {                                                                                          \
+                .parse = parse_, .print = print_list, .is_set = is_list_set, .clear = clear_list,  \
+                .is_list = true, .expected = expected_                                             \
+        }
+
+const struct kind value_endpoints =
+        LIST(parse_endpoints, "HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535");
+const struct kind value_listen =
+        LIST(parse_listen, "ADDRESS:PORT, [IPV6]:PORT, PORT (of loopback) or /SOCKET, with a PORT "
+                           "up to 65535 (0: one that is free)");
+const struct kind value_domains = LIST(parse_domains, "DOMAIN, or .DOMAIN with its subdomains");
+const struct kind value_networks = LIST(parse_networks, "ADDRESS[/BITS], or local");

@@ -1,0 +1,134 @@
+/* config/options.c - the table of options: one row each, with its default. */
+#include "config/options.h"
+
+#include <string.h>
+
+#include "base/array.h"
+
+enum { YEAR = 365 * 24 * 3600 };
+
+/* Where a mail system's limits end and mistakes begin. */
+#define SIZE_MAX_OCTETS (UINT64_C(1) << 62)
+#define COUNT_MAX UINT64_C(1000000)
+
+#define OPTION(name_, kind_, field_, syntax_, help_)                                               \
+        .name = name_, .kind = &kind_, .field = offsetof(struct config, field_),                   \
+        .syntax = syntax_, .help = help_
+
+/* Options with a default are NAME, FIELD, DEFAULT, HELP. */
+#define COUNT(name_, field_, default_, help_)                                                      \
+        OPTION(name_, value_number, field_, "N", help_),                                           \
+        .min = 1, .max = COUNT_MAX, .initial = #default_
+#define SECONDS(name_, field_, default_, help_)                                                    \
+        OPTION(name_, value_seconds, field_, "SECONDS", help_),                                    \
+        .min = 1, .max = YEAR, .initial = #default_
+#define SIZE(name_, field_, default_, help_)                                                       \
+        OPTION(name_, value_size, field_, "BYTES", help_),                                         \
+        .max = SIZE_MAX_OCTETS, .initial = #default_
+#define YES_NO(name_, field_, default_, help_)                                                     \
+        OPTION(name_, value_yes_no, field_, "yes|no", help_), .initial = default_
+#define PROTOCOL(name_, field_, default_, help_)                                                   \
+        OPTION(name_, value_protocol, field_, "smtp|lmtp", help_), .initial = default_
+
+/* Others are NAME, KIND, FIELD, SYNTAX, HELP; and what is used while they are not set. */
+#define UNSET(name_, kind_, field_, syntax_, fallback_, help_)                                     \
+        OPTION(name_, value_##kind_, field_, syntax_, help_), .fallback = fallback_
+#define UNSET_SECONDS(name_, field_, fallback_, help_)                                             \
+        UNSET(name_, optional_seconds, field_, "SECONDS", fallback_, help_), .min = 1, .max = YEAR
+
+#define ACTION(name_, action_, syntax_, help_)                                                     \
+        OPTION(name_, value_action, action, syntax_, help_), .min = action_
+
+#define FOR_ACCEPTOR .is_for_acceptor = true
+
+#define DIGITS_OF(number) #number
+#define DIGITS(macro) DIGITS_OF(macro)
+#define UPSTREAM_TIMES DIGITS(UPSTREAM_SECONDS) ", " DIGITS(UPSTREAM_DOT_SECONDS)
+
+const struct option options[] = {
+        { UNSET("config", file, file, "FILE",
+                DEFAULT_CONFIG ", if it exists; none with --listen on loopback only",
+                "read this configuration file") },
+        { UNSET("strategy", strategy, strategy, "NAME",
+                "journal if standard error is the journal or systemd started us, else print",
+                "what to do with messages: ") }, /* and the names that there are */
+        { UNSET("hostname", hostname, hostname, "NAME", "the system's",
+                "our name in the greeting and the EHLO reply") },
+        { UNSET("command", command, command, "PROGRAM [ARG...]", NULL,
+                "strategy exec: run this for each message") },
+        { UNSET("upstream", endpoints, upstream, "HOST[:PORT]|/SOCKET", NULL,
+                "where mail goes; several are tried in order") },
+        { PROTOCOL("upstream-protocol", is_upstream_lmtp, "smtp", "what the upstream speaks") },
+        { UNSET_SECONDS("upstream-timeout", upstream_timeout,
+                        UPSTREAM_TIMES " after the final dot",
+                        "longest wait for the upstream, in each step") },
+        { YES_NO("xclient", xclient, "no",
+                 "tell the upstream who our client is, by XCLIENT, if it offers that") },
+        { UNSET("mailman", endpoint, mailman, "HOST[:PORT]|/SOCKET", MAILMAN_DEFAULT,
+                "strategy mailman: Mailman 3's LMTP server") },
+        { UNSET("mailman-wrapper", path, mailman_wrapper, "PROGRAM", NULL,
+                "strategy mailman: Mailman 2.1 instead, its mail/mailman program") },
+        { UNSET("mailman-lists", path, mailman_lists, "DIR", NULL,
+                "strategy mailman: the lists directory of Mailman 2.1") },
+        { UNSET("relay-to", domains, relay_to, "DOMAIN", NULL,
+                "recipients that anyone may reach; .DOMAIN: with subdomains") },
+        { UNSET("relay-from", networks, relay_from, "ADDRESS[/BITS]", RELAY_FROM_DEFAULT,
+                "clients that may reach everyone") },
+        { PROTOCOL("protocol", is_lmtp, "smtp",
+                   "what we speak; lmtp (RFC 2033) has a verdict for each recipient") },
+        { SIZE("max-size", max_size, 32M,
+               "longest message, in octets or with K, M, G; 0: no limit") },
+        { COUNT("max-recipients", max_recipients, 100, "recipients of a message") },
+        { COUNT("max-commands", max_commands, 1000, "commands in a session") },
+        { COUNT("max-errors", max_errors, 20, "refused commands in a session") },
+        { SECONDS("timeout", timeout, 300, "longest wait for the client") },
+        { SECONDS("session-timeout", session_timeout, 3600, "longest session, however busy") },
+        { YES_NO("x-peer", x_peer, "yes", "add X-Peer: ADDRESS as last header of the message") },
+        { YES_NO("sandbox", sandbox, SANDBOX ? "yes" : "no", /* whether it is built that way */
+                 "a session confines itself, as far as the kernel can") },
+        { UNSET("peer", peer, peer, "ADDRESS[:PORT]", "from the connection",
+                "who the client is, where stdin is no socket") },
+        { UNSET("listen", listen, listen, "ADDRESS:PORT|PORT|/SOCKET", NULL,
+                "accept connections here, a process for each; PORT alone: of loopback"),
+          FOR_ACCEPTOR },
+        { UNSET("user", user, user, "NAME", USER_DEFAULT,
+                "when accepting, started as root: become this user"),
+          FOR_ACCEPTOR },
+        { COUNT("max-connections", max_connections, 100, "when accepting: sessions at once"),
+          FOR_ACCEPTOR },
+        { COUNT("max-connections-per-source", max_connections_per_source, 20,
+                "when accepting: sessions at once with one address (IPv6: /64)"),
+          FOR_ACCEPTOR },
+        { SECONDS("stop-timeout", stop_timeout, 10,
+                  "when accepting: what sessions have to end after SIGTERM"),
+          FOR_ACCEPTOR },
+        { UNSET_SECONDS("exit-idle-time", exit_idle_time, "never",
+                        "when accepting: exit after so long without a session"),
+          FOR_ACCEPTOR },
+        { ACTION("check", ACTION_CHECK, "[network]",
+                 "check the configuration and print it; network: ask for the names in it too") },
+        { ACTION("help", ACTION_HELP, NULL, "show this; -h too") },
+        { ACTION("version", ACTION_VERSION, NULL, "show the version; -V too") },
+        { NULL },
+};
+
+_Static_assert(ELEMENTS(options) <= N_OPTIONS_MAX, "N_OPTIONS_MAX is too small");
+
+const struct option *options_find(const char *name, size_t n) {
+        for (const struct option *o = options; o->name; o++)
+                if (strlen(o->name) == n && memcmp(o->name, name, n) == 0)
+                        return o;
+        return NULL;
+}
+
+bool options_is_for_file(const struct option *o) {
+        return o->kind != &value_action && o->kind != &value_file;
+}
+
+void *options_field(const struct option *o, struct config *c) {
+        return (char *) c + o->field;
+}
+
+const void *options_value(const struct option *o, const struct config *c) {
+        return (const char *) c + o->field;
+}

@@ -1,0 +1,38 @@
+/* config/options.h - the table of options.
+ *
+ * A new option is one row in options.c, and a field of struct config.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "config/value.h"
+
+struct option {
+        const char *name;     /* NULL: the end of the table */
+        const char *syntax;   /* of the value; NULL: none; in brackets: it may be left out */
+        const char *help;
+        const struct kind *kind;
+        size_t field;         /* its offset in struct config */
+        uint64_t min, max;    /* of a number */
+        const char *initial;  /* the default, a value; NULL: the field is not set */
+        const char *fallback; /* what is used while it is not set, in words; NULL: nothing */
+        bool is_for_acceptor; /* it means nothing to a session */
+};
+
+enum { N_OPTIONS_MAX = 40 }; /* rows, with the end */
+
+extern const struct option options[];
+
+/* The option of the name at `name`, which has n octets; or NULL. */
+const struct option *options_find(const char *name, size_t n);
+
+/* Whether it may be in the file: it is neither an action nor names the file. */
+bool options_is_for_file(const struct option *o);
+
+/* Its field. */
+void *options_field(const struct option *o, struct config *c);
+const void *options_value(const struct option *o, const struct config *c);

@@ -1,0 +1,44 @@
+/* config/read.h - the way from texts to struct config: what the command line and the file share. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "config/options.h"
+
+/* Where something stands. */
+struct place {
+        const char *file; /* NULL: on the command line */
+        unsigned line;    /* 0: in no particular one */
+};
+
+/* What is being read, and what has been found. */
+struct reading {
+        struct config *config;
+        config_complaint *complain;
+        struct place given[N_OPTIONS_MAX]; /* of each option, its last place */
+        bool is_given[N_OPTIONS_MAX];
+        unsigned n_in_arguments, n_in_files; /* mistakes */
+        bool is_incomplete;                  /* a file could not be read to its end */
+        bool is_listening, is_public; /* --listen on the command line; and beyond loopback */
+};
+
+/* Which options of the command line to take: first those that say where the others are. */
+enum pass { PASS_BEFORE_FILE, PASS_AFTER_FILE };
+
+/* Takes the options of the command line; argv[argc] is NULL. */
+void read_arguments(struct reading *r, int argc, char **argv, enum pass pass);
+
+/* Takes the options of a file. Returns whether there is one. */
+bool read_file(struct reading *r, const char *name, bool must_exist);
+
+/* Takes one option's value. */
+void read_value(struct reading *r, const struct option *o, const char *value, struct place place);
+
+/* Says and counts a mistake. The format is that of base/text.h. */
+__attribute__((format(printf, 3, 4))) void read_complain(struct reading *r, struct place place,
+                                                         const char *format, ...);
+
+/* Whether it counts as blank, in values and at the ends of lines. */
+static inline bool read_is_blank(char c) {
+        return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}

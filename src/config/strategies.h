@@ -1,0 +1,29 @@
+/* config/strategies.h - what the rows of the strategies (deliver/delivery.h) say of the options.
+ *
+ * The table of strategies is the caller's, in struct config.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "config/options.h"
+
+/* Enough for all names. */
+enum { STRATEGIES_TEXT_MAX = 256 };
+
+/* "print, journal or exec". */
+void strategies_names(const struct config *c, char ret[STRATEGIES_TEXT_MAX]);
+
+/* The one in use. */
+const char *strategies_in_use(const struct config *c);
+
+/* Those that have the option: "proxy mailman"; "" if it is for all. */
+void strategies_having(const struct config *c, const struct option *o,
+                       char ret[STRATEGIES_TEXT_MAX]);
+
+/* Whether the option makes sense with the strategy in use. */
+bool strategies_allow(const struct config *c, const struct option *o);
+
+/* What the strategy in use says of its options: a complaint; NULL if they are all right. */
+const char *strategies_check(const struct config *c);

@@ -1,0 +1,33 @@
+/* config/value.h - kinds of values: each parses a text into a field of struct config, prints it
+ * back, and frees it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "config/config.h"
+
+struct option;
+
+struct kind {
+        /* false if the text is no such value; errno is ENOMEM if memory is out. */
+        bool (*parse)(const struct option *o, const char *value, void *field);
+        void (*print)(const void *field, FILE *out); /* NULL: it is never printed */
+        bool (*is_set)(const void *field);           /* NULL: it always is */
+        void (*clear)(void *field);                  /* frees the value; NULL: nothing to free */
+        const char *expected; /* what to use instead of a wrong value; NULL: a strategy's name */
+        bool is_list;         /* values are added, until another source gives new ones */
+        bool has_quotes;      /* in the value they group words */
+};
+
+extern const struct kind value_number, value_seconds, value_optional_seconds, value_size;
+extern const struct kind value_yes_no, value_protocol, value_hostname, value_peer, value_strategy;
+extern const struct kind value_command, value_endpoint, value_path, value_user;
+extern const struct kind value_endpoints, value_listen, value_domains, value_networks;
+
+/* Of the command line only: what to do instead of serving, and which file to read. */
+extern const struct kind value_action, value_file;
+
+/* ITEM[,ITEM...]: adds them to the list. false at the first that is none. */
+bool value_parse_list(const char *value, struct list *list, bool (*is_item)(const char *item));
