@@ -5,12 +5,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
+#include "base/text.h"
 #include "deliver/executable.h"
 #include "io/connect.h"
 #include "user.h"
@@ -28,15 +29,19 @@ __attribute__((format(printf, 2, 3))) static void warn(const struct checking *k,
         va_list ap;
 
         va_start(ap, format);
-        vsnprintf(what, sizeof(what), format, ap);
+        text_format_list(what, sizeof(what), format, ap);
         va_end(ap);
         k->warn(k->option, what);
 }
 
 static void check_network(const struct checking *k, const char *network) {
         const char *bits = strchr(network, '/');
+        uint64_t n;
 
-        if (bits && atoi(bits + 1) < (strchr(network, ':') ? OWN_BITS_V6 : OWN_BITS_V4))
+        if (!bits)
+                return;
+        ascii_read_number(bits + 1, &n);
+        if (n < (strchr(network, ':') ? OWN_BITS_V6 : OWN_BITS_V4))
                 warn(k, "%.100s may send mail to anybody through this host (an open relay): list your own networks only",
                      network);
 }

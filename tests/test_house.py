@@ -129,9 +129,26 @@ def test_files_of_the_configuration_are_short():
     assert "options.c" in lengths and [name for name, n in lengths.items() if n > 250] == []
 
 
+ROWS = dict(re.findall(r"^const struct delivery_ops (\w+)_ops = \{\n(.*?)^\};", "".join(
+    p.read_text() for p in sorted((SRC / "deliver").glob("*.c"))), re.DOTALL | re.M))
+
+
+def test_options_in_the_rows_of_strategies_exist():
+    """A name that no option has would do nothing."""
+    macros = dict(re.findall(r'#define (\w+_OPTIONS) "([^"]+)"', "".join(p.read_text() for p in (SRC / "deliver").glob("*.h"))))
+    options = set(re.findall(r"^  --([a-z-]+)", tool(str(BUILDS["release"] / "smtpd"), "--help"), re.M))
+    named = {}
+    for strategy, row in ROWS.items():
+        for value in re.findall(r"^\s*\.options = (.*),$", row, re.M):
+            text = re.sub(r"\w+_OPTIONS", lambda macro: f'"{macros[macro[0]]}"', value)
+            named[strategy] = "".join(re.findall(r'"([^"]*)"', text)).split(" ")
+    assert named["exec"] == ["command"] and len(named["mailman"]) > len(named["proxy"]) > 3
+    assert [(strategy, name) for strategy, names in named.items() for name in names if name not in options] == []
+
+
 def test_only_its_row_names_a_strategy():
     """The configuration finds each in the table that it is given: it compares with no name in particular."""
-    names = re.findall(r'^\s*\.name = "(\w+)",\n\s*\.(?:options|needs|open)', "".join(p.read_text() for p in (SRC / "deliver").glob("*.c")), re.M)
+    names = [re.search(r'\.name = "(\w+)"', row)[1] for row in ROWS.values()]
     assert {"print", "exec", "mailman"} <= set(names)
     sources_of_config = [p for p in sources() if p.parent.name == "config" or p.name.startswith("config.")]
     compared = re.findall(r'strcmp\(([^()]*"\w+")\)', "".join(p.read_text() for p in sources_of_config))
