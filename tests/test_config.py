@@ -117,6 +117,13 @@ def test_help_lists_every_option(smtpd):
     assert run([smtpd, "--help"])[1] == run([smtpd, "--help", "--nonsense"])[1]
 
 
+def test_help_says_what_every_strategy_does(release):
+    said = run([release, "--help"])[1].decode()
+    names = re.search(r"--strategy=NAME +what to do with messages: (.*) \(default", said)[1].replace(" or ", ", ").split(", ")
+    summaries = dict(re.findall(r"^  ([a-z]+) {2,}(\S.*)$", said, re.M))
+    assert len(names) > 4 and list(summaries) == names and "(null)" not in said
+
+
 def test_help_is_true_of_every_option(smtpd):
     """Each one that it lists is known on the command line, and in the file unless it is an action or names the file."""
     for name, syntax in re.findall(r"^  --([a-z-]+)(=\S+)?", run([smtpd, "--help"])[1].decode(), re.M):

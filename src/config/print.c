@@ -58,4 +58,6 @@ void config_help(const struct config *c, FILE *out) {
                         fprintf(out, " (default: %s)", usual);
                 fputc('\n', out);
         }
+        fputs("\nStrategies, and what becomes of a message:\n\n", out);
+        strategies_print(c, out);
 }

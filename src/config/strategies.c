@@ -1,6 +1,7 @@
 /* config/strategies.c - the strategies that there are, and which options each has. */
 #include "config/strategies.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -23,6 +24,11 @@ void strategies_names(const struct config *c, char ret[STRATEGIES_TEXT_MAX]) {
         for (const struct delivery_ops *const *s = c->strategies; *s; s++)
                 n += text_format(ret + n, STRATEGIES_TEXT_MAX - n, "%s%s",
                                  s == c->strategies ? "" : s[1] ? ", " : " or ", (*s)->name);
+}
+
+void strategies_print(const struct config *c, FILE *out) {
+        for (const struct delivery_ops *const *s = c->strategies; *s; s++)
+                fprintf(out, "  %-28s %s\n", (*s)->name, (*s)->summary);
 }
 
 const char *strategies_in_use(const struct config *c) {

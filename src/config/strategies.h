@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "config/options.h"
 
@@ -14,6 +15,9 @@ enum { STRATEGIES_TEXT_MAX = 256 };
 
 /* "print, journal or exec". */
 void strategies_names(const struct config *c, char ret[STRATEGIES_TEXT_MAX]);
+
+/* A line for each, as --help shows them. */
+void strategies_print(const struct config *c, FILE *out);
 
 /* The one in use. */
 const char *strategies_in_use(const struct config *c);

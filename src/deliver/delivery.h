@@ -55,6 +55,7 @@ enum delivery_needs { NEEDS_NOTHING, NEEDS_NETWORK, NEEDS_HELPER, NEEDS_PROGRAMS
 
 struct delivery_ops {
         const char *name;
+        const char *summary; /* what becomes of a message, for --help */
 
         /* Of the options that not every strategy has, the names of those it has, with blanks between;
          * NULL: none. An option that is in no row is for all. */

@@ -142,6 +142,7 @@ static const char *exec_check(const struct config *c) {
 
 const struct delivery_ops exec_ops = {
         .name = "exec",
+        .summary = "your program gets it, and decides: smtpd-exec(7)",
         .options = "command",
         .check = exec_check,
         .needs = NEEDS_PROGRAMS,
@@ -154,6 +155,7 @@ const struct delivery_ops exec_ops = {
 
 const struct delivery_ops journal_ops = {
         .name = "journal",
+        .summary = "it becomes an entry in the systemd journal",
         .needs = NEEDS_HELPER,
         .is_installed = journal_is_installed,
         .open = journal_open,
