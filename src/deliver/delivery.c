@@ -1,4 +1,4 @@
-/* deliver/delivery.c - the table of strategies. */
+/* deliver/delivery.c - finds a strategy; what strategies have in common. */
 #include "deliver/delivery.h"
 
 #include <errno.h>
@@ -6,17 +6,18 @@
 
 #include "io/log.h"
 
-extern const struct delivery_ops print_ops, journal_ops, exec_ops, proxy_ops, mailman_ops;
-
-const struct delivery_ops *const delivery_strategies[] = {
-        &print_ops, &journal_ops, &exec_ops, &proxy_ops, &mailman_ops, NULL,
-};
-
 const struct fixed_reply delivery_sender_ok = { 250, "2.1.0", "sender OK" };
 const struct fixed_reply delivery_recipient_ok = { 250, "2.1.5", "recipient OK" };
 
+static const struct delivery_ops *find(const char *name) {
+        for (const struct delivery_ops *const *s = delivery_strategies; *s; s++)
+                if (strcmp((*s)->name, name) == 0)
+                        return *s;
+        return NULL;
+}
+
 const struct delivery_ops *delivery_default(bool is_for_journal) {
-        return is_for_journal ? &journal_ops : &print_ops;
+        return find(is_for_journal ? "journal" : "print");
 }
 
 void delivery_verdict(struct envelope *e, const struct reply *verdict) {

@@ -1,6 +1,6 @@
 /* deliver/delivery.h - what becomes of a message: the interface of the strategies, and their table.
  *
- * A strategy is a struct delivery_ops at the end of its file and a row in delivery.c. The session asks it as the client
+ * A strategy is a struct delivery_ops at the end of its file and a row in strategies.c. The session asks it as the client
  * goes on; every verdict it gives is the reply that the client gets. 250 is the destination's word: a verdict starts as
  * a temporary failure and becomes positive only when the destination has the whole message.
  */
@@ -98,7 +98,7 @@ struct delivery_ops {
         void (*close)(struct delivery *d); /* frees what open() made. NULL: nothing to do */
 };
 
-/* The table; NULL is its end. */
+/* The table, in strategies.c; NULL is its end. */
 extern const struct delivery_ops *const delivery_strategies[];
 
 /* The one for those who asked for none: journal where that is where we belong, or else print. */

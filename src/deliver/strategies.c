@@ -1,0 +1,13 @@
+/* deliver/strategies.c - the table of strategies: a new one is a row here. */
+#include "deliver/delivery.h"
+
+extern const struct delivery_ops print_ops, journal_ops, exec_ops, proxy_ops, mailman_ops;
+
+const struct delivery_ops *const delivery_strategies[] = {
+        &print_ops,
+        &journal_ops,
+        &exec_ops,
+        &proxy_ops,
+        &mailman_ops,
+        NULL,
+};
