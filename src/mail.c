@@ -32,7 +32,7 @@ int mail_open(struct mail *m, const struct config *c, const struct peer *p, stru
         spool_init(&m->message.spool);
         forget(m);
         m->envelope.addressees = c->max_recipients <= ELEMENTS(few) ? few : calloc((size_t) c->max_recipients, sizeof(few[0]));
-        return m->envelope.addressees ? m->strategy->open(c, p, &m->delivery) : -ENOMEM;
+        return m->envelope.addressees ? delivery_open(m->strategy, c, p, &m->delivery) : -ENOMEM;
 }
 
 void mail_close(struct mail *m) {

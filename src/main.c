@@ -201,7 +201,7 @@ static void warn(const char *option, const char *what) {
 static int check(const struct config *c, int mistakes) {
         if (mistakes)
                 return mistakes;
-        if (c->strategy->is_installed && !c->strategy->is_installed())
+        if (delivery_check(c->strategy) < 0)
                 return EX_CONFIG;
         risks_warn(c, c->action == ACTION_CHECK_NETWORK, warn);
         printf("# configuration file: %s\n", c->file ? c->file : "none");

@@ -20,6 +20,43 @@ const struct delivery_ops *delivery_default(bool is_for_journal) {
         return find(is_for_journal ? "journal" : "print");
 }
 
+static const char *missing_field(const struct delivery_ops *s) {
+        if (s->needs == NEEDS_UNSET)
+                return "needs";
+        if (!s->open)
+                return "open";
+        if (!s->process_message)
+                return "process_message";
+        if (!s->put != !s->collect)
+                return s->put ? "collect" : "put";
+        return NULL;
+}
+
+static int check_row(const struct delivery_ops *s) {
+        const char *field = missing_field(s);
+
+        if (!field)
+                return 0;
+        log_say(LOG_ERR,
+                "cannot use strategy=%s: its row does not set .%s: see struct delivery_ops in "
+                "deliver/delivery.h",
+                s->name, field);
+        return -EINVAL;
+}
+
+int delivery_check(const struct delivery_ops *strategy) {
+        int r = check_row(strategy);
+
+        return r < 0 || !strategy->require ? r : strategy->require();
+}
+
+int delivery_open(const struct delivery_ops *strategy, const struct config *c, const struct peer *p,
+                  struct delivery **ret) {
+        int r = check_row(strategy);
+
+        return r < 0 ? r : strategy->open(c, p, ret);
+}
+
 void delivery_verdict(struct envelope *e, const struct reply *verdict) {
         for (size_t i = 0; i < e->n_addressees; i++)
                 e->addressees[i].verdict = *verdict;

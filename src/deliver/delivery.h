@@ -1,8 +1,9 @@
 /* deliver/delivery.h - what becomes of a message: the interface of the strategies, and their table.
  *
- * A strategy is a struct delivery_ops at the end of its file and a row in strategies.c. The session asks it as the client
- * goes on; every verdict it gives is the reply that the client gets. 250 is the destination's word: a verdict starts as
- * a temporary failure and becomes positive only when the destination has the whole message.
+ * A strategy is a struct delivery_ops at the end of its file and a row in strategies.c. The session
+ * asks it as the client goes on; every verdict it gives is the reply that the client gets. 250 is
+ * the destination's word: a verdict is preset to 451, and becomes positive only when the
+ * destination has the whole message. A strategy that says nothing accepts nothing.
  */
 #pragma once
 
@@ -50,9 +51,18 @@ struct message {
 /* The state of a strategy in a session. A strategy has its own behind this. */
 struct delivery;
 
-/* What a strategy does beyond talking to the client, for the sandbox. */
-enum delivery_needs { NEEDS_NOTHING, NEEDS_NETWORK, NEEDS_HELPER, NEEDS_PROGRAMS };
+/* What a strategy does after open(), beyond talking to the client and storing the message. The
+ * sandbox (sandbox.h) allows that and no more: any other system call kills the session silently. */
+enum delivery_needs {
+        NEEDS_UNSET,    /* the strategy does not say, and does not start */
+        NEEDS_NOTHING,  /* it reads and writes descriptors that it has */
+        NEEDS_NETWORK,  /* it connects to the upstreams in the configuration */
+        NEEDS_HELPER,   /* it runs a program of ours, which is confined with it */
+        NEEDS_PROGRAMS, /* it runs the administrator's programs: nothing is confined */
+};
 
+/* The row of a strategy. It has to set .name, .needs, .open and .process_message, and to have both
+ * of .put and .collect or neither, or it does not start. All else is optional. */
 struct delivery_ops {
         const char *name;
         const char *summary; /* what becomes of a message, for --help */
@@ -67,20 +77,22 @@ struct delivery_ops {
         enum delivery_needs needs;
         bool needs_output; /* it shows messages: io/output.h */
 
-        /* Whether all that the strategy is made of is there; false if it has said what is not. NULL:
-         * it is. */
-        bool (*is_installed)(void);
+        /* Looks for programs of ours that the strategy runs. Returns 0, or -EINVAL if one is not
+         * installed (it has said which). NULL: it runs none. */
+        int (*require)(void);
 
-        /* For one session. Returns 0, -EINVAL where the strategy cannot work as configured (it has said why), or another
-         * negative errno. */
+        /* For one session, before it is confined: what has a name is opened here. Returns 0,
+         * -EINVAL if the strategy cannot work as configured (it has said why), or another negative
+         * errno. */
         int (*open)(const struct config *c, const struct peer *p, struct delivery **ret);
 
         /* At HELO, EHLO, LHLO: what can be offered to the client (enum extension, or-ed); may lower `*max_size` (octets, 0 no
          * limit). NULL: everything. */
         unsigned (*hello)(struct delivery *d, const char *helo, uint64_t *max_size);
 
-        /* Asked at MAIL and RCPT, while the client waits. The verdict is a 451 before: whoever is welcome has to be told so,
-         * by the destination's own words or delivery_sender_ok and delivery_recipient_ok. NULL: all are welcome. */
+        /* Asked at MAIL and RCPT, while the client waits. The verdict is preset to 451: say yes by
+         * the destination's own words, or by delivery_sender_ok and delivery_recipient_ok. NULL:
+         * all are welcome. */
         void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
         void (*recipient)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
@@ -91,7 +103,8 @@ struct delivery_ops {
         bool (*put)(struct delivery *d, const struct envelope *e, struct addressee *a);
         void (*collect)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
-        /* The message is complete. Sets each addressee's verdict, which is a 451 before; never a 421. */
+        /* The message is complete. Sets each addressee's verdict, which is preset to 451; never to
+         * a 421. */
         void (*process_message)(struct delivery *d, struct envelope *e, struct message *m);
 
         void (*reset)(struct delivery *d); /* the transaction is over. NULL: nothing to do */
@@ -100,6 +113,13 @@ struct delivery_ops {
 
 /* The table, in strategies.c; NULL is its end. */
 extern const struct delivery_ops *const delivery_strategies[];
+
+/* Looks whether it can work, without opening it. Returns 0, or -EINVAL (it has said why not). */
+int delivery_check(const struct delivery_ops *strategy);
+
+/* Opens it, if its row is complete. Returns as its open() does. */
+int delivery_open(const struct delivery_ops *strategy, const struct config *c, const struct peer *p,
+                  struct delivery **ret);
 
 /* The one for those who asked for none: journal where that is where we belong, or else print. */
 const struct delivery_ops *delivery_default(bool is_for_journal);

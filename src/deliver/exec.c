@@ -86,21 +86,20 @@ static bool find_helper(char ret[static PATH_MAX]) {
         return access(ret, X_OK) == 0;
 }
 
-static bool is_helper_installed(char ret[static PATH_MAX]) {
-        bool is_found = find_helper(ret);
-
-        if (!is_found)
-                log_say(LOG_ERR,
-                        "strategy=journal: smtpd-journal is not installed (cannot run %s): build smtpd "
-                        "with libsystemd-dev and pkg-config installed, or choose another strategy",
-                        ret);
-        return is_found;
+static int require_helper(char ret[static PATH_MAX]) {
+        if (find_helper(ret))
+                return 0;
+        log_say(LOG_ERR,
+                "strategy=journal: smtpd-journal is not installed (cannot run %s): build smtpd "
+                "with libsystemd-dev and pkg-config installed, or choose another strategy",
+                ret);
+        return -EINVAL;
 }
 
-static bool journal_is_installed(void) {
+static int journal_require(void) {
         char path[PATH_MAX];
 
-        return is_helper_installed(path);
+        return require_helper(path);
 }
 
 static int journal_open(const struct config *c, const struct peer *p, struct delivery **ret) {
@@ -111,9 +110,9 @@ static int journal_open(const struct config *c, const struct peer *p, struct del
         (void) p;
         if (r < 0)
                 return r;
-        if (!is_helper_installed(d->program)) {
+        if ((r = require_helper(d->program)) < 0) {
                 exec_close(d);
-                return -EINVAL;
+                return r;
         }
         d->argv[0] = d->program;
         d->argv[1] = c->x_peer ? x_peer : NULL;
@@ -157,7 +156,7 @@ const struct delivery_ops journal_ops = {
         .name = "journal",
         .summary = "it becomes an entry in the systemd journal",
         .needs = NEEDS_HELPER,
-        .is_installed = journal_is_installed,
+        .require = journal_require,
         .open = journal_open,
         .recipient = exec_recipient,
         .process_message = exec_process_message,

@@ -1,4 +1,4 @@
-/* strategies.c - the table of src/deliver/strategies.c with further rows: the template, and what has to be refused. */
+/* strategies.c - a table with further rows: the template, and what has to be refused. */
 #include "deliver/delivery.h"
 
 extern const struct delivery_ops print_ops, journal_ops, tally_ops;
@@ -59,5 +59,8 @@ static const struct delivery_ops silent = {
 };
 
 const struct delivery_ops *const delivery_strategies[] = {
-        &print_ops, &journal_ops, &tally_ops, &no_needs, &no_open, &no_process_message, &no_collect, &silent, NULL,
+        &print_ops,  &journal_ops, /* the defaults */
+        &tally_ops,
+        &no_needs,   &no_open,     &no_process_message, &no_collect, &silent,
+        NULL,
 };
