@@ -168,9 +168,14 @@ def test_core_includes_no_system_headers():
 NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^[ \t]*#(?:[^\n]*\\\n)*[^\n]*', re.DOTALL | re.M)
 
 
-def functions(text):
-    """(name, lines from the signature to the closing brace) of each function definition in C."""
-    code = NO_CODE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
+def code_of(text):
+    """C without what is in comments, literals and directives; each character is where it was."""
+    return NO_CODE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
+
+
+def definitions(text):
+    """Of each function definition in C: (name, lines from the signature to the brace, body)."""
+    code = code_of(text)
     found, depth, start, end_of_last = [], 0, 0, 0
     for at, c in enumerate(code):
         if c == "{":
@@ -184,11 +189,16 @@ def functions(text):
                 if signature.rstrip().endswith(")"):
                     first = code.count("\n", 0, end_of_last + len(signature) - len(signature.lstrip()))
                     plain = re.sub(r"__attribute__\s*\(\(.*?\)\)", "", signature, flags=re.DOTALL)
-                    found.append((re.search(r"(\w+)\s*\(", plain)[1], code.count("\n", 0, at) - first + 1))
+                    name = re.search(r"(\w+)\s*\(", plain)[1]
+                    found.append((name, code.count("\n", 0, at) - first + 1, code[start:at]))
         if depth == 0 and c in ";}":
             end_of_last = at + 1
     assert depth == 0
     return found
+
+
+def functions(text):
+    return [(name, n) for name, n, _ in definitions(text)]
 
 
 def test_functions_are_counted_right():
@@ -224,6 +234,98 @@ def test_function_lengths():
     long = [entry for entry in lengths if entry[0] > 35]
     assert len(long) <= len(lengths) / 10, long
     assert statistics.median(n for n, _ in lengths) <= 12
+
+
+# A predicate is asked in conditions, where nobody expects that something happens.
+PREDICATE = re.compile(r"(?:[a-z0-9]+_)*?(?:is|has)_\w+")
+EFFECT = re.compile(
+    r"(?<=[;{})])\s*(?:"
+    r"\*+\w+(?:\[[^\]]*\])?\s*[-+*/%&|^<>]*=(?!=)"  # *p = ...
+    r"|\w+(?:->|\[)[^=;(]*?[-+*/%&|^<>]*=(?!=)"  # p->a.b = ..., p[i] = ...
+    r"|(?:\+\+|--)?\(?\*?\w+->[^=;(]*?(?:\+\+|--)?\s*;"  # p->n++
+    r")|\b(?:log|client|notify)_(?!is_|has_)\w+\s*\(|\breply_(?:set|fix)\s*\("
+    r"|\b(?:f?printf|puts|unlink|kill|exit|setsockopt|fd_write\w*|channel_(?!is_|has_)\w+)\s*\(")
+OPENS, CLOSES = re.compile(r"\b(?:open|socket)\s*\("), re.compile(r"\bclose\s*\(")
+
+
+def effects(text):
+    """What predicates do, beside answering: assignments through pointers, calls of what acts."""
+    for name, _, body in definitions(text):
+        if PREDICATE.fullmatch(name):
+            yield from (f"{name}: {' '.join(match[0].split())}" for match in EFFECT.finditer(body))
+            if CLOSES.search(body) and not OPENS.search(body):  # it may close what it has opened
+                yield f"{name}: close("
+
+
+def test_effects_are_found():
+    """A test of the test."""
+    with_effect = {
+        "*ret = 1;": "*ret =", "c->n++;": "c->n++;", "c->at[2].n += 3;": "c->at[2].n +=",
+        "a[1] = 2;": "a[1] =", "if (a) *ret |= 1;": "*ret |=", "if (!x) { c->e = 0; }": "c->e =",
+        "for (;;) c->n--;": "c->n--;", "log_say(1);": "log_say(",
+        "reply_fix(ret, &a);": "reply_fix(", "return client_look(c) == 0;": "client_look(",
+        "close(fd);": "close("}
+    function = "static bool %s(int *c) {\n        %s\n}\n"
+    for statement, effect in with_effect.items():
+        for name in ("is_x", "client_has_x"):
+            assert list(effects(function % (name, statement))) == [f"{name}: {effect}"]
+        assert not list(effects(function % ("take_x", statement)))
+    without = (
+        "const char *s = c->s, *name = c->name;", "for (const char *p = c->p; *p; p++) n += *p;",
+        "return c->n == 1;", "int a[] = { 1, 2 };", "struct s x = { .n = c->n };", "n = c->n;",
+        "return c->n <= 2 || *c != 3;", "fd = open(p, 0); close(fd);", "while (*c != '=') n++;",
+        "return c->a && client_is_quiet(c);")
+    assert [found for words in without for found in effects(function % ("is_x", words))] == []
+
+
+def test_predicates_have_no_effect():
+    texts = {p.relative_to(SRC): p.read_text() for p in sources()}
+    assert any(PREDICATE.fullmatch(name) for text in texts.values() for name, _ in functions(text))
+    assert [f"{p}: {effect}" for p, text in texts.items() for effect in effects(text)] == []
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+LINES_MAX = 400
+# Of the files that are longer: they may shrink.
+LINES = {"config.c": 876, "helpers/journal.c": 425}
+
+
+def too_long(lengths):
+    return [f"{name}: {n}" for name, n in lengths if n > LINES.get(name, LINES_MAX)]
+
+
+def test_file_lengths():
+    files = [p for p in sources() if p.suffix == ".c"]
+    lengths = [(p.relative_to(SRC).as_posix(), p.read_text().count("\n")) for p in files]
+    assert len(lengths) > 30 and too_long(lengths) == []
+    name, most = next(iter(LINES.items()))
+    examples = [("a.c", 400), ("b.c", 401), (name, most), (name, most + 1), (f"x/{name}", most)]
+    assert too_long(examples) == ["b.c: 401", f"{name}: {most + 1}", f"x/{name}: {most}"]
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+ROW = re.compile(r"^(?:static )?const struct delivery_ops (\w+) = \{(.*?)^\};", re.DOTALL | re.M)
+
+
+def unnamed_fields(text):
+    """Of the rows of strategies: parts that begin with no field's name, and missing fields."""
+    for name, row in ROW.findall(code_of(text)):
+        parts = [part.split() for part in row.split(",") if part.strip()]
+        yield from (f"{name}: {' '.join(p)}" for p in parts if not re.fullmatch(r"\.\w+", p[0]))
+        missing = {".name", ".needs"} - {p[0] for p in parts}
+        yield from (f"{name}: no {field}" for field in sorted(missing))
+
+
+def test_rows_of_strategies_have_named_fields():
+    rows = [p for p in sources() if ROW.search(p.read_text())]
+    assert len(rows) > 3
+    assert [found for p in rows for found in unnamed_fields(p.read_text())] == []
+    row = "const struct delivery_ops x_ops = {\n        .name = \"x\", /* a, b */\n        %s\n};\n"
+    assert list(unnamed_fields(row % ".needs = NEEDS_NOTHING,")) == []
+    assert list(unnamed_fields(row % ".open = x_open,")) == ["x_ops: no .needs"]
+    assert list(unnamed_fields(row % ".needs = 1, x_open,")) == ["x_ops: x_open"]
 
 
 # --- texts -----------------------------------------------------------------------------------------------

@@ -35,7 +35,8 @@ static size_t room_in_all(void) {
         return room = limit > used ? limit - used : 1;
 }
 
-bool environment_has_room(struct environment_room *room, const struct recipient *r, struct reply *ret_verdict) {
+bool environment_reserve(struct environment_room *room, const struct recipient *r,
+                         struct reply *ret_verdict) {
         const size_t in_one = 31UL * 4096; /* MAX_ARG_STRLEN is 32 pages, and the variable has a name */
         size_t n_addresses = room->n_addresses + strlen(r->address.text) + 1;
         size_t n_options = room->n_options + strlen(r->options) + 1;

@@ -8,8 +8,9 @@ struct environment_room {
         size_t n_addresses, n_options; /* octets of SMTPD_RCPT_TO and SMTPD_RCPT_OPTIONS so far */
 };
 
-/* Whether there is room for one more; it is counted then. If not, the verdict is 452 4.5.3. */
-bool environment_has_room(struct environment_room *room, const struct recipient *r, struct reply *ret_verdict);
+/* Takes room for one more. Returns false if there is none: the verdict is 452 4.5.3. */
+bool environment_reserve(struct environment_room *room, const struct recipient *r,
+                         struct reply *ret_verdict);
 
 struct environment {
         char *text;    /* "NAME=value" strings, each with its NUL; NULL while it is only measured */

@@ -121,7 +121,7 @@ static int journal_open(const struct config *c, const struct peer *p, struct del
 }
 
 static void exec_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
-        if (environment_has_room(&d->room, &a->recipient, ret_verdict))
+        if (environment_reserve(&d->room, &a->recipient, ret_verdict))
                 reply_fix(ret_verdict, &delivery_recipient_ok);
 }
 

@@ -116,7 +116,7 @@ static void mailman_recipient(struct delivery *d, struct addressee *a, struct re
         bool is_mailman2 = d->config->mailman_lists;
         enum mailman_owner owner;
 
-        if (!relay_is_allowed(d->config, d->peer, &a->recipient, ret_verdict))
+        if (!relay_check(d->config, d->peer, &a->recipient, ret_verdict))
                 return;
         owner = is_mailman2 ? find_owner2(d, &a->recipient, ret_verdict)
                             : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
@@ -212,7 +212,7 @@ static void mailman_process_message(struct delivery *d, struct envelope *e, stru
         describe(d, e);
         d->n_copies = d->config->mailman_lists ? 0 : d->n_lists;
         d->copies = d->n_copies > 0 ? calloc(d->n_copies, sizeof(*d->copies)) : NULL;
-        if (!text_is_fit(m, &verdict))
+        if (!text_check(m, &verdict))
                 delivery_verdict(e, &verdict);
         else if (d->n_copies > 0 && !d->copies) {
                 reply_fix(&verdict, &no_memory);

@@ -47,7 +47,7 @@ static void proxy_sender(struct delivery *d, const struct envelope *e, struct re
 }
 
 static void proxy_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
-        if (relay_is_allowed(d->config, d->peer, &a->recipient, ret_verdict))
+        if (relay_check(d->config, d->peer, &a->recipient, ret_verdict))
                 upstream_recipient(&d->upstream, a, ret_verdict);
 }
 
@@ -55,7 +55,7 @@ static void proxy_recipient(struct delivery *d, struct addressee *a, struct repl
 static bool proxy_put(struct delivery *d, const struct envelope *e, struct addressee *a) {
         struct reply refusal;
 
-        if (a && !relay_is_allowed(d->config, d->peer, &a->recipient, &refusal))
+        if (a && !relay_check(d->config, d->peer, &a->recipient, &refusal))
                 return false;
         return upstream_put(&d->upstream, e, a);
 }
@@ -73,7 +73,7 @@ static void proxy_process_message(struct delivery *d, struct envelope *e, struct
         struct trace trace;
 
         text_trace(d->config, e, &trace);
-        if (!text_is_fit(m, &refusal))
+        if (!text_check(m, &refusal))
                 delivery_verdict(e, &refusal);
         else if (upstream_send(&d->upstream, m, &trace))
                 transaction_commit(&d->upstream.transaction, e->id);

@@ -56,7 +56,8 @@ static bool is_routed(const struct address *a) {
         return a->has_route;
 }
 
-bool relay_is_allowed(const struct config *c, const struct peer *p, const struct recipient *r, struct reply *ret_verdict) {
+bool relay_check(const struct config *c, const struct peer *p, const struct recipient *r,
+                 struct reply *ret_verdict) {
         const char *domain = address_domain(&r->address);
 
         if (is_routed(&r->address)) {

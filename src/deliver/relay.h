@@ -14,6 +14,7 @@
 /* The options that a strategy that asks here has. */
 #define RELAY_OPTIONS "relay-to relay-from"
 
-/* Whether we may pass on mail of this client for this recipient; if not, `ret_verdict` is the refusal. Sender-specified
- * routing (RFC 5321 section 3.6.1 and appendix F.2) is refused for everybody. */
-bool relay_is_allowed(const struct config *c, const struct peer *p, const struct recipient *r, struct reply *ret_verdict);
+/* Returns true if we may pass on mail of this client for this recipient, or else sets the refusal.
+ * Sender-specified routing (RFC 5321 section 3.6.1 and appendix F.2) is refused for everybody. */
+bool relay_check(const struct config *c, const struct peer *p, const struct recipient *r,
+                 struct reply *ret_verdict);

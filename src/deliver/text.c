@@ -27,7 +27,7 @@ void text_trace(const struct config *c, const struct envelope *e, struct trace *
                                             e->peer->address);
 }
 
-bool text_is_fit(const struct message *m, struct reply *ret) {
+bool text_check(const struct message *m, struct reply *ret) {
         if (m->header.n_received > HOPS_MAX)
                 reply_fix(ret, &is_loop);
         else if (m->has_nul)

@@ -12,8 +12,8 @@ struct trace {
 
 void text_trace(const struct config *c, const struct envelope *e, struct trace *ret);
 
-/* Whether it may be passed on to anybody: not a loop, without NUL. If not, `ret` says why. */
-bool text_is_fit(const struct message *m, struct reply *ret);
+/* Returns true if it may be passed on (no loop, and no NUL), or else sets the refusal. */
+bool text_check(const struct message *m, struct reply *ret);
 
 /* Whether there is an octet over 127 in it. If it cannot be read, text_send() will say so. */
 bool text_is_8bit(struct message *m);

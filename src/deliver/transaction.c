@@ -55,7 +55,7 @@ static enum client_result say_rset(struct client *c) {
         return client_get(c, "RSET", &reply);
 }
 
-bool transaction_has_room(const struct transaction *t, uint64_t size, struct reply *ret) {
+bool transaction_check_size(const struct transaction *t, uint64_t size, struct reply *ret) {
         const struct client *c = t->client;
 
         if (c->max_size == 0 || size <= c->max_size)
@@ -112,12 +112,12 @@ enum client_result transaction_recipient(const struct transaction *t, const stru
 
 /* --- the message ------------------------------------------------------------------------------ */
 
-/* If not, `ret` is the refusal. */
-static bool is_fit(const struct transaction *t, struct message *m, const struct trace *trace,
-                   struct reply *ret) {
+/* Returns true if the server takes it, or else sets the refusal. */
+static bool check_message(const struct transaction *t, struct message *m, const struct trace *trace,
+                          struct reply *ret) {
         const struct client *c = t->client;
 
-        if (!transaction_has_room(t, text_size(m, trace), ret))
+        if (!transaction_check_size(t, text_size(m, trace), ret))
                 return false;
         if (c->extensions & EXTENSION_8BITMIME || !c->rules->needs_8bitmime || !text_is_8bit(m))
                 return true;
@@ -130,7 +130,7 @@ enum client_result transaction_send(struct transaction *t, struct message *m,
         struct client *c = t->client;
         enum client_result r = client_look(c);
 
-        if (r == CLIENT_OK && !is_fit(t, m, trace, ret))
+        if (r == CLIENT_OK && !check_message(t, m, trace, ret))
                 return CLIENT_OK;
         if (r == CLIENT_OK)
                 r = client_data(c, ret);

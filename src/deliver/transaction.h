@@ -31,8 +31,8 @@ struct transaction {
 /* Begins anew, with nobody. */
 void transaction_forget(struct transaction *t);
 
-/* Whether the server takes messages of that size; if not, `ret` is the refusal. */
-bool transaction_has_room(const struct transaction *t, uint64_t size, struct reply *ret);
+/* Returns true if the server takes messages of that size, or else sets the refusal. */
+bool transaction_check_size(const struct transaction *t, uint64_t size, struct reply *ret);
 
 /* Puts MAIL, after RSET if the connection needs one. */
 void transaction_put(const struct transaction *t, const struct sender *s);

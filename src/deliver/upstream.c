@@ -77,10 +77,11 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
 
 /* --- the envelope ----------------------------------------------------------------------------- */
 
-/* What can be refused without asking. */
-static bool is_fit(const struct upstream *u, const struct sender *s, struct reply *ret_refusal) {
+/* What can be refused without asking. Returns true if it is not, or else sets the refusal. */
+static bool check_sender(const struct upstream *u, const struct sender *s,
+                         struct reply *ret_refusal) {
         if (!s->is_smtputf8 || u->client.extensions & EXTENSION_SMTPUTF8)
-                return transaction_has_room(&u->transaction, s->size, ret_refusal);
+                return transaction_check_size(&u->transaction, s->size, ret_refusal);
         reply_fix(ret_refusal, &no_smtputf8);
         return false;
 }
@@ -88,7 +89,7 @@ static bool is_fit(const struct upstream *u, const struct sender *s, struct repl
 static enum client_result say_mail(struct upstream *u, struct reply *ret) {
         const struct sender *s = &u->envelope->sender;
 
-        return is_fit(u, s, ret) ? transaction_begin(&u->transaction, s, ret) : CLIENT_OK;
+        return check_sender(u, s, ret) ? transaction_begin(&u->transaction, s, ret) : CLIENT_OK;
 }
 
 /* MAIL and all recipients so far, to a new connection. All must be welcome again: what the client
@@ -168,7 +169,7 @@ bool upstream_put(struct upstream *u, const struct envelope *e, const struct add
                 begin(u, e);
         if (is_ready && a)
                 client_put_rcpt(c, &a->recipient);
-        else if (is_ready && (is_ready = is_fit(u, &e->sender, &refusal)))
+        else if (is_ready && (is_ready = check_sender(u, &e->sender, &refusal)))
                 transaction_put(&u->transaction, &e->sender);
         return is_ready;
 }
