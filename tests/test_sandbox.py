@@ -73,7 +73,7 @@ def inject(tools):
 # --- the specification ------------------------------------------------------------------------------------------
 
 STRATEGIES = {  # which column below, and the options
-    "print": ("print", []),
+    "print": ("print", ["--strategy=print"]),
     "proxy-address": ("connects", ["--strategy=proxy", "--upstream=127.0.0.1:1,[::1]:1,/nonexistent"]),
     "proxy-name": ("resolves", ["--strategy=proxy", "--upstream=127.0.0.1:1,localhost:1"]),
     "mailman-3": ("connects", ["--strategy=mailman", "--upstream=127.0.0.1:1"]),

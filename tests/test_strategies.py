@@ -2,11 +2,16 @@
 where each has to appear."""
 
 import os
+import re
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
+import test_sweep
+from conftest import BUILDS, ROOT
 from processes import status_of
-from session import Session, environment, run
+from session import PYTHON, Session, environment, run
 
 MESSAGE = b"Subject: x\r\n\r\none\r\ntwo\r\n"
 LONG = b"Subject: x\r\n\r\n" + b"0123456789abcdef\r\n" * 5000  # it has to go to a file
@@ -107,3 +112,100 @@ def test_incomplete_row(template, tmp_path, field):
     status, out, err = run(argv, b"QUIT\n")
     assert status == 78 and out.startswith(b"421 4.3.5 ") and err == said.encode()
     assert run([*argv, "--check"]) == (78, b"", said.encode())
+
+
+# --- where each strategy has to appear -----------------------------------------------------------
+
+STRATEGIES = re.findall(r"&(\w+)_ops\b", (ROOT / "src/deliver/strategies.c").read_text())
+
+
+def items_of(heading):
+    """In a section of a manual page: the names of the items."""
+    def find(text):
+        body = re.search(rf"^\.Ss {heading}\n(.*?)(?=^\.S[sh] )", text, re.DOTALL | re.M)[1]
+        lines = re.findall(r"^\.It Cm (.*)$", body, re.M)
+        return {name for line in lines for name in re.findall(r"\b[a-z]+\b", line)}
+
+    return find
+
+
+def words_of(pattern):
+    """In a list of words that the pattern finds: "a b c", or "a, b or c"."""
+    return lambda text: set(re.findall(r"[a-z]+", re.search(pattern, text, re.M)[1])) - {"or"}
+
+
+in_help = words_of(r"^  --strategy=NAME +[a-z ]+: ([a-z, ]+)")
+in_sample = words_of(r"^# ([a-z, ]+)\..*\n(?:# .*\n)*#strategy=")
+
+
+def in_table(text):
+    """In README's: the first cells."""
+    return set(re.findall(r"^\| `([a-z]+)` \|", text, re.M))
+
+
+def in_options(text):
+    """In command lines or configurations that tests have."""
+    return set(re.findall(r"strategy=([a-z]+)", text))
+
+
+def completion(shell):
+    help_ = subprocess.run([BUILDS["release"] / "smtpd", "--help"], capture_output=True, check=True)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(help_.stdout)
+        file.flush()
+        argv = [PYTHON, ROOT / "completion/generate", shell, file.name]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def of_file(name):
+    return lambda: (ROOT / name).read_text()
+
+
+def of_rows(name):
+    """Of a test: its table STRATEGIES."""
+    table = re.compile(r"^STRATEGIES = [\[{](.*?)^[\]}]", re.DOTALL | re.M)
+    return lambda: table.search((ROOT / name).read_text())[1]
+
+
+# What is read, and what finds the names of strategies in it.
+PLACES = {
+    "--help": (lambda: run([BUILDS["release"] / "smtpd", "--help"])[1].decode(), in_help),
+    "smtpd(8), Strategies": (of_file("man/smtpd.8"), items_of("Strategies")),
+    "smtpd(8), Sandbox": (of_file("man/smtpd.8"), items_of("Sandbox")),
+    "README.md": (of_file("README.md"), in_table),
+    "examples/smtpd.conf": (of_file("examples/smtpd.conf"), in_sample),
+    "bash completion": (lambda: completion("bash"), words_of(r"--strategy\) .*-W '([a-z ]+)'")),
+    "zsh completion": (lambda: completion("zsh"), words_of(r"--strategy=\[.*:NAME:\(([a-z ]+)\)")),
+    "tests/sweep": (of_rows("tests/sweep"), in_options),
+    "tests/test_sandbox.py": (of_rows("tests/test_sandbox.py"), in_options),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_strategy_is_found(place, strategy):
+    read, find = PLACES[place]
+    assert strategy in find(read())
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_absent_strategy_is_missed(place):
+    """A test of the test: a strategy that is taken out of a place is not found there any more."""
+    read, find = PLACES[place]
+    text = read()
+    for strategy in STRATEGIES:
+        without = re.sub(rf"\b{strategy}\b", "absent", text)
+        assert find(without) == find(text) - {strategy} | {"absent"}
+
+
+def test_table_is_found():
+    """It is what its rows say."""
+    text = "".join(path.read_text() for path in (ROOT / "src/deliver").glob("*.c"))
+    rows = re.findall(r'^const struct delivery_ops (\w+)_ops = {\n +\.name = "(.*)",', text, re.M)
+    assert len(STRATEGIES) >= 5 and sorted(rows) == sorted((name, name) for name in STRATEGIES)
+
+
+def test_whole_sweep_is_run():
+    """By tests/test_sweep.py: each row of tests/sweep."""
+    rows = of_rows("tests/sweep")()
+    assert re.findall(r'^ +Strategy\("([a-z0-9.-]+)"', rows, re.M) == test_sweep.STRATEGIES
