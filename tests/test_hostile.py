@@ -271,7 +271,7 @@ class Siege:
         if self.mailbox:
             assert self.delivered() == sorted(self.honest.messages)
             return
-        said = self.acceptor.err()
+        said = self.acceptor.shown_path.read_bytes()
         assert said.count(BEGIN) == said.count(END) == len(self.honest.messages) + self.n_more_messages
         at = 0
         for message in self.honest.messages:  # in their order
