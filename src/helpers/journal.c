@@ -8,7 +8,6 @@
  * and hang: where we may read the journal we answer 250 only when the entry has been read back from it, whole, and an alarm
  * ends us.
  */
-#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,10 +25,10 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sysexits.h>
-#include <systemd/sd-journal.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "helpers/journal_read.h"
 #include "io/deadline.h"
 #include "smtp/trace.h"
 
@@ -45,10 +44,6 @@ enum {
         FIELDS_MAX = RECIPIENTS_MAX + 32,
         SECONDS_MAX = 20,             /* for all of it */
         SEND_SECONDS = 5,
-        STORE_SECONDS = 10,
-        PAUSE_MIN = 500,              /* microseconds between two looks */
-        PAUSE_MAX = 250 * 1000,       /* journald announces what it has written as often */
-        FAILURES_MAX = 12,            /* one after the other: in 1 to 3 seconds */
 };
 
 /* As it is sent: each field is its name, a line's end, the length of its value (64 bits, little-endian), the value, which may
@@ -244,11 +239,6 @@ static int send_entry(int journald, struct entry *e, bool is_read_back) {
         return r;
 }
 
-/* Of a pause in microseconds: the next one is twice as long. */
-static useconds_t longer(useconds_t pause) {
-        return pause < PAUSE_MAX ? 2 * pause : pause;
-}
-
 /* An entry of nothing, which journald ignores. */
 static bool send_mark(int journald) {
         return send(journald, "\n", 1, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
@@ -257,11 +247,11 @@ static bool send_mark(int journald) {
 /* Waits until journald has taken what was sent to it. 0 or a negative errno. A mark stands behind it in the queue. The kernel
  * counts both as ours (SIOCOUTQ) until they are read; or until nobody listens any more, but then no other mark can be sent. */
 static int wait_until_taken(int journald) {
-        int64_t deadline = deadline_after(STORE_SECONDS);
+        int64_t deadline = deadline_after(JOURNAL_STORE_SECONDS);
         bool is_marked = false;
         int n_waiting;
 
-        for (useconds_t pause = PAUSE_MIN; deadline_left(deadline) > 0; pause = longer(pause)) {
+        for (useconds_t pause = JOURNAL_PAUSE_MIN; deadline_left(deadline) > 0; pause = journal_pause_after(pause)) {
                 if (!is_marked && !(is_marked = send_mark(journald)) && errno != EAGAIN)
                         return -errno;
                 if (is_marked && ioctl(journald, SIOCOUTQ, &n_waiting) == 0 && n_waiting == 0)
@@ -271,116 +261,13 @@ static int wait_until_taken(int journald) {
         return -ETIME;
 }
 
-/* What a place has of journald's files for the whole system. */
-struct files {
-        bool is_place, is_readable, is_denied;
-};
-
-/* 0 or a negative errno. */
-static int look_for_files(const char *place, struct files *f) {
-        DIR *folder = opendir(place);
-        int fd = folder ? dirfd(folder) : -1, error;
-        struct dirent *d;
-
-        if (fd < 0) {
-                f->is_denied |= errno == EACCES;
-                return errno == EACCES || errno == ENOENT ? 0 : -errno;
-        }
-        f->is_place = true;
-        while (errno = 0, (d = readdir(folder))) {
-                char name[sizeof(d->d_name) + sizeof("/system.journal")];
-
-                stpcpy(stpcpy(name, d->d_name), "/system.journal");
-                if (faccessat(fd, name, R_OK, 0) == 0)
-                        f->is_readable = true;
-                else if (errno == EACCES)
-                        f->is_denied = true;
-                else if (errno != ENOENT && errno != ENOTDIR)
-                        break;
-        }
-        error = errno;
-        closedir(folder);
-        return -error;
-}
-
-/* 1 if we may read what journald writes, 0 if we may not, or a negative errno. Root may, and the group systemd-journal, and
- * whomever an access control list names. Where journald could have files, and has none, there is nothing to be read. */
-static int may_read_journal(void) {
-        struct files f = { 0 };
-        int r;
-
-        if ((r = look_for_files("/run/log/journal", &f)) < 0 || (r = look_for_files("/var/log/journal", &f)) < 0)
-                return r;
-        if (geteuid() == 0)
-                return f.is_place ? 1 : -ENOENT;
-        return f.is_readable || (f.is_place && !f.is_denied);
-}
-
-/* The journal, with our entry as all there is to see. 0 or a negative errno. */
-static int open_journal(sd_journal **ret) {
-        char match[128];
-        int r;
-
-        snprintf(match, sizeof(match), "SMTPD_ID=%.100s", variable("SMTPD_ID"));
-        if ((r = sd_journal_open_namespace(ret, NULL, SD_JOURNAL_ALL_NAMESPACES)) < 0)
-                *ret = NULL;
-        return r < 0 ? r : sd_journal_add_match(*ret, match, 0);
-}
-
-/* Whether the entry that the journal has is ours to its last octet: 1, -EILSEQ, or another negative errno. */
-static int compare(sd_journal *j, const struct iovec *text) {
-        size_t n_name = strlen("SMTPD_TEXT="), n;
-        const void *data;
-        int r;
-
-        if ((r = sd_journal_set_data_threshold(j, 0)) < 0 || (r = sd_journal_get_data(j, "SMTPD_TEXT", &data, &n)) < 0)
-                return r;
-        if (n != n_name + text->iov_len || memcmp((const char *) data + n_name, text->iov_base, text->iov_len) != 0)
-                return -EILSEQ;
-        return 1;
-}
-
-/* 1, 0 if the entry is not there, or a negative errno. */
-static int look_for_entry(sd_journal *j, const struct iovec *text) {
-        int r = sd_journal_seek_head(j);
-
-        if (r >= 0)
-                r = sd_journal_next(j);
-        return r > 0 ? compare(j, text) : r;
-}
-
-/* Reads the entry back. 0 or a negative errno. Some failures come of a file that journald is just changing, and the library
- * may have left it out; then, and where we cannot be told of new files (fs.inotify.max_user_instances), the journal is opened
- * anew. */
-static int read_back(const struct iovec *text) {
-        int64_t deadline = deadline_after(STORE_SECONDS);
-        int n_failures = 0, r;
-        sd_journal *j = NULL;
-
-        for (useconds_t pause = PAUSE_MIN;; pause = longer(pause)) {
-                r = j ? 0 : open_journal(&j);
-                if (r >= 0)
-                        r = look_for_entry(j, text);
-                n_failures = r < 0 ? n_failures + 1 : 0;
-                if (r > 0 || r == -EILSEQ || n_failures == FAILURES_MAX || deadline_left(deadline) == 0)
-                        break;
-                if (r < 0 || pause >= PAUSE_MAX || sd_journal_wait(j, pause) < 0) {
-                        sd_journal_close(j);
-                        j = NULL;
-                        usleep(pause);
-                }
-        }
-        sd_journal_close(j);
-        return r > 0 ? 0 : r < 0 ? r : -ETIME;
-}
-
 static int not_stored(const char *what, int error) {
         fprintf(stderr, "%s: %s\n", what, strerror(-error));
         return verdict("451 4.3.0 the journal did not store the message, try again later", EX_TEMPFAIL);
 }
 
 static int store(struct entry *e) {
-        int journald = connect_journald(), is_readable = may_read_journal(), r;
+        int journald = connect_journald(), is_readable = journal_may_be_read(), r;
 
         if (journald < 0)
                 return verdict("451 4.3.0 the journal is not available, try again later", EX_TEMPFAIL);
@@ -389,7 +276,7 @@ static int store(struct entry *e) {
         if ((r = send_entry(journald, e, is_readable)) < 0)
                 return not_stored("cannot write to the journal", r == -EAGAIN ? -ETIMEDOUT : r);
         if (is_readable) {
-                r = read_back(&e->text);
+                r = journal_read_back(variable("SMTPD_ID"), &e->text);
                 if (r == -ETIME)
                         return not_stored("duplicate possible: is the storage of journald full, or is it stuck", r);
                 if (r < 0)
