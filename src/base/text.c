@@ -35,7 +35,7 @@ static void put_number(struct out *o, uint64_t n, unsigned base, unsigned width)
         do
                 *--p = digits[n % base];
         while ((n /= base) > 0);
-        while (text + sizeof(text) - p < width)
+        while ((size_t) (text + sizeof(text) - p) < width)
                 *--p = '0';
         put(o, p, (size_t) (text + sizeof(text) - p));
 }
@@ -107,7 +107,7 @@ static void convert(struct out *o, const struct conversion *c, va_list *argument
                 put(o, &octet, 1);
                 break;
         case '%': put(o, "%", 1); break;
-        default: assert(!"a conversion that text_format() knows");
+        default: assert(false && "a conversion that text_format() knows");
         }
 }
 
