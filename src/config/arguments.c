@@ -62,6 +62,6 @@ static int take_argument(struct reading *r, char **argv, enum pass pass) {
 }
 
 void read_arguments(struct reading *r, int argc, char **argv, enum pass pass) {
-        for (int i = 1; i < argc;)
+        for (int i = 1; i < argc && argv[i];)
                 i += take_argument(r, argv + i, pass);
 }

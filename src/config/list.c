@@ -6,29 +6,34 @@
 #include "io/connect.h"
 #include "io/listen.h"
 
-/* Adds what is at p, up to the next comma. */
-static bool add_item(struct list *list, const char *p, bool (*is_item)(const char *item)) {
-        const char *begin = p + strspn(p, " \t");
-        size_t n = strcspn(begin, ", \t");
+/* Whether nothing but blanks follows, up to the next comma. */
+static bool is_end(const char *s) {
+        s += strspn(s, " \t");
+        return *s == ',' || *s == '\0';
+}
+
+static bool add(struct list *list, char *item) {
         char **items = reallocarray(list->items, list->n + 1, sizeof(*items));
 
         if (!items)
                 return false;
+        items[list->n++] = item;
         list->items = items;
-        if (begin[n + strspn(begin + n, " \t")] != *strchrnul(p, ','))
-                return false;
-        items[list->n] = strndup(begin, n);
-        return items[list->n] && is_item(items[list->n++]);
+        return true;
 }
 
 bool value_parse_list(const char *value, struct list *list, bool (*is_item)(const char *item)) {
-        while (add_item(list, value, is_item)) {
-                value = strchr(value, ',');
-                if (!value)
-                        return true;
-                value++;
+        for (const char *p = value; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+                const char *begin = p + strspn(p, " \t");
+                size_t n = strcspn(begin, ", \t");
+                char *item = is_end(begin + n) ? strndup(begin, n) : NULL;
+
+                if (!item || !is_item(item) || !add(list, item)) {
+                        free(item);
+                        return false;
+                }
         }
-        return false;
+        return true;
 }
 
 static void print_list(const void *field, FILE *out) {
@@ -79,8 +84,8 @@ static bool parse_networks(const struct option *o, const char *value, void *fiel
 
 #define LIST(parse_, expected_)                                                                    \
         {                                                                                          \
-                .parse = parse_, .print = print_list, .is_set = is_list_set, .clear = clear_list,  \
-                .is_list = true, .expected = expected_                                             \
+                .parse = (parse_), .print = print_list, .is_set = is_list_set,                     \
+                .clear = clear_list, .is_list = true, .expected = (expected_)                      \
         }
 
 const struct kind value_endpoints =

@@ -12,8 +12,8 @@ enum { YEAR = 365 * 24 * 3600 };
 #define COUNT_MAX UINT64_C(1000000)
 
 #define OPTION(name_, kind_, field_, syntax_, help_)                                               \
-        .name = name_, .kind = &kind_, .field = offsetof(struct config, field_),                   \
-        .syntax = syntax_, .help = help_
+        .name = (name_), .kind = &(kind_), .field = offsetof(struct config, field_),               \
+        .syntax = (syntax_), .help = (help_)
 
 /* Options with a default are NAME, FIELD, DEFAULT, HELP. */
 #define COUNT(name_, field_, default_, help_)                                                      \
