@@ -53,7 +53,7 @@ static int mailman_open(const struct config *c, const struct peer *p, struct del
         d->config = c;
         d->peer = p;
         mailman3_init(&d->mailman3, c);
-        d->lists = calloc(c->max_recipients, sizeof(*d->lists));
+        d->lists = calloc((size_t) c->max_recipients, sizeof(struct addressee *));
         r = upstream_init(&d->upstream, c, p);
         if (r < 0 || !d->lists) {
                 mailman_close(d);

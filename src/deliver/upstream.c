@@ -30,7 +30,7 @@ int upstream_init(struct upstream *u, const struct config *c, const struct peer 
         };
         u->client.rules = &u->rules;
         u->transaction.client = &u->client;
-        u->transaction.addressees = calloc(c->max_recipients, sizeof(struct addressee *));
+        u->transaction.addressees = calloc((size_t) c->max_recipients, sizeof(struct addressee *));
         return u->transaction.addressees ? 0 : -ENOMEM;
 }
 

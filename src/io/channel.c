@@ -125,20 +125,28 @@ bool channel_is_heard(const struct channel *c) {
         return ioctl(c->out, SIOCOUTQ, &n) < 0 || (n == 0 && !channel_is_reset(c));
 }
 
+/* To the end of input, or the deadline. 0, or -1 if the connection is lost. */
+static ssize_t read_rest(struct channel *c, int64_t deadline) {
+        struct pollfd fd = { .fd = c->in, .events = POLLIN };
+        ssize_t n = 1;
+
+        while (n > 0 && poll(&fd, 1, deadline_left(deadline)) > 0)
+                n = read(c->in, c->in_buffer, sizeof(c->in_buffer));
+        return n < 0 ? -1 : 0;
+}
+
 bool channel_hang_up(struct channel *c) {
         int64_t deadline = earlier(c->stop_deadline, deadline_after(LINGER_SECONDS));
-        struct pollfd fd = { .fd = c->in, .events = POLLIN };
         int n_unheard = 0;
-        ssize_t n = 1;
 
         if (channel_flush(c) < 0)
                 return false;
         if (shutdown(c->out, SHUT_WR) < 0)
                 return errno == ENOTSOCK;
-        while (n > 0 && poll(&fd, 1, deadline_left(deadline)) > 0)
-                n = read(c->in, c->in_buffer, sizeof(c->in_buffer));
+        if (read_rest(c, deadline) < 0)
+                return false;
         do /* it has ended its side, and acknowledges what is still on its way */
-                if (n < 0 || ioctl(c->out, SIOCOUTQ, &n_unheard) < 0 || channel_is_reset(c))
+                if (ioctl(c->out, SIOCOUTQ, &n_unheard) < 0 || channel_is_reset(c))
                         return false;
         while (n_unheard > 1 && deadline_left(deadline) > 0 && poll(NULL, 0, 10) == 0); /* on TCP, our end is one, too */
         return n_unheard <= 1;

@@ -157,8 +157,8 @@ static bool parse_network(const char *s, struct octets *ret, unsigned *ret_bits)
         address[n] = '\0';
         if (!parse_address(address, ret))
                 return false;
-        bits = 8 * ret->n;
-        if (s[n] == '/' && !ascii_parse_number(s + n + 1, 8 * ret->n, &bits))
+        bits = 8 * (uint64_t) ret->n;
+        if (s[n] == '/' && !ascii_parse_number(s + n + 1, bits, &bits))
                 return false;
         *ret_bits = (unsigned) bits;
         unmap(ret, ret_bits);
