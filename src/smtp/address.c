@@ -4,18 +4,24 @@
  *   A-d-l          = "@" Domain *( "," "@" Domain )
  *   Mailbox        = Local-part "@" ( Domain / address-literal )
  *   Local-part     = Dot-string / Quoted-string
- *   Dot-string     = Atom *( "." Atom )             Atom = 1*( atext / UTF8-non-ascii )
+ *   Dot-string     = 1*( atext / "." / UTF8-non-ascii ), with dots anywhere: such addresses are no RFC's, but exist
  *   Quoted-string  = DQUOTE *( qtext / "\" %d32-126 / UTF8-non-ascii ) DQUOTE
- *   Domain         = sub-domain *( "." sub-domain ) sub-domain = 1*63( ALPHA / DIGIT / "-" / "_" / UTF8-non-ascii ),
- *                                                   without a hyphen at either end; "_" is no RFC's, but is in use
- *   address-literal = "[" 1*( ALPHA / DIGIT / "." / ":" / "-" ) "]", less than the RFC's grammar, but all that is in use
+ *   Domain         = sub-domain *( "." sub-domain ) [ "." ], the dot at the end is dropped
+ *   sub-domain     = 1*63( ALPHA / DIGIT / "-" / "_" / UTF8-non-ascii ), without a hyphen at either end; "_" is no RFC's,
+ *                    but is in use
+ *   address-literal = "[" IPv4-address "]" / "[IPv6:" IPv6-address "]", all of the RFC's grammar that is in use
+ *
+ * UTF8-non-ascii does not include what is no character to a reader, but changes how the others are shown: C1 controls, line and
+ * paragraph separators, controls of the writing direction, the byte order mark.
  *
  * Each function below takes its piece at p and returns the octets it takes; 0 says that there is none.
  */
 #include "smtp/address.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/ascii.h"
 
 static bool is_atext(char c) {
@@ -37,7 +43,7 @@ size_t utf8_length(const char *s, size_t n) {
         };
         unsigned char first = n > 0 ? (unsigned char) s[0] : 0;
 
-        for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+        for (size_t i = 0; i < ELEMENTS(forms); i++)
                 if (first >= forms[i].first && first <= forms[i].last) {
                         if (n < forms[i].length || (unsigned char) s[1] < forms[i].second_min ||
                             (unsigned char) s[1] > forms[i].second_max)
@@ -50,11 +56,37 @@ size_t utf8_length(const char *s, size_t n) {
         return 0;
 }
 
-static size_t atom(const char *p, size_t n) {
+static unsigned code_point(const char *s, size_t length) {
+        unsigned c = (unsigned char) s[0] & (0xffU >> (length + 1));
+
+        for (size_t i = 1; i < length; i++)
+                c = c << 6 | ((unsigned char) s[i] & 0x3fU);
+        return c;
+}
+
+static bool is_invisible(unsigned c) {
+        static const struct {
+                unsigned first, last;
+        } ranges[] = { { 0x80, 0x9f },     { 0x061c, 0x061c }, { 0x200e, 0x200f },
+                       { 0x2028, 0x202e }, { 0x2066, 0x2069 }, { 0xfeff, 0xfeff } };
+
+        for (size_t i = 0; i < ELEMENTS(ranges); i++)
+                if (c >= ranges[i].first && c <= ranges[i].last)
+                        return true;
+        return false;
+}
+
+static size_t non_ascii(const char *p, size_t n) {
+        size_t length = utf8_length(p, n);
+
+        return length > 0 && is_invisible(code_point(p, length)) ? 0 : length;
+}
+
+static size_t dot_string(const char *p, size_t n) {
         size_t at = 0, utf8 = 0;
 
-        while (at < n && (is_atext(p[at]) || (utf8 = utf8_length(p + at, n - at)) > 0))
-                at += is_atext(p[at]) ? 1 : utf8;
+        while (at < n && (is_atext(p[at]) || p[at] == '.' || (utf8 = non_ascii(p + at, n - at)) > 0))
+                at += (p[at] & 0x80) ? utf8 : 1;
         return at;
 }
 
@@ -64,7 +96,7 @@ static size_t quoted_string(const char *p, size_t n) {
         if (n < 2 || p[0] != '"')
                 return 0;
         while (at < n && p[at] != '"') {
-                size_t utf8 = utf8_length(p + at, n - at);
+                size_t utf8 = non_ascii(p + at, n - at);
 
                 if (p[at] == '\\' && ++at == n)
                         return 0;
@@ -75,46 +107,49 @@ static size_t quoted_string(const char *p, size_t n) {
         return at < n ? at + 1 : 0;
 }
 
-/* Pieces with dots between them, but none at either end. */
-static size_t dotted(const char *p, size_t n, size_t (*piece)(const char *p, size_t n)) {
-        size_t at = piece(p, n), next;
-
-        while (at > 0 && at + 1 < n && p[at] == '.' && (next = piece(p + at + 1, n - at - 1)) > 0)
-                at += 1 + next;
-        return at;
-}
-
 static size_t sub_domain(const char *p, size_t n) {
         size_t at = 0, utf8 = 0;
 
-        while (at < n && (ascii_is_alnum(p[at]) || p[at] == '-' || p[at] == '_' || (utf8 = utf8_length(p + at, n - at)) > 0))
+        while (at < n && (ascii_is_alnum(p[at]) || p[at] == '-' || p[at] == '_' || (utf8 = non_ascii(p + at, n - at)) > 0))
                 at += (p[at] & 0x80) ? utf8 : 1;
         return at > 0 && at <= 63 && p[0] != '-' && p[at - 1] != '-' ? at : 0;
 }
 
-static size_t address_literal(const char *p, size_t n) {
-        size_t at = 1;
+/* Without the dot that may be at its end. */
+static size_t host_name(const char *p, size_t n) {
+        size_t at = sub_domain(p, n), next;
 
-        if (n < 3 || p[0] != '[')
+        while (at > 0 && at + 1 < n && p[at] == '.' && (next = sub_domain(p + at + 1, n - at - 1)) > 0)
+                at += 1 + next;
+        return at;
+}
+
+static size_t address_literal(const char *p, size_t n) {
+        const char *end = memchr(p, ']', n);
+        bool is_v6 = n > 6 && ascii_is_equal(p + 1, "IPv6:", 5);
+        const char *text = p + (is_v6 ? 6 : 1);
+        char address[INET6_ADDRSTRLEN];
+        struct in6_addr any;
+
+        if (!end || end <= text || (size_t) (end - text) >= sizeof(address))
                 return 0;
-        while (at < n && (ascii_is_alnum(p[at]) || p[at] == '.' || p[at] == ':' || p[at] == '-'))
-                at++;
-        return at > 1 && at < n && p[at] == ']' ? at + 1 : 0;
+        *(char *) mempcpy(address, text, (size_t) (end - text)) = '\0';
+        return inet_pton(is_v6 ? AF_INET6 : AF_INET, address, &any) == 1 ? (size_t) (end + 1 - p) : 0;
 }
 
 static size_t domain(const char *p, size_t n) {
-        return n > 0 && p[0] == '[' ? address_literal(p, n) : dotted(p, n, sub_domain);
+        return n > 0 && p[0] == '[' ? address_literal(p, n) : host_name(p, n);
 }
 
 static size_t local_part(const char *p, size_t n) {
-        return n > 0 && p[0] == '"' ? quoted_string(p, n) : dotted(p, n, atom);
+        return n > 0 && p[0] == '"' ? quoted_string(p, n) : dot_string(p, n);
 }
 
 /* "@a.example,@b.example:" */
 static size_t source_route(const char *p, size_t n) {
         size_t at = 0, name;
 
-        while (at < n && p[at] == '@' && (name = dotted(p + at + 1, n - at - 1, sub_domain)) > 0) {
+        while (at < n && p[at] == '@' && (name = host_name(p + at + 1, n - at - 1)) > 0) {
                 at += 1 + name;
                 if (at < n && p[at] == ':')
                         return at + 1;
@@ -145,7 +180,7 @@ static enum address_status take_mailbox(const char *p, size_t n, struct address 
         ret->n_local = (unsigned short) n_local;
         for (size_t i = 0; i < used; i++)
                 ret->is_utf8 |= (p[i] & 0x80) != 0;
-        *ret_used = used;
+        *ret_used = used + (used > n_local && p[used - 1] != ']' && used < n && p[used] == '.');
         return ADDRESS_OK;
 }
 
