@@ -553,7 +553,7 @@ REPLIES = {  # what the upstream says, and what goes to the client
     b"550-one\r\n550-\r\n550 three\r\n": b"550-one\r\n550-\r\n550 three",
     b"550 5.1.1 a\x07b\x1b[31mc\xc3\xa4\td\r\n": b"550 5.1.1 a?b?[31mc???d",
     b"550 5.7.1 a\rb\r\n": b"550 5.7.1 a?b",
-    b"550 2.1.1 wrong class\r\n": b"550 2.1.1 wrong class",
+    b"550 2.1.1 wrong class\r\n": b"550 wrong class",
     b"450 4.7.1\r\n": b"450 4.7.1",
 }  # fmt: skip
 

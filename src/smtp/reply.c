@@ -60,12 +60,11 @@ size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]) {
         return (size_t) (at - out);
 }
 
-/* class "." subject "." detail, RFC 3463 section 2: "5.1.1" has length 5; 0 where there is none, or one
- * whose class contradicts the code (RFC 2034 section 4). */
-static size_t enhanced_length(const char *s, size_t n, int code) {
+/* class "." subject "." detail, RFC 3463 section 2: "5.1.1" has length 5; 0 if there is none. */
+static size_t enhanced_length(const char *s, size_t n) {
         size_t at = 1;
 
-        if (n < 5 || s[0] != '0' + code / 100 || (s[0] != '2' && s[0] != '4' && s[0] != '5'))
+        if (n < 5 || (s[0] != '2' && s[0] != '4' && s[0] != '5'))
                 return 0;
         for (int i = 0; i < 2; i++) {
                 size_t digits = 0;
@@ -99,11 +98,13 @@ static bool split_line(const char *s, size_t n, struct line *ret) {
                 .enhanced = n > 4 ? s + 4 : s + n,
         };
         n -= (size_t) (ret->enhanced - s);
-        ret->n_enhanced = enhanced_length(ret->enhanced, n, ret->code);
+        ret->n_enhanced = enhanced_length(ret->enhanced, n);
         ret->text = ret->enhanced + ret->n_enhanced;
         ret->n_text = n - ret->n_enhanced;
         if (ret->n_enhanced > 0 && ret->n_text > 0)
                 ret->text++, ret->n_text--; /* the blank between them */
+        if (ret->n_enhanced > 0 && ret->enhanced[0] != s[0]) /* it contradicts the code (RFC 2034 section 4): dropped */
+                ret->n_enhanced = 0;
         return true;
 }
 
