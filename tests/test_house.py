@@ -163,6 +163,13 @@ def test_core_includes_no_system_headers():
     assert wrong == []
 
 
+def test_sessions_use_no_stdio():
+    """printf(3) is a quarter of the C library in the memory of each session; text_format() does what they need."""
+    paths = [p for p in sources() if p.parent.name in ("base", "smtp", "io", "deliver") or p.name.startswith(("session", "mail"))]
+    assert len(paths) > 60
+    assert [str(p) for p in paths if "\n#include <stdio.h>" in p.read_text()] == []
+
+
 # --- functions -------------------------------------------------------------------------------------------
 
 NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^[ \t]*#(?:[^\n]*\\\n)*[^\n]*', re.DOTALL | re.M)

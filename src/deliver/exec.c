@@ -6,11 +6,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "deliver/environment.h"
 #include "deliver/program.h"
 #include "io/log.h"
@@ -52,7 +52,7 @@ static bool make_absolute(const char *path, char ret[static PATH_MAX]) {
         if (!getcwd(ret, PATH_MAX))
                 return false;
         n = strlen(ret);
-        return (size_t) snprintf(ret + n, PATH_MAX - n, "/%s", path) < PATH_MAX - n;
+        return text_format(ret + n, PATH_MAX - n, "/%s", path) < PATH_MAX - n - 1;
 }
 
 /* The program runs in /, but its name is relative to where we are. */

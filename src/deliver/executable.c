@@ -8,13 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "io/log.h"
 
 /* --- finding it ------------------------------------------------------------------------------- */
@@ -37,7 +37,7 @@ static bool search(const char *name, int mode, char path[static PATH_MAX]) {
         for (const char *p = search_path(); *p; p += n + (p[n] == ':')) {
                 n = strcspn(p, ":");
                 if (n > 0 &&
-                    snprintf(path, PATH_MAX, "%.*s/%s", (int) n, p, name) < PATH_MAX &&
+                    text_format(path, PATH_MAX, "%.*s/%s", (int) n, p, name) < PATH_MAX - 1 &&
                     is_file(path, mode))
                         return true;
         }
@@ -66,10 +66,10 @@ __attribute__((format(printf, 3, 4))) static bool say(struct diagnosis *d, int e
         size_t n;
         va_list ap;
 
-        snprintf(d->text, EXECUTABLE_REASON_MAX, "%s (", strerror(error));
+        text_format(d->text, EXECUTABLE_REASON_MAX, "%s (", strerror(error));
         n = strlen(d->text);
         va_start(ap, format);
-        vsnprintf(d->text + n, EXECUTABLE_REASON_MAX - n - 1, format, ap);
+        text_format_list(d->text + n, EXECUTABLE_REASON_MAX - n - 1, format, ap);
         va_end(ap);
         strcat(d->text, ")");
         return true;

@@ -6,12 +6,12 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "io/endpoint.h"
 
 static bool is_port(const char *s) {
@@ -67,14 +67,14 @@ static void describe(int fd, char ret[static LISTEN_ADDRESS_MAX + 1]) {
         if (name.any.sa_family == AF_UNIX) {
                 const char *path = name.local.sun_path;
 
-                snprintf(ret, LISTEN_ADDRESS_MAX + 1, "%s%.*s", *path ? "" : "@", (int) sizeof(name.local.sun_path) - 1, path + !*path);
+                text_format(ret, LISTEN_ADDRESS_MAX + 1, "%s%.*s", *path ? "" : "@", (int) sizeof(name.local.sun_path) - 1, path + !*path);
                 return;
         }
         if (name.any.sa_family == AF_INET)
                 inet_ntop(AF_INET, &name.v4.sin_addr, text, sizeof(text));
         else if (name.any.sa_family == AF_INET6)
                 inet_ntop(AF_INET6, &name.v6.sin6_addr, text, sizeof(text));
-        snprintf(ret, LISTEN_ADDRESS_MAX + 1, name.any.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", text,
+        text_format(ret, LISTEN_ADDRESS_MAX + 1, name.any.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", text,
                  ntohs(name.v4.sin_port)); /* the same place in both */
 }
 
@@ -214,7 +214,7 @@ bool listen_adopt(int fd, const char *name, struct listener *ret) {
         *ret = (struct listener) { .fd = moved };
         fcntl(ret->fd, F_SETFL, fcntl(ret->fd, F_GETFL) | O_NONBLOCK);
         describe(ret->fd, ret->address);
-        snprintf(ret->name, sizeof(ret->name), "%s", name);
+        text_format(ret->name, sizeof(ret->name), "%s", name);
         return true;
 }
 

@@ -3,11 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "base/text.h"
 
 void spool_init(struct spool *s) {
         s->size = 0;
@@ -29,7 +30,7 @@ static int open_in(const char *directory) {
         if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
                 char name[4096];
 
-                if ((size_t) snprintf(name, sizeof(name), "%s/smtpd.XXXXXX", directory) >= sizeof(name))
+                if (text_format(name, sizeof(name), "%s/smtpd.XXXXXX", directory) == sizeof(name) - 1)
                         return -ENAMETOOLONG;
                 fd = mkostemp(name, O_CLOEXEC);
                 if (fd >= 0)

@@ -64,14 +64,15 @@ static unsigned code_point(const char *s, size_t length) {
         return c;
 }
 
-static bool is_invisible(unsigned c) {
-        static const struct {
-                unsigned first, last;
-        } ranges[] = { { 0x80, 0x9f },     { 0x061c, 0x061c }, { 0x200e, 0x200f },
-                       { 0x2028, 0x202e }, { 0x2066, 0x2069 }, { 0xfeff, 0xfeff } };
+static const struct {
+        unsigned first, last;
+} invisible[] = {
+        { 0x80, 0x9f }, { 0x061c, 0x061c }, { 0x200e, 0x200f }, { 0x2028, 0x202e }, { 0x2066, 0x2069 }, { 0xfeff, 0xfeff },
+};
 
-        for (size_t i = 0; i < ELEMENTS(ranges); i++)
-                if (c >= ranges[i].first && c <= ranges[i].last)
+static bool is_invisible(unsigned c) {
+        for (size_t i = 0; i < ELEMENTS(invisible); i++)
+                if (c >= invisible[i].first && c <= invisible[i].last)
                         return true;
         return false;
 }
