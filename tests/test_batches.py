@@ -300,16 +300,15 @@ def test_an_answer_too_many_comes_late(smtpd, tmp_path, late, verdict):
 # --- the session ends in the middle --------------------------------------------------------------------------------------
 
 
-def test_too_many_errors_in_a_batch(smtpd, tmp_path):
-    """The answers that are left are of no use: the connection to the upstream ends without QUIT, and before its time."""
+def test_refused_recipients_of_a_batch(smtpd, tmp_path):
+    """They are mistakes if the transaction ends without a recipient."""
     with Upstream({"RCPT": b"550 5.1.1 nobody\r\n"}) as up, Session(proxy(smtpd, up, "--max-errors=2"), tmp_path, tcp_pair()) as session:
         session.begin("EHLO")
-        session.say(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<%s>\r\n" % name for name in NAMES) + b"DATA\r\n")
-        assert [session.reply()[:4] for _ in range(4)] == [b"250 ", b"550 ", b"550 ", b"421 "]
-        session.read_to_end()
+        assert codes_of(batch(session, NAMES)) == [250] + [550] * N + [503]
+        session.expect((b"RSET", b"250 "), (b"NOOP", b"421 4.7.0 too many errors"))
         assert session.status() == 0
         up.wait_until_over()
-        assert up.messages == [] and up.commands[-1] != b"QUIT"
+        assert up.messages == []
 
 
 def test_the_client_leaves_behind_its_batch(smtpd, tmp_path):

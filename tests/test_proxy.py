@@ -367,7 +367,7 @@ def test_gone_while_the_client_uploads(smtpd, tmp_path):
 def test_replay_has_all_of_the_envelope(smtpd, tmp_path):
     """100 recipients, a refused one among them, and parameters."""
     refused = [None] * 50 + [b"550 5.1.1 no\r\n"] + [None] * 51
-    with Upstream({"RCPT": refused, "DATA": close}, {}) as up, Session(proxy(smtpd, up), tmp_path) as session:
+    with Upstream({"RCPT": refused, "DATA": close}, {}) as up, Session(proxy(smtpd, up, "--max-recipients=101"), tmp_path) as session:
         session.begin("EHLO")
         session.expect((b"MAIL FROM:<a@example.org> SIZE=1000 BODY=8BITMIME", b"250 "))
         names = [b"user%d@example.com" % i for i in range(101)]

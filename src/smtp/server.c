@@ -51,11 +51,17 @@ void server_close(struct server *s, int code, const char *enhanced, const char *
         close_session(s);
 }
 
+bool server_has_erred(const struct server *s) {
+        return s->n_idle_errors > s->rules.max_errors;
+}
+
 /* Clients that do nothing but err are sent away. */
 static void say_now(struct server *s) {
+        s->n_errors += reply_is_permanent(&s->reply);
+        s->n_idle_errors += reply_is_permanent(&s->reply);
         if (s->reply.code == 421)
                 close_session(s);
-        else if (reply_is_permanent(&s->reply) && ++s->n_errors > s->rules.max_errors)
+        else if (server_has_erred(s))
                 server_close(s, 421, "4.7.0", "too many errors, closing connection");
         else
                 server_emit(s, SERVER_REPLY);
@@ -78,7 +84,8 @@ void server_say(struct server *s, int code, const char *enhanced, const char *te
 
 void server_end_transaction(struct server *s) {
         s->done &= HELLO;
-        s->n_recipients = 0;
+        s->n_idle_errors += s->n_recipients == 0 ? s->n_refused : 0;
+        s->n_recipients = s->n_rcpts = s->n_refused = 0;
         s->is_smtputf8 = false;
 }
 
@@ -211,9 +218,9 @@ static bool is_batch_going_on(const struct server *s, const char *in, size_t n) 
         const char *lf = s->n_line == 0 && n > 5 && ascii_is_equal(in, "RCPT ", 5) ? memchr(in, '\n', n) : NULL;
         const char *cr = lf ? memchr(in, '\r', (size_t) (lf - in)) : NULL;
 
-        return lf && (cr ? cr + 1 == lf : s->rules.lf_is_line_end) && s->n_commands < s->rules.max_commands &&
+        return lf && (cr ? cr + 1 == lf : s->rules.lf_is_line_end) && s->n_idle_commands < s->rules.max_commands &&
                s->n_deferred < SERVER_BATCH &&
-               s->n_recipients + s->n_deferred - s->is_sender_deferred < s->rules.max_recipients;
+               s->n_rcpts < s->rules.max_recipients;
 }
 
 static bool must_collect(const struct server *s, const char *in, size_t n) {
@@ -310,7 +317,13 @@ static void answer_recipient(struct server *s, bool is_yes) {
         assert(s->n_deferred == 0 || s->question == SERVER_COLLECT);
         s->n_recipients += is_yes;
         s->done |= is_yes ? RECIPIENT : 0;
-        say_now(s);
+        if (!reply_is_permanent(&s->reply)) {
+                say_now(s);
+                return;
+        }
+        s->n_errors++; /* a mistake only if there is nobody else in the end: of a list's members some may be unknown */
+        s->n_refused++;
+        server_emit(s, SERVER_REPLY);
 }
 
 /* The answer to the oldest of those that were deferred. */
@@ -346,6 +359,8 @@ void server_answer(struct server *s, const struct reply *verdict) {
                 break;
         case SERVER_END:
                 s->n_verdicts++;
+                if (is_yes)
+                        s->n_idle_commands = s->n_idle_errors = 0;
                 if (verdict->code == 421)
                         close_session(s);
                 else

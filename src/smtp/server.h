@@ -39,9 +39,9 @@ struct server_rules {
         bool lf_is_line_end;      /* a transcript: LF alone ends lines too. Never from a socket */
         unsigned extensions;      /* to offer beyond our own: enum extension, or-ed */
         uint64_t max_size;        /* octets as RFC 1870 counts; 0: no limit */
-        unsigned max_recipients;  /* of a message */
-        unsigned max_commands;    /* of a session */
-        unsigned max_errors;      /* commands answered 5xx in a session */
+        unsigned max_recipients;  /* of a message; and RCPT commands of a transaction, refused or not */
+        unsigned max_commands;    /* since a message was accepted: real work is not limited */
+        unsigned max_errors;      /* commands answered 5xx, likewise; refused recipients only if none was accepted */
 };
 
 /* "?" is a question: the caller gives its verdict with server_answer() before the next step. */
@@ -74,7 +74,7 @@ struct event {
 struct server {
         struct server_rules rules;
         char helo[HELO_MAX + 1]; /* "" until the client said it */
-        unsigned n_commands, n_errors;
+        unsigned n_commands, n_errors; /* of the session */
         bool is_extended;        /* it was EHLO or LHLO */
         bool is_smtputf8;        /* of this transaction */
         unsigned n_recipients;   /* accepted in this transaction */
@@ -86,6 +86,8 @@ struct server {
         enum event_kind queue[SERVER_QUEUE]; /* events to come, in order */
         unsigned n_queued;
         enum event_kind question; /* whose answer is awaited; SERVER_MORE: none */
+        unsigned n_idle_commands, n_idle_errors; /* since a message was accepted */
+        unsigned n_rcpts, n_refused; /* RCPT commands of this transaction, and those that the destination refused */
         unsigned n_verdicts;     /* given for this message */
         unsigned n_deferred;     /* answers that are still to be collected */
         bool is_sender_deferred; /* the first of them is MAIL's */

@@ -21,6 +21,9 @@ void server_emit(struct server *s, enum event_kind kind);
 void server_say(struct server *s, int code, const char *enhanced, const char *text);
 void server_say_reply(struct server *s); /* s->reply */
 
+/* Whether the client did little but err, and is to be sent away. */
+bool server_has_erred(const struct server *s);
+
 /* The transaction is over: silently, or with its event. */
 void server_end_transaction(struct server *s);
 void server_reset(struct server *s);

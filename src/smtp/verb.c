@@ -50,10 +50,11 @@ static void do_mail(struct server *s, const char *args, size_t n) {
 
 static void do_rcpt(struct server *s, const char *args, size_t n) {
         struct command_rules rules = command_rules(s);
+        bool has_room = s->n_rcpts++ < s->rules.max_recipients;
 
         if (!command_parse_rcpt(args, n, &rules, &s->recipient, &s->reply))
                 server_say_reply(s);
-        else if (s->n_recipients >= s->rules.max_recipients)
+        else if (!has_room)
                 server_say(s, 452, "4.5.3", "too many recipients: send the rest in another message");
         else
                 server_emit(s, SERVER_RECIPIENT);
@@ -230,8 +231,11 @@ void verb_run(struct server *s, const char *line, size_t n) {
                 args++;
         v = find_verb(s, line, n_verb);
         s->n_empty += n == 0;
-        if (++s->n_commands > s->rules.max_commands)
+        s->n_commands++;
+        if (++s->n_idle_commands > s->rules.max_commands)
                 server_close(s, 421, "4.7.0", "too many commands, closing connection");
+        else if (server_has_erred(s)) /* by recipients that were refused */
+                server_close(s, 421, "4.7.0", "too many errors, closing connection");
         else if (s->n_commands == 1 && is_http(line, n_verb))
                 server_close(s, 554, "5.5.1", "this is SMTP, not HTTP");
         else if (is_proxy_header(s, line, n_verb, n))

@@ -210,7 +210,7 @@ static const struct {
         const char *last, *log;
 } ends[] = {
         { { .hostname = "h", .max_recipients = 100, .max_commands = 4, .max_errors = 9 }, "RCPT TO:<yes@there>\r\n", "220 250 250 250 250 421 " },
-        { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 0 }, "RCPT TO:<no@there>\r\nNOOP\r\n", "220 250 250 250 250 421 " },
+        { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 0 }, "RCPT TO:<no@there\r\nNOOP\r\n", "220 250 250 250 250 421 " },
         { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 9 }, "RCPT TO:<yes@there>\n", "220 250 250 250 250 554 " },
         { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 9 }, "RCPT TO:\r<yes@there>\r\n", "220 250 250 250 250 554 " },
         { { .hostname = "h", .max_recipients = 2, .max_commands = 99, .max_errors = 9 }, "RCPT TO:<yes@there>\r\n", "220 250 250 250 250 452 " },
