@@ -42,9 +42,9 @@ def root(installed, tmp_path):
     theirs = next(filter(os.path.isdir, ("/usr/lib/systemd/system", "/lib/systemd/system")), None) or missing("no systemd")
     for path in [*Path(theirs).glob("*.target"), *Path(theirs).glob("*.slice")]:
         shutil.copyfile(path, tmp_path / "root" / UNITS / path.name)
-    kill = tmp_path / "root/bin/kill"  # which every system has
-    kill.parent.mkdir(parents=True, exist_ok=True)
-    kill.touch(0o755)
+    shell = tmp_path / "root/bin/sh"  # which every system has
+    shell.parent.mkdir(parents=True, exist_ok=True)
+    shell.touch(0o755)
     return tmp_path / "root"
 
 
