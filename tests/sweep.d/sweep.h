@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { RUN_SECONDS = 15, N_SERVERS = 2 };
+enum { RUN_SECONDS = 60, N_SERVERS = 2 };
 
 /* What goes wrong in the program: at one of its system calls, or of those of its children (trace.c). */
 enum fault_kind {
