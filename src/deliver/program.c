@@ -163,7 +163,7 @@ static int make_pipe(int ret[static 2]) {
 
 /* Starts the program with pipes to us. Returns 0 or a negative errno. */
 static int start_run(struct run *r, struct child *s) {
-        int out[2], err[2], error;
+        int out[2] = { -1, -1 }, err[2] = { -1, -1 }, error;
 
         if ((error = make_pipe(out)) < 0)
                 return error;

@@ -26,6 +26,8 @@ static void open_socket(const char *path) {
         if (*path == '@') /* an abstract one */
                 name.sun_path[0] = '\0';
         notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (notify_fd < 0)
+                return;
         setsockopt(notify_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
         (void) connect(notify_fd, (const struct sockaddr *) &name, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
 }
