@@ -132,8 +132,8 @@ static size_t address_literal(const char *p, size_t n) {
         char address[INET6_ADDRSTRLEN];
         struct in6_addr any;
 
-        if (!end || end <= text || (size_t) (end - text) >= sizeof(address))
-                return 0;
+        if (!end || end <= text || (size_t) (end - text) >= sizeof(address) || memchr(text, '\0', (size_t) (end - text)))
+                return 0; /* inet_pton(3) would not see what comes after a NUL */
         *(char *) mempcpy(address, text, (size_t) (end - text)) = '\0';
         return inet_pton(is_v6 ? AF_INET6 : AF_INET, address, &any) == 1 ? (size_t) (end + 1 - p) : 0;
 }
