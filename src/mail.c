@@ -28,11 +28,11 @@ static void forget(struct mail *m) {
 int mail_open(struct mail *m, const struct config *c, const struct peer *p, struct channel *client) {
         m->strategy = c->strategy;
         m->envelope.peer = p;
-        m->envelope.client = client;
+        m->envelope.patience = client->patience;
         spool_init(&m->message.spool);
         forget(m);
         m->envelope.addressees = c->max_recipients <= ELEMENTS(few) ? few : calloc((size_t) c->max_recipients, sizeof(few[0]));
-        return m->envelope.addressees ? delivery_open(m->strategy, c, p, &m->delivery) : -ENOMEM;
+        return m->envelope.addressees ? delivery_open(m->strategy, &(const struct delivery_context) { c, p, client }, &m->delivery) : -ENOMEM;
 }
 
 void mail_close(struct mail *m) {

@@ -156,18 +156,22 @@ static bool find_peer(const struct config *c, const struct descriptors *d, struc
 /* --- signals ------------------------------------------------------------------------------------------------- */
 
 /* Signals that ask us to end become input on a descriptor; those that would kill us for a closed pipe or a file size
- * limit become errors of write(2). Returns the descriptor. */
-static int take_signals(void) {
-        sigset_t set;
+ * limit become errors of write(2). */
+static void take_signals(struct patience *p) {
+        sigset_t stop, soon;
 
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN);
-        sigemptyset(&set);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        sigemptyset(&stop);
+        sigaddset(&stop, SIGTERM);
+        sigaddset(&stop, SIGINT);
+        sigaddset(&stop, SIGHUP);
+        sigprocmask(SIG_BLOCK, &stop, NULL);
+        sigemptyset(&soon);
+        sigaddset(&soon, STOP_SOON);
+        sigprocmask(SIG_BLOCK, &soon, NULL);
+        patience_init(p, signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK),
+                      signalfd(-1, &soon, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
 /* --- the program --------------------------------------------------------------------------------------------- */
@@ -277,6 +281,7 @@ int main(int argc, char **argv) {
         static struct listeners listeners; /* large */
         static struct channel channel; /* large */
         static struct config config;
+        static struct patience patience;
         struct descriptors d = look_at_descriptors();
         struct given given = { argc, argv, false };
         int mistakes;
@@ -285,7 +290,8 @@ int main(int argc, char **argv) {
         open_output();
         notify_open();
         given.is_for_journal = is_stderr_journal(&d) || is_started_by_manager();
-        channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, take_signals());
+        take_signals(&patience);
+        channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, &patience);
         mistakes = load(&given, &config);
         if (config.action == ACTION_HELP)
                 return help(&config);

@@ -14,6 +14,7 @@
 
 struct session {
         struct channel *channel;
+        struct patience *patience;
         struct server server;
         enum session_end end;
         bool is_confined;
@@ -28,6 +29,8 @@ static void on_reset(struct session *s) {
         if (mail_is_abandoned(&s->mail))
                 session_log_abandoned(&s->log, s->end);
         mail_reset(&s->mail);
+        s->patience->stage = PATIENCE_IDLE;
+        s->patience->message_deadline = INT64_MAX;
         session_log_waiting(&s->log);
 }
 
@@ -57,6 +60,7 @@ static void answer(struct session *s, enum mail_answer answer, const struct repl
 static void on_sender(struct session *s, const struct sender *sender) {
         struct reply verdict;
 
+        s->patience->stage = PATIENCE_ASKING;
         answer(s, mail_sender(&s->mail, sender, &verdict), &verdict);
 }
 
@@ -94,6 +98,7 @@ static void deliver(struct session *s) {
         said = s->server.rules.is_lmtp ? o.best : o.worst;
         s->log.n_messages++;
         s->log.n_accepted += reply_is_positive(o.best);
+        s->patience->stage = PATIENCE_IDLE;
         session_log_message(&s->log, said, asked);
         if (reply_is_positive(o.best))
                 notify_accepted();
@@ -104,7 +109,28 @@ static void deliver(struct session *s) {
 /* --- the client ------------------------------------------------------------------------------------------ */
 
 static void lose_unheard(struct session *s, int error) {
-        s->end = error == -ETIMEDOUT ? END_DEAF : error == -ECANCELED ? END_STOPPED : END_GONE;
+        s->end = error == -ETIMEDOUT || error == -ETIME ? END_DEAF : error == -ECANCELED ? END_STOPPED : END_GONE;
+}
+
+/* There will be no more input: why, as channel_read() says it. */
+static void close_for(struct session *s, int error) {
+        if (error == -ETIMEDOUT)
+                server_close(&s->server, 421, "4.4.2", "timeout: nothing came from you, closing connection");
+        else if (error == -ETIME)
+                server_close(&s->server, 421, "4.4.2", "the session took too long, closing connection");
+        else if (error == -ECANCELED)
+                server_close(&s->server, 421, "4.3.2", "service is shutting down, closing connection");
+        else
+                s->end = error == -EPIPE ? END_GONE : END_LOST;
+}
+
+/* A client that sends all at once, and the time that the strategy needs for it, are no reason to go on. */
+static bool check_time(struct session *s) {
+        int error = patience_check(s->patience);
+
+        if (error < 0)
+                close_for(s, error);
+        return error == 0;
 }
 
 static bool flush_replies(struct session *s) {
@@ -116,11 +142,13 @@ static bool flush_replies(struct session *s) {
 }
 
 static void on_end(struct session *s, size_t index) {
-        /* The replies that are known need not wait for the strategy. A transcript's may be shown where its messages are. */
-        if (index == 0 && !flush_replies(s))
-                return;
-        if (index == 0)
+        if (index == 0) {
+                s->patience->message_deadline = deadline_after(s->log.config->message_timeout);
+                /* The replies that are known need not wait for the strategy. A transcript's may be shown where its messages are. */
+                if (!flush_replies(s))
+                        return;
                 deliver(s);
+        }
         server_answer(&s->server, s->server.rules.is_lmtp ? &s->mail.envelope.addressees[index].verdict : mail_outcome(&s->mail).worst);
 }
 
@@ -154,14 +182,10 @@ static size_t on_more(struct session *s, char **ret) {
                 receipt_settle(&s->receipt, s->channel);
         if (n > 0)
                 return (size_t) n;
-        if (n == -ETIMEDOUT)
-                server_close(&s->server, 421, "4.4.2", "timeout: nothing came from you, closing connection");
-        else if (n == -ETIME)
-                server_close(&s->server, 421, "4.4.2", "the session took too long, closing connection");
-        else if (n == -ECANCELED)
-                server_close(&s->server, 421, "4.3.2", "service is shutting down, closing connection");
+        if (n == 0)
+                s->end = END_CLOSED;
         else
-                s->end = n == 0 ? END_CLOSED : END_LOST;
+                close_for(s, (int) n);
         return 0;
 }
 
@@ -173,7 +197,10 @@ static int start(struct session *s, const struct config *c, const struct peer *p
                 .config = c, .peer = p, .server = &s->server, .envelope = &s->mail.envelope, .started = deadline_now(),
         };
         channel->timeout = c->timeout;
-        channel->deadline = deadline_after(c->session_timeout);
+        s->patience = channel->patience;
+        s->patience->client = channel->out;
+        s->patience->stop_timeout = c->stop_timeout;
+        s->patience->deadline = deadline_after(c->session_timeout);
         return mail_open(&s->mail, c, p, channel);
 }
 
@@ -193,6 +220,18 @@ static void finish(struct session *s) {
         mail_close(&s->mail);
 }
 
+/* Whether the strategy will be asked. */
+static bool is_asking(const struct event *e) {
+        switch (e->kind) {
+        case SERVER_HELLO:
+        case SERVER_SENDER:
+        case SERVER_RECIPIENT:
+        case SERVER_COLLECT: return true;
+        case SERVER_END: return e->n == 0;
+        default: return false;
+        }
+}
+
 static void converse(struct session *s) {
         char nothing[1], *in = nothing;
         size_t n = 0;
@@ -203,6 +242,8 @@ static void converse(struct session *s) {
 
                 in += used;
                 n -= used;
+                if (is_asking(&event) && !check_time(s))
+                        continue;
                 switch (event.kind) {
                 case SERVER_HELLO: on_hello(s); break;
                 case SERVER_SENDER: on_sender(s, event.sender); break;

@@ -429,7 +429,7 @@ def test_sessions_inherit_no_descriptor(smtpd, folder):
                     assert found[2] == str(acceptor.err_path)
                     others = sorted(re.sub(r"\[\d+\]", "", v) for k, v in found.items() if k > 2)
                     output = str(acceptor.out_path)
-                    assert others == [output, "anon_inode:[signalfd]", "pipe:"], found
+                    assert others == [output, "anon_inode:[signalfd]", "anon_inode:[signalfd]", "pipe:"], found
                 assert len(connections) == 2
 
 
@@ -458,7 +458,7 @@ def test_sessions_signals(release, folder, signals):
     with Acceptor(release, folder, signals=signals) as acceptor, acceptor.client("EHLO"):
         (session,) = acceptor.sessions()
         found = signals_of(session)
-    assert found["SigBlk"] == {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
+    assert found["SigBlk"] == {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
     assert found["SigIgn"] == {signal.SIGPIPE, signal.SIGXFSZ}
 
 
@@ -1066,7 +1066,8 @@ def test_sessions_may_go_on_for_a_while(smtpd, folder):
         assert acceptor.log("stopping") == [b"stopping: 1 session has 300 seconds to end"]
         client.say(MESSAGE + b".\r\n")
         assert client.reply() == b"250 2.0.0 printed"
-        client.quit()
+        assert client.reply() == SHUTTING_DOWN
+        client.ours.close()
         assert acceptor.status() == 0
         assert acceptor.messages() == [with_x_peer(PRINTED, "127.0.0.1")]
 
@@ -1236,6 +1237,7 @@ def test_status_counts(smtpd, folder, manager):
             manager.wait_for("STATUS=2 sessions, 3 messages")
             one.quit()
             manager.wait_for("STATUS=1 session, 3 messages")
+            two.expect((b"MAIL FROM:<a@example.org>", b"250 "))
             acceptor.signal(signal.SIGTERM)
             manager.wait_for("STOPPING=1")
             manager.wait_for("STATUS=stopping: 1 session, 3 messages")

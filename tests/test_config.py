@@ -35,6 +35,7 @@ OPTIONS = {
     "max-errors": ("20", ("1", "1"), ("1000000", "1000000")),
     "timeout": ("300", ("1", "1"), ("31536000", "31536000")),
     "session-timeout": ("3600", ("1", "1"), ("31536000", "31536000")),
+    "message-timeout": ("540", ("1", "1"), ("31536000", "31536000")),
     "x-peer": ("yes", ("no", "no"), ("yes", "yes")),
     "sandbox": (None, ("no", "no"), ("yes", "yes")),
     "listen": (
@@ -65,6 +66,7 @@ MISTAKES = {
     "max-errors": [*NUMBERS, "1000001"],
     "timeout": [*NUMBERS, "31536001", "1h"],
     "session-timeout": [*NUMBERS, "31536001", "1h"],
+    "message-timeout": [*NUMBERS, "31536001", "1h"],
     "x-peer": ["", "maybe", "Yes", "1", "true"],
     "sandbox": ["", "maybe"],
     "listen": [*NO_PORTS[:-2], *(f"127.0.0.1:{port}" for port in NO_PORTS), *(f"localhost:{port}" for port in NO_PORTS), "", "127.0.0.1", "[::1]", "::1:25", "/" + "x" * 200, "127.0.0.1:", ":25", "[::1]:25,", "a b:25"],

@@ -159,7 +159,7 @@ def test_each_line_of_the_sample_is_valid(release, name, value):
     assert status == 0, err
 
 
-@pytest.mark.parametrize("name", ["max-size", "max-recipients", "max-commands", "max-errors", "timeout", "session-timeout", "x-peer", "protocol"])
+@pytest.mark.parametrize("name", ["max-size", "max-recipients", "max-commands", "max-errors", "timeout", "session-timeout", "message-timeout", "x-peer", "protocol"])
 def test_sample_shows_the_defaults(release, name):
     _, out, _ = run([release, "--config=/dev/null", "--check"])
     _, again, _ = run([release, "--config=/dev/null", "--check", f"--{name}={dict(sample())[name]}"])

@@ -19,6 +19,7 @@
 #include "io/deadline.h"
 #include "io/log.h"
 #include "io/notify.h"
+#include "io/patience.h"
 #include "user.h"
 
 enum {
@@ -159,13 +160,13 @@ static void accept_some(struct acceptor *a, struct listener *l) {
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-/* The first time sessions may go on for a while; after that, and the second time, they are told to
- * end. */
+/* The first time sessions may end the transactions that they are in; after a while, and the second
+ * time, they end. */
 static void stop(struct acceptor *a) {
         uint64_t seconds = config_of(a)->stop_timeout;
 
         if (a->state == STOPPING) {
-                sessions_terminate(&a->sessions);
+                sessions_signal(&a->sessions, SIGTERM);
                 return;
         }
         notify_state("STOPPING=1");
@@ -173,6 +174,7 @@ static void stop(struct acceptor *a) {
         a->state = STOPPING;
         a->status.is_new = true;
         a->deadline = deadline_after(seconds);
+        sessions_signal(&a->sessions, STOP_SOON);
         if (a->sessions.n > 0)
                 log_say(LOG_NOTICE, "stopping: %zu session%s %llu second%s to end", a->sessions.n,
                         a->sessions.n == 1 ? " has" : "s have", (unsigned long long) seconds,
@@ -183,7 +185,7 @@ static void on_deadline(struct acceptor *a) {
         uint64_t seconds = config_of(a)->exit_idle_time;
 
         if (a->state == STOPPING)
-                sessions_terminate(&a->sessions);
+                sessions_signal(&a->sessions, SIGTERM);
         else {
                 log_say(LOG_NOTICE, "idle for %llu second%s: exiting", (unsigned long long) seconds,
                         text_plural(seconds));

@@ -57,7 +57,7 @@ void sessions_reap(struct sessions *s) {
                 forget(s, pid, wait_status);
 }
 
-void sessions_terminate(const struct sessions *s) {
+void sessions_signal(const struct sessions *s, int signal) {
         for (size_t i = 0; i < s->n; i++)
-                kill(s->items[i].pid, SIGTERM);
+                kill(s->items[i].pid, signal);
 }

@@ -25,6 +25,7 @@
 #include "io/log.h"
 #include "io/notify.h"
 #include "io/output.h"
+#include "io/patience.h"
 
 /* This very program, whatever is at its path now and whether or not this user may go there. */
 static const char ourselves[] = "/proc/self/exe";
@@ -124,6 +125,7 @@ static void block_signals(void) {
         sigaddset(&set, SIGTERM);
         sigaddset(&set, SIGINT);
         sigaddset(&set, SIGHUP);
+        sigaddset(&set, STOP_SOON);
         sigprocmask(SIG_SETMASK, &set, NULL);
 }
 

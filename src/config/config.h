@@ -44,7 +44,7 @@ struct config {
         struct list relay_from;    /* networks: io/peer.h; empty: RELAY_FROM_DEFAULT */
         uint64_t max_size;         /* octets; 0: no limit */
         uint64_t max_recipients, max_commands, max_errors;
-        uint64_t timeout, session_timeout; /* seconds */
+        uint64_t timeout, session_timeout, message_timeout; /* seconds */
         bool x_peer;
         bool sandbox;
         struct peer peer;          /* address "" if not given */

@@ -83,6 +83,7 @@ const struct option options[] = {
         { COUNT("max-errors", max_errors, 20, "commands refused since a message was accepted") },
         { SECONDS("timeout", timeout, 300, "longest wait for the client") },
         { SECONDS("session-timeout", session_timeout, 3600, "longest session, however busy") },
+        { SECONDS("message-timeout", message_timeout, 540, "from the end of a message to our reply to it") },
         { YES_NO("x-peer", x_peer, "yes", "add X-Peer: ADDRESS as last header of the message") },
         { YES_NO("sandbox", sandbox, SANDBOX ? "yes" : "no", /* whether it is built that way */
                  "a session confines itself, as far as the kernel can") },
@@ -99,9 +100,7 @@ const struct option options[] = {
         { COUNT("max-connections-per-source", max_connections_per_source, 20,
                 "when accepting: sessions at once with one address (IPv6: /64)"),
           FOR_ACCEPTOR },
-        { SECONDS("stop-timeout", stop_timeout, 10,
-                  "when accepting: what sessions have to end after SIGTERM"),
-          FOR_ACCEPTOR },
+        { SECONDS("stop-timeout", stop_timeout, 10, "what a message under way has to end after SIGTERM") },
         { UNSET_SECONDS("exit-idle-time", exit_idle_time, "never",
                         "when accepting: exit after so long without a session"),
           FOR_ACCEPTOR },

@@ -30,11 +30,17 @@ void client_abort(struct client *c) {
         c->n_owed = 0;
 }
 
+static struct patience *patience_of(const struct client *c) {
+        return c->rules->downstream->patience;
+}
+
 enum client_result client_fail(struct client *c, enum client_result result, const char *step,
                                const char *what) {
-        text_format(c->why, sizeof(c->why), "%s: %s", step, what);
+        int over = patience_check(patience_of(c));
+
+        text_format(c->why, sizeof(c->why), "%s: %s", step, over < 0 ? patience_reason(over) : what);
         client_abort(c);
-        return result;
+        return over < 0 ? CLIENT_IN_VAIN : result;
 }
 
 void client_log(struct client *c) {
@@ -70,15 +76,12 @@ static enum client_result read_lines(struct client *c, uint64_t timeout, const c
                 size_t used;
 
                 if (c->n_in == 0) {
-                        char *in;
                         int64_t n;
 
-                        if (c->rules->downstream) /* if that fails, the session will notice */
-                                channel_flush(c->rules->downstream);
-                        n = channel_read(&c->channel, &in);
+                        channel_flush(c->rules->downstream); /* if that fails, the session will notice */
+                        n = channel_read(&c->channel, &c->in);
                         if (n <= 0)
                                 return lose(c, (int) n, step);
-                        c->in = in;
                         c->n_in = (size_t) n;
                 }
                 status = reply_parse(parser, c->in, c->n_in, &used);
@@ -115,6 +118,8 @@ enum client_result client_look(struct client *c) {
 
         if (!c->is_open)
                 return CLIENT_LOST;
+        if (patience_check(patience_of(c)) < 0)
+                return client_fail(c, CLIENT_IN_VAIN, "next step", "");
         if (c->n_owed > 0 || client_is_quiet(c))
                 return CLIENT_OK;
         r = heed_421(c, read_reply(c, 1, step, &unasked), step, &unasked);
@@ -299,10 +304,10 @@ enum client_result client_open(struct client *c, const char *endpoint, const cha
         *c->why = '\0';
         text_format(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
         fd = connect_to(endpoint, port,
-                        timeout < CLIENT_CONNECT_SECONDS ? timeout : CLIENT_CONNECT_SECONDS, &why);
+                        timeout < CLIENT_CONNECT_SECONDS ? timeout : CLIENT_CONNECT_SECONDS, patience_of(c), &why);
         if (fd < 0)
                 return client_fail(c, CLIENT_UNREACHABLE, "connect", why);
-        channel_init(&c->channel, fd, fd, -1);
+        channel_init(&c->channel, fd, fd, patience_of(c));
         c->n_in = 0;
         c->is_open = true;
         r = client_get(c, "greeting", &reply);
@@ -350,7 +355,7 @@ enum client_result client_data(struct client *c, struct reply *ret) {
 
 /* Octets as they are, around the channel's buffer. */
 static enum client_result send_octets(struct client *c, const char *data, size_t n) {
-        int r = fd_write_all(c->channel.out, data, n, deadline_after(seconds(c, CLIENT_SECONDS)));
+        int r = fd_write(c->channel.out, patience_of(c), &data, &n, deadline_after(seconds(c, CLIENT_SECONDS)));
 
         return r < 0 ? lose(c, r, "message") : CLIENT_OK;
 }
@@ -375,6 +380,7 @@ enum client_result client_send(struct client *c, const char *text, size_t n) {
 enum client_result client_end(struct client *c) {
         const char *end = body_end(&c->body);
 
+        patience_of(c)->stage = PATIENCE_GIVEN;
         return send_octets(c, end, strlen(end));
 }
 

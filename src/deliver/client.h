@@ -33,6 +33,7 @@ enum client_result {
         CLIENT_OUT_OF_STEP, /* it says something before it is asked */
         CLIENT_SILENT,      /* it does not answer, or does not read, in time */
         CLIENT_UNREADABLE,  /* we cannot read what is to be sent */
+        CLIENT_IN_VAIN,     /* the session is to end (io/patience.h) */
 };
 
 /* How to speak to a server. */
@@ -43,7 +44,7 @@ struct client_rules {
         bool is_lmtp;
         bool needs_8bitmime;     /* gets no 8-bit text unless it offers that */
         uint64_t timeout;        /* seconds for each wait; 0: those above */
-        struct channel *downstream; /* flushed before we wait for the server; NULL: nobody is there */
+        struct channel *downstream; /* our client: flushed before we wait for the server, and its patience counts */
         const struct peer *peer; /* whom to name by XCLIENT; NULL: nobody */
         const char *peer_helo;
 };
@@ -63,7 +64,7 @@ struct client {
 
         struct channel channel;
         struct body_encoder body;
-        const char *in;          /* unread octets of the channel's buffer */
+        char *in;                /* unread octets of the channel's buffer */
         size_t n_in;
 };
 
@@ -75,9 +76,9 @@ enum client_result client_open(struct client *c, const char *endpoint, const cha
 /* Whether it is there, has answered all and said no more than that, as far as it is known yet. */
 bool client_is_quiet(const struct client *c);
 
-/* Says nothing, and finds out whether the server is still there: CLIENT_LOST if it has closed the
- * connection, CLIENT_OUT_OF_STEP if it says something. While answers are owed that cannot be told.
- */
+/* Says nothing, and finds out whether to go on: CLIENT_IN_VAIN if the session is to end, CLIENT_LOST
+ * if the server has closed the connection, CLIENT_OUT_OF_STEP if it says something. While answers
+ * are owed the last two cannot be told. */
 enum client_result client_look(struct client *c);
 
 /* Commands are put, and their answers got in the same order. If c->is_pipelined, several may be put
@@ -102,7 +103,7 @@ enum client_result client_verdict(struct client *c, struct reply *ret);
 /* Closes without a word: a message that has begun has no end then. */
 void client_abort(struct client *c);
 
-/* The same, because something went wrong. Returns `result`. */
+/* The same, because something went wrong. Returns `result`; CLIENT_IN_VAIN if the session is to end. */
 enum client_result client_fail(struct client *c, enum client_result result, const char *step,
                                const char *what);
 

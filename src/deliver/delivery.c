@@ -50,11 +50,10 @@ int delivery_check(const struct delivery_ops *strategy) {
         return r < 0 || !strategy->require ? r : strategy->require();
 }
 
-int delivery_open(const struct delivery_ops *strategy, const struct config *c, const struct peer *p,
-                  struct delivery **ret) {
+int delivery_open(const struct delivery_ops *strategy, const struct delivery_context *x, struct delivery **ret) {
         int r = check_row(strategy);
 
-        return r < 0 ? r : strategy->open(c, p, ret);
+        return r < 0 ? r : strategy->open(x, ret);
 }
 
 void delivery_verdict(struct envelope *e, const struct reply *verdict) {

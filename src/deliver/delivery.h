@@ -31,7 +31,7 @@ struct addressee {
 struct envelope {
         char id[ENVELOPE_ID_MAX + 1]; /* unique on this host */
         const struct peer *peer;
-        struct channel *client;       /* the connection: whoever waits for somebody else flushes it before */
+        struct patience *patience;    /* with all that is waited for; whoever is given the message says so in its stage */
         const char *helo;             /* the client's name for itself */
         const char *protocol;         /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, ... */
         struct sender sender;
@@ -61,6 +61,14 @@ enum delivery_needs {
         NEEDS_PROGRAMS, /* it runs the administrator's programs: nothing is confined */
 };
 
+/* What a strategy has of its session. */
+struct delivery_context {
+        const struct config *config;
+        const struct peer *peer;
+        struct channel *client; /* the connection: whoever waits for somebody else flushes it before, and has its
+                                 * patience. NULL: nobody is there yet, and it is only found out whether it can be opened */
+};
+
 /* The row of a strategy. It has to set .name, .needs, .open and .process_message, and to have both
  * of .put and .collect or neither, or it does not start. All else is optional. */
 struct delivery_ops {
@@ -84,7 +92,7 @@ struct delivery_ops {
         /* For one session, before it is confined: what has a name is opened here. Returns 0,
          * -EINVAL if the strategy cannot work as configured (it has said why), or another negative
          * errno. */
-        int (*open)(const struct config *c, const struct peer *p, struct delivery **ret);
+        int (*open)(const struct delivery_context *x, struct delivery **ret);
 
         /* At HELO, EHLO, LHLO: what can be offered to the client (enum extension, or-ed); may lower `*max_size` (octets, 0 no
          * limit). NULL: everything. */
@@ -118,8 +126,7 @@ extern const struct delivery_ops *const delivery_strategies[];
 int delivery_check(const struct delivery_ops *strategy);
 
 /* Opens it, if its row is complete. Returns as its open() does. */
-int delivery_open(const struct delivery_ops *strategy, const struct config *c, const struct peer *p,
-                  struct delivery **ret);
+int delivery_open(const struct delivery_ops *strategy, const struct delivery_context *x, struct delivery **ret);
 
 /* The one for those who asked for none: journal where that is where we belong, or else print. */
 const struct delivery_ops *delivery_default(bool is_for_journal);

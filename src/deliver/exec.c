@@ -56,11 +56,11 @@ static bool make_absolute(const char *path, char ret[static PATH_MAX]) {
 }
 
 /* The program runs in /, but its name is relative to where we are. */
-static int exec_open(const struct config *c, const struct peer *p, struct delivery **ret) {
+static int exec_open(const struct delivery_context *x, struct delivery **ret) {
+        const struct config *c = x->config;
         size_t n = 0;
         int r;
 
-        (void) p;
         while (c->command[n])
                 n++;
         assert(n > 0);
@@ -102,12 +102,11 @@ static int journal_require(void) {
         return require_helper(path);
 }
 
-static int journal_open(const struct config *c, const struct peer *p, struct delivery **ret) {
+static int journal_open(const struct delivery_context *x, struct delivery **ret) {
         static char x_peer[] = "--x-peer";
         struct delivery *d;
-        int r = new_delivery(c, 2, &d);
+        int r = new_delivery(x->config, 2, &d);
 
-        (void) p;
         if (r < 0)
                 return r;
         if ((r = require_helper(d->program)) < 0) {
@@ -115,7 +114,7 @@ static int journal_open(const struct config *c, const struct peer *p, struct del
                 return r;
         }
         d->argv[0] = d->program;
-        d->argv[1] = c->x_peer ? x_peer : NULL;
+        d->argv[1] = x->config->x_peer ? x_peer : NULL;
         *ret = d;
         return 0;
 }

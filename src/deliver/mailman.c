@@ -44,17 +44,17 @@ static void mailman_close(struct delivery *d) {
         free(d);
 }
 
-static int mailman_open(const struct config *c, const struct peer *p, struct delivery **ret) {
+static int mailman_open(const struct delivery_context *x, struct delivery **ret) {
         struct delivery *d = calloc(1, sizeof(*d));
         int r;
 
         if (!d)
                 return -ENOMEM;
-        d->config = c;
-        d->peer = p;
-        mailman3_init(&d->mailman3, c);
-        d->lists = calloc((size_t) c->max_recipients, sizeof(struct addressee *));
-        r = upstream_init(&d->upstream, c, p);
+        d->config = x->config;
+        d->peer = x->peer;
+        mailman3_init(&d->mailman3, x);
+        d->lists = calloc((size_t) x->config->max_recipients, sizeof(struct addressee *));
+        r = upstream_init(&d->upstream, x);
         if (r < 0 || !d->lists) {
                 mailman_close(d);
                 return -ENOMEM;
@@ -99,7 +99,6 @@ static enum mailman_owner find_owner2(const struct delivery *d, const struct rec
 static void mailman_sender(struct delivery *d, const struct envelope *e,
                            struct reply *ret_verdict) {
         d->envelope = e;
-        d->mailman3.rules.downstream = e->client;
         reply_fix(ret_verdict, &delivery_sender_ok);
 }
 

@@ -6,14 +6,15 @@ const struct fixed_reply mailman3_gone = { 451, "4.4.1",
 static const struct fixed_reply failed = { 451, "4.3.0",
                                            "the list server did not take it, try again later" };
 
-void mailman3_init(struct mailman3 *m, const struct config *c) {
-        m->endpoint = c->mailman ? c->mailman : MAILMAN_DEFAULT;
+void mailman3_init(struct mailman3 *m, const struct delivery_context *x) {
+        m->endpoint = x->config->mailman ? x->config->mailman : MAILMAN_DEFAULT;
         m->rules = (struct client_rules) {
                 .name = "Mailman",
                 .title = "the list server",
-                .hostname = c->hostname,
+                .hostname = x->config->hostname,
                 .is_lmtp = true,
-                .timeout = c->upstream_timeout,
+                .timeout = x->config->upstream_timeout,
+                .downstream = x->client,
         };
         m->client.rules = &m->rules;
         m->question.client = &m->client;
@@ -62,7 +63,7 @@ enum mailman_owner mailman3_find(struct mailman3 *m, const struct recipient *rec
         if (m->asked != CLIENT_SILENT)
                 m->asked = ask(m, recipient, ret_verdict);
         client_log(&m->client);
-        if (m->asked != CLIENT_OK && m->asked != CLIENT_SILENT)
+        if (m->asked != CLIENT_OK && m->asked != CLIENT_SILENT && m->asked != CLIENT_IN_VAIN)
                 m->asked = ask(m, recipient, ret_verdict);
         client_log(&m->client);
         if (m->asked != CLIENT_OK) {

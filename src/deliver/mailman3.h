@@ -28,7 +28,7 @@ struct mailman3_copy {
 /* It cannot be found out whether an address is a list's. */
 extern const struct fixed_reply mailman3_gone;
 
-void mailman3_init(struct mailman3 *m, const struct config *c);
+void mailman3_init(struct mailman3 *m, const struct delivery_context *x);
 void mailman3_reset(struct mailman3 *m);
 void mailman3_close(struct mailman3 *m);
 

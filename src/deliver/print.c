@@ -15,6 +15,7 @@ static const char end[] = "------------ END MESSAGE ------------\n";
 
 struct delivery {
         bool x_peer;
+        struct patience *patience;
         uint64_t timeout; /* seconds that the reader of the output may take */
         int64_t deadline;
         int error;        /* negative errno of the first write that failed */
@@ -24,10 +25,9 @@ struct delivery {
 /* A short message goes out in one piece, so that sessions do not mix. */
 static char buffer[16 * 1024];
 
-static int print_open(const struct config *c, const struct peer *p, struct delivery **ret) {
+static int print_open(const struct delivery_context *x, struct delivery **ret) {
         static struct delivery only = { .x_peer = true }; /* there is one session in a process */
 
-        (void) p;
         if (output_fd() < 0) {
                 log_say(LOG_ERR,
                         "strategy=print has nowhere to print: %s is closed, or is the client's "
@@ -35,22 +35,22 @@ static int print_open(const struct config *c, const struct peer *p, struct deliv
                         output_name());
                 return -EINVAL;
         }
-        if (!c->is_strategy_given && fd_is_null(output_fd())) {
+        if (!x->config->is_strategy_given && fd_is_null(output_fd())) {
                 log_say(LOG_ERR,
                         "cannot print: %s is /dev/null, where messages would be lost: redirect it, or "
                         "choose a strategy (strategy=print throws them away there)",
                         output_name());
                 return -EINVAL;
         }
-        only.x_peer = c->x_peer;
-        only.timeout = c->timeout;
+        only.x_peer = x->config->x_peer;
+        only.timeout = x->config->timeout;
         *ret = &only;
         return 0;
 }
 
 static void write_out(struct delivery *d, const char *data, size_t n) {
         if (d->error == 0)
-                d->error = fd_write_all(output_fd(), data, n, d->deadline);
+                d->error = fd_write(output_fd(), d->patience, &data, &n, d->deadline);
 }
 
 static void flush(struct delivery *d) {
@@ -91,6 +91,8 @@ static void print_process_message(struct delivery *d, struct envelope *e, struct
         struct reply verdict;
 
         d->deadline = deadline_after(d->timeout);
+        d->patience = e->patience;
+        d->patience->stage = PATIENCE_GIVEN;
         d->error = 0;
         put(d, begin, sizeof(begin) - 1);
         put_part(d, &m->spool, 0, m->header.n_header);

@@ -25,7 +25,7 @@ static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, 
 
 /* --- what a running program is to us --------------------------------------------------------------------- */
 
-enum { LINE_MAX_LENGTH = 1000, LINES_MAX = 1000 };
+enum { LINE_MAX_LENGTH = 1000, LINES_MAX = 1000, LOOK_MILLISECONDS = 5 };
 
 struct run;
 
@@ -111,47 +111,33 @@ static bool has_ended(const struct run *r) {
         return waitid(P_PID, (id_t) r->pid, &s, WEXITED | WNOHANG | WNOWAIT) == 0 && s.si_pid == r->pid;
 }
 
-/* If there is no pidfd (an old kernel, a filter of others), or no memory for poll(2), we look from
- * time to time. */
-static void look_later(struct run *r) {
-        const struct timespec pause = { .tv_nsec = 5000000 };
-
-        nanosleep(&pause, NULL);
-        read_stream(r, &r->out);
-        read_stream(r, &r->err);
-}
-
-/* Waits until the program ends or the deadline comes. */
-static bool wait_until(struct run *r, int64_t deadline) {
+/* Waits until the program ends: 0, or what patience_wait() returns. If there is no pidfd (an old
+ * kernel, a filter of others) we look from time to time. */
+static int wait_for_end(struct run *r, struct patience *p, int64_t deadline) {
         for (;;) {
                 struct pollfd fds[] = {
                         { .fd = r->pid_fd, .events = POLLIN },
                         { .fd = r->out.fd, .events = POLLIN },
                         { .fd = r->err.fd, .events = POLLIN },
                 };
-                int left = deadline_left(deadline), n;
+                int64_t look = deadline_now() + LOOK_MILLISECONDS;
+                int error = patience_wait(p, fds, ELEMENTS(fds),
+                                          r->pid_fd < 0 && look < deadline ? look : deadline);
 
-                if (left == 0)
-                        return has_ended(r);
-                n = r->pid_fd >= 0 ? poll(fds, ELEMENTS(fds), left) : -1;
-                if (n < 0) {
-                        if (has_ended(r))
-                                return true;
-                        look_later(r);
-                        continue;
-                }
-                if (fds[0].revents)
-                        return true;
                 if (fds[1].revents)
                         read_stream(r, &r->out);
                 if (fds[2].revents)
                         read_stream(r, &r->err);
+                if (fds[0].revents || ((r->pid_fd < 0 || error < 0) && has_ended(r)))
+                        return 0;
+                if (error < 0 && (error != -ETIMEDOUT || deadline_left(deadline) == 0))
+                        return error;
         }
 }
 
 /* --- running it ------------------------------------------------------------------------------------------------ */
 
-enum { GRACE_SECONDS = 1 }; /* from SIGTERM to SIGKILL */
+enum { GRACE_SECONDS = 1 }; /* from SIGTERM to SIGKILL, and from that to leaving it behind */
 
 /* A pipe whose reading end, ours, does not block. */
 static int make_pipe(int ret[static 2]) {
@@ -183,19 +169,34 @@ static int start_run(struct run *r, struct child *s) {
         return -s->error;
 }
 
+/* It may have left its group. */
+static void signal_run(const struct run *r, int signal) {
+        kill(-r->pid, signal);
+        kill(r->pid, signal);
+}
+
+/* Whoever became another user may not hear our signals. */
+static bool kill_run(struct run *r) {
+        signal_run(r, SIGTERM);
+        wait_for_end(r, NULL, deadline_after(GRACE_SECONDS));
+        signal_run(r, SIGKILL); /* the rest of the group too */
+        if (wait_for_end(r, NULL, deadline_after(GRACE_SECONDS)) == 0)
+                return true;
+        log_say(LOG_ERR, "cannot end %.300s (process %d): it is left behind", r->name, (int) r->pid);
+        return false;
+}
+
 /* Waits for it, and kills it with all its group when its time is over. Its wait status is that of a
  * killed program if it cannot be had: no 250 comes of not knowing. */
-static void end_run(struct run *r, uint64_t timeout) {
-        int wait_status = SIGKILL, n;
+static void end_run(struct run *r, struct patience *p, uint64_t timeout) {
+        int64_t started = deadline_now();
+        int wait_status = SIGKILL, n = 0;
 
-        r->ending.is_late = !wait_until(r, deadline_after(timeout));
-        if (r->ending.is_late) {
-                kill(-r->pid, SIGTERM);
-                wait_until(r, deadline_after(GRACE_SECONDS));
-                kill(-r->pid, SIGKILL);
-        }
-        while ((n = waitpid(r->pid, &wait_status, 0)) < 0 && errno == EINTR)
-                ;
+        r->ending.error = wait_for_end(r, p, deadline_after(timeout));
+        r->ending.seconds = (unsigned) ((deadline_now() - started) / 1000);
+        if (r->ending.error == 0 || kill_run(r))
+                while ((n = waitpid(r->pid, &wait_status, 0)) < 0 && errno == EINTR)
+                        ;
         r->ending.wait_status = n == r->pid ? wait_status : SIGKILL;
 }
 
@@ -210,16 +211,18 @@ static void close_run(struct run *r) {
 
 /* For the log: what ran, and how it ended. */
 static void describe(const struct run *r, struct envelope *e) {
-        int status = r->ending.wait_status;
-        bool is_late = r->ending.is_late, is_exit = WIFEXITED(status);
-        uint64_t number = is_late   ? r->program->timeout
-                          : is_exit ? (uint64_t) WEXITSTATUS(status)
-                                    : (uint64_t) WTERMSIG(status);
-        const char *how = is_late ? " timeout after " : is_exit ? " exit " : " signal ";
-        const char *unit = !is_late ? "" : number == 1 ? " second" : " seconds";
+        int status = r->ending.wait_status, error = r->ending.error;
+        bool is_exit = WIFEXITED(status);
+        unsigned seconds = r->ending.seconds;
+        char how[64];
 
-        text_format(e->destination, sizeof(e->destination), "%.*s%s%llu%s", (int) sizeof(e->destination) - 50, r->name,
-                    how, (unsigned long long) number, unit);
+        if (error < 0)
+                text_format(how, sizeof(how), "%s after %u second%s",
+                            error == -ECANCELED ? "stopped" : "timeout", seconds, text_plural(seconds));
+        else
+                text_format(how, sizeof(how), "%s %u", is_exit ? "exit" : "signal",
+                            (unsigned) (is_exit ? WEXITSTATUS(status) : WTERMSIG(status)));
+        text_format(e->destination, sizeof(e->destination), "%.*s %s", (int) (sizeof(e->destination) - sizeof(how)), r->name, how);
 }
 
 /* Once, and not all of it. */
@@ -247,7 +250,7 @@ static void log_not_run(const char *name, const char *path, int error) {
 static bool is_unexplained(const struct run *r, const struct reply *verdict) {
         int status = r->ending.wait_status;
 
-        return WIFEXITED(status) && WEXITSTATUS(status) != EX_TEMPFAIL && !r->ending.is_late &&
+        return WIFEXITED(status) && WEXITSTATUS(status) != EX_TEMPFAIL && r->ending.error == 0 &&
                r->output.n == 0 && reply_is_temporary(verdict);
 }
 
@@ -255,7 +258,7 @@ static bool is_unexplained(const struct run *r, const struct reply *verdict) {
 static void judge(const struct run *r, const char *path, struct envelope *e, struct reply *ret) {
         struct ignored ignored;
 
-        if (r->ending.is_late || WIFSIGNALED(r->ending.wait_status))
+        if (r->ending.error < 0 || WIFSIGNALED(r->ending.wait_status))
                 log_say(LOG_WARNING, "duplicate possible: %s did not end by itself, and may have "
                         "delivered the message before", r->name);
         verdict_judge(r->program, &r->ending, &r->output, ret, &ignored);
@@ -273,8 +276,10 @@ static void run(const struct program *p, struct child *s, struct envelope *e, st
         };
         int error = s->path ? start_run(&r, s) : -ENOENT;
 
-        if (r.pid > 0)
-                end_run(&r, p->timeout);
+        if (r.pid > 0) {
+                e->patience->stage = PATIENCE_GIVEN;
+                end_run(&r, e->patience, p->timeout);
+        }
         close_run(&r);
         if (error < 0) {
                 text_format(e->destination, sizeof(e->destination), "%s not run", r.name);
@@ -294,9 +299,12 @@ void program_run(const struct program *p, struct envelope *e, struct message *m)
                 .in = spool_open(&m->spool),
         };
         struct reply verdict;
+        int over = patience_check(e->patience);
 
         reply_fix(&verdict, &try_again);
-        if (s.in < 0)
+        if (over < 0)
+                text_format(e->destination, sizeof(e->destination), "%.100s not run: %s", p->argv[0], patience_reason(over));
+        else if (s.in < 0)
                 delivery_storage_verdict(s.in, &verdict);
         else if (!is_made)
                 log_say(LOG_ERR, "cannot hand the message to %s: out of memory", p->argv[0]);

@@ -22,15 +22,15 @@ static void proxy_close(struct delivery *d) {
         free(d);
 }
 
-static int proxy_open(const struct config *c, const struct peer *p, struct delivery **ret) {
+static int proxy_open(const struct delivery_context *x, struct delivery **ret) {
         struct delivery *d = calloc(1, sizeof(*d));
         int r;
 
         if (!d)
                 return -ENOMEM;
-        d->config = c;
-        d->peer = p;
-        r = upstream_init(&d->upstream, c, p);
+        d->config = x->config;
+        d->peer = x->peer;
+        r = upstream_init(&d->upstream, x);
         if (r < 0)
                 proxy_close(d);
         else

@@ -6,6 +6,9 @@
 static const struct fixed_reply unreadable = { 451, "4.3.0",
                                                "cannot read the message again, try again later" };
 
+static const struct fixed_reply in_vain = { 451, "4.4.2",
+                                            "the session ended before, try again later" };
+
 void transaction_forget(struct transaction *t) {
         t->state = TRANSACTION_IDLE;
         t->n_addressees = 0;
@@ -24,6 +27,8 @@ static void make_verdict(const struct transaction *t, enum client_result result,
                          struct reply *reply) {
         if (result == CLIENT_UNREADABLE)
                 reply_fix(reply, &unreadable);
+        else if (result == CLIENT_IN_VAIN)
+                reply_fix(reply, &in_vain);
         else if (result != CLIENT_OK || reply->code / 100 == 3)
                 say_lost(t, reply);
         else if (reply->code == 421)

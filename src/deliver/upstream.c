@@ -16,7 +16,9 @@ static const struct fixed_reply no_smtputf8 = { 550, "5.6.7",
 
 /* --- the connection --------------------------------------------------------------------------- */
 
-int upstream_init(struct upstream *u, const struct config *c, const struct peer *p) {
+int upstream_init(struct upstream *u, const struct delivery_context *x) {
+        const struct config *c = x->config;
+
         u->config = c;
         u->rules = (struct client_rules) {
                 .name = "upstream",
@@ -25,7 +27,8 @@ int upstream_init(struct upstream *u, const struct config *c, const struct peer 
                 .is_lmtp = c->is_upstream_lmtp,
                 .needs_8bitmime = true,
                 .timeout = c->upstream_timeout,
-                .peer = c->xclient && strcmp(p->address, "local") != 0 ? p : NULL,
+                .downstream = x->client,
+                .peer = c->xclient && strcmp(x->peer->address, "local") != 0 ? x->peer : NULL,
                 .peer_helo = u->helo,
         };
         u->client.rules = &u->rules;
@@ -45,9 +48,13 @@ static bool connect_upstream(struct upstream *u) {
 
         client_close(&u->client);
         for (size_t i = 0; i < upstream->n; i++) {
-                if (client_open(&u->client, upstream->items[i], "25", &u->rules) == CLIENT_OK)
+                enum client_result r = client_open(&u->client, upstream->items[i], "25", &u->rules);
+
+                if (r == CLIENT_OK)
                         return true;
                 client_log(&u->client);
+                if (r == CLIENT_IN_VAIN)
+                        return false;
         }
         return false;
 }
@@ -58,7 +65,7 @@ static bool find_upstream(struct upstream *u) {
 
         if (r == CLIENT_OUT_OF_STEP) /* while to close an idle connection is no fault */
                 client_log(&u->client);
-        return r == CLIENT_OK || connect_upstream(u);
+        return r == CLIENT_OK || (r != CLIENT_IN_VAIN && connect_upstream(u));
 }
 
 /* What the upstream can do, we can offer. */
@@ -126,7 +133,6 @@ static bool reconnect(struct upstream *u, enum client_result failure) {
 
 static void begin(struct upstream *u, const struct envelope *e) {
         u->envelope = e;
-        u->rules.downstream = e->client;
         u->may_reconnect = true;
         transaction_forget(&u->transaction);
 }

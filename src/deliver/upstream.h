@@ -23,7 +23,7 @@ struct upstream {
 };
 
 /* Returns 0 or a negative errno. */
-int upstream_init(struct upstream *u, const struct config *c, const struct peer *p);
+int upstream_init(struct upstream *u, const struct delivery_context *x);
 
 /* These are the functions of struct delivery_ops, asked of the upstream. */
 unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size);

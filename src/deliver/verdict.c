@@ -5,6 +5,7 @@
  */
 #include "deliver/verdict.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -14,8 +15,9 @@
 #define REPLY_FORMAT "NNN x.y.z text, with a code of 2xx, 4xx or 5xx"
 
 static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
-static const struct fixed_reply too_late = {
-        451, "4.3.0", "the delivery program took too long, try again later"
+static const struct fixed_reply killed[] = {
+        { 451, "4.3.0", "the delivery program took too long, try again later" },
+        { 451, "4.3.2", "shutting down, try again later" },
 };
 
 /* What an exit status says (sysexits.h, and qmail-command(8) for 100). Every other, and every
@@ -108,11 +110,11 @@ static void take_reply(const struct output *o, struct reply *ret, struct ignored
 void verdict_judge(const struct program *p, const struct ending *e, const struct output *o,
                    struct reply *ret, struct ignored *ret_ignored) {
         *ret_ignored = (struct ignored) { 0 };
-        reply_fix(ret, e->is_late ? &too_late : verdict_of_status(p, e->wait_status));
+        reply_fix(ret, e->error < 0 ? &killed[e->error == -ECANCELED] : verdict_of_status(p, e->wait_status));
         if (is_blank(o->text))
                 return;
-        if (e->is_late)
-                ignore(ret_ignored, o->text, "the program was killed at its time-out");
+        if (e->error < 0)
+                ignore(ret_ignored, o->text, "the program was killed");
         else if (p->verdicts)
                 ignore(ret_ignored, o->text, "the exit status counts");
         else if (begins_with_code(o->text))

@@ -21,7 +21,8 @@ void output_add(struct output *o, const char *data, size_t n);
 /* How a program ended. */
 struct ending {
         int wait_status;
-        bool is_late; /* killed at its deadline */
+        int error;        /* 0, or why it was killed: -ETIMEDOUT, -ETIME (too late), -ECANCELED (told to stop) */
+        unsigned seconds; /* that it had then */
 };
 
 /* What was ignored of the output. */

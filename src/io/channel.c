@@ -14,13 +14,13 @@
 
 enum { LINGER_SECONDS = 2 };
 
-void channel_init(struct channel *c, int in, int out, int stop_fd) {
+void channel_init(struct channel *c, int in, int out, struct patience *p) {
         c->in = in;
         c->out = out;
-        c->stop_fd = stop_fd;
+        c->patience = p;
         c->timeout = 0;
         c->deadline = INT64_MAX;
-        c->stop_deadline = INT64_MAX;
+        c->linger_deadline = INT64_MAX;
         c->n_out = 0;
         c->error = 0;
 }
@@ -43,13 +43,13 @@ int channel_flush(struct channel *c) {
         c->n_out = 0;
         if (r < 0 || n == 0)
                 return r;
-        if (c->stop_deadline == INT64_MAX)
-                r = fd_write(c->out, c->stop_fd, &data, &n, next_deadline(c));
+        if (c->linger_deadline == INT64_MAX)
+                r = fd_write(c->out, c->patience, &data, &n, next_deadline(c));
         if (r == -ECANCELED)
-                c->stop_deadline = deadline_after(LINGER_SECONDS);
-        if (c->stop_deadline != INT64_MAX)
-                r = fd_write_all(c->out, data, n, earlier(c->stop_deadline, next_deadline(c)));
-        return c->error = r == -ETIMEDOUT && c->stop_deadline != INT64_MAX ? -ECANCELED : r;
+                c->linger_deadline = deadline_after(LINGER_SECONDS);
+        if (c->linger_deadline != INT64_MAX)
+                r = fd_write_all(c->out, data, n, earlier(c->linger_deadline, next_deadline(c)));
+        return c->error = r == -ETIMEDOUT && c->linger_deadline != INT64_MAX ? -ECANCELED : r;
 }
 
 int channel_write(struct channel *c, const char *data, size_t n) {
@@ -69,23 +69,14 @@ int channel_write(struct channel *c, const char *data, size_t n) {
 
 /* Waits until there is input. 0, or the negative errno of channel_read(). */
 static int wait_for_input(struct channel *c) {
+        struct pollfd fd = { .fd = c->in, .events = POLLIN };
         int64_t deadline = next_deadline(c);
+        int r;
 
         if (deadline_left(c->deadline) == 0)
                 return -ETIME; /* also for a peer that always has something to say */
-        for (;;) {
-                struct pollfd fds[] = { { .fd = c->in, .events = POLLIN }, { .fd = c->stop_fd, .events = POLLIN } };
-                int r = poll(fds, 2, deadline_left(deadline));
-
-                if (r < 0 && errno != EINTR)
-                        return -errno;
-                if (r == 0)
-                        return deadline == c->deadline ? -ETIME : -ETIMEDOUT;
-                if (r > 0 && fds[1].revents)
-                        return -ECANCELED;
-                if (r > 0)
-                        return 0;
-        }
+        r = patience_wait(c->patience, &fd, 1, deadline);
+        return r == -ETIMEDOUT && deadline == c->deadline ? -ETIME : r;
 }
 
 int64_t channel_read(struct channel *c, char **ret) {
@@ -136,7 +127,7 @@ static ssize_t read_rest(struct channel *c, int64_t deadline) {
 }
 
 bool channel_hang_up(struct channel *c) {
-        int64_t deadline = earlier(c->stop_deadline, deadline_after(LINGER_SECONDS));
+        int64_t deadline = earlier(c->linger_deadline, deadline_after(LINGER_SECONDS));
         int n_unheard = 0;
 
         if (channel_flush(c) < 0)

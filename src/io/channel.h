@@ -9,32 +9,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "io/patience.h"
+
 enum { CHANNEL_IN = 128 * 1024, CHANNEL_OUT = 8 * 1024 };
 
 struct channel {
         int in, out;      /* descriptors */
-        int stop_fd;      /* readable when all is to end (a signalfd, say), or -1 */
         uint64_t timeout; /* seconds to wait for the peer, in each wait */
-        int64_t deadline; /* of all of it, see io/deadline.h */
-        int64_t stop_deadline; /* until when the peer can hear us although all is to end; INT64_MAX before it was waited for */
+        int64_t deadline; /* of what is under way, see io/deadline.h; INT64_MAX: it has none of its own */
+        int64_t linger_deadline;   /* until when the peer can hear us although all is to end; INT64_MAX before that was so */
+        struct patience *patience; /* what else ends a wait */
         int error;        /* negative errno of the first write that failed: nothing more is sent */
         size_t n_out;
         char out_buffer[CHANNEL_OUT];
         char in_buffer[CHANNEL_IN];
 };
 
-void channel_init(struct channel *c, int in, int out, int stop_fd);
+void channel_init(struct channel *c, int in, int out, struct patience *p);
 
 /* Queues octets for the peer. Returns 0 or a negative errno. */
 int channel_write(struct channel *c, const char *data, size_t n);
 
-/* Sends what is queued. Returns 0, -ETIMEDOUT, -ECANCELED when stop_fd is readable and the peer has not taken everything within
- * two seconds, or what send(2) failed with; the same again each time after that. */
+/* Sends what is queued. Returns 0, -ETIMEDOUT, what patience_wait() returns, or what send(2) failed with; the same again each
+ * time after that. Told to stop, it waits two more seconds for the peer to take everything. */
 int channel_flush(struct channel *c);
 
 /* Flushes, then waits for input. `*ret` points into the buffer, valid and writable until the next call. Returns its
  * octets, 0 at the end of input, or: -ETIMEDOUT when the peer was silent for `timeout`, -ETIME when the deadline has
- * passed, -ECANCELED when stop_fd became readable, or another negative errno. */
+ * passed, what patience_wait() returns, or another negative errno. */
 int64_t channel_read(struct channel *c, char **ret);
 
 /* Whether there is something to read without waiting: octets, or the end of input. */

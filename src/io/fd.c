@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/ascii.h"
-#include "io/deadline.h"
 
 /* Which of the standard descriptors, whose kind does not change, are no sockets as far as we know. */
 static bool may_be_socket[STDERR_FILENO + 1] = { true, true, true };
@@ -37,16 +35,6 @@ static ssize_t write_some(int fd, bool is_writable, const void *data, size_t n) 
         return k < 0 ? -errno : k;
 }
 
-/* Waits until fd can be written to. */
-static int wait_for_room(int fd, int stop_fd, int64_t deadline) {
-        struct pollfd fds[] = { { .fd = fd, .events = POLLOUT }, { .fd = stop_fd, .events = POLLIN } };
-        int r;
-
-        while ((r = poll(fds, 2, deadline_left(deadline))) < 0 && errno == EINTR)
-                ;
-        return r < 0 ? -errno : r == 0 ? -ETIMEDOUT : fds[0].revents ? 0 : -ECANCELED;
-}
-
 int fd_passed(const char *variable) {
         const char *number = getenv(variable);
         uint64_t fd;
@@ -56,7 +44,8 @@ int fd_passed(const char *variable) {
         return fcntl((int) fd, F_SETFD, FD_CLOEXEC) == 0 ? (int) fd : -1;
 }
 
-int fd_write(int fd, int stop_fd, const char **data, size_t *n, int64_t deadline) {
+int fd_write(int fd, struct patience *p, const char **data, size_t *n, int64_t deadline) {
+        struct pollfd room = { .fd = fd, .events = POLLOUT };
         bool is_writable = false;
 
         while (*n > 0) {
@@ -68,7 +57,7 @@ int fd_write(int fd, int stop_fd, const char **data, size_t *n, int64_t deadline
                         *n -= (size_t) k;
                         is_writable = false;
                 } else if (k == -EAGAIN) {
-                        if ((r = wait_for_room(fd, stop_fd, deadline)) < 0)
+                        if ((r = patience_wait(p, &room, 1, deadline)) < 0)
                                 return r;
                         is_writable = true;
                 } else if (k != -EINTR)

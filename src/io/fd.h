@@ -8,17 +8,19 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "io/patience.h"
+
 /* The descriptor whose number is in this variable: made for us, and not for programs that we run. -1
  * if there is none. */
 int fd_passed(const char *variable);
 
-/* Writes n octets to whatever fd is (socket, pipe, terminal, file). Returns 0; -ETIMEDOUT at the deadline (see io/deadline.h);
- * -ECANCELED when it would have to wait although stop_fd (or -1) is readable; or what write(2) failed with. `*data` and `*n`
- * are what is left then. The descriptor's flags, which others may share, stay as they are. */
-int fd_write(int fd, int stop_fd, const char **data, size_t *n, int64_t deadline);
+/* Writes n octets to whatever fd is (socket, pipe, terminal, file). Returns 0, what patience_wait() returns when it has to
+ * wait (-ETIMEDOUT at the deadline), or what write(2) failed with. `*data` and `*n` are what is left then. The descriptor's
+ * flags, which others may share, stay as they are. */
+int fd_write(int fd, struct patience *p, const char **data, size_t *n, int64_t deadline);
 
 static inline int fd_write_all(int fd, const char *data, size_t n, int64_t deadline) {
-        return fd_write(fd, -1, &data, &n, deadline);
+        return fd_write(fd, NULL, &data, &n, deadline);
 }
 
 /* Whether it is /dev/null, by whatever name: what is written there is nowhere. */

@@ -42,6 +42,7 @@ static struct {
         const struct delivery_ops *real;
         struct channel channel;
         struct config config;
+        struct patience patience;
         struct peer peer;
         struct given given[MESSAGES_MAX];
         size_t n_given;
@@ -50,9 +51,9 @@ static struct {
 
 /* --- the strategy, watched ----------------------------------------------------------------------------------- */
 
-static int open_watched(const struct config *c, const struct peer *p, struct delivery **ret) {
+static int open_watched(const struct delivery_context *x, struct delivery **ret) {
         f.session = (struct session *) ((char *) ret - offsetof(struct session, mail.delivery));
-        return f.real->open(c, p, ret);
+        return f.real->open(x, ret);
 }
 
 static size_t n_heard_so_far(void) {
@@ -314,6 +315,7 @@ static void choose_config(const uint8_t *choices, struct config *ret) {
                 .max_errors = errors[choices[2] >> 6 & 3],
                 .timeout = 300,
                 .session_timeout = 3600,
+                .message_timeout = 540,
                 .is_upstream_lmtp = choices[1] & 4,
                 .xclient = choices[1] & 8,
                 .upstream = { upstreams, choices[1] & 16 ? 2 : choices[1] & 32 ? 0 : 1 },
@@ -364,7 +366,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         rules.lf_is_line_end = data[0] & 2;
         rules.max_size = f.real->hello ? ORACLE_ANY_SIZE : f.config.max_size; /* servers have their own */
         world_start((const char *) data + CHOICES, n - CHOICES, &outside);
-        channel_init(&f.channel, world.client, world.client, world.stop);
+        patience_init(&f.patience, world.stop, -1);
+        channel_init(&f.channel, world.client, world.client, &f.patience);
         must(session_run(&f.config, &f.peer, &f.channel, rules.lf_is_line_end) == 0);
         world_hear_no_more();
         world_listen();

@@ -463,7 +463,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout) {
         struct server_end *s = n > 0 ? server_of(fds[0].fd) : NULL;
         bool is_input = n > 0 && fds[0].events & POLLIN;
 
-        if (w.err < 0 || r != 0)
+        if (w.err < 0 || r != 0 || (n > 0 && fds[0].fd == w.stop)) /* patience_check() does not wait */
                 return r;
         if (n == 0) { /* it waits until we have heard it */
                 world_listen();
@@ -480,11 +480,11 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout) {
         return r > 0 || timeout == 0 ? r : __wrap_poll(fds, n, timeout);
 }
 
-int connect_to(const char *endpoint, const char *port, uint64_t timeout, const char **ret_why) {
+int connect_to(const char *endpoint, const char *port, uint64_t timeout, struct patience *p, const char **ret_why) {
         struct server_end *s = w.servers + w.n_servers;
         int pair[2];
 
-        (void) port, (void) timeout;
+        (void) port, (void) timeout, (void) p;
         *ret_why = "it is not there";
         if (w.n_servers == SERVERS_MAX || (w.n_servers < 8 && w.rules.failures & 1U << w.n_servers)) {
                 w.rules.failures &= (uint8_t) ~(w.n_servers < 8 ? 1U << w.n_servers : 0); /* it fails once */

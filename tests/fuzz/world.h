@@ -46,7 +46,7 @@ struct world {
         struct handover *handovers;
         size_t n_handovers;
         int client; /* the program's end of the connection */
-        int stop;   /* for struct channel: what asks the program to end */
+        int stop;   /* for struct patience: what asks the program to end */
 };
 
 extern struct world world;

@@ -3,9 +3,8 @@
 
 extern const struct delivery_ops print_ops, journal_ops, tally_ops;
 
-static int open_nothing(const struct config *c, const struct peer *p, struct delivery **ret) {
-        (void) c;
-        (void) p;
+static int open_nothing(const struct delivery_context *x, struct delivery **ret) {
+        (void) x;
         *ret = NULL;
         return 0;
 }

@@ -21,12 +21,11 @@ struct delivery {
 };
 
 /* Open here whatever has a name: the session is confined after this, to what .needs says. */
-static int tally_open(const struct config *c, const struct peer *p, struct delivery **ret) {
+static int tally_open(const struct delivery_context *x, struct delivery **ret) {
         static struct delivery only; /* there is one session in a process */
         const char *path = getenv("TALLY_FILE"); /* in src/deliver it would be an option */
 
-        (void) p;
-        only.timeout = c->timeout;
+        only.timeout = x->config->timeout;
         only.fd = path ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600) : -1;
         if (only.fd < 0) {
                 log_say(LOG_ERR, "cannot open $TALLY_FILE, %s: %s: set it to a file to append to",
