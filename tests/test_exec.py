@@ -16,7 +16,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import ROOT, missing, need
+from conftest import ROOT, missing, need, private_mounts
 from processes import GONE, children, descriptors, group, is_running, status_of
 from session import PATIENCE, PYTHON, Session, command, environment, replies, reset, run, tcp_pair, wait_until
 from test_faults import large, with_small_disk
@@ -576,6 +576,44 @@ def test_hook_that_does_not_read(smtpd, tmp_path, body, size):
         session.begin("EHLO")
         for _ in range(3):
             assert session.send_message(large(size)) == DELIVERED
+        assert session.end() == 0
+
+
+# Uses standard input as no hook should, in whatever ways the system lets it; and then as it may.
+VANDAL = """import contextlib, fcntl, os
+for spoil in (lambda: os.write(0, b"spoilt"), lambda: os.ftruncate(0, 0), lambda: os.truncate("/proc/self/fd/0", 3),
+              lambda: os.pwrite(os.open("/proc/self/fd/0", os.O_RDWR), b"spoilt", 0),
+              lambda: os.posix_fallocate(0, 0, 1 << 20), lambda: fcntl.fcntl(0, fcntl.F_SETFL, os.O_RDWR)):
+    with contextlib.suppress(OSError):
+        spoil()
+os.lseek(0, 7, os.SEEK_SET)
+with open(os.environ["SEEN"] + "/modes", "a") as file:
+    print(fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ACCMODE, file=file)"""
+
+
+def test_standard_input_is_read_only(smtpd, tmp_path, seen):
+    """It is a message in memory; a large one, in a file, belongs to the user that the hook runs as."""
+    program = script(tmp_path, VANDAL, interpreter=PYTHON)
+    with Session(exec_command(smtpd, program), tmp_path, env=environment(SEEN=str(seen))) as session:
+        session.begin("EHLO")
+        for size in (100, 300_000):
+            assert session.send_message(on_the_wire(text_of(size))) == DELIVERED
+        assert session.end() == 0
+    assert (seen / "modes").read_text().split() == ["0", "0"]
+
+
+@pytest.mark.parametrize("size", [100, 300_000])
+def test_no_proc(release, tmp_path, seen, size):
+    """Without /proc the hook gets a copy."""
+    program = script(tmp_path, READER, interpreter=PYTHON)
+    argv = [*private_mounts(), "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh", *exec_command(release, program)]
+    with Session(argv, tmp_path, env=environment(SEEN=str(seen))) as session:
+        session.begin("EHLO")
+        text = text_of(size)
+        for n in (1, 2):
+            assert session.send_message(on_the_wire(text), sender=b"%d@x.example" % n) == DELIVERED
+            with open(seen / f"{n}@x.example") as file:
+                assert json.load(file)[:5] == [0, size, hashlib.sha256(text).hexdigest(), True, True]
         assert session.end() == 0
 
 

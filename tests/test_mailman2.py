@@ -221,6 +221,41 @@ def test_several_lists_and_messages(release, mm):
     assert sorted(taken.argv for taken in mm.taken()) == sorted([["post", "test"], ["join", "my-list"], ["post", "my-list"]] * 2)
 
 
+# Leaves a reader of its standard input behind, and spoils for the others what the system lets it.
+VANDAL = """#!/usr/bin/python3
+import contextlib, fcntl, os, sys
+taken = os.read(0, 1 << 24)
+with open(os.environ["WRAPPER_VAR"] + "/taken." + sys.argv[2], "wb") as file:
+    file.write(taken)
+for spoil in (lambda: os.write(0, b"spoilt"), lambda: os.ftruncate(0, 100), lambda: os.pwrite(0, b"spoilt", 0)):
+    with contextlib.suppress(OSError):
+        spoil()
+os.lseek(0, 0, os.SEEK_SET)
+if os.fork() == 0:
+    for n in range(3000):
+        os.read(0, 999)
+        if n % 50 == 0:
+            os.lseek(0, 0, os.SEEK_SET)
+"""
+
+
+@pytest.mark.parametrize("size", [1000, 66_195])
+def test_wrappers_share_nothing(smtpd, mm, size):
+    """What one does with its standard input, or somebody it has left behind, no other list notices."""
+    lists = [f"list{n}" for n in range(8)]
+    for name in lists:
+        mm.create(name)
+    wrapper = mm.var / "vandal"
+    wrapper.write_text(VANDAL)
+    wrapper.chmod(0o755)
+    body = b"the quick brown fox.\r\n" * (size // 22)
+    verdict, _ = play(mm, mm.command(smtpd, f"--mailman-wrapper={wrapper}"), *(f"{name}@example.com".encode() for name in lists),
+                      content=CONTENT + body)
+    taken = [(mm.var / f"taken.{name}").read_bytes() for name in lists]
+    assert verdict.startswith(b"250 ") and taken[0].endswith(CONTENT.replace(b"\r\n", b"\n")[-6:] + body.replace(b"\r\n", b"\n"))
+    assert [len(one) for one in taken] == [len(taken[0])] * 8 and len(set(taken)) == 1
+
+
 # --- verdicts ------------------------------------------------------------------------------------------------
 
 

@@ -310,6 +310,8 @@ void program_run(const struct program *p, struct envelope *e, struct message *m)
                 log_say(LOG_ERR, "cannot hand the message to %s: out of memory", p->argv[0]);
         else
                 run(p, &s, e, &verdict);
+        if (s.in >= 0)
+                close(s.in);
         environment_free(&environment);
         delivery_verdict(e, &verdict);
 }

@@ -23,9 +23,10 @@ void spool_reset(struct spool *s) {
         spool_init(s);
 }
 
-/* A file without a name in `directory`; the second way is for file systems without O_TMPFILE. */
+/* A file without a name in `directory`, whose mode does not let its readers write; the second way is for file systems without
+ * O_TMPFILE. */
 static int open_in(const char *directory) {
-        int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0400);
 
         if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
                 char name[4096];
@@ -55,11 +56,9 @@ static int open_file(void) {
         return fd;
 }
 
-static int write_out(struct spool *s, const char *data, size_t n) {
-        if (s->fd < 0 && (s->fd = open_file()) < 0)
-                return s->fd;
+static int write_all(int fd, const char *data, size_t n) {
         while (n > 0) {
-                ssize_t k = write(s->fd, data, n);
+                ssize_t k = write(fd, data, n);
 
                 if (k < 0 && errno != EINTR)
                         return -errno;
@@ -67,6 +66,12 @@ static int write_out(struct spool *s, const char *data, size_t n) {
                         data += k, n -= (size_t) k;
         }
         return 0;
+}
+
+static int write_out(struct spool *s, const char *data, size_t n) {
+        if (s->fd < 0 && (s->fd = open_file()) < 0)
+                return s->fd;
+        return write_all(s->fd, data, n);
 }
 
 /* What is in memory becomes the end of the file. A failure stays: the file is cut then, and must not be read as whole. */
@@ -132,13 +137,61 @@ int64_t spool_next(struct spool *s, uint64_t *from, uint64_t to, const char **re
         return n;
 }
 
+/* --- for programs ----------------------------------------------------------------------------- */
+
+static int make_memory_file(void) {
+        return memfd_create("message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+}
+
+/* From now on nobody changes it, not even by opening it again. Files on disk have no seals. */
+static void seal(int fd) {
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+}
+
+/* Another description of the same file. */
+static int open_again(int fd) {
+        char path[32];
+        int again;
+
+        text_format(path, sizeof(path), "/proc/self/fd/%u", (unsigned) fd);
+        again = open(path, O_RDONLY | O_CLOEXEC);
+        return again < 0 ? -errno : again;
+}
+
+static int copy_to(struct spool *s, int fd) {
+        uint64_t from = 0;
+        const char *text;
+        int64_t n;
+        int r = 0;
+
+        while (r == 0 && (n = spool_next(s, &from, s->size, &text)) != 0)
+                r = n < 0 ? (int) n : write_all(fd, text, (size_t) n);
+        if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
+                r = -errno;
+        return r;
+}
+
+static int open_copy(struct spool *s) {
+        int fd = make_memory_file(), r;
+
+        if (fd < 0)
+                return -errno;
+        r = copy_to(s, fd);
+        seal(fd);
+        if (r < 0)
+                close(fd);
+        return r < 0 ? r : fd;
+}
+
 int spool_open(struct spool *s) {
         int r;
 
         if (s->fd < 0)
-                s->fd = memfd_create("message", MFD_CLOEXEC); /* where that fails, write_out() makes a file */
+                s->fd = make_memory_file(); /* if that fails, write_out() makes a file */
         r = flush(s);
         if (r < 0)
                 return r;
-        return lseek(s->fd, 0, SEEK_SET) < 0 ? -errno : s->fd;
+        seal(s->fd);
+        r = open_again(s->fd);
+        return r == -ENOENT ? open_copy(s) : r; /* there is no /proc */
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +68,7 @@ static void check_is_in_file(size_t n) {
         ck_assert_int_ge(fd, 0);
         ck_assert_int_eq(read(fd, back, sizeof(back)), (ssize_t) n);
         ck_assert(memcmp(back, text, n) == 0);
+        close(fd);
 }
 
 /* Each sequence of three sizes; _i is the first. */
@@ -93,6 +95,55 @@ START_TEST(comes_out_as_it_was) {
                 check_is_read(n);
                 spool_reset(&spool);
         }
+}
+END_TEST
+
+/* What one reader does, the next one does not notice. */
+START_TEST(readers_have_nothing_in_common) {
+        const size_t n = sizes[_i];
+        int first, second;
+
+        fill_text();
+        spool_init(&spool);
+        ck_assert_int_eq(spool_append(&spool, text, n), 0);
+        first = spool_open(&spool);
+        second = spool_open(&spool);
+        ck_assert_int_ge(first, 0);
+        ck_assert_int_ge(second, 0);
+        ck_assert_int_eq(fcntl(first, F_GETFL) & O_ACCMODE, O_RDONLY);
+        ck_assert_int_eq(fcntl(first, F_GETFD), FD_CLOEXEC);
+        ck_assert_int_eq(write(first, "x", 1), -1);
+        ck_assert_int_eq(ftruncate(first, 0), -1);
+        ck_assert_int_eq(lseek(first, (off_t) (n / 2), SEEK_SET), (off_t) (n / 2));
+        ck_assert_int_eq(read(second, back, sizeof(back)), (ssize_t) n);
+        ck_assert(memcmp(back, text, n) == 0);
+        ck_assert_int_eq(lseek(first, 0, SEEK_CUR), (off_t) (n / 2));
+        close(first);
+        close(second);
+        check_is_read(n);
+        check_is_in_file(n);
+        spool_reset(&spool);
+}
+END_TEST
+
+/* In memory, not even by opening it again. */
+START_TEST(memory_is_sealed) {
+        char path[32];
+        int fd, again;
+
+        fill_text();
+        spool_init(&spool);
+        ck_assert_int_eq(spool_append(&spool, text, 100), 0);
+        fd = spool_open(&spool);
+        ck_assert_int_ge(fd, 0);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        again = open(path, O_RDWR);
+        ck_assert_int_eq(again >= 0 ? write(again, "x", 1) : -1, -1);
+        ck_assert_int_eq(again >= 0 ? ftruncate(again, 0) : -1, -1);
+        close(again);
+        close(fd);
+        check_is_in_file(100);
+        spool_reset(&spool);
 }
 END_TEST
 
@@ -132,6 +183,8 @@ int main(void) {
         TCase *tcase = unit_tcase(suite, "spool");
 
         UNIT_TABLE(tcase, comes_out_as_it_was, sizes);
+        UNIT_TABLE(tcase, readers_have_nothing_in_common, sizes);
+        tcase_add_test(tcase, memory_is_sealed);
         tcase_add_test(tcase, failure_stays);
         tcase_add_test(tcase, became_shorter);
         return unit_run(suite);
