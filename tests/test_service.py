@@ -462,6 +462,18 @@ def test_acceptor_is_killed(machine):
     assert deliver(machine) == STORED
 
 
+def test_stop_spares_others_of_the_same_user(machine):
+    """With a user that others are, too."""
+    configure(machine, "strategy=print\n", more="[Service]\nDynamicUser=no\nUser=nobody\n")
+    machine.run("systemd-run", "--unit=other", "--uid=nobody", "sleep", "300")
+    try:
+        assert deliver(machine).startswith(b"250 ")
+        machine.systemctl("stop", UNIT)
+        assert state(machine, "other.service") == "active"
+    finally:
+        machine.systemctl("stop", "other.service", check=False)
+
+
 @pytest.mark.parametrize("signal", [None, "KILL"], ids=["restart", "kill"])
 def test_journald_restarts(machine, signal):
     """The one standard error of the service outlives that: later sessions have it too, and their mail is stored."""
