@@ -6,51 +6,91 @@
 #include "base/ascii.h"
 #include "base/text.h"
 
-static const char *const names[] = { "received:", "from:", "date:" };
-enum { N_NAMES = sizeof(names) / sizeof(names[0]) };
+static const char *const names[] = { "received", "from", "date" };
+static const char separator[] = "From "; /* of an mbox: case counts */
+enum { N_NAMES = sizeof(names) / sizeof(names[0]), SEPARATOR = 1 << N_NAMES };
 
-/* The line may be, or is, each of the fields whose name it still agrees with. */
-static void scan_name(struct header_scan *h, char c) {
-        unsigned *const counts[N_NAMES] = { &h->n_received, &h->n_from, &h->n_date };
-
-        if (h->column == 0)
-                h->candidates = (1U << N_NAMES) - 1;
-        for (unsigned i = 0; i < N_NAMES; i++) {
-                if (!(h->candidates & 1U << i))
-                        continue;
-                if (ascii_lower(c) != names[i][h->column])
-                        h->candidates &= ~(1U << i);
-                else if (c == ':') {
-                        h->candidates = 0;
-                        ++*counts[i];
-                }
-        }
+static bool is_blank(char c) {
+        return c == ' ' || c == '\t';
 }
 
-/* One octet of a header line. */
+/* The line may have each of the names that it still agrees with; what comes after a name ends it. */
+static void scan_name(struct header_scan *h, char c) {
+        char in_name = is_blank(c) || c == ':' ? '\0' : ascii_lower(c);
+
+        if (h->column == 0)
+                h->candidates = (SEPARATOR - 1) | (h->n_header == 0 ? SEPARATOR : 0);
+        for (unsigned i = 0; i < N_NAMES; i++)
+                if (h->candidates & 1U << i && in_name != names[i][h->column])
+                        h->candidates &= ~(1U << i);
+        if (h->candidates & SEPARATOR && c != separator[h->column])
+                h->candidates &= ~(unsigned) SEPARATOR;
+}
+
+static enum header_line start_value(struct header_scan *h) {
+        unsigned *const counts[N_NAMES] = { &h->n_received, &h->n_from, &h->n_date };
+
+        for (unsigned i = 0; i < N_NAMES; i++)
+                *counts[i] += h->candidates >> i & 1;
+        return HEADER_VALUE;
+}
+
+/* The octets of a name are graphic ASCII (RFC 5322 section 3.6.8). */
+static enum header_line scan_in_name(struct header_scan *h, char c) {
+        if (h->column == 0 && is_blank(c))
+                return h->n_header > 0 ? HEADER_VALUE : HEADER_NO_FIELD;
+        scan_name(h, c);
+        if (c == ':')
+                return h->column > 0 ? start_value(h) : HEADER_NO_FIELD;
+        if (is_blank(c))
+                return HEADER_AFTER_NAME;
+        return c > ' ' && c <= '~' ? HEADER_NAME : HEADER_NO_FIELD;
+}
+
+static enum header_line scan_after_name(struct header_scan *h, char c) {
+        if (c == ':')
+                return start_value(h);
+        if (is_blank(c))
+                return HEADER_AFTER_NAME;
+        if (!(h->candidates & SEPARATOR))
+                return HEADER_NO_FIELD;
+        h->is_mbox = true;
+        return HEADER_VALUE;
+}
+
+/* Octets of the header section, at most up to the end of the line. */
+static void take_octets(struct header_scan *h, size_t n) {
+        h->n_header += n;
+        if (h->line == HEADER_VALUE)
+                h->n_fields = h->n_header;
+}
+
 static void scan_octet(struct header_scan *h, char c) {
         if (c == '\n' && h->column == 0) {
                 h->is_over = true;
                 return;
         }
-        if (c != '\n')
-                scan_name(h, c);
+        if (h->line == HEADER_NAME)
+                h->line = scan_in_name(h, c);
+        else if (h->line == HEADER_AFTER_NAME)
+                h->line = scan_after_name(h, c);
+        take_octets(h, 1);
         h->column = c == '\n' ? 0 : h->column + 1;
-        h->n_header++;
+        if (h->column == 0 && h->line == HEADER_VALUE)
+                h->line = HEADER_NAME;
 }
 
 void header_scan(struct header_scan *h, const char *text, size_t n) {
         for (size_t at = 0; at < n && !h->is_over; at++) {
-                const char *lf;
+                if (h->column > 0 && h->line >= HEADER_VALUE) { /* the rest of the line means nothing */
+                        const char *lf = memchr(text + at, '\n', n - at);
+                        size_t n_rest = lf ? (size_t) (lf - text) - at : n - at;
 
-                if (h->column > 0 && h->candidates == 0) { /* the rest of the line means nothing */
-                        lf = memchr(text + at, '\n', n - at);
-                        h->n_header += (lf ? (size_t) (lf - text) : n) - at;
-                        if (!lf)
-                                return;
-                        at = (size_t) (lf - text);
+                        take_octets(h, n_rest);
+                        at += n_rest;
                 }
-                scan_octet(h, text[at]);
+                if (at < n)
+                        scan_octet(h, text[at]);
         }
 }
 

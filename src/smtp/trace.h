@@ -8,14 +8,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a line of the header section is, as far as it was read. */
+enum header_line {
+        HEADER_NAME,       /* the name of a field, perhaps */
+        HEADER_AFTER_NAME, /* and blanks after it (RFC 5322 section 4.5.3), or the "From " of an mbox */
+        HEADER_VALUE,      /* a field, or the continuation of one */
+        HEADER_NO_FIELD,   /* the fields have ended */
+};
+
 /* Watches a message go by and finds where its header section ends. Starts zeroed. */
 struct header_scan {
         uint64_t n_header;   /* octets before the first empty line; of the whole text as long as there is none */
-        unsigned n_received; /* Received fields in them: the hops that the message has made */
+        uint64_t n_fields;   /* octets of the fields at its beginning: fewer, if a line before the empty one is no field */
+        unsigned n_received; /* Received fields among them: the hops that the message has made */
         unsigned n_from, n_date;
+        bool is_mbox;        /* its first line is "From ...", as in an mbox, and counts as a field */
         bool is_over;        /* the empty line was found */
 
-        /* its own business: which column of the line we are in, and which of the fields it may still be */
+        /* its own business: what the line is, which column of it we are in, and which of the names it may still have */
+        enum header_line line;
         unsigned column;
         unsigned candidates;
 };

@@ -1,4 +1,4 @@
-/* test-trace.c - smtp/trace: where the header section ends, and how many Received fields are in it. */
+/* test-trace.c - smtp/trace: where the header section and its fields end, and how many Received fields are among them. */
 #include "smtp/trace.h"
 
 #include <stdint.h>
@@ -13,7 +13,7 @@ static const struct {
         uint64_t n_header;
         unsigned n_received;
         bool is_over;
-} rows[] = {
+} ends[] = {
         /* where it ends */
         { TEXT(""), 0, 0, false },
         { TEXT("\n"), 0, 0, true },
@@ -54,6 +54,54 @@ static const struct {
         { TEXT("Received: a\n\nReceived: b\n\nReceived: c\n"), 12, 1, true },
 };
 
+/* Its fields, as RFC 5322 has them (with blanks before the colon too: section 4.5.8). */
+static const struct {
+        const char *text;
+        size_t n;
+        uint64_t n_fields;
+        bool is_mbox;
+        unsigned n_received, n_from, n_date;
+} fields[] = {
+        { TEXT(""), 0, false, 0, 0, 0 },
+        { TEXT("\nA: b\n"), 0, false, 0, 0, 0 },
+        { TEXT("A: b\n"), 5, false, 0, 0, 0 },
+        { TEXT("A: b\n\nC: d\n"), 5, false, 0, 0, 0 },
+        { TEXT("A:\nFrom: x\nDATE: y\nreceived:z\n\n"), 30, false, 1, 1, 1 },
+        { TEXT("A : b\nFrom \t: x\nReceived\t: y\n"), 29, false, 1, 1, 0 },
+        { TEXT("!~: b\n"), 6, false, 0, 0, 0 },
+        { TEXT("A: b\n c\n\td: e\n \nF: g\n\n"), 21, false, 0, 0, 0 },
+
+        /* a line that is none */
+        { TEXT("no field\nA: b\n"), 0, false, 0, 0, 0 },
+        { TEXT("none\nFrom: b\n"), 0, false, 0, 0, 0 },
+        { TEXT(" blank: first\nFrom: b\n"), 0, false, 0, 0, 0 },
+        { TEXT("\tblank\n"), 0, false, 0, 0, 0 },
+        { TEXT(" \nA: b\n"), 0, false, 0, 0, 0 },
+        { TEXT(": b\n"), 0, false, 0, 0, 0 },
+        { TEXT("A b: c\n"), 0, false, 0, 0, 0 },
+        { TEXT("A\x01: c\n"), 0, false, 0, 0, 0 },
+        { TEXT("A\0: c\n"), 0, false, 0, 0, 0 },
+        { TEXT("A\x7f: c\n"), 0, false, 0, 0, 0 },
+        { TEXT("\xc3\xa4: c\n"), 0, false, 0, 0, 0 },
+        { TEXT("A: b\nno field\n C: d\nDate: e\n\n"), 5, false, 0, 0, 0 },
+        { TEXT("A: b\n c\n: d\n"), 8, false, 0, 0, 0 },
+
+        /* an mbox's separator */
+        { TEXT("From a@b Sat Nov 21\nFrom: c\n\n"), 28, true, 0, 1, 0 },
+        { TEXT("From \nA: b\n"), 11, true, 0, 0, 0 },
+        { TEXT("From  x\n c\nA: b\n"), 16, true, 0, 0, 0 },
+        { TEXT("From a: b\n"), 10, true, 0, 0, 0 },
+        { TEXT("From x\nFrom y\nA: b\n"), 7, true, 0, 0, 0 },
+        { TEXT("A: b\nFrom x\nC: d\n"), 5, false, 0, 0, 0 },
+        { TEXT("from here to there\n"), 0, false, 0, 0, 0 },
+        { TEXT("From\tx\n"), 0, false, 0, 0, 0 },
+        { TEXT("Fro m\n"), 0, false, 0, 0, 0 },
+        { TEXT("From\n"), 0, false, 0, 0, 0 },
+        { TEXT("Fromx y\n"), 0, false, 0, 0, 0 },
+        { TEXT(">From x\n"), 0, false, 0, 0, 0 },
+        { TEXT("\nFrom x\n"), 0, false, 0, 0, 0 },
+};
+
 /* Scans in pieces of `piece` octets. */
 static struct header_scan scan(const char *text, size_t n, size_t piece) {
         struct header_scan h = { 0 };
@@ -68,29 +116,56 @@ static struct header_scan scan(const char *text, size_t n, size_t piece) {
 }
 
 START_TEST(finds) {
-        for (size_t piece = 1; piece <= rows[_i].n + 1; piece++) {
-                struct header_scan h = scan(rows[_i].text, rows[_i].n, piece);
+        for (size_t piece = 1; piece <= ends[_i].n + 1; piece++) {
+                struct header_scan h = scan(ends[_i].text, ends[_i].n, piece);
 
-                ck_assert_uint_eq(h.n_header, rows[_i].n_header);
-                ck_assert_uint_eq(h.n_received, rows[_i].n_received);
-                ck_assert_int_eq(h.is_over, rows[_i].is_over);
+                ck_assert_uint_eq(h.n_header, ends[_i].n_header);
+                ck_assert_uint_eq(h.n_received, ends[_i].n_received);
+                ck_assert_int_eq(h.is_over, ends[_i].is_over);
         }
 }
 END_TEST
+
+START_TEST(finds_fields) {
+        for (size_t piece = 1; piece <= fields[_i].n + 1; piece++) {
+                struct header_scan h = scan(fields[_i].text, fields[_i].n, piece);
+
+                ck_assert_uint_eq(h.n_fields, fields[_i].n_fields);
+                ck_assert_int_eq(h.is_mbox, fields[_i].is_mbox);
+                ck_assert_uint_eq(h.n_received, fields[_i].n_received);
+                ck_assert_uint_eq(h.n_from, fields[_i].n_from);
+                ck_assert_uint_eq(h.n_date, fields[_i].n_date);
+        }
+}
+END_TEST
+
+/* The octets of a line that is a field or continues one, with its LF; 0 if it is neither. */
+static size_t field_length(const char *text, bool is_first) {
+        size_t n_name = strcspn(text, ":\n \t"), n = strcspn(text, "\n");
+
+        if (strchr(" \t", *text))
+                return is_first ? 0 : n + (text[n] == '\n');
+        if (n_name == 0 || text[n_name + strspn(text + n_name, " \t")] != ':')
+                return 0;
+        return n + (text[n] == '\n');
+}
 
 /* The same, line by line and without a state. */
 static struct header_scan reference(const char *text) {
         struct header_scan h = { 0 };
 
         while (*text && !h.is_over) {
-                size_t n = strcspn(text, "\n");
+                size_t n = strcspn(text, "\n"), n_field = field_length(text, h.n_header == 0);
 
                 if (n == 0)
                         h.is_over = true;
                 else {
+                        if (n_field > 0 && h.n_fields == h.n_header) {
+                                h.n_fields += n_field;
+                                h.n_received += strncasecmp(text, "Received:", 9) == 0;
+                        }
                         n += text[n] == '\n';
                         h.n_header += n;
-                        h.n_received += strncasecmp(text, "Received:", 9) == 0;
                         text += n;
                 }
         }
@@ -112,7 +187,8 @@ START_TEST(agrees_with_reference) {
                 for (size_t piece = 1; piece <= n; piece++) {
                         struct header_scan h = scan(text, n, piece);
 
-                        if (h.n_header != want.n_header || h.n_received != want.n_received || h.is_over != want.is_over)
+                        if (h.n_header != want.n_header || h.n_fields != want.n_fields ||
+                            h.n_received != want.n_received || h.is_over != want.is_over)
                                 ck_abort_msg("in pieces of %zu: \"%s\"", piece, text);
                 }
         }
@@ -141,7 +217,8 @@ int main(void) {
         Suite *suite = suite_create("trace");
         TCase *tcase = unit_tcase(suite, "header_scan");
 
-        UNIT_TABLE(tcase, finds, rows);
+        UNIT_TABLE(tcase, finds, ends);
+        UNIT_TABLE(tcase, finds_fields, fields);
         tcase_add_test(tcase, agrees_with_reference);
         tcase_add_test(tcase, counts_far);
         return unit_run(suite);
