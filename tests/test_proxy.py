@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 from conftest import missing
-from session import PATIENCE, Session, codes, command, environment, replies, reset as reset_client, run, tcp_pair, with_x_peer
+from session import PATIENCE, Session, codes, command, environment, replies, reset as reset_client, run, tcp_pair
 from upstream import EVERYTHING, Body, Upstream, close, deaf, drip, flood, last, reset, silent
 
 HOSTNAME = b"mx.example.com"
@@ -78,9 +78,15 @@ def play(argv, folder, content=SMALL, mail=b"MAIL FROM:<a@example.org>", pair=No
         return Outcome(got, session.err(), longest)
 
 
+FIELDS = re.compile(rb"(?:From [^\n]*\n(?:[ \t][^\n]*\n)*)?(?:[!-9;-~]+[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*)*")
+
+
 def as_sent(text, peer="local"):
-    """LF lines as they are passed on, behind Received."""
-    return with_x_peer(text, peer)
+    """LF lines as they are passed on, behind Received: what is no header field comes after an empty line."""
+    fields = FIELDS.match(text)[0]
+    label = b"X-Mailbox-Line: " if re.match(rb"From (?![ \t]*:)", fields) else b""
+    rest = text[len(fields) :]
+    return label + fields + b"X-Peer: " + peer.encode() + b"\n" + (b"\n" if rest and not rest.startswith(b"\n") else b"") + rest
 
 
 def passed_on(message):

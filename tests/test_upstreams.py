@@ -14,7 +14,7 @@ import pytest
 from conftest import missing, need, need_root, private_mounts
 from manual import readme_block
 from session import PATIENCE, Session, environment, free_port, stop, tcp_pair, wait_until, with_x_peer
-from test_proxy import HUGE, LARGE, RECEIVED, SMALL, play, proxy
+from test_proxy import HUGE, LARGE, RECEIVED, SMALL, as_sent, play, proxy
 from unpack import unpack
 
 CONTENTS = {
@@ -23,6 +23,8 @@ CONTENTS = {
     "8 bits": b"Subject: \xc3\xa4\r\nMIME-Version: 1.0\r\n\r\n" + b"f\xc3\xbcr \xff\xfe\x80\r\n" * 50,
     "large": LARGE,
     "blank lines": b"Subject: x\r\n folded\r\n\r\n\r\n\r\nbody  \r\n\t\r\n\r\n",
+    "no header": b" no\r\nfield\r\n\r\nbody\r\n",
+    "mbox": b"From a@example.org Sat Nov 21\r\nSubject: x\r\n\r\nbody\r\n",
 }
 
 
@@ -112,7 +114,7 @@ def test_smtp_sink(smtpd, tmp_path, name, options):
         (dump,) = wait_until(lambda: dumps(tmp_path), "the dump")
     assert b"X-Mail-Args: <a@example.org>\n" in dump and dump.count(b"X-Rcpt-Args: <b@example.com>\n") == 1
     assert b"X-Helo-Args: mx.example.com\n" in dump
-    assert behind_received(dump)[1] == with_x_peer(lf_text(content), "local") + b"\n"
+    assert behind_received(dump)[1] == as_sent(lf_text(content)) + b"\n"
 
 
 REJECTS = {  # what the switch does to a command, and the code that ends the session with us; 250: none does
@@ -246,7 +248,7 @@ def test_postfix(smtpd, tmp_path, postfix, name):
     text = postfix.take()
     assert text.startswith(b"Return-Path: <a@example.org>\nX-Original-To: b@example.com\nDelivered-To: b@example.com\n")
     assert queue_id in text and queue_id in outcome.log
-    assert behind_received(text)[1] == with_x_peer(lf_text(CONTENTS[name]), "local")
+    assert behind_received(text)[1] == as_sent(lf_text(CONTENTS[name]))
 
 
 def test_postfix_refuses_live(smtpd, tmp_path, postfix):
@@ -382,7 +384,7 @@ def test_exim(smtpd, tmp_path, exim, name):
     parts, rest = behind_received(text)
     rest = re.sub(rb"(\nX-Peer: local\n)(?:(?:Message-Id|Date|From|Sender): [^\n]*\n)+", rb"\1", rest, count=1)  # Exim adds them
     assert parts["helo"] == b"client.example.org"
-    assert rest == with_x_peer(lf_text(CONTENTS[name]), "local")
+    assert rest == as_sent(lf_text(CONTENTS[name]))
 
 
 def test_exim_refuses_live(smtpd, tmp_path, exim):
@@ -443,7 +445,7 @@ def test_aiosmtpd(smtpd, tmp_path, aiosmtpd, name):
     assert outcome.codes == [250, 250, 250, 354, 250] and outcome.last == b"250 2.0.0 it is in the file"
     message = (private / "message").read_bytes()
     assert b"\n" not in message.replace(b"\r\n", b"")
-    assert behind_received(message.replace(b"\r\n", b"\n"))[1] == with_x_peer(lf_text(CONTENTS[name]), "local")
+    assert behind_received(message.replace(b"\r\n", b"\n"))[1] == as_sent(lf_text(CONTENTS[name]))
     assert (private / "envelope").read_text() == "['a@example.org', ['b@example.com']]"
 
 
@@ -489,7 +491,7 @@ def ourselves(smtpd, tmp_path):
 def test_ourselves(smtpd, tmp_path, ourselves, name):
     outcome = play(proxy(smtpd, ourselves, "--upstream-protocol=lmtp"), tmp_path, CONTENTS[name])
     assert outcome.codes == [250, 250, 250, 354, 250] and outcome.last == b"250 2.0.0 filed"
-    assert behind_received((tmp_path / "message").read_bytes())[1] == with_x_peer(lf_text(CONTENTS[name]), "local")
+    assert behind_received((tmp_path / "message").read_bytes())[1] == as_sent(lf_text(CONTENTS[name]))
     assert (tmp_path / "envelope").read_text() == "a@example.org|b@example.com"
 
 

@@ -144,7 +144,7 @@ static bool send_all(struct delivery *d, struct envelope *e, struct message *m,
         struct trace trace;
 
         *ret_worst = (struct reply) { .code = 250 };
-        text_trace(d->config, e, &trace);
+        text_trace(d->config, e, m, &trace);
         if (others->n_addressees > 0 && !upstream_send(&d->upstream, m, &trace))
                 add_worst(others, ret_worst);
         for (size_t i = 0; i < d->n_copies; i++)

@@ -124,7 +124,7 @@ static int make_text(const struct config *c, const struct envelope *e, struct me
         char date[DATE_MAX];
         int r;
 
-        text_trace(c, e, &trace);
+        text_trace(c, e, m, &trace);
         spool_init(&ret->spool);
         ret->size = text_size(m, &trace);
         r = spool_append(&ret->spool, trace.received, trace.n_received);
@@ -134,10 +134,12 @@ static int make_text(const struct config *c, const struct envelope *e, struct me
         if (r == 0 && m->header.n_date == 0)
                 r = append_line(ret, "Date", date);
         if (r == 0)
-                r = append_part(ret, m, 0, m->header.n_header);
+                r = spool_append(&ret->spool, trace.label, strlen(trace.label));
         if (r == 0)
-                r = spool_append(&ret->spool, trace.x_peer, trace.n_x_peer);
-        return r == 0 ? append_part(ret, m, m->header.n_header, m->spool.size) : r;
+                r = append_part(ret, m, 0, m->header.n_fields);
+        if (r == 0)
+                r = spool_append(&ret->spool, trace.end, trace.n_end);
+        return r == 0 ? append_part(ret, m, m->header.n_fields, m->spool.size) : r;
 }
 
 static void run_wrapper(const struct config *c, const struct envelope *e, struct addressee *a,

@@ -72,7 +72,7 @@ static void proxy_process_message(struct delivery *d, struct envelope *e, struct
         struct reply refusal;
         struct trace trace;
 
-        text_trace(d->config, e, &trace);
+        text_trace(d->config, e, m, &trace);
         if (!text_check(m, &refusal))
                 delivery_verdict(e, &refusal);
         else if (upstream_send(&d->upstream, m, &trace))

@@ -9,7 +9,18 @@
 static const struct fixed_reply has_nul = { 554, "5.6.0", "the message has a NUL octet" };
 static const struct fixed_reply is_loop = { 554, "5.4.6", "too many hops: this is a mail loop" };
 
-void text_trace(const struct config *c, const struct envelope *e, struct trace *ret) {
+/* X-Peer, and an empty line before a line that is no field. */
+static size_t format_end(const struct config *c, const struct envelope *e, const struct message *m,
+                         char *out, size_t room) {
+        bool has_gap = m->header.n_fields == m->header.n_header;
+
+        return text_format(out, room, "%s%s%s%s", c->x_peer ? "X-Peer: " : "",
+                           c->x_peer ? e->peer->address : "", c->x_peer ? "\n" : "",
+                           has_gap ? "" : "\n");
+}
+
+void text_trace(const struct config *c, const struct envelope *e, const struct message *m,
+                struct trace *ret) {
         const struct received received = {
                 .helo = e->helo,
                 .address = e->peer->address,
@@ -21,10 +32,8 @@ void text_trace(const struct config *c, const struct envelope *e, struct trace *
         };
 
         ret->n_received = received_format(&received, ret->received);
-        ret->n_x_peer = 0;
-        if (c->x_peer)
-                ret->n_x_peer = text_format(ret->x_peer, sizeof(ret->x_peer), "X-Peer: %s\n",
-                                            e->peer->address);
+        ret->label = m->header.is_mbox ? "X-Mailbox-Line: " : "";
+        ret->n_end = format_end(c, e, m, ret->end, sizeof(ret->end));
 }
 
 bool text_check(const struct message *m, struct reply *ret) {
@@ -53,12 +62,18 @@ bool text_is_8bit(struct message *m) {
         return false;
 }
 
-uint64_t text_size(const struct message *m, const struct trace *t) {
-        uint64_t n = m->size + t->n_received + t->n_x_peer + (t->n_x_peer > 0);
+/* On the wire, where LF is CRLF. */
+static uint64_t wire_size(const char *text, size_t n) {
+        uint64_t n_wire = n;
 
-        for (size_t i = 0; i < t->n_received; i++)
-                n += t->received[i] == '\n'; /* it becomes CRLF */
-        return n;
+        for (size_t i = 0; i < n; i++)
+                n_wire += text[i] == '\n';
+        return n_wire;
+}
+
+uint64_t text_size(const struct message *m, const struct trace *t) {
+        return m->size + wire_size(t->received, t->n_received) + strlen(t->label) +
+               wire_size(t->end, t->n_end);
 }
 
 static enum client_result send_part(struct client *c, struct message *m, uint64_t from,
@@ -77,13 +92,16 @@ static enum client_result send_part(struct client *c, struct message *m, uint64_
 }
 
 enum client_result text_send(struct client *c, struct message *m, const struct trace *t) {
+        uint64_t n_fields = m->header.n_fields;
         enum client_result r = client_send(c, t->received, t->n_received);
 
         if (r == CLIENT_OK)
-                r = send_part(c, m, 0, m->header.n_header);
+                r = client_send(c, t->label, strlen(t->label));
         if (r == CLIENT_OK)
-                r = client_send(c, t->x_peer, t->n_x_peer);
+                r = send_part(c, m, 0, n_fields);
         if (r == CLIENT_OK)
-                r = send_part(c, m, m->header.n_header, m->spool.size);
+                r = client_send(c, t->end, t->n_end);
+        if (r == CLIENT_OK)
+                r = send_part(c, m, n_fields, m->spool.size);
         return r == CLIENT_OK ? client_look(c) : r;
 }

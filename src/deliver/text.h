@@ -1,4 +1,9 @@
-/* deliver/text.h - the message as it is passed on: Received on top, X-Peer as the last header. */
+/* deliver/text.h - the message as it is passed on: Received on top, X-Peer as the last header field.
+ *
+ * Nothing of the message becomes a part of what we add. A line that is no header field ends the header
+ * section, and gets an empty line before it, as Postfix and Exim do it; but if the first line is
+ * "From ...", as in an mbox, it becomes a field X-Mailbox-Line, as with Postfix.
+ */
 #pragma once
 
 #include "deliver/client.h"
@@ -6,11 +11,14 @@
 
 /* What we add, LF lines. */
 struct trace {
-        size_t n_received, n_x_peer; /* octets */
-        char received[RECEIVED_MAX], x_peer[80];
+        size_t n_received, n_end; /* octets */
+        char received[RECEIVED_MAX];
+        const char *label;        /* before the header fields of the message; "" if there is no need */
+        char end[80];             /* after them: X-Peer, and an empty line if there is none */
 };
 
-void text_trace(const struct config *c, const struct envelope *e, struct trace *ret);
+void text_trace(const struct config *c, const struct envelope *e, const struct message *m,
+                struct trace *ret);
 
 /* Returns true if it may be passed on (no loop, and no NUL), or else sets the refusal. */
 bool text_check(const struct message *m, struct reply *ret);
