@@ -54,6 +54,7 @@ static void tally_process_message(struct delivery *d, struct envelope *e, struct
         struct reply verdict;
         unsigned n_lines;
         char line[128];
+        const char *data = line;
         size_t n;
         int r = count_lines(&m->spool, &n_lines);
 
@@ -64,7 +65,8 @@ static void tally_process_message(struct delivery *d, struct envelope *e, struct
         }
         n = text_format(line, sizeof(line), "%s lines=%u recipients=%zu\n", e->id, n_lines,
                         e->n_addressees);
-        r = fd_write_all(d->fd, line, n, deadline_after(d->timeout));
+        e->patience->stage = PATIENCE_GIVEN; /* from here on the answer is worth waiting for */
+        r = fd_write(d->fd, e->patience, &data, &n, deadline_after(d->timeout));
         if (r == 0)
                 reply_set(&verdict, 250, "2.0.0", "counted");
         else
