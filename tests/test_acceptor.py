@@ -1093,13 +1093,13 @@ def test_second_signal_hurries(smtpd, folder):
 
 
 def test_message_in_delivery_has_its_verdict(smtpd, folder):
-    """Whatever signals come meanwhile."""
+    """Whatever signals come meanwhile, within stop-timeout."""
     os.mkfifo(folder / "fifo")
     os.chmod(folder / "fifo", 0o666)
     script = folder / "deliver"
     script.write_text(f"#!/bin/sh\ncat >/dev/null; : >{folder}/started; cat {folder}/fifo\n")
     script.chmod(0o755)
-    with Acceptor(smtpd, folder, "--strategy=exec", f"--command={script}", "--stop-timeout=1") as acceptor:
+    with Acceptor(smtpd, folder, "--strategy=exec", f"--command={script}", "--stop-timeout=30") as acceptor:
         with acceptor.client("DATA") as client:
             client.say(MESSAGE + b".\r\n")
             wait_until((folder / "started").exists, "the program")
@@ -1107,8 +1107,9 @@ def test_message_in_delivery_has_its_verdict(smtpd, folder):
                 acceptor.signal(signal.SIGTERM)
                 time.sleep(0.5)
             assert acceptor.process.poll() is None
-            with open(folder / "fifo", "w") as fifo:
-                fifo.write("250 2.0.0 in the end\n")
+            fifo = os.open(folder / "fifo", os.O_WRONLY | os.O_NONBLOCK)  # fails if the program is gone
+            os.write(fifo, b"250 2.0.0 in the end\n")
+            os.close(fifo)
             assert client.reply() == b"250 2.0.0 in the end"
             assert client.reply() == SHUTTING_DOWN
             client.ours.close()
