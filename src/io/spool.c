@@ -160,7 +160,7 @@ static int open_again(int fd) {
 
 static int copy_to(struct spool *s, int fd) {
         uint64_t from = 0;
-        const char *text;
+        const char *text = "";
         int64_t n;
         int r = 0;
 
