@@ -178,8 +178,8 @@ def is_end(said, expected):
 
 
 @pytest.mark.parametrize("wait", sorted(BEFORE))
-def test_deadline_before_the_dot(smtpd, tmp_path, wait):
-    with waiting(smtpd, tmp_path, BEFORE[wait], "--session-timeout=2") as (session, at):
+def test_deadline_before_the_dot(release, tmp_path, wait):
+    with waiting(release, tmp_path, BEFORE[wait], "--session-timeout=2") as (session, at):
         said = session.read_to_end()
         assert 1.5 < time.monotonic() - session.began < 2 + SLACK
         assert b"250" not in verdicts(said) and is_end(said, b"421 4.4.2 "), said
@@ -187,8 +187,8 @@ def test_deadline_before_the_dot(smtpd, tmp_path, wait):
 
 
 @pytest.mark.parametrize("wait", sorted(BEFORE))
-def test_stop_before_the_dot(smtpd, tmp_path, wait):
-    with waiting(smtpd, tmp_path, BEFORE[wait]) as (session, at):
+def test_stop_before_the_dot(release, tmp_path, wait):
+    with waiting(release, tmp_path, BEFORE[wait]) as (session, at):
         session.process.send_signal(signal.SIGTERM)
         said = session.read_to_end()
         assert b"250" not in verdicts(said) and is_end(said, b"421 4.3.2 "), said
@@ -197,8 +197,8 @@ def test_stop_before_the_dot(smtpd, tmp_path, wait):
 
 
 @pytest.mark.parametrize("wait", sorted(BEFORE))
-def test_client_leaves_before_the_dot(smtpd, tmp_path, wait):
-    with waiting(smtpd, tmp_path, BEFORE[wait]) as (session, at):
+def test_client_leaves_before_the_dot(release, tmp_path, wait):
+    with waiting(release, tmp_path, BEFORE[wait]) as (session, at):
         reset(session.ours)
         ends_within(session, 0)
         assert session.status() == 0 and at.messages() == 0
@@ -207,8 +207,8 @@ def test_client_leaves_before_the_dot(smtpd, tmp_path, wait):
 
 @pytest.mark.parametrize("option", ["--session-timeout=2", "--message-timeout=2"])
 @pytest.mark.parametrize("wait", sorted(AFTER))
-def test_deadline_after_the_dot(smtpd, tmp_path, wait, option):
-    with waiting(smtpd, tmp_path, AFTER[wait], option) as (session, at):
+def test_deadline_after_the_dot(release, tmp_path, wait, option):
+    with waiting(release, tmp_path, AFTER[wait], option) as (session, at):
         session.say(b"QUIT\r\n")
         said = session.read_to_end()
         assert 1.5 < time.monotonic() - session.began < 2 + 2 + SLACK
@@ -218,9 +218,9 @@ def test_deadline_after_the_dot(smtpd, tmp_path, wait, option):
 
 
 @pytest.mark.parametrize("wait", sorted(AFTER))
-def test_stop_after_the_dot(smtpd, tmp_path, wait):
+def test_stop_after_the_dot(release, tmp_path, wait):
     """There is stop-timeout for the answer."""
-    with waiting(smtpd, tmp_path, AFTER[wait], "--stop-timeout=2") as (session, at):
+    with waiting(release, tmp_path, AFTER[wait], "--stop-timeout=2") as (session, at):
         then = time.monotonic()
         session.process.send_signal(signal.SIGTERM)
         said = session.read_to_end()
@@ -231,9 +231,9 @@ def test_stop_after_the_dot(smtpd, tmp_path, wait):
 
 
 @pytest.mark.parametrize("wait", sorted(AFTER))
-def test_client_leaves_after_the_dot(smtpd, tmp_path, wait):
+def test_client_leaves_after_the_dot(release, tmp_path, wait):
     """The answer is waited for, but not longer than the deadline."""
-    with waiting(smtpd, tmp_path, AFTER[wait], "--message-timeout=3") as (session, at):
+    with waiting(release, tmp_path, AFTER[wait], "--message-timeout=3") as (session, at):
         reset(session.ours)
         left = session.began + 2.5 - time.monotonic()
         time.sleep(max(0, left))
