@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/array.h"
@@ -111,8 +112,20 @@ static bool has_ended(const struct run *r) {
         return waitid(P_PID, (id_t) r->pid, &s, WEXITED | WNOHANG | WNOWAIT) == 0 && s.si_pid == r->pid;
 }
 
+/* If the kernel has no memory to wait with, we look from time to time. */
+static int wait_blindly(struct run *r, struct patience *p, int64_t deadline) {
+        const struct timespec pause = { .tv_nsec = LOOK_MILLISECONDS * 1000000 };
+
+        nanosleep(&pause, NULL);
+        read_stream(r, &r->out);
+        read_stream(r, &r->err);
+        if (deadline_left(deadline) == 0)
+                return -ETIMEDOUT;
+        return p ? patience_check(p) : 0;
+}
+
 /* Waits until the program ends: 0, or what patience_wait() returns. If there is no pidfd (an old
- * kernel, a filter of others) we look from time to time. */
+ * kernel, a filter of others) we look from time to time, too. */
 static int wait_for_end(struct run *r, struct patience *p, int64_t deadline) {
         for (;;) {
                 struct pollfd fds[] = {
@@ -123,12 +136,15 @@ static int wait_for_end(struct run *r, struct patience *p, int64_t deadline) {
                 int64_t look = deadline_now() + LOOK_MILLISECONDS;
                 int error = patience_wait(p, fds, ELEMENTS(fds),
                                           r->pid_fd < 0 && look < deadline ? look : deadline);
+                bool is_blind = r->pid_fd < 0 || error < 0;
 
+                if (error == -ENOMEM)
+                        error = wait_blindly(r, p, deadline);
                 if (fds[1].revents)
                         read_stream(r, &r->out);
                 if (fds[2].revents)
                         read_stream(r, &r->err);
-                if (fds[0].revents || ((r->pid_fd < 0 || error < 0) && has_ended(r)))
+                if (fds[0].revents || (is_blind && has_ended(r)))
                         return 0;
                 if (error < 0 && (error != -ETIMEDOUT || deadline_left(deadline) == 0))
                         return error;

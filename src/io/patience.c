@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
-#include <time.h>
 
 #include "io/deadline.h"
 
@@ -48,18 +47,16 @@ static int judge(struct patience *p, const struct pollfd fds[static WATCHED]) {
         return p->stage == PATIENCE_IDLE && fds[SOON].revents ? -ECANCELED : 0;
 }
 
-/* poll(2), which fails for want of memory only: the next time there may be some. Returns how many are ready, or -EINTR. */
+/* poll(2), or its negative errno: nothing is known of the descriptors then. */
 static int look(struct pollfd *fds, size_t n, int64_t until) {
-        static const struct timespec pause = { .tv_nsec = 5000000 };
         int r = poll(fds, n, deadline_left(until));
 
         if (r >= 0)
                 return r;
-        if (errno != EINTR)
-                nanosleep(&pause, NULL);
+        r = -errno;
         for (size_t i = 0; i < n; i++)
                 fds[i].revents = 0;
-        return -EINTR;
+        return r;
 }
 
 int patience_check(struct patience *p) {
@@ -107,15 +104,15 @@ static int wait_with(struct patience *p, struct pollfd *fds, size_t n, int64_t u
                 return 0;
         if (watched[CLIENT].revents)
                 return -EPIPE;
-        if (n_ready != 0) /* an order that leaves some time */
-                return -EINTR;
+        if (n_ready != 0) /* an error, or an order that leaves some time */
+                return n_ready < 0 ? n_ready : -EINTR;
         return end == until ? -ETIMEDOUT : end == patience_deadline(p) ? -ETIME : -ECANCELED;
 }
 
 static int wait_alone(struct pollfd *fds, size_t n, int64_t until) {
         int n_ready = look(fds, n, until);
 
-        return n_ready > 0 ? 0 : n_ready == 0 ? -ETIMEDOUT : -EINTR;
+        return n_ready > 0 ? 0 : n_ready == 0 ? -ETIMEDOUT : n_ready;
 }
 
 int patience_wait(struct patience *p, struct pollfd *fds, size_t n, int64_t until) {

@@ -46,6 +46,6 @@ int patience_check(struct patience *p);
 /* The reason, in words for the log: `error` is a result of patience_check(). */
 const char *patience_reason(int error);
 
-/* Waits for one of n descriptors, as poll(2) does. Returns 0 when one is ready, -ETIMEDOUT at `until`, or what
- * patience_check() returns. Without patience (NULL) only `until` counts. */
+/* Waits for one of n descriptors, as poll(2) does. Returns 0 when one is ready, -ETIMEDOUT at `until`, what
+ * patience_check() returns, or -ENOMEM if the kernel cannot wait. Without patience (NULL) only `until` counts. */
 int patience_wait(struct patience *p, struct pollfd *fds, size_t n, int64_t until);
