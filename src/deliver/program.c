@@ -114,7 +114,7 @@ static bool has_ended(const struct run *r) {
 
 /* If the kernel has no memory to wait with, we look from time to time. */
 static int wait_blindly(struct run *r, struct patience *p, int64_t deadline) {
-        const struct timespec pause = { .tv_nsec = LOOK_MILLISECONDS * 1000000 };
+        const struct timespec pause = { .tv_nsec = LOOK_MILLISECONDS * 1000000L };
 
         nanosleep(&pause, NULL);
         read_stream(r, &r->out);
