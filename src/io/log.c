@@ -12,8 +12,9 @@
 #include "io/fd.h"
 
 enum {
-        LOG_SECONDS = 5, /* what a stuck reader of the log can cost us */
-        VALUE_MAX = 2048 /* octets of a value */
+        LOG_SECONDS = 5,  /* what a stuck reader of the log can cost us */
+        TEXT_MAX = 2048,  /* octets of a value, or of words for people, before they are escaped */
+        VALUE_MAX = 2040, /* octets of a value of ours as it is written */
 };
 
 static struct {
@@ -31,41 +32,52 @@ enum log_target log_current_target(void) {
         return the_log.target;
 }
 
-static void append(struct log_line *l, const char *s, size_t n) {
-        static const char dots[] = "...\n";
-        size_t room = sizeof(l->text) - sizeof(dots) - l->n;
+/* One more is for the line's end. */
+static size_t room(const struct log_line *l) {
+        return sizeof(l->text) - 1 - l->n;
+}
 
-        if (l->n + sizeof(dots) > sizeof(l->text))
-                return; /* it was cut before */
-        if (n > room) {
-                memcpy(l->text + l->n, s, room);
-                memcpy(l->text + l->n + room, dots, sizeof(dots) - 2);
-                l->n = sizeof(l->text) - 2;
-                return;
-        }
+static void append(struct log_line *l, const char *s, size_t n) {
         memcpy(l->text + l->n, s, n);
         l->n += n;
 }
 
-static bool is_plain(const char *value) {
-        for (const char *p = value; *p; p++)
-                if (*p <= ' ' || *p > '~' || *p == '"' || *p == '\\')
-                        return false;
-        return true;
+static bool is_plain_octet(char c) {
+        return c >= ' ' && c <= '~' && c != '"' && c != '\\';
 }
 
-static void append_escaped(struct log_line *l, const char *value) {
-        static const char digits[] = "0123456789abcdef";
+static bool is_plain(const char *value) {
+        for (const char *p = value; *p; p++)
+                if (!is_plain_octet(*p) || *p == ' ')
+                        return false;
+        return *value != '\0';
+}
+
+static size_t escaped_length(const char *value) {
+        size_t n = 0;
+
+        for (const char *p = value; *p; p++)
+                n += is_plain_octet(*p) ? 1 : 4;
+        return n;
+}
+
+/* As much as fits into `max` octets as they are written, then "..." if that is not all. */
+static void append_escaped(struct log_line *l, const char *value, size_t max) {
+        static const char digits[] = "0123456789abcdef", dots[] = "...";
+        bool is_cut = escaped_length(value) > max;
+        size_t end = l->n + max - (is_cut ? sizeof(dots) - 1 : 0);
 
         for (const char *p = value; *p; p++) {
                 unsigned char c = (unsigned char) *p;
                 char escape[] = { '\\', 'x', digits[c >> 4], digits[c & 15] };
+                size_t n = is_plain_octet(*p) ? 1 : sizeof(escape);
 
-                if (c >= ' ' && c <= '~' && c != '"' && c != '\\')
-                        append(l, p, 1);
-                else
-                        append(l, escape, sizeof(escape));
+                if (l->n + n > end)
+                        break;
+                append(l, n == 1 ? p : escape, n);
         }
+        if (is_cut)
+                append(l, dots, sizeof(dots) - 1);
 }
 
 void log_start(struct log_line *l, const char *what) {
@@ -74,23 +86,58 @@ void log_start(struct log_line *l, const char *what) {
                 append(l, "<N>", 3); /* log_send() puts the priority in */
         else if (the_log.target == LOG_TO_STDERR)
                 append(l, "smtpd: ", 7);
-        append_escaped(l, what);
+        append_escaped(l, what, room(l));
+}
+
+/* A field that has no room for anything is left out, so that the others can be told from it. */
+static void append_field(struct log_line *l, const char *key, const char *value, size_t max) {
+        size_t n_key = strlen(key), n_least = n_key + sizeof(" =\"...\"") - 1;
+        bool is_bare;
+
+        if (room(l) < n_least)
+                return;
+        append(l, " ", 1);
+        append(l, key, n_key);
+        append(l, "=", 1);
+        max = max < room(l) ? max : room(l);
+        is_bare = is_plain(value) && strlen(value) <= max;
+        append(l, "\"", !is_bare);
+        append_escaped(l, value, is_bare ? max : max - 2);
+        append(l, "\"", !is_bare);
 }
 
 void log_field(struct log_line *l, const char *key, const char *format, ...) {
-        char value[VALUE_MAX];
-        bool is_bare;
+        char value[TEXT_MAX];
         va_list ap;
 
         va_start(ap, format);
         text_format_list(value, sizeof(value), format, ap);
         va_end(ap);
-        is_bare = *value && is_plain(value);
-        append(l, " ", 1);
-        append(l, key, strlen(key));
-        append(l, is_bare ? "=" : "=\"", is_bare ? 1 : 2);
-        append_escaped(l, value);
-        append(l, "\"", is_bare ? 0 : 1);
+        append_field(l, key, value, VALUE_MAX);
+}
+
+void log_chosen(struct log_line *l, const char *key, const char *format, ...) {
+        char value[TEXT_MAX];
+        va_list ap;
+
+        va_start(ap, format);
+        text_format_list(value, sizeof(value), format, ap);
+        va_end(ap);
+        append_field(l, key, value, LOG_CHOSEN_MAX);
+}
+
+void log_said(struct log_line *l, const char *key, const char *format, ...) {
+        char value[TEXT_MAX];
+        va_list ap;
+
+        va_start(ap, format);
+        text_format_list(value, sizeof(value), format, ap);
+        va_end(ap);
+        append_field(l, key, value, LOG_SAID_MAX);
+}
+
+bool log_has_room(const struct log_line *l) {
+        return room(l) > LOG_CHOSEN_MAX + 40;
 }
 
 void log_number(struct log_line *l, const char *key, uint64_t number) {
@@ -110,7 +157,7 @@ void log_send(struct log_line *l, int priority) {
 
 void log_say(int priority, const char *format, ...) {
         struct log_line l;
-        char text[VALUE_MAX];
+        char text[TEXT_MAX];
         va_list ap;
 
         va_start(ap, format);

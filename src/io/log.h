@@ -2,10 +2,12 @@
  *
  * It goes to standard error; with "<N>" priorities (sd-daemon(3)) when that is the journal; to syslog(3), facility mail,
  * when standard error is closed or is the client's connection, as under inetd. Nothing in a value can end the line or
- * begin a field: quotes, backslashes, control and non-ASCII octets are escaped as \xHH.
+ * begin a field: quotes, backslashes, control and non-ASCII octets are escaped as \xHH. Nothing that others say can push a
+ * field out of the line: values are bounded as they are written, and end with "..." within their quotes if they were longer.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <syslog.h> /* LOG_INFO and the other priorities */
@@ -16,16 +18,28 @@ enum log_target { LOG_TO_STDERR = 1, LOG_TO_JOURNAL, LOG_TO_SYSLOG };
 void log_open(enum log_target target);
 enum log_target log_current_target(void);
 
-struct log_line {
-        size_t n;
-        char text[4096]; /* PIPE_BUF: a line is written in one piece. Longer ones are cut, with "..." */
+enum {
+        LOG_CHOSEN_MAX = 256, /* octets of a value as it is written, with its quotes: a client's words */
+        LOG_SAID_MAX = 512,   /* replies of others */
 };
 
-/* A line that begins with `what`, fields after it, and off it goes. Values are formatted by text_format(). */
+struct log_line {
+        size_t n;
+        char text[4096]; /* PIPE_BUF: a line is written in one piece */
+};
+
+/* A line that begins with `what`, fields after it, and off it goes. Values are formatted by text_format(): log_field() for
+ * ours, log_chosen() for what a client chose, log_said() for the reply of somebody else. What others say has no place in
+ * `what`; and it comes after all that is ours. */
 void log_start(struct log_line *l, const char *what);
 __attribute__((format(printf, 3, 4))) void log_field(struct log_line *l, const char *key, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void log_chosen(struct log_line *l, const char *key, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void log_said(struct log_line *l, const char *key, const char *format, ...);
 void log_number(struct log_line *l, const char *key, uint64_t number);
 void log_send(struct log_line *l, int priority);
 
-/* A line of words for people. */
+/* Whether a client's words fit in whole, with a key. */
+bool log_has_room(const struct log_line *l);
+
+/* A line of words for people, and of ours only: with words of others it is a line with fields. */
 __attribute__((format(printf, 2, 3))) void log_say(int priority, const char *format, ...);
