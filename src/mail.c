@@ -83,6 +83,7 @@ enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipien
                 m->first_pending = m->envelope.n_addressees;
         a = &m->envelope.addressees[m->first_pending + m->n_pending];
         a->recipient = *recipient;
+        a->destination = NULL;
         reply_fix(&a->verdict, &undelivered);
         if (put(m, a)) {
                 m->n_pending++;

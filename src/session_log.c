@@ -41,25 +41,23 @@ static void log_peer(struct log_line *l, const struct peer *p) {
 }
 
 static void log_verdict(struct log_line *l, const struct reply *r) {
-        log_field(l, "verdict", "%u%s%s %s", (unsigned) r->code, *r->enhanced ? " " : "", r->enhanced, r->text);
+        log_said(l, "verdict", "%u%s%s %s", (unsigned) r->code, *r->enhanced ? " " : "",
+                 r->enhanced, r->text);
 }
 
-/* Who, from whom, to whom. */
-static void log_envelope(struct log_line *l, const struct session_log *s, bool has_verdicts) {
-        const struct envelope *e = s->envelope;
+/* What the client chose: after all that it did not. */
+static void log_helo(struct log_line *l, const struct session_log *s) {
+        log_chosen(l, "helo", "%s", s->server->helo);
+}
 
-        log_field(l, "id", "%s", e->id);
-        log_peer(l, s->peer);
-        log_field(l, "helo", "%s", s->server->helo);
-        log_field(l, "protocol", "%s", server_protocol(s->server));
-        log_field(l, "from", "<%s>", e->sender.address.text);
-        log_number(l, "recipients", e->n_addressees);
-        for (size_t i = 0; i < e->n_addressees && l->n < sizeof(l->text) / 2; i++) {
-                log_field(l, "to", "<%s>", e->addressees[i].recipient.address.text);
-                if (has_verdicts)
-                        log_verdict(l, &e->addressees[i].verdict);
-        }
-        log_number(l, "size", s->server->size);
+static void log_address(struct log_line *l, const char *key, const struct address *a) {
+        log_chosen(l, key, "<%s>", a->text);
+}
+
+/* As many as the line has room for. */
+static void log_recipients(struct log_line *l, const struct envelope *e) {
+        for (size_t i = 0; i < e->n_addressees && log_has_room(l); i++)
+                log_address(l, "to", &e->addressees[i].recipient.address);
 }
 
 static bool is_unanimous(const struct envelope *e) {
@@ -69,26 +67,91 @@ static bool is_unanimous(const struct envelope *e) {
         return true;
 }
 
+static void log_id(struct log_line *l, const struct session_log *s) {
+        log_field(l, "id", "%s", s->envelope->id);
+        log_peer(l, s->peer);
+}
+
+static void log_kind(struct log_line *l, const struct session_log *s) {
+        log_field(l, "protocol", "%s", server_protocol(s->server));
+        log_number(l, "size", s->server->size);
+        log_number(l, "recipients", s->envelope->n_addressees);
+}
+
+static void log_names(struct log_line *l, const struct session_log *s) {
+        log_helo(l, s);
+        log_address(l, "from", &s->envelope->sender.address);
+}
+
+static const char *destination_of(const struct envelope *e, const struct addressee *a) {
+        return a->destination ? a->destination : e->destination;
+}
+
+static void log_recipient(const struct envelope *e, const struct addressee *a) {
+        struct log_line l;
+
+        log_start(&l, "recipient");
+        log_field(&l, "id", "%s", e->id);
+        log_verdict(&l, &a->verdict);
+        log_field(&l, "by", "%s", reply_author(&a->verdict));
+        log_field(&l, "destination", "%s", destination_of(e, a));
+        log_address(&l, "to", &a->recipient.address);
+        log_send(&l, reply_is_positive(&a->verdict) ? LOG_INFO : LOG_WARNING);
+}
+
+/* Whoever has a message that the client was refused will get it again. */
+static void log_refused_although(const struct session_log *s, const struct addressee *a) {
+        struct log_line l;
+
+        log_start(&l, "duplicate possible: the client heard a refusal, and this recipient has the "
+                      "message");
+        log_id(&l, s);
+        log_field(&l, "destination", "%s", destination_of(s->envelope, a));
+        log_address(&l, "to", &a->recipient.address);
+        log_send(&l, LOG_WARNING);
+}
+
+static void log_each(const struct session_log *s, const struct reply *verdict) {
+        const struct envelope *e = s->envelope;
+
+        for (size_t i = 0; i < e->n_addressees; i++)
+                log_recipient(e, e->addressees + i);
+        for (size_t i = 0; i < e->n_addressees; i++)
+                if (!reply_is_positive(verdict) && reply_is_positive(&e->addressees[i].verdict))
+                        log_refused_although(s, e->addressees + i);
+}
+
 void session_log_message(const struct session_log *s, const struct reply *verdict, int64_t asked) {
         const struct envelope *e = s->envelope;
         struct log_line l;
 
         log_start(&l, "message");
-        log_envelope(&l, s, !is_unanimous(e));
-        log_field(&l, "strategy", "%s", s->config->strategy->name);
+        log_id(&l, s);
+        log_verdict(&l, verdict);
+        if (!reply_is_positive(verdict))
+                log_field(&l, "by", "%s", reply_author(verdict));
         if (*e->destination)
                 log_field(&l, "destination", "%s", e->destination);
-        log_verdict(&l, verdict);
+        log_field(&l, "strategy", "%s", s->config->strategy->name);
         log_duration(&l, asked);
+        log_kind(&l, s);
+        log_names(&l, s);
+        if (is_unanimous(e))
+                log_recipients(&l, e);
         log_send(&l, reply_is_positive(verdict) ? LOG_INFO : LOG_WARNING);
+        if (!is_unanimous(e))
+                log_each(s, verdict);
 }
 
 void session_log_abandoned(const struct session_log *s, enum session_end end) {
         struct log_line l;
 
         log_start(&l, "abandoned");
-        log_envelope(&l, s, false);
+        log_id(&l, s);
         log_reason(&l, "reason", s, end);
+        log_kind(&l, s);
+        log_names(&l, s);
+        log_recipients(&l, s->envelope);
         log_send(&l, LOG_NOTICE);
 }
 
@@ -122,7 +185,6 @@ void session_log_end(const struct session_log *s, enum session_end end) {
 
         log_start(&l, "session");
         log_peer(&l, s->peer);
-        log_field(&l, "helo", "%s", s->server->helo);
         log_field(&l, "protocol", "%s", server_protocol(s->server));
         log_number(&l, "commands", s->server->n_commands);
         log_number(&l, "errors", s->server->n_errors);
@@ -130,6 +192,7 @@ void session_log_end(const struct session_log *s, enum session_end end) {
         log_number(&l, "accepted", s->n_accepted);
         log_reason(&l, "end", s, end);
         log_duration(&l, s->started);
+        log_helo(&l, s);
         log_send(&l, LOG_INFO);
 }
 

@@ -235,7 +235,7 @@ def test_log():
     """Words at the beginning of its lines, and the names of fields."""
     text = "\n".join(text for name, text in SOURCES.items() if name != "io/log.c")
     words = re.findall(r'log_start\(&?\w+, "(\w+)"\)', text)
-    fields = re.findall(r'log_(?:field|number)\(&?\w+, "(\w+)"', text)
+    fields = re.findall(r'log_(?:field|number|chosen|said|address|reason)\(&?\w+, "(\w+)"', text)
     assert {"message", "session"} <= set(words) and {"from", "size", "end"} <= set(fields)
     shown = [re.sub(r"^\.(?:It )?Li ", "", line) for line in section("smtpd.8", "DIAGNOSTICS") if re.match(r"\.(It )?Li ", line)]
     assert mentioned([*words, *fields], shown) == []

@@ -496,7 +496,9 @@ def test_greetings(smtpd, tmp_path, code):
     with Upstream({"greeting": code + b"\r\n"}) as up:
         outcome = play(proxy(smtpd, up, "--upstream-timeout=1"), tmp_path)
         check_honest(outcome, up)
-        assert outcome.last.startswith(b"451 4.4.1 ") and outcome.seconds < 4
+        heard = {b"421 4.3.2 going down": b"451 4.3.2 going down", b"554 5.3.2 no service here": b"451 4.3.2 no service here",
+                 b"450 later": b"451 later"}.get(code, b"451 4.4.1 ")
+        assert outcome.last.startswith(heard) and outcome.seconds < 4
         assert not [line for line in up.commands if not line.startswith(b"QUIT")]
 
 
@@ -706,7 +708,7 @@ def test_name_that_does_not_exist(release, tmp_path):
     with Upstream() as up:
         outcome = play(proxy(release, "-.-", up), tmp_path)
         check_honest(outcome, up)
-        assert outcome.codes[-1] == 250 and b"upstream -.-: connect: " in outcome.log
+        assert outcome.codes[-1] == 250 and b"upstream endpoint=-.- step=connect " in outcome.log
 
 
 def test_full_backlog_of_a_local_socket(release, tmp_path):
@@ -1103,7 +1105,8 @@ def test_xclient_refused(smtpd, tmp_path, reply):
     with Upstream({"XCLIENT": reply}, extensions=XCLIENT) as up, Upstream() as second:
         outcome = play(proxy(smtpd, up, "--xclient=yes"), tmp_path, pair=tcp_pair())
         check_honest(outcome, up)
-        assert outcome.last.startswith(b"451 4.4.1 ") and not [c for c in up.commands if c.startswith(b"MAIL")]
+        heard = {b"4": b"451 no", b"5": b"451 "}.get(reply[:1], b"451 4.4.1 ")
+        assert outcome.last.startswith(heard) and not [c for c in up.commands if c.startswith(b"MAIL")]
         outcome = play(proxy(smtpd, up, second, "--xclient=yes"), tmp_path, pair=tcp_pair())
         assert outcome.codes[-1] == 250 and len(second.messages) == 1
 
@@ -1221,9 +1224,9 @@ def test_lmtp_to_an_smtp_upstream(smtpd, tmp_path):
 def test_wrong_protocol(smtpd, tmp_path):
     """LHLO to an SMTP server, and EHLO to an LMTP server: neither is an upstream."""
     with Upstream() as smtp, Upstream(lmtp=True) as lmtp:
-        assert play(proxy(smtpd, smtp, LMTP), tmp_path).last.startswith(b"451 4.4.1 ")
+        assert play(proxy(smtpd, smtp, LMTP), tmp_path).last == b"451 4.5.1 what?"
         lmtp.scripts = ({"HELO": b"500 what?\r\n"},)
-        assert play(proxy(smtpd, lmtp), tmp_path).last.startswith(b"451 4.4.1 ")
+        assert play(proxy(smtpd, lmtp), tmp_path).last == b"451 what?"
 
 
 # --- who may -------------------------------------------------------------------------------------------------------
@@ -1346,15 +1349,15 @@ def test_all_recipients_refused(smtpd, tmp_path):
 # --- the log ---------------------------------------------------------------------------------------------------------
 
 FAILURES = {  # what each connection does; how many there are; the words for it
-    "silent at MAIL": ({"MAIL": silent}, 1, b"MAIL: no answer in time"),
-    "silent at RCPT": ({"RCPT": silent}, 2, b"RCPT: no answer in time"),
-    "silent at DATA": ({"DATA": silent}, 1, b"DATA: no answer in time"),
-    "closes at MAIL": ({"MAIL": close}, 2, b"MAIL: it closed the connection"),
-    "closes at RCPT": ({"RCPT": close}, 2, b"RCPT: it closed the connection"),
-    "closes at DATA": ({"DATA": close}, 2, b"DATA: it closed the connection"),
-    "out of step at MAIL": ({"MAIL": b"250 fine\r\n250 too much\r\n"}, 2, b"while we were silent: it answered before it was asked"),
-    "out of step at DATA": ({"DATA": b"354 go on\r\n250 too much\r\n"}, 1, b"while we were silent: it answered before it was asked"),
-    "nonsense at MAIL": ({"MAIL": b"what?\r\n"}, 2, b"MAIL: the answer is no SMTP"),
+    "silent at MAIL": ({"MAIL": silent}, 1, b'step=MAIL reason="no answer in time"'),
+    "silent at RCPT": ({"RCPT": silent}, 2, b'step=RCPT reason="no answer in time"'),
+    "silent at DATA": ({"DATA": silent}, 1, b'step=DATA reason="no answer in time"'),
+    "closes at MAIL": ({"MAIL": close}, 2, b'step=MAIL reason="it closed the connection"'),
+    "closes at RCPT": ({"RCPT": close}, 2, b'step=RCPT reason="it closed the connection"'),
+    "closes at DATA": ({"DATA": close}, 2, b'step=DATA reason="it closed the connection"'),
+    "out of step at MAIL": ({"MAIL": b"250 fine\r\n250 too much\r\n"}, 2, b'step="while we were silent" reason="it answered before it was asked"'),
+    "out of step at DATA": ({"DATA": b"354 go on\r\n250 too much\r\n"}, 1, b'step="while we were silent" reason="it answered before it was asked"'),
+    "nonsense at MAIL": ({"MAIL": b"what?\r\n"}, 2, b'step=MAIL reason="the answer is no SMTP"'),
 }
 
 
@@ -1372,4 +1375,4 @@ def test_each_failure_is_logged_once(release, tmp_path, name):
                 session.expect((b".", b"451 4.4.2 "))
         assert session.end() == 0
         log = session.err()
-    assert log.count(b"smtpd: upstream ") == log.count(b"smtpd: upstream %s: %s\n" % (up.endpoint.encode(), words)) == n == len(up.connections), log
+    assert log.count(b"smtpd: upstream ") == log.count(b"smtpd: upstream endpoint=%s %s\n" % (up.endpoint.encode(), words)) == n == len(up.connections), log

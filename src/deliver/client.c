@@ -15,7 +15,6 @@
 #include "io/connect.h"
 #include "io/deadline.h"
 #include "io/fd.h"
-#include "io/log.h"
 
 /* A path, parameters, and what is between them; what a server has to take (RFC 5321
  * section 4.5.3.1.4) is less. */
@@ -30,23 +29,8 @@ void client_abort(struct client *c) {
         c->n_owed = 0;
 }
 
-static struct patience *patience_of(const struct client *c) {
+struct patience *client_patience(const struct client *c) {
         return c->rules->downstream->patience;
-}
-
-enum client_result client_fail(struct client *c, enum client_result result, const char *step,
-                               const char *what) {
-        int over = patience_check(patience_of(c));
-
-        text_format(c->why, sizeof(c->why), "%s: %s", step, over < 0 ? patience_reason(over) : what);
-        client_abort(c);
-        return over < 0 ? CLIENT_IN_VAIN : result;
-}
-
-void client_log(struct client *c) {
-        if (*c->why)
-                log_say(LOG_WARNING, "%s %s: %s", c->rules->name, c->endpoint, c->why);
-        *c->why = '\0';
 }
 
 /* `error` is the negative errno of a channel or descriptor; 0 is its end. */
@@ -88,6 +72,7 @@ static enum client_result read_lines(struct client *c, uint64_t timeout, const c
                 c->in += used;
                 c->n_in -= used;
         }
+        parser->reply.by = c->rules->by;
         return status == REPLY_BAD ? client_fail(c, CLIENT_NONSENSE, step, "the answer is no SMTP")
                                    : CLIENT_OK;
 }
@@ -104,7 +89,9 @@ static enum client_result read_reply(struct client *c, uint64_t timeout, const c
 /* A server that closes says 421, or nothing. */
 static enum client_result heed_421(struct client *c, enum client_result r, const char *step,
                                    const struct reply *reply) {
-        return r == CLIENT_OK && reply->code == 421 ? lose(c, 0, step) : r;
+        if (r == CLIENT_OK && reply->code == 421)
+                return client_refuse(c, CLIENT_LOST, step, reply);
+        return r;
 }
 
 bool client_is_quiet(const struct client *c) {
@@ -118,7 +105,7 @@ enum client_result client_look(struct client *c) {
 
         if (!c->is_open)
                 return CLIENT_LOST;
-        if (patience_check(patience_of(c)) < 0)
+        if (patience_check(client_patience(c)) < 0)
                 return client_fail(c, CLIENT_IN_VAIN, "next step", "");
         if (c->n_owed > 0 || client_is_quiet(c))
                 return CLIENT_OK;
@@ -201,13 +188,6 @@ static void forget_extensions(struct client *c) {
         c->has_size = c->is_pipelined = false;
 }
 
-static enum client_result refused(struct client *c, const char *step, const struct reply *r) {
-        char what[sizeof(c->why)];
-
-        text_format(what, sizeof(what), "%u %s", (unsigned) r->code, r->text);
-        return client_fail(c, CLIENT_REFUSED, step, what);
-}
-
 /* EHLO or LHLO. The first line of the reply names the server, which would have to be called SIZE to
  * be mistaken. */
 static enum client_result say_ehlo(struct client *c, const char *verb, const char *name,
@@ -238,7 +218,7 @@ static enum client_result introduce(struct client *c, const char *name) {
                 r = client_get(c, verb, &reply);
         }
         if (r == CLIENT_OK && !reply_is_positive(&reply))
-                r = refused(c, verb, &reply);
+                r = client_refuse(c, CLIENT_REFUSED, verb, &reply);
         return r == CLIENT_OK ? client_look(c) : r;
 }
 
@@ -288,7 +268,7 @@ static enum client_result send_xclient(struct client *c) {
         if (r != CLIENT_OK)
                 return r;
         return reply.code == 220 ? introduce(c, *name ? name : c->rules->hostname)
-                                 : refused(c, "XCLIENT", &reply);
+                                 : client_refuse(c, CLIENT_REFUSED, "XCLIENT", &reply);
 }
 
 enum client_result client_open(struct client *c, const char *endpoint, const char *port,
@@ -301,18 +281,20 @@ enum client_result client_open(struct client *c, const char *endpoint, const cha
 
         c->rules = rules;
         timeout = seconds(c, CLIENT_CONNECT_SECONDS);
-        *c->why = '\0';
+        c->step = NULL;
+        c->said.code = 0;
         text_format(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
         fd = connect_to(endpoint, port,
-                        timeout < CLIENT_CONNECT_SECONDS ? timeout : CLIENT_CONNECT_SECONDS, patience_of(c), &why);
+                        timeout < CLIENT_CONNECT_SECONDS ? timeout : CLIENT_CONNECT_SECONDS,
+                        client_patience(c), &why);
         if (fd < 0)
                 return client_fail(c, CLIENT_UNREACHABLE, "connect", why);
-        channel_init(&c->channel, fd, fd, patience_of(c));
+        channel_init(&c->channel, fd, fd, client_patience(c));
         c->n_in = 0;
         c->is_open = true;
         r = client_get(c, "greeting", &reply);
         if (r == CLIENT_OK && reply.code != 220)
-                r = refused(c, "greeting", &reply);
+                r = client_refuse(c, CLIENT_REFUSED, "greeting", &reply);
         if (r == CLIENT_OK)
                 r = introduce(c, rules->hostname);
         if (r == CLIENT_OK && c->xclient & XCLIENT_ADDR && rules->peer)
@@ -355,7 +337,8 @@ enum client_result client_data(struct client *c, struct reply *ret) {
 
 /* Octets as they are, around the channel's buffer. */
 static enum client_result send_octets(struct client *c, const char *data, size_t n) {
-        int r = fd_write(c->channel.out, patience_of(c), &data, &n, deadline_after(seconds(c, CLIENT_SECONDS)));
+        int r = fd_write(c->channel.out, client_patience(c), &data, &n,
+                         deadline_after(seconds(c, CLIENT_SECONDS)));
 
         return r < 0 ? lose(c, r, "message") : CLIENT_OK;
 }
@@ -380,7 +363,7 @@ enum client_result client_send(struct client *c, const char *text, size_t n) {
 enum client_result client_end(struct client *c) {
         const char *end = body_end(&c->body);
 
-        patience_of(c)->stage = PATIENCE_GIVEN;
+        client_patience(c)->stage = PATIENCE_GIVEN;
         return send_octets(c, end, strlen(end));
 }
 

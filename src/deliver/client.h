@@ -11,6 +11,7 @@
 
 #include "config/config.h"
 #include "io/channel.h"
+#include "io/log.h"
 #include "io/peer.h"
 #include "smtp/body.h"
 #include "smtp/command.h"
@@ -28,7 +29,7 @@ enum client_result {
         CLIENT_OK,
         CLIENT_UNREACHABLE, /* there is no connection */
         CLIENT_REFUSED,     /* it will not have us, or not have again what it had */
-        CLIENT_LOST,        /* it closed the connection, or said 421 */
+        CLIENT_LOST,        /* it closed the connection, maybe with a 421 */
         CLIENT_NONSENSE,    /* what it says is no SMTP */
         CLIENT_OUT_OF_STEP, /* it says something before it is asked */
         CLIENT_SILENT,      /* it does not answer, or does not read, in time */
@@ -41,10 +42,11 @@ struct client_rules {
         const char *name;        /* what kind of server it is, in the log: "upstream" */
         const char *title;       /* and in replies: "the upstream server" */
         const char *hostname;    /* what we call ourselves */
+        enum reply_by by;        /* whose words its replies are */
         bool is_lmtp;
         bool needs_8bitmime;     /* gets no 8-bit text unless it offers that */
         uint64_t timeout;        /* seconds for each wait; 0: those above */
-        struct channel *downstream; /* our client: flushed before we wait for the server, and its patience counts */
+        struct channel *downstream; /* our client: flushed before we wait; its patience counts */
         const struct peer *peer; /* whom to name by XCLIENT; NULL: nobody */
         const char *peer_helo;
 };
@@ -60,13 +62,18 @@ struct client {
         uint64_t max_size;       /* octets; 0: not told, or no limit */
         const struct client_rules *rules;
         char endpoint[256];      /* where it is connected to, for the log */
-        char why[128];           /* what went wrong and is not in the log yet; "" if nothing did */
+        const char *step;        /* of a failure that is not in the log yet; NULL: there is none */
+        char why[128];           /* the last failure, in our words */
+        struct reply said;       /* or in the server's; code 0: it had none */
 
         struct channel channel;
         struct body_encoder body;
         char *in;                /* unread octets of the channel's buffer */
         size_t n_in;
 };
+
+/* How long anything may take: that of the session. */
+struct patience *client_patience(const struct client *c);
 
 /* Connects to an endpoint (io/connect.h; `port` is for one that names none), hears its greeting and
  * introduces us. The rules stay in use while it is open. */
@@ -107,8 +114,17 @@ void client_abort(struct client *c);
 enum client_result client_fail(struct client *c, enum client_result result, const char *step,
                                const char *what);
 
-/* Says in the log what went wrong, if that was not said yet. */
+/* The same, because of its reply. */
+enum client_result client_refuse(struct client *c, enum client_result result, const char *step,
+                                 const struct reply *reply);
+
+/* Says in the log what went wrong, if that was not said yet: on a line of its own, or as a field.
+ */
 void client_log(struct client *c);
+void client_log_reason(const struct client *c, struct log_line *l);
+
+/* With what words it refused us, or hung up, as a temporary failure. false if it had none. */
+bool client_said(const struct client *c, struct reply *ret);
 
 /* Says QUIT, does not wait for the answer, closes. Nothing if it is not open. */
 void client_close(struct client *c);

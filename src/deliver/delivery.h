@@ -25,6 +25,7 @@ enum { ENVELOPE_ID_MAX = 47 };
 struct addressee {
         struct recipient recipient;
         struct reply verdict;
+        const char *destination; /* where it goes, for the log; NULL: where all of the envelope do */
 };
 
 /* One transaction: from whom, to whom, how it came. */

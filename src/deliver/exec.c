@@ -125,7 +125,8 @@ static void exec_recipient(struct delivery *d, struct addressee *a, struct reply
 }
 
 static void exec_process_message(struct delivery *d, struct envelope *e, struct message *m) {
-        const struct program program = { .argv = d->argv, .hostname = d->config->hostname, .timeout = d->config->timeout };
+        const struct program program = { .argv = d->argv, .hostname = d->config->hostname, .timeout = d->config->timeout,
+                                         .by = REPLY_BY_PROGRAM };
 
         program_run(&program, e, m);
 }

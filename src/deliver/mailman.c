@@ -102,13 +102,29 @@ static void mailman_sender(struct delivery *d, const struct envelope *e,
         reply_fix(ret_verdict, &delivery_sender_ok);
 }
 
+static const char *list_server(const struct delivery *d) {
+        return d->config->mailman_lists ? d->config->mailman_lists : d->mailman3.endpoint;
+}
+
+static void add_list(struct delivery *d, struct addressee *a) {
+        a->destination = list_server(d);
+        d->lists[d->n_lists++] = a;
+}
+
 static void ask_upstream(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
+        a->destination = d->upstream.client.endpoint;
         if (d->upstream_mail.code == 0)
                 upstream_sender(&d->upstream, d->envelope, &d->upstream_mail);
         if (reply_is_positive(&d->upstream_mail))
                 upstream_recipient(&d->upstream, a, ret_verdict);
         else
                 *ret_verdict = d->upstream_mail;
+}
+
+/* That it is none Mailman said. */
+static void say_no_list(struct reply *ret_verdict) {
+        reply_fix(ret_verdict, &no_list);
+        ret_verdict->by = REPLY_BY_MAILMAN;
 }
 
 static void mailman_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
@@ -122,11 +138,11 @@ static void mailman_recipient(struct delivery *d, struct addressee *a, struct re
         if (owner == MAILMAN_LIST && d->envelope->sender.is_smtputf8)
                 reply_fix(ret_verdict, &list_no_smtputf8);
         else if (owner == MAILMAN_LIST)
-                d->lists[d->n_lists++] = a;
+                add_list(d, a);
         else if (owner == MAILMAN_OTHER && d->config->upstream.n > 0)
                 ask_upstream(d, a, ret_verdict);
         else if (owner == MAILMAN_OTHER)
-                reply_fix(ret_verdict, &no_list);
+                say_no_list(ret_verdict);
 }
 
 /* --- the message ------------------------------------------------------------------------------ */
@@ -196,10 +212,9 @@ static void deliver(struct delivery *d, struct envelope *e, struct message *m) {
 }
 
 static void describe(const struct delivery *d, struct envelope *e) {
-        const char *lists =
-                d->config->mailman_lists ? d->config->mailman_lists : d->mailman3.endpoint;
         const char *upstream = d->upstream.client.endpoint;
-        size_t n = text_format(e->destination, sizeof(e->destination) / 2, "Mailman %s", lists);
+        size_t n = text_format(e->destination, sizeof(e->destination) / 2, "Mailman %s",
+                               list_server(d));
 
         text_format(e->destination + n, sizeof(e->destination) - n, ", upstream %s",
                     *upstream ? upstream : "none");

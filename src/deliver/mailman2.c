@@ -142,6 +142,17 @@ static int make_text(const struct config *c, const struct envelope *e, struct me
         return r == 0 ? append_part(ret, m, m->header.n_fields, m->spool.size) : r;
 }
 
+/* How the wrapper ended. */
+static void log_failure(const struct envelope *only) {
+        struct log_line l;
+
+        log_start(&l, "Mailman");
+        log_field(&l, "id", "%s", only->id);
+        log_field(&l, "endpoint", "%s", only->destination);
+        log_chosen(&l, "to", "<%s>", only->addressees[0].recipient.address.text);
+        log_send(&l, LOG_WARNING);
+}
+
 static void run_wrapper(const struct config *c, const struct envelope *e, struct addressee *a,
                         struct message *text) {
         struct mailman2_target target = { 0 };
@@ -149,8 +160,10 @@ static void run_wrapper(const struct config *c, const struct envelope *e, struct
         int r = mailman2_find(c->mailman_lists, &a->recipient.address, &target);
 
         if (r <= 0) { /* it went away since RCPT */
-                if (r == 0)
+                if (r == 0) {
                         reply_fix(&a->verdict, &verdicts[1].verdict);
+                        a->verdict.by = REPLY_BY_MAILMAN;
+                }
                 return;
         }
         only.addressees = a;
@@ -163,11 +176,11 @@ static void run_wrapper(const struct config *c, const struct envelope *e, struct
                         .timeout = c->timeout,
                         .verdicts = verdicts,
                         .n_verdicts = ELEMENTS(verdicts),
+                        .by = REPLY_BY_MAILMAN,
                 },
                 &only, text);
         if (!reply_is_positive(&a->verdict))
-                log_say(LOG_WARNING, "Mailman 2.1: %s for <%s>", only.destination,
-                        a->recipient.address.text);
+                log_failure(&only);
 }
 
 void mailman2_deliver(const struct config *c, const struct envelope *e,

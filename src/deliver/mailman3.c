@@ -6,6 +6,12 @@ const struct fixed_reply mailman3_gone = { 451, "4.4.1",
 static const struct fixed_reply failed = { 451, "4.3.0",
                                            "the list server did not take it, try again later" };
 
+/* Mailman's word, in ours. */
+static void say_failed(struct reply *ret) {
+        reply_fix(ret, &failed);
+        ret->by = REPLY_BY_MAILMAN;
+}
+
 void mailman3_init(struct mailman3 *m, const struct delivery_context *x) {
         m->endpoint = x->config->mailman ? x->config->mailman : MAILMAN_DEFAULT;
         m->rules = (struct client_rules) {
@@ -13,6 +19,7 @@ void mailman3_init(struct mailman3 *m, const struct delivery_context *x) {
                 .title = "the list server",
                 .hostname = x->config->hostname,
                 .is_lmtp = true,
+                .by = REPLY_BY_MAILMAN,
                 .timeout = x->config->upstream_timeout,
                 .downstream = x->client,
         };
@@ -67,7 +74,8 @@ enum mailman_owner mailman3_find(struct mailman3 *m, const struct recipient *rec
                 m->asked = ask(m, recipient, ret_verdict);
         client_log(&m->client);
         if (m->asked != CLIENT_OK) {
-                reply_fix(ret_verdict, &mailman3_gone);
+                if (!client_said(&m->client, ret_verdict))
+                        reply_fix(ret_verdict, &mailman3_gone);
                 return MAILMAN_UNKNOWN;
         }
         is_answer = m->question.state == TRANSACTION_OPEN; /* to RCPT */
@@ -76,7 +84,7 @@ enum mailman_owner mailman3_find(struct mailman3 *m, const struct recipient *rec
         if (is_answer && reply_is_positive(ret_verdict))
                 return MAILMAN_LIST;
         if (!reply_is_temporary(ret_verdict))
-                reply_fix(ret_verdict, &failed);
+                say_failed(ret_verdict);
         return MAILMAN_UNKNOWN;
 }
 
@@ -91,7 +99,8 @@ bool mailman3_send(struct mailman3 *m, struct mailman3_copy *copy, struct addres
                                     .n_addressees = 1 };
         if (client_open(&copy->client, m->endpoint, "8024", &m->rules) != CLIENT_OK) {
                 client_log(&copy->client);
-                reply_fix(&reply, &mailman3_gone);
+                if (!client_said(&copy->client, &reply))
+                        reply_fix(&reply, &mailman3_gone);
                 transaction_refuse(t, &reply);
                 return false;
         }
@@ -112,5 +121,5 @@ void mailman3_commit(struct mailman3_copy *copy, const char *id) {
 
         transaction_commit(&copy->transaction, id);
         if (verdict->code == 550)
-                reply_fix(verdict, &failed);
+                say_failed(verdict);
 }

@@ -262,6 +262,20 @@ static void log_not_run(const char *name, const char *path, int error) {
                 log_say(LOG_ERR, "cannot run %.300s: %s", name, reason);
 }
 
+static void log_duplicate(const struct run *r) {
+        const struct envelope *e = r->envelope;
+        struct log_line l;
+
+        log_start(&l, "duplicate possible: the program did not end by itself, and may have "
+                      "delivered the message");
+        log_field(&l, "id", "%s", e->id);
+        log_field(&l, "program", "%s", r->name);
+        log_number(&l, "recipients", e->n_addressees);
+        for (size_t i = 0; i < e->n_addressees && log_has_room(&l); i++)
+                log_chosen(&l, "to", "<%s>", e->addressees[i].recipient.address.text);
+        log_send(&l, LOG_WARNING);
+}
+
 /* It failed in a way that no hook chooses, and said nothing. */
 static bool is_unexplained(const struct run *r, const struct reply *verdict) {
         int status = r->ending.wait_status;
@@ -275,9 +289,9 @@ static void judge(const struct run *r, const char *path, struct envelope *e, str
         struct ignored ignored;
 
         if (r->ending.error < 0 || WIFSIGNALED(r->ending.wait_status))
-                log_say(LOG_WARNING, "duplicate possible: %s did not end by itself, and may have "
-                        "delivered the message before", r->name);
+                log_duplicate(r);
         verdict_judge(r->program, &r->ending, &r->output, ret, &ignored);
+        ret->by = r->program->by;
         describe(r, e);
         if (ignored.text)
                 log_ignored(r, &ignored);

@@ -23,6 +23,7 @@ struct program {
         const struct program_verdict *verdicts;  /* its own table of exit statuses, and no replies on its standard output;
                                                   * NULL: the contract of smtpd-exec(7) */
         size_t n_verdicts;
+        enum reply_by by;                        /* whose words its verdicts are */
 };
 
 /* Runs it with the message, and sets the verdict of all addressees to what it says. */

@@ -29,10 +29,12 @@ static void make_verdict(const struct transaction *t, enum client_result result,
                 reply_fix(reply, &unreadable);
         else if (result == CLIENT_IN_VAIN)
                 reply_fix(reply, &in_vain);
+        else if (result != CLIENT_OK && client_said(t->client, reply))
+                return;
         else if (result != CLIENT_OK || reply->code / 100 == 3)
                 say_lost(t, reply);
         else if (reply->code == 421)
-                reply->code = 451;
+                reply_make_temporary(reply);
 }
 
 void transaction_verdict(const struct transaction *t, enum client_result result,
@@ -152,12 +154,17 @@ enum client_result transaction_send(struct transaction *t, struct message *m,
 static void log_duplicates(const struct transaction *t, size_t from, const char *id) {
         struct client *c = t->client;
 
-        for (size_t i = from; i < t->n_addressees; i++)
-                log_say(LOG_WARNING,
-                        "duplicate possible: %s %s may have taken message %s for <%s>: %s",
-                        c->rules->name, c->endpoint, id, t->addressees[i]->recipient.address.text,
-                        c->why);
-        *c->why = '\0';
+        for (size_t i = from; i < t->n_addressees; i++) {
+                struct log_line l;
+
+                log_start(&l, "duplicate possible: the reply to the final dot was not heard");
+                log_field(&l, "id", "%s", id);
+                log_field(&l, "destination", "%s", c->endpoint);
+                client_log_reason(c, &l);
+                log_chosen(&l, "to", "<%s>", t->addressees[i]->recipient.address.text);
+                log_send(&l, LOG_WARNING);
+        }
+        c->step = NULL;
 }
 
 /* To all the same reply (SMTP), or to each recipient its own (LMTP). */

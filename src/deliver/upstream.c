@@ -24,6 +24,7 @@ int upstream_init(struct upstream *u, const struct delivery_context *x) {
                 .name = "upstream",
                 .title = "the upstream server",
                 .hostname = c->hostname,
+                .by = REPLY_BY_UPSTREAM,
                 .is_lmtp = c->is_upstream_lmtp,
                 .needs_8bitmime = true,
                 .timeout = c->upstream_timeout,
@@ -42,9 +43,11 @@ void upstream_close(struct upstream *u) {
         free(u->transaction.addressees);
 }
 
-/* The first upstream that will have us. */
+/* The first upstream that will have us. If there is none, the last one that gave a reason speaks
+ * for all. */
 static bool connect_upstream(struct upstream *u) {
         const struct list *upstream = &u->config->upstream;
+        struct reply last_word = { 0 };
 
         client_close(&u->client);
         for (size_t i = 0; i < upstream->n; i++) {
@@ -55,7 +58,9 @@ static bool connect_upstream(struct upstream *u) {
                 client_log(&u->client);
                 if (r == CLIENT_IN_VAIN)
                         return false;
+                client_said(&u->client, &last_word);
         }
+        u->client.said = last_word;
         return false;
 }
 
@@ -112,8 +117,7 @@ static enum client_result say_again(struct upstream *u) {
         for (size_t i = 0; i < t->n_addressees && r == CLIENT_OK && reply_is_positive(&reply); i++)
                 r = transaction_recipient(t, &t->addressees[i]->recipient, &reply);
         if (r == CLIENT_OK && !reply_is_positive(&reply))
-                r = client_fail(&u->client, CLIENT_REFUSED, "replay",
-                                "the envelope was refused when it was said again");
+                r = client_refuse(&u->client, CLIENT_REFUSED, "the envelope, said again", &reply);
         return r;
 }
 
@@ -149,7 +153,7 @@ void upstream_sender(struct upstream *u, const struct envelope *e, struct reply 
         begin(u, e);
         if (find_upstream(u))
                 ask_mail(u, ret_verdict);
-        else
+        else if (!client_said(&u->client, ret_verdict))
                 reply_fix(ret_verdict, &no_upstream);
 }
 

@@ -2,8 +2,9 @@
  *
  * It goes to standard error; with "<N>" priorities (sd-daemon(3)) when that is the journal; to syslog(3), facility mail,
  * when standard error is closed or is the client's connection, as under inetd. Nothing in a value can end the line or
- * begin a field: quotes, backslashes, control and non-ASCII octets are escaped as \xHH. Nothing that others say can push a
- * field out of the line: values are bounded as they are written, and end with "..." within their quotes if they were longer.
+ * begin a field: quotes, backslashes, control and non-ASCII octets are escaped as \xHH. Nothing
+ * that others say can push a field out of the line: values are bounded as they are written, and end
+ * with "..." within their quotes if they were longer.
  */
 #pragma once
 
@@ -19,7 +20,7 @@ void log_open(enum log_target target);
 enum log_target log_current_target(void);
 
 enum {
-        LOG_CHOSEN_MAX = 256, /* octets of a value as it is written, with its quotes: a client's words */
+        LOG_CHOSEN_MAX = 256, /* octets of a client's words as they are written, with their quotes */
         LOG_SAID_MAX = 512,   /* replies of others */
 };
 
@@ -28,13 +29,17 @@ struct log_line {
         char text[4096]; /* PIPE_BUF: a line is written in one piece */
 };
 
-/* A line that begins with `what`, fields after it, and off it goes. Values are formatted by text_format(): log_field() for
- * ours, log_chosen() for what a client chose, log_said() for the reply of somebody else. What others say has no place in
- * `what`; and it comes after all that is ours. */
+/* A line that begins with `what`, fields after it, and off it goes. Values are formatted by
+ * text_format(): log_field() for ours, log_chosen() for what a client chose, log_said() for the
+ * reply of somebody else. What others say has no place in `what`; and what a client chose comes
+ * after all other fields. */
 void log_start(struct log_line *l, const char *what);
-__attribute__((format(printf, 3, 4))) void log_field(struct log_line *l, const char *key, const char *format, ...);
-__attribute__((format(printf, 3, 4))) void log_chosen(struct log_line *l, const char *key, const char *format, ...);
-__attribute__((format(printf, 3, 4))) void log_said(struct log_line *l, const char *key, const char *format, ...);
+#define LOG_FIELD(name)                                                                            \
+        __attribute__((format(printf, 3, 4))) void name(struct log_line *l, const char *key,       \
+                                                        const char *format, ...)
+LOG_FIELD(log_field);
+LOG_FIELD(log_chosen);
+LOG_FIELD(log_said);
 void log_number(struct log_line *l, const char *key, uint64_t number);
 void log_send(struct log_line *l, int priority);
 

@@ -31,6 +31,7 @@ void reply_set(struct reply *ret, int code, const char *enhanced, const char *fo
         assert(code >= 200 && code <= 599);
         assert(strlen(enhanced) < sizeof(ret->enhanced));
         ret->code = (short) code;
+        ret->by = REPLY_BY_US;
         strcpy(ret->enhanced, enhanced);
         va_start(ap, format);
         text_format_list(ret->text, sizeof(ret->text), format, ap);
@@ -40,6 +41,7 @@ void reply_set(struct reply *ret, int code, const char *enhanced, const char *fo
 
 void reply_fix(struct reply *ret, const struct fixed_reply *fixed) {
         ret->code = fixed->code;
+        ret->by = REPLY_BY_US;
         strcpy(ret->enhanced, fixed->enhanced);
         strcpy(ret->text, fixed->text);
 }
@@ -110,6 +112,7 @@ static bool split_line(const char *s, size_t n, struct line *ret) {
 
 static void start_reply(struct reply *ret, const struct line *l) {
         ret->code = (short) l->code;
+        ret->by = REPLY_BY_US;
         memcpy(ret->enhanced, l->enhanced, l->n_enhanced);
         ret->enhanced[l->n_enhanced] = '\0';
         ret->text[0] = '\0';
@@ -182,6 +185,23 @@ enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, 
         }
         *ret_used = n;
         return REPLY_MORE;
+}
+
+void reply_make_temporary(struct reply *r) {
+        r->code = 451;
+        if (*r->enhanced)
+                *r->enhanced = '4';
+}
+
+const char *reply_author(const struct reply *r) {
+        static const char *const names[] = {
+                [REPLY_BY_US] = "us",
+                [REPLY_BY_UPSTREAM] = "upstream",
+                [REPLY_BY_MAILMAN] = "mailman",
+                [REPLY_BY_PROGRAM] = "program",
+        };
+
+        return names[r->by];
 }
 
 bool reply_is_same(const struct reply *a, const struct reply *b) {

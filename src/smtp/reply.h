@@ -16,13 +16,17 @@ enum {
         REPLY_LINES_HEARD = 512 /* lines we listen to before we call it nonsense */
 };
 
+/* Whose word it is. */
+enum reply_by { REPLY_BY_US, REPLY_BY_UPSTREAM, REPLY_BY_MAILMAN, REPLY_BY_PROGRAM };
+
 struct reply {
         short code;                    /* 200 to 599; 0 is no reply at all */
         char enhanced[12];             /* "5.1.1", or "" where there is none */
         char text[REPLY_TEXT_MAX + 1]; /* printable ASCII; LF between the lines of a reply of several */
+        enum reply_by by;
 };
 
-/* Makes a reply. `enhanced` may be "". The text is formatted by text_format(), cut at REPLY_TEXT_MAX,
+/* Makes a reply of ours. `enhanced` may be "". The text is formatted by text_format(), cut at REPLY_TEXT_MAX,
  * its lines at REPLY_LINE_MAX, and every octet that has no place in a reply becomes '?'. LF
  * separates lines. */
 __attribute__((format(printf, 4, 5))) void reply_set(struct reply *ret, int code, const char *enhanced,
@@ -69,6 +73,13 @@ enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, 
 /* Reads a reply of one line, "NNN[ x.y.z][ text]" without its line end; false if it is none. What
  * is beyond REPLY_LINE_MAX is dropped. */
 bool reply_parse_line(const char *line, size_t n, struct reply *ret);
+
+/* A refusal for ever, or of the whole session (421), as one for now: 451, and its enhanced code of
+ * class 4. */
+void reply_make_temporary(struct reply *r);
+
+/* "us", "upstream", ... */
+const char *reply_author(const struct reply *r);
 
 bool reply_is_same(const struct reply *a, const struct reply *b);
 

@@ -1,0 +1,54 @@
+/* deliver/client_failure.c - what went wrong with a server: for the log, and for our client. */
+#include "base/text.h"
+#include "deliver/client.h"
+#include "io/patience.h"
+
+enum client_result client_fail(struct client *c, enum client_result result, const char *step,
+                               const char *what) {
+        int over = patience_check(client_patience(c));
+
+        c->step = step;
+        c->said.code = 0;
+        text_format(c->why, sizeof(c->why), "%s", over < 0 ? patience_reason(over) : what);
+        client_abort(c);
+        return over < 0 ? CLIENT_IN_VAIN : result;
+}
+
+enum client_result client_refuse(struct client *c, enum client_result result, const char *step,
+                                 const struct reply *reply) {
+        c->step = step;
+        c->said = *reply;
+        client_abort(c);
+        return result;
+}
+
+void client_log_reason(const struct client *c, struct log_line *l) {
+        const struct reply *r = &c->said;
+
+        if (r->code > 0)
+                log_said(l, "reply", "%u%s%s %s", (unsigned) r->code, *r->enhanced ? " " : "",
+                         r->enhanced, r->text);
+        else
+                log_field(l, "reason", "%s", c->why);
+}
+
+void client_log(struct client *c) {
+        struct log_line l;
+
+        if (!c->step)
+                return;
+        log_start(&l, c->rules->name);
+        log_field(&l, "endpoint", "%s", c->endpoint);
+        log_field(&l, "step", "%s", c->step);
+        client_log_reason(c, &l);
+        log_send(&l, LOG_WARNING);
+        c->step = NULL;
+}
+
+bool client_said(const struct client *c, struct reply *ret) {
+        if (c->said.code < 400)
+                return false;
+        *ret = c->said;
+        reply_make_temporary(ret);
+        return true;
+}
