@@ -22,7 +22,7 @@ static void forget(struct mail *m) {
         m->message.has_nul = false;
         m->envelope.n_addressees = m->n_pending = 0;
         m->envelope.destination[0] = '\0';
-        m->is_processed = m->is_sender_pending = false;
+        m->is_judged = m->is_sender_pending = false;
 }
 
 int mail_open(struct mail *m, const struct config *c, const struct peer *p, struct channel *client) {
@@ -74,6 +74,11 @@ enum mail_answer mail_sender(struct mail *m, const struct sender *sender, struct
         if (m->strategy->sender)
                 m->strategy->sender(m->delivery, &m->envelope, ret_verdict);
         return MAIL_ANSWERED;
+}
+
+void mail_refused_sender(struct mail *m, const struct sender *sender) {
+        make_id(m);
+        m->envelope.sender = *sender;
 }
 
 enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict) {
@@ -131,13 +136,17 @@ void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *p
         m->message.size = size;
         m->envelope.protocol = protocol;
         m->envelope.helo = helo;
-        m->is_processed = true;
+        m->is_judged = true;
         if (error == 0)
                 m->strategy->process_message(m->delivery, &m->envelope, &m->message);
         else {
                 delivery_storage_verdict(error, &verdict);
                 delivery_verdict(&m->envelope, &verdict);
         }
+}
+
+void mail_refused(struct mail *m) {
+        m->is_judged = true;
 }
 
 struct outcome mail_outcome(const struct mail *m) {

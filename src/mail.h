@@ -12,7 +12,7 @@ struct mail {
         size_t n_pending;
         bool is_sender_pending; /* so is that on the sender */
         unsigned n_ids;
-        bool is_processed;    /* the message went to the strategy */
+        bool is_judged;       /* the message came whole, and has its verdict */
         struct message message; /* last: what comes before it fits into few pages */
 };
 
@@ -30,6 +30,9 @@ void mail_close(struct mail *m);
 enum mail_answer mail_sender(struct mail *m, const struct sender *sender, struct reply *ret_verdict);
 enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict);
 
+/* A MAIL that the server refuses: its sender has an id too, for the log. */
+void mail_refused_sender(struct mail *m, const struct sender *sender);
+
 /* The verdict on the oldest deferred question: MAIL, or a RCPT. */
 void mail_collect(struct mail *m, bool is_sender, struct reply *ret_verdict);
 
@@ -42,6 +45,9 @@ void mail_append(struct mail *m, const char *text, size_t n);
 /* The message is complete, and goes to the strategy: each addressee has a verdict after that. */
 void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *protocol);
 
+/* The message is complete, and the server refuses it. */
+void mail_refused(struct mail *m);
+
 /* In SMTP one reply speaks for all recipients; somebody may have the message although that is a refusal. */
 struct outcome {
         const struct reply *best, *worst;
@@ -50,7 +56,7 @@ struct outcome mail_outcome(const struct mail *m);
 
 /* Whether there were recipients, and no whole message for them. */
 static inline bool mail_is_abandoned(const struct mail *m) {
-        return m->envelope.n_addressees > 0 && !m->is_processed;
+        return m->envelope.n_addressees > 0 && !m->is_judged;
 }
 
 /* The transaction is over. */

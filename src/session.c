@@ -45,10 +45,12 @@ static void on_hello(struct session *s) {
         server_offer(&s->server, extensions, max_size);
 }
 
-/* Whoever the server takes for a recipient is one. */
-static void answer(struct session *s, enum mail_answer answer, const struct reply *verdict) {
+/* To MAIL (`r` is NULL) or RCPT. Whoever the server takes for a recipient is one. */
+static void answer(struct session *s, enum mail_answer answer, const struct recipient *r,
+                   const struct reply *verdict) {
         switch (answer) {
         case MAIL_ANSWERED:
+                session_log_verdict(&s->log, r, verdict);
                 server_answer(&s->server, verdict);
                 mail_accept(&s->mail, s->server.n_recipients);
                 break;
@@ -61,20 +63,22 @@ static void on_sender(struct session *s, const struct sender *sender) {
         struct reply verdict;
 
         s->patience->stage = PATIENCE_ASKING;
-        answer(s, mail_sender(&s->mail, sender, &verdict), &verdict);
+        answer(s, mail_sender(&s->mail, sender, &verdict), NULL, &verdict);
 }
 
 static void on_recipient(struct session *s, const struct recipient *recipient) {
         struct reply verdict;
 
-        answer(s, mail_recipient(&s->mail, recipient, &verdict), &verdict);
+        answer(s, mail_recipient(&s->mail, recipient, &verdict), recipient, &verdict);
 }
 
 static void on_collect(struct session *s, bool is_sender) {
+        const struct envelope *e = &s->mail.envelope;
         struct reply verdict;
 
         mail_collect(&s->mail, is_sender, &verdict);
-        answer(s, MAIL_ANSWERED, &verdict);
+        answer(s, MAIL_ANSWERED, is_sender ? NULL : &e->addressees[e->n_addressees].recipient,
+               &verdict);
 }
 
 static void on_data(struct session *s) {
@@ -152,11 +156,22 @@ static void on_end(struct session *s, size_t index) {
         server_answer(&s->server, s->server.rules.is_lmtp ? &s->mail.envelope.addressees[index].verdict : mail_outcome(&s->mail).worst);
 }
 
-static void on_reply(struct session *s, const struct reply *r) {
+/* The server's own refusals. */
+static void on_refusal(struct session *s, const struct event *event) {
+        if (event->refused == REFUSED_SENDER)
+                mail_refused_sender(&s->mail, event->sender);
+        if (event->refused == REFUSED_MESSAGE)
+                mail_refused(&s->mail);
+        session_log_refused(&s->log, event);
+}
+
+static void on_reply(struct session *s, const struct event *event) {
+        const struct reply *r = event->reply;
         char wire[REPLY_WIRE_MAX];
         size_t n = reply_format(r, wire);
         int error = channel_write(s->channel, wire, n);
 
+        on_refusal(s, event);
         if (error < 0)
                 lose_unheard(s, error);
 }
@@ -251,7 +266,7 @@ static void converse(struct session *s) {
                 case SERVER_COLLECT: on_collect(s, event.is_sender); break;
                 case SERVER_DATA: on_data(s); break;
                 case SERVER_BODY: mail_append(&s->mail, event.data, event.n); break;
-                case SERVER_REPLY: on_reply(s, event.reply); break;
+                case SERVER_REPLY: on_reply(s, &event); break;
                 case SERVER_END: on_end(s, event.n); break;
                 case SERVER_RESET: on_reset(s); break;
                 case SERVER_CLOSE: s->end = s->server.reply.code == 221 ? END_QUIT : END_REFUSED; break;

@@ -1,6 +1,8 @@
 /* session_log.c - what a session tells the log and the service manager. */
 #include "session_log.h"
 
+#include <string.h>
+
 #include "base/text.h"
 #include "io/deadline.h"
 #include "io/log.h"
@@ -143,6 +145,48 @@ void session_log_message(const struct session_log *s, const struct reply *verdic
                 log_each(s, verdict);
 }
 
+static void log_rejected(struct session_log *s, enum refused whom, const struct recipient *r,
+                         const struct reply *verdict) {
+        struct log_line l;
+
+        if (++s->n_rejected > s->config->max_errors)
+                return;
+        log_start(&l, "rejected");
+        log_id(&l, s);
+        log_verdict(&l, verdict);
+        log_field(&l, "by", "%s", reply_author(verdict));
+        log_names(&l, s);
+        if (whom == REFUSED_RECIPIENT)
+                log_address(&l, "to", &r->address);
+        if (whom == REFUSED_MESSAGE)
+                log_recipients(&l, s->envelope);
+        log_send(&l, LOG_NOTICE);
+}
+
+/* A recipient that was asked for before its sender was refused is out of order, not refused. */
+void session_log_verdict(struct session_log *s, const struct recipient *r,
+                         const struct reply *verdict) {
+        if (!reply_is_positive(verdict) && (!r || server_has_sender(s->server)))
+                log_rejected(s, r ? REFUSED_RECIPIENT : REFUSED_SENDER, r, verdict);
+}
+
+void session_log_refused(struct session_log *s, const struct event *reply) {
+        if (reply->refused != REFUSED_NOBODY)
+                log_rejected(s, reply->refused, reply->recipient, reply->reply);
+}
+
+static void log_more_rejected(const struct session_log *s) {
+        struct log_line l;
+
+        if (s->n_rejected <= s->config->max_errors)
+                return;
+        log_start(&l, "rejected");
+        log_peer(&l, s->peer);
+        log_number(&l, "more", s->n_rejected - s->config->max_errors);
+        log_helo(&l, s);
+        log_send(&l, LOG_NOTICE);
+}
+
 void session_log_abandoned(const struct session_log *s, enum session_end end) {
         struct log_line l;
 
@@ -157,32 +201,42 @@ void session_log_abandoned(const struct session_log *s, enum session_end end) {
 
 void session_log_owe(const struct session_log *s, struct receipt *r) {
         const struct envelope *e = s->envelope;
-        char to[RECEIPT_TO_MAX + 1] = "";
-        size_t n = 0;
 
+        receipt_add(r, e->id);
         for (size_t i = 0; i < e->n_addressees; i++)
                 if (reply_is_positive(&e->addressees[i].verdict))
-                        n += text_format(to + n, sizeof(to) - n, "%s<%s>", n > 0 ? "," : "", e->addressees[i].recipient.address.text);
-        receipt_add(r, e->id, to);
+                        receipt_add_recipient(r, e->addressees[i].recipient.address.text);
+}
+
+static void log_unheard(const struct session_log *s, const struct receipt_message *m) {
+        struct log_line l;
+
+        log_start(&l, "duplicate possible: connection lost before the client acknowledged the 250");
+        log_field(&l, "id", "%s", m->id);
+        log_peer(&l, s->peer);
+        log_number(&l, "recipients", m->n_recipients);
+        for (size_t at = 0; at < m->n_to; at += strlen(m->to + at) + 1)
+                log_chosen(&l, "to", "<%s>", m->to + at);
+        log_send(&l, LOG_WARNING);
 }
 
 void session_log_unheard(const struct session_log *s, const struct receipt *r) {
-        for (size_t i = 0; i < r->n && i < RECEIPT_MESSAGES; i++) {
-                struct log_line l;
+        struct log_line l;
 
-                log_start(&l, "duplicate possible: connection lost before the client acknowledged the 250");
-                log_field(&l, "id", "%s", r->messages[i].id);
-                log_peer(&l, s->peer);
-                log_field(&l, "to", "%s", r->messages[i].to);
-                log_send(&l, LOG_WARNING);
-        }
-        if (r->n > RECEIPT_MESSAGES)
-                log_say(LOG_WARNING, "duplicate possible: the same of %zu more messages of this session", r->n - RECEIPT_MESSAGES);
+        for (size_t i = 0; i < r->n && i < RECEIPT_MESSAGES; i++)
+                log_unheard(s, r->messages + i);
+        if (r->n <= RECEIPT_MESSAGES)
+                return;
+        log_start(&l, "duplicate possible: connection lost, likewise for further messages");
+        log_peer(&l, s->peer);
+        log_number(&l, "messages", r->n - RECEIPT_MESSAGES);
+        log_send(&l, LOG_WARNING);
 }
 
 void session_log_end(const struct session_log *s, enum session_end end) {
         struct log_line l;
 
+        log_more_rejected(s);
         log_start(&l, "session");
         log_peer(&l, s->peer);
         log_field(&l, "protocol", "%s", server_protocol(s->server));

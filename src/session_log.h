@@ -34,10 +34,17 @@ struct session_log {
         int64_t started;     /* io/deadline.h */
         unsigned n_messages; /* that came whole */
         unsigned n_accepted; /* that at least one recipient has */
+        unsigned n_rejected; /* refusals of MAIL, of RCPT, and of messages by the server */
 };
 
 /* The strategy was asked, at `asked`. `verdict` speaks for the message; the recipients' own are named if they differ. */
 void session_log_message(const struct session_log *s, const struct reply *verdict, int64_t asked);
+
+/* The strategy's verdict on MAIL (`r` is NULL) or RCPT, or a reply of the server's: a line if it is
+ * a refusal. A session has max_errors of them, and at its end the number of all others. */
+void session_log_verdict(struct session_log *s, const struct recipient *r,
+                         const struct reply *verdict);
+void session_log_refused(struct session_log *s, const struct event *reply);
 
 /* A transaction with recipients ended before there was a whole message. */
 void session_log_abandoned(const struct session_log *s, enum session_end end);

@@ -1,14 +1,30 @@
 /* io/receipt.c - messages whose 250 the client was not seen to hear yet. */
 #include "io/receipt.h"
 
-#include "base/text.h"
+#include <string.h>
 
-void receipt_add(struct receipt *r, const char *id, const char *to) {
-        if (r->n < RECEIPT_MESSAGES) {
-                text_format(r->messages[r->n].id, sizeof(r->messages[0].id), "%s", id);
-                text_format(r->messages[r->n].to, sizeof(r->messages[0].to), "%s", to);
-        }
-        r->n++;
+#include "base/text.h"
+#include "io/log.h"
+
+void receipt_add(struct receipt *r, const char *id) {
+        struct receipt_message *m = r->messages + r->n;
+
+        if (r->n++ >= RECEIPT_MESSAGES)
+                return;
+        text_format(m->id, sizeof(m->id), "%s", id);
+        m->n_recipients = m->n_to = 0;
+}
+
+/* Of a longer address the log shows no more than that. */
+void receipt_add_recipient(struct receipt *r, const char *address) {
+        struct receipt_message *m = r->messages + r->n - 1;
+        size_t n = strnlen(address, LOG_CHOSEN_MAX);
+
+        if (r->n > RECEIPT_MESSAGES)
+                return;
+        m->n_recipients++;
+        if (n < sizeof(m->to) - m->n_to)
+                m->n_to += text_format(m->to + m->n_to, n + 1, "%s", address) + 1;
 }
 
 /* Input is no sign of it: the client may have sent that before. */

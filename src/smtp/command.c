@@ -190,14 +190,10 @@ static bool may_be_utf8(const struct address *a, bool is_smtputf8, struct reply 
         return true;
 }
 
-bool command_parse_mail(const char *args, size_t n, const struct command_rules *rules, struct sender *ret,
-                        struct reply *ret_reply) {
-        size_t used;
-
-        ret->size = 0;
-        ret->is_8bit = ret->is_smtputf8 = false;
-        if (!take_path(args, n, &mail_words, &ret->address, &used, ret_reply) ||
-            !take_parameters(args + used, n - used, rules, ret, ret->options, ret_reply))
+/* After the sender's address. */
+static bool take_sender(const char *s, size_t n, const struct command_rules *rules,
+                        struct sender *ret, struct reply *ret_reply) {
+        if (!take_parameters(s, n, rules, ret, ret->options, ret_reply))
                 return false;
         if (!address_is_null(&ret->address) && *address_domain(&ret->address) == '\0') {
                 reply_set(ret_reply, 501, "5.1.7", "the sender's address needs a domain");
@@ -211,16 +207,38 @@ bool command_parse_mail(const char *args, size_t n, const struct command_rules *
         return may_be_utf8(&ret->address, ret->is_smtputf8, ret_reply);
 }
 
-bool command_parse_rcpt(const char *args, size_t n, const struct command_rules *rules, struct recipient *ret,
-                        struct reply *ret_reply) {
+enum command_status command_parse_mail(const char *args, size_t n,
+                                       const struct command_rules *rules, struct sender *ret,
+                                       struct reply *ret_reply) {
         size_t used;
 
-        if (!take_path(args, n, &rcpt_words, &ret->address, &used, ret_reply) ||
-            !take_parameters(args + used, n - used, rules, NULL, ret->options, ret_reply))
+        ret->size = 0;
+        ret->is_8bit = ret->is_smtputf8 = false;
+        if (!take_path(args, n, &mail_words, &ret->address, &used, ret_reply))
+                return COMMAND_BAD;
+        return take_sender(args + used, n - used, rules, ret, ret_reply) ? COMMAND_OK
+                                                                         : COMMAND_REFUSED;
+}
+
+/* After the recipient's address. */
+static bool take_recipient(const char *s, size_t n, const struct command_rules *rules,
+                           struct recipient *ret, struct reply *ret_reply) {
+        if (!take_parameters(s, n, rules, NULL, ret->options, ret_reply))
                 return false;
         if (*address_domain(&ret->address) == '\0' && !address_is_postmaster(&ret->address)) {
                 reply_set(ret_reply, 501, "5.1.3", "the recipient's address needs a domain");
                 return false;
         }
         return may_be_utf8(&ret->address, rules->is_smtputf8, ret_reply);
+}
+
+enum command_status command_parse_rcpt(const char *args, size_t n,
+                                       const struct command_rules *rules, struct recipient *ret,
+                                       struct reply *ret_reply) {
+        size_t used;
+
+        if (!take_path(args, n, &rcpt_words, &ret->address, &used, ret_reply))
+                return COMMAND_BAD;
+        return take_recipient(args + used, n - used, rules, ret, ret_reply) ? COMMAND_OK
+                                                                            : COMMAND_REFUSED;
 }

@@ -45,8 +45,17 @@ struct command_rules {
         bool is_smtputf8;      /* this transaction's sender asked for SMTPUTF8 */
 };
 
-/* Parse what follows the verb, without the line end. true and the result; or false and the reply to give. */
-bool command_parse_mail(const char *args, size_t n, const struct command_rules *rules, struct sender *ret,
-                        struct reply *ret_reply);
-bool command_parse_rcpt(const char *args, size_t n, const struct command_rules *rules, struct recipient *ret,
-                        struct reply *ret_reply);
+enum command_status {
+        COMMAND_OK,
+        COMMAND_REFUSED, /* whose address it is was understood */
+        COMMAND_BAD,     /* it was not */
+};
+
+/* Parse what follows the verb, without the line end. COMMAND_OK and the result, or else the reply to
+ * give. */
+enum command_status command_parse_mail(const char *args, size_t n,
+                                       const struct command_rules *rules, struct sender *ret,
+                                       struct reply *ret_reply);
+enum command_status command_parse_rcpt(const char *args, size_t n,
+                                       const struct command_rules *rules, struct recipient *ret,
+                                       struct reply *ret_reply);

@@ -29,6 +29,11 @@ static bool take_event(struct server *s, struct event *ret) {
         ret->recipient = &s->recipient;
         ret->reply = &s->reply;
         ret->is_sender = s->is_sender_deferred;
+        ret->refused = REFUSED_NOBODY;
+        if (ret->kind == SERVER_REPLY && s->postponed == SERVER_MORE) { /* a verdict is not ours */
+                ret->refused = s->refused;
+                s->refused = REFUSED_NOBODY;
+        }
         if (ret->kind == SERVER_END)
                 ret->n = s->n_verdicts;
         return true;
@@ -38,6 +43,8 @@ static bool take_event(struct server *s, struct event *ret) {
 static void close_session(struct server *s) {
         s->question = SERVER_MORE;
         s->phase = SERVER_CLOSED;
+        if (s->postponed != SERVER_MORE) /* it is not said any more */
+                s->refused = REFUSED_NOBODY;
         s->n_queued = s->n_deferred = 0;
         s->is_sender_deferred = s->is_collecting = false;
         s->postponed = SERVER_MORE;
@@ -79,6 +86,11 @@ void server_say_reply(struct server *s) {
 
 void server_say(struct server *s, int code, const char *enhanced, const char *text) {
         reply_set(&s->reply, code, enhanced, "%s", text);
+        server_say_reply(s);
+}
+
+void server_refuse(struct server *s, enum refused whom) {
+        s->refused = whom;
         server_say_reply(s);
 }
 
@@ -184,7 +196,7 @@ static void next_verdict(struct server *s) {
                 s->phase = SERVER_COMMANDS;
                 server_reset(s);
         } else if (s->is_too_big) {
-                s->n_verdicts++;
+                s->refused = s->n_verdicts++ == 0 ? REFUSED_MESSAGE : REFUSED_NOBODY;
                 reply_set(&s->reply, 552, "5.3.4", "message too big: at most %llu octets",
                           (unsigned long long) s->rules.max_size);
                 server_emit(s, SERVER_REPLY);
@@ -234,6 +246,7 @@ static void collect(struct server *s) {
 
 /* Order is judged before all else, here in retrospect: the sender was refused meanwhile. That is no mistake of the client's. */
 static void refuse_recipient(struct server *s) {
+        s->refused = REFUSED_NOBODY;
         reply_set(&s->reply, 503, "5.5.1", "%s", SEND_MAIL_FIRST);
         server_emit(s, SERVER_REPLY);
 }
@@ -258,6 +271,10 @@ const char *server_protocol(const struct server *s) {
         if (s->rules.is_lmtp)
                 return s->is_smtputf8 ? "UTF8LMTP" : "LMTP";
         return s->is_smtputf8 ? "UTF8SMTP" : s->is_extended ? "ESMTP" : "SMTP";
+}
+
+bool server_has_sender(const struct server *s) {
+        return s->done & SENDER;
 }
 
 void server_init(struct server *s, const struct server_rules *rules) {

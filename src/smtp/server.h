@@ -61,8 +61,17 @@ enum event_kind {
         SERVER_CLOSE,     /* the session is over */
 };
 
+/* Whom a SERVER_REPLY refuses, if that was no verdict of the caller's. */
+enum refused {
+        REFUSED_NOBODY,
+        REFUSED_SENDER,    /* event.sender */
+        REFUSED_RECIPIENT, /* event.recipient */
+        REFUSED_MESSAGE,   /* of all recipients */
+};
+
 struct event {
         enum event_kind kind;
+        enum refused refused;
         const struct sender *sender;
         const struct recipient *recipient;
         const struct reply *reply;
@@ -94,6 +103,7 @@ struct server {
         bool is_collecting;      /* until none is left */
         enum event_kind postponed; /* until they are collected: SERVER_REPLY (`held`), SERVER_RECIPIENT; SERVER_MORE: nothing */
         struct reply held;
+        enum refused refused;    /* by the reply to come that is our own */
         bool is_too_big;         /* this message */
         unsigned n_empty;        /* lines */
         bool is_data_refused;    /* the last command: the message may come all the same, and must not run as commands */
@@ -117,6 +127,9 @@ void server_init(struct server *s, const struct server_rules *rules);
 /* Takes octets and says what to do next. Returns how many of the n it used; the caller presents the rest again. It
  * may overwrite those it used (text is decoded in place). */
 size_t server_step(struct server *s, char *in, size_t n, struct event *ret);
+
+/* Whether there is a sender: MAIL was accepted, or its answer is deferred. */
+bool server_has_sender(const struct server *s);
 
 /* The verdict on the last question. A 421 closes the session. */
 void server_answer(struct server *s, const struct reply *verdict);

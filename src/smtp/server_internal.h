@@ -20,6 +20,7 @@ void server_emit(struct server *s, enum event_kind kind);
  * sent away. */
 void server_say(struct server *s, int code, const char *enhanced, const char *text);
 void server_say_reply(struct server *s); /* s->reply */
+void server_refuse(struct server *s, enum refused whom); /* by s->reply */
 
 /* Whether the client did little but err, and is to be sent away. */
 bool server_has_erred(const struct server *s);

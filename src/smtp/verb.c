@@ -42,22 +42,28 @@ static void do_ehlo(struct server *s, const char *args, size_t n) {
 static void do_mail(struct server *s, const char *args, size_t n) {
         struct command_rules rules = command_rules(s);
 
-        if (command_parse_mail(args, n, &rules, &s->sender, &s->reply))
+        enum command_status status = command_parse_mail(args, n, &rules, &s->sender, &s->reply);
+
+        if (status == COMMAND_OK)
                 server_emit(s, SERVER_SENDER);
         else
-                server_say_reply(s);
+                server_refuse(s, status == COMMAND_REFUSED ? REFUSED_SENDER : REFUSED_NOBODY);
 }
 
 static void do_rcpt(struct server *s, const char *args, size_t n) {
         struct command_rules rules = command_rules(s);
         bool has_room = s->n_rcpts++ < s->rules.max_recipients;
 
-        if (!command_parse_rcpt(args, n, &rules, &s->recipient, &s->reply))
-                server_say_reply(s);
-        else if (!has_room)
-                server_say(s, 452, "4.5.3", "too many recipients: send the rest in another message");
-        else
+        enum command_status status = command_parse_rcpt(args, n, &rules, &s->recipient, &s->reply);
+
+        if (status == COMMAND_OK && has_room) {
                 server_emit(s, SERVER_RECIPIENT);
+                return;
+        }
+        if (status == COMMAND_OK)
+                reply_set(&s->reply, 452, "4.5.3",
+                          "too many recipients: send the rest in another message");
+        server_refuse(s, status == COMMAND_BAD ? REFUSED_NOBODY : REFUSED_RECIPIENT);
 }
 
 static void do_data(struct server *s, const char *args, size_t n) {

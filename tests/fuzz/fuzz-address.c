@@ -123,7 +123,7 @@ static void fuzz_mail(const char *s, size_t n, const struct command_rules *rules
         struct sender *sender = malloc(sizeof(*sender));
         struct reply r;
 
-        if (command_parse_mail(s, n, rules, sender, &r)) {
+        if (command_parse_mail(s, n, rules, sender, &r) == COMMAND_OK) {
                 check_address(&sender->address);
                 check_options(sender->options, rules->is_extended, s, n);
                 assert(!sender->address.is_utf8 || sender->is_smtputf8);
@@ -138,7 +138,7 @@ static void fuzz_rcpt(const char *s, size_t n, const struct command_rules *rules
         struct recipient *recipient = malloc(sizeof(*recipient));
         struct reply r;
 
-        if (command_parse_rcpt(s, n, rules, recipient, &r)) {
+        if (command_parse_rcpt(s, n, rules, recipient, &r) == COMMAND_OK) {
                 check_address(&recipient->address);
                 check_options(recipient->options, rules->is_extended, s, n);
                 assert(!address_is_null(&recipient->address));

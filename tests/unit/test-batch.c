@@ -27,12 +27,13 @@ static const struct kind {
         { "RCPT TO:<later@there>\r\n", 450, false },
         { "RCPT TO:<here@there>\r\n", 551, true },
         { "RCPT TO:<syntax\r\n", 0, false },
+        { "RCPT TO:<no-domain>\r\n", 0, false },
 };
 enum { N_KINDS = sizeof(kinds) / sizeof(kinds[0]), N_MIXED = 4 };
 
-/* Of a mix, the kind of recipient i. What is refused here is so in two ways, in turn. */
+/* Of a mix, the kind of recipient i. What is refused here is so in three ways, in turn. */
 static const struct kind *kind_of(unsigned digit, int i) {
-        return kinds + digit + (digit == 3 && i % 2);
+        return kinds + digit + (digit == 3 ? i % 3 : 0);
 }
 
 struct run {
@@ -92,6 +93,13 @@ static void on_collect(struct run *r, bool is_sender) {
         answer(r, code);
 }
 
+/* With whom it refuses. */
+static void note_reply(struct run *r, const struct event *e) {
+        static const char *const refused[] = { "", "s", "r", "m" };
+
+        sprintf(r->log + strlen(r->log), "%d%s ", e->reply->code, refused[e->refused]);
+}
+
 static void on_event(struct run *r, const struct event *e) {
         switch (e->kind) {
         case SERVER_HELLO: server_offer(&r->server, EXTENSIONS_ALL, 0); break;
@@ -99,7 +107,7 @@ static void on_event(struct run *r, const struct event *e) {
         case SERVER_RECIPIENT: on_recipient(r, e->recipient); break;
         case SERVER_COLLECT: on_collect(r, e->is_sender); break;
         case SERVER_DATA: answer(r, 354); break;
-        case SERVER_REPLY: sprintf(r->log + strlen(r->log), "%d ", e->reply->code); break;
+        case SERVER_REPLY: note_reply(r, e); break;
         default: break;
         }
 }
@@ -213,7 +221,7 @@ static const struct {
         { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 0 }, "RCPT TO:<no@there\r\nNOOP\r\n", "220 250 250 250 250 421 " },
         { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 9 }, "RCPT TO:<yes@there>\n", "220 250 250 250 250 554 " },
         { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 9 }, "RCPT TO:\r<yes@there>\r\n", "220 250 250 250 250 554 " },
-        { { .hostname = "h", .max_recipients = 2, .max_commands = 99, .max_errors = 9 }, "RCPT TO:<yes@there>\r\n", "220 250 250 250 250 452 " },
+        { { .hostname = "h", .max_recipients = 2, .max_commands = 99, .max_errors = 9 }, "RCPT TO:<yes@there>\r\n", "220 250 250 250 250 452r " },
 };
 
 START_TEST(an_end_does_not_overtake) {

@@ -74,7 +74,7 @@ START_TEST(takes_mail) {
         size_t n = strlen(mails[_i].args);
 
         memset(&s, 1, sizeof(s)); /* it owes nothing to what was there */
-        ck_assert_msg(command_parse_mail(at_end(mails[_i].args, n), n, &rules, &s, &r), "%d %s", r.code, r.text);
+        ck_assert_msg(command_parse_mail(at_end(mails[_i].args, n), n, &rules, &s, &r) == COMMAND_OK, "%d %s", r.code, r.text);
         ck_assert_str_eq(s.address.text, mails[_i].address);
         ck_assert_str_eq(s.options, mails[_i].options);
         ck_assert_uint_eq(s.size, mails[_i].size);
@@ -106,7 +106,7 @@ START_TEST(takes_rcpt) {
         size_t n = strlen(rcpts[_i].args);
 
         memset(&to, 1, sizeof(to));
-        ck_assert_msg(command_parse_rcpt(at_end(rcpts[_i].args, n), n, &rules, &to, &r), "%d %s", r.code, r.text);
+        ck_assert_msg(command_parse_rcpt(at_end(rcpts[_i].args, n), n, &rules, &to, &r) == COMMAND_OK, "%d %s", r.code, r.text);
         ck_assert_str_eq(to.address.text, rcpts[_i].address);
         ck_assert_str_eq(to.options, "");
 }
@@ -201,13 +201,53 @@ static const struct {
         { 'M', TEXT("FROM:<a@b> SIZE=18446744073709552617"), MAX_1000, 552, "5.3.4" }, /* 2^64 + 1001 */
 };
 
-static bool parse(char verb, const char *args, size_t n, const struct command_rules *rules, struct reply *ret) {
+static enum command_status parse_as(char verb, const char *args, size_t n,
+                                    const struct command_rules *rules, struct reply *ret) {
         struct sender s;
         struct recipient r;
 
         args = at_end(args, n);
-        return verb == 'M' ? command_parse_mail(args, n, rules, &s, ret) : command_parse_rcpt(args, n, rules, &r, ret);
+        return verb == 'M' ? command_parse_mail(args, n, rules, &s, ret)
+                           : command_parse_rcpt(args, n, rules, &r, ret);
 }
+
+static bool parse(char verb, const char *args, size_t n, const struct command_rules *rules,
+                  struct reply *ret) {
+        return parse_as(verb, args, n, rules, ret) == COMMAND_OK;
+}
+
+/* Whether the address was understood. */
+static const struct {
+        char verb;
+        const char *args;
+        int rules;
+        enum command_status status;
+} understood[] = {
+        { 'M', "FROM:<a@b>", 0, COMMAND_OK },
+        { 'M', "FROM:<>", 0, COMMAND_OK },
+        { 'M', "FROM:<a@b", 0, COMMAND_BAD },
+        { 'M', "FROM:", 0, COMMAND_BAD },
+        { 'M', "TO:<a@b>", 0, COMMAND_BAD },
+        { 'M', "FROM:<a@b>X", 0, COMMAND_BAD },
+        { 'M', "FROM:<a@b> X_Y", 0, COMMAND_REFUSED },
+        { 'M', "FROM:<a>", 0, COMMAND_REFUSED },
+        { 'M', "FROM:<a@b> SIZE=1001", MAX_1000, COMMAND_REFUSED },
+        { 'R', "TO:<a@b>", 0, COMMAND_OK },
+        { 'R', "TO:<a@b", 0, COMMAND_BAD },
+        { 'R', "TO:<a>", 0, COMMAND_REFUSED },
+        { 'R', "TO:<a@b> X=1", 0, COMMAND_REFUSED },
+        { 'R', "TO:<\xc3\xbc@b>", 0, COMMAND_REFUSED },
+};
+
+START_TEST(tells_what_was_understood) {
+        struct command_rules rules = rules_of(understood[_i].rules);
+        const char *args = understood[_i].args;
+        struct reply r;
+
+        ck_assert_int_eq(parse_as(understood[_i].verb, args, strlen(args), &rules, &r),
+                         understood[_i].status);
+}
+END_TEST
 
 START_TEST(refuses) {
         struct command_rules rules = rules_of(refused[_i].rules);
@@ -264,6 +304,7 @@ int main(void) {
         UNIT_TABLE(tcase, takes_mail, mails);
         UNIT_TABLE(tcase, takes_rcpt, rcpts);
         UNIT_TABLE(tcase, refuses, refused);
+        UNIT_TABLE(tcase, tells_what_was_understood, understood);
         UNIT_TABLE(tcase, measures, sizes);
         return unit_run(suite);
 }

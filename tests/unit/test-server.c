@@ -2,7 +2,9 @@
  *
  * A session is written down as one line of words, one for each event:
  *
- *      R250      SERVER_REPLY, its code          B(text)  SERVER_BODY, as one however it came; "|" is an LF
+ *      R250      SERVER_REPLY, its code; "s", "r", "m" after it: our refusal of the sender, the
+ *                recipient, the message
+ *                                                B(text)  SERVER_BODY, as one however it came; "|" is an LF
  *      H(name)   SERVER_HELLO                    E0:5     SERVER_END, its index and the size of the message
  *      S(address), T(address)  sender, recipient          D  DATA   X  RESET   C  CLOSE
  *
@@ -50,6 +52,13 @@ static void note_body(struct session *s, const struct event *e) {
         strcpy(s->log + s->n_log++, ")");
 }
 
+/* With whom it refuses. */
+static void note_reply(struct session *s, const struct event *e) {
+        static const char *const refused[] = { "", "s", "r", "m" };
+
+        note(s, "R%d%s", e->reply->code, refused[e->refused]);
+}
+
 static void note_event(struct session *s, const struct event *e) {
         switch (e->kind) {
         case SERVER_HELLO: note(s, "H(%s)", s->server.helo); break;
@@ -57,7 +66,7 @@ static void note_event(struct session *s, const struct event *e) {
         case SERVER_RECIPIENT: note(s, "T(%s)", e->recipient->address.text); break;
         case SERVER_DATA: note(s, "D"); break;
         case SERVER_BODY: note_body(s, e); break;
-        case SERVER_REPLY: note(s, "R%d", e->reply->code); break;
+        case SERVER_REPLY: note_reply(s, e); break;
         case SERVER_END: note(s, "E%zu:%llu", e->n, (unsigned long long) s->server.size); break;
         case SERVER_RESET: note(s, "X"); break;
         case SERVER_CLOSE: note(s, "C"); break;
@@ -203,7 +212,7 @@ static const struct {
           .log = "R220 H(c) R250 R503 R503 S(a@b) R250 R503 R503 R503" },
         { TEXT("EHLO c\r\nMAIL nonsense\r\n" MAIL "RCPT nonsense\r\n"),
           .log = "R220 H(c) R250 R501 S(a@b) R250 R501" },
-        { TEXT("HELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n" MAIL), .log = "R220 H(c) R250 R501 S(a@b) R250" },
+        { TEXT("HELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n" MAIL), .log = "R220 H(c) R250 R501s S(a@b) R250" },
 
         /* the end of a transaction */
         { TEXT("RSET\r\n"), .log = "R220 R250 X" },
@@ -238,7 +247,7 @@ static const struct {
           .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 E0:0 R421 X C", .flags = LMTP,
           .answers = "250 250 250 354 421" },
         { TEXT("LHLO c\r\n" MAIL TO("d@e") TO("f@g") "DATA\r\nabcd\r\n.\r\nNOOP\r\n"),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 R552 R552 X R250",
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 R552m R552 X R250",
           .flags = LMTP | LOST_BODY, .rules = { .max_size = 5 } },
         { TEXT("EHLO c\r\n" MAIL TO("d@e") TO("f@g") "DATA\r\n.\r\n"),
           .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 E0:0 R250 X" },
@@ -252,13 +261,13 @@ static const struct {
 
         /* SMTPUTF8 is one transaction's */
         { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n" TO("\xc3\xa9@e") "RSET\r\n" MAIL TO("\xc3\xa9@e")),
-          .log = "R220 H(c) R250 S(a@b) R250 T(\xc3\xa9@e) R250 R250 X S(a@b) R250 R553" },
+          .log = "R220 H(c) R250 S(a@b) R250 T(\xc3\xa9@e) R250 R250 X S(a@b) R250 R553r" },
         { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n" TO("d@e") "DATA\r\n.\r\n" MAIL TO("\xc3\xa9@e")),
-          .log = READY_LOG " D R354 E0:0 R250 X S(a@b) R250 R553" },
+          .log = READY_LOG " D R354 E0:0 R250 X S(a@b) R250 R553r" },
         { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n" MAIL TO("\xc3\xa9@e")),
-          .log = "R220 H(c) R250 S(a@b) R550 S(a@b) R250 R553", .answers = "550" },
+          .log = "R220 H(c) R250 S(a@b) R550 S(a@b) R250 R553r", .answers = "550" },
         { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\nEHLO c\r\n" MAIL TO("\xc3\xa9@e")),
-          .log = "R220 H(c) R250 S(a@b) R250 H(c) R250 S(a@b) R250 R553" },
+          .log = "R220 H(c) R250 S(a@b) R250 H(c) R250 S(a@b) R250 R553r" },
 
         /* line ends */
         { TEXT("NOOP\nNOOP\r\n"), .log = "R220 R554 X C" },
@@ -290,13 +299,13 @@ static const struct {
 
         /* limits */
         { TEXT("EHLO c\r\n" MAIL TO("d@e") TO("f@g") TO("h@i") "DATA\r\n.\r\n"),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 R452 D R354 E0:0 R250 X",
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 R452r D R354 E0:0 R250 X",
           .rules = { .max_recipients = 2 } },
         { TEXT("EHLO c\r\n" MAIL TO("d@e") TO("f@g") TO("h@i") TO("j@k")),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 T(f@g) R250 R452 R452", .answers = "250 550",
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 T(f@g) R250 R452r R452r", .answers = "250 550",
           .rules = { .max_recipients = 2 } },
         { TEXT("EHLO c\r\n" ENVELOPE "RSET\r\n" ENVELOPE TO("d@e")),
-          .log = READY_LOG " R250 X S(a@b) R250 T(d@e) R250 R452", .rules = { .max_recipients = 1 } },
+          .log = READY_LOG " R250 X S(a@b) R250 T(d@e) R250 R452r", .rules = { .max_recipients = 1 } },
         { TEXT("NOOP\r\nX\r\nNOOP\r\nNOOP\r\nNOOP\r\n"),
           .log = "R220 R250 R500 R250 R421 X C", .rules = { .max_commands = 3 } },
         { TEXT("NOOP\r\nNOOP\r\nNOOP\r\n"), .log = "R220 R250 R250 R250", .rules = { .max_commands = 3 } },
@@ -322,18 +331,18 @@ static const struct {
         { TEXT(READY "DATA\r\nabc\r\n.\r\n"),
           .log = READY_LOG " D R354 B(abc|) E0:5 R250 X", .rules = { .max_size = 5 } },
         { TEXT(READY "DATA\r\nabcd\r\n.\r\n"),
-          .log = READY_LOG " D R354 R552 X", .flags = LOST_BODY, .rules = { .max_size = 5 } },
+          .log = READY_LOG " D R354 R552m X", .flags = LOST_BODY, .rules = { .max_size = 5 } },
         { TEXT(READY "DATA\r\n..bc\r\n.\r\n"),
           .log = READY_LOG " D R354 B(.bc|) E0:5 R250 X", .rules = { .max_size = 5 } },
         { TEXT(READY "DATA\r\n\r\n\r\n\r\n.\r\n"),
-          .log = READY_LOG " D R354 R552 X", .flags = LOST_BODY, .rules = { .max_size = 5 } },
+          .log = READY_LOG " D R354 R552m X", .flags = LOST_BODY, .rules = { .max_size = 5 } },
         { TEXT(READY "DATA\r\nabcdef\r\n.\r\nDATA\r\n" ENVELOPE "DATA\r\nabc\r\n.\r\n"),
-          .log = READY_LOG " D R354 R552 X R503 S(a@b) R250 T(d@e) R250 D R354 E0:5 R250 X", .flags = LOST_BODY,
+          .log = READY_LOG " D R354 R552m X R503 S(a@b) R250 T(d@e) R250 D R354 E0:5 R250 X", .flags = LOST_BODY,
           .rules = { .max_size = 5 } },
         { TEXT(READY "DATA\r\nabcdef\r\n\n"),
           .log = READY_LOG " D R354 R554 X C", .flags = LOST_BODY, .rules = { .max_size = 5 } },
         { TEXT("EHLO c\r\nMAIL FROM:<a@b> SIZE=6\r\nMAIL FROM:<a@b> SIZE=5\r\n"),
-          .log = "R220 H(c) R250 R552 S(a@b) R250", .rules = { .max_size = 5 } },
+          .log = "R220 H(c) R250 R552s S(a@b) R250", .rules = { .max_size = 5 } },
 };
 
 static void start_session(struct session *s, int i) {
@@ -492,16 +501,16 @@ static const struct {
         const char *log; /* of MAIL with SIZE, with BODY, with SMTPUTF8 */
 } offers[] = {
         { "EHLO c", false, 0, "h\nPIPELINING\nSIZE 1000\nENHANCEDSTATUSCODES\nHELP",
-          "S(a@b) R250 R250 X R555 R555" },
+          "S(a@b) R250 R250 X R555s R555s" },
         { "EHLO c", false, EXTENSION_8BITMIME, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nENHANCEDSTATUSCODES\nHELP",
-          "S(a@b) R250 R250 X S(a@b) R250 R250 X R555" },
+          "S(a@b) R250 R250 X S(a@b) R250 R250 X R555s" },
         { "EHLO c", false, EXTENSION_SMTPUTF8, "h\nPIPELINING\nSIZE 1000\nSMTPUTF8\nENHANCEDSTATUSCODES\nHELP",
-          "S(a@b) R250 R250 X R555 S(a@b) R250 R250 X" },
+          "S(a@b) R250 R250 X R555s S(a@b) R250 R250 X" },
         { "EHLO c", false, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X S(a@b) R250 R250 X" },
         { "LHLO c", true, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X S(a@b) R250 R250 X" },
-        { "HELO c", false, EXTENSIONS_ALL, "h", "R501 R501 R501" },
+        { "HELO c", false, EXTENSIONS_ALL, "h", "R501s R501s R501s" },
 };
 
 /* RSET is sent, and written down, only where a transaction began. */
