@@ -294,7 +294,7 @@ def test_an_answer_too_many_comes_late(smtpd, tmp_path, late, verdict):
         assert session.end() == 0
         up.wait_until_over()
         assert len(up.messages) == 1 and len(up.connections) == 2
-        assert b": that is no answer to it\n" in session.err()
+        assert b'reason="that is no answer to it"\n' in session.err()
 
 
 # --- the session ends in the middle --------------------------------------------------------------------------------------

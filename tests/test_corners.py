@@ -46,13 +46,13 @@ def test_comes_back_without_smtputf8(smtpd, tmp_path):
     """The envelope that was welcome cannot be said again."""
     with Upstream({"RCPT": close}, {"EHLO": BIG_ENOUGH}) as up:
         outcome = play(proxy(smtpd, up), tmp_path, mail=b"MAIL FROM:<a@example.org> SMTPUTF8")
-    assert outcome.codes == [250, 250, 451] and outcome.last.startswith(LOST)
+    assert outcome.codes == [250, 250, 451] and outcome.last.startswith(b"451 4.6.7 ")
 
 
 def test_comes_back_refusing(smtpd, tmp_path):
     with Upstream({"RCPT": close}, {"greeting": b"554 5.3.2 not today\r\n"}) as up:
         outcome = play(proxy(smtpd, up), tmp_path)
-    assert outcome.last.startswith(LOST) and b"554" in outcome.log
+    assert outcome.last == b"451 4.3.2 not today" and b"554 5.3.2 not today" in outcome.log
 
 
 def test_comes_back_and_knows_lists_no_better(smtpd, tmp_path):
