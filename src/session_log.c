@@ -34,14 +34,6 @@ static void log_duration(struct log_line *l, int64_t then) {
         log_field(l, "duration", "%llu.%03u", (unsigned long long) ms / 1000, (unsigned) (ms % 1000));
 }
 
-static void log_peer(struct log_line *l, const struct peer *p) {
-        log_field(l, "peer", "%s", p->address);
-        if (*p->port)
-                log_field(l, "port", "%s", p->port);
-        if (p->uid >= 0)
-                log_number(l, "uid", (uint64_t) p->uid);
-}
-
 static void log_verdict(struct log_line *l, const struct reply *r) {
         log_said(l, "verdict", "%u%s%s %s", (unsigned) r->code, *r->enhanced ? " " : "",
                  r->enhanced, r->text);

@@ -14,6 +14,7 @@ import pytest
 from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user, folder, is_refused, network,
                       read_all, start_that_fails)
 from conftest import missing, need, need_root, private_mounts
+from logs import lines
 from processes import descriptors, status_of, zombies
 from session import (BEGIN, END, PATIENCE, codes, environment, free_port, reset, wait_until,
                      with_x_peer)
@@ -767,6 +768,24 @@ def test_max_connections_per_source(smtpd, folder):
             acceptor.wait_for_sessions(1)
             with acceptor.client("EHLO", "127.0.0.2"):
                 pass
+
+
+def refused_peers(acceptor, n):
+    """Who was turned away, as the log names them."""
+    wait_until(lambda: len(acceptor.log("refused ")) == n, "the log")
+    return [{k: v for k, v in line.fields if k in ("peer", "port", "uid")} for line in lines(acceptor.err(), "refused")]
+
+
+def test_who_was_turned_away(smtpd, folder):
+    with Acceptor(smtpd, folder, "--max-connections-per-source=1") as acceptor:
+        with acceptor.client("EHLO", "127.0.0.2"), acceptor.client(None, "127.0.0.2") as second:
+            port = b"%d" % second.ours.getsockname()[1]
+            assert second.refusal() == TOO_MANY_FROM_YOU
+        assert refused_peers(acceptor, 1) == [{"peer": b"127.0.0.2", "port": port}]
+    with Acceptor(smtpd, folder, "--max-connections-per-source=1", listen=str(folder / "socket")) as acceptor:
+        with acceptor.client("EHLO"), acceptor.client() as second:
+            assert second.refusal() == TOO_MANY_FROM_YOU
+        assert refused_peers(acceptor, 1) == [{"peer": b"local", "uid": b"%d" % os.getuid()}]
 
 
 def test_source_of_ipv6_is_a_network(release, folder):

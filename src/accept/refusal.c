@@ -25,6 +25,7 @@ void refusal_log(struct refusals *r, size_t n_sessions) {
         log_field(&line, "reason", "%s", r->reason);
         log_number(&line, "sessions", n_sessions);
         log_number(&line, "clients", r->n);
+        log_peer(&line, &r->peer);
         log_send(&line, LOG_WARNING);
         r->n = 0;
         r->next_line = deadline_now() + PAUSE;
@@ -36,6 +37,8 @@ void refusal_say(struct refusals *r, const struct listener *l, int connection,
                  const struct refusal *refusal, size_t n_sessions) {
         char unread[4096];
 
+        if (!peer_of_socket(connection, &r->peer)) /* it is gone already */
+                strcpy(r->peer.address, "unknown");
         send(connection, refusal->reply, strlen(refusal->reply), MSG_DONTWAIT | MSG_NOSIGNAL);
         shutdown(connection, SHUT_WR);
         for (int i = 0; i < UNREAD_BLOCKS; i++)

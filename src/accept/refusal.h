@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "accept/listeners.h"
+#include "io/peer.h"
 
 /* What such a client is told (a whole reply line), and why in the log. Both texts are constant. */
 struct refusal {
@@ -16,6 +17,7 @@ struct refusal {
 struct refusals {
         unsigned n;
         const char *address, *reason;
+        struct peer peer;
         int64_t next_line; /* the earliest time for it */
 };
 

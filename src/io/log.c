@@ -12,9 +12,8 @@
 #include "io/fd.h"
 
 enum {
-        LOG_SECONDS = 5,  /* what a stuck reader of the log can cost us */
-        TEXT_MAX = 2048,  /* octets of a value, or of words for people, before they are escaped */
-        VALUE_MAX = 2040, /* octets of a value of ours as it is written */
+        LOG_SECONDS = 5, /* what a stuck reader of the log can cost us */
+        TEXT_MAX = 4096, /* octets of a value, or of words for people, before they are escaped */
 };
 
 static struct {
@@ -113,7 +112,7 @@ void log_field(struct log_line *l, const char *key, const char *format, ...) {
         va_start(ap, format);
         text_format_list(value, sizeof(value), format, ap);
         va_end(ap);
-        append_field(l, key, value, VALUE_MAX);
+        append_field(l, key, value, sizeof(l->text));
 }
 
 void log_chosen(struct log_line *l, const char *key, const char *format, ...) {
@@ -134,6 +133,14 @@ void log_said(struct log_line *l, const char *key, const char *format, ...) {
         text_format_list(value, sizeof(value), format, ap);
         va_end(ap);
         append_field(l, key, value, LOG_SAID_MAX);
+}
+
+void log_peer(struct log_line *l, const struct peer *p) {
+        log_field(l, "peer", "%s", p->address);
+        if (*p->port)
+                log_field(l, "port", "%s", p->port);
+        if (p->uid >= 0)
+                log_number(l, "uid", (uint64_t) p->uid);
 }
 
 bool log_has_room(const struct log_line *l) {
