@@ -4,6 +4,7 @@ scripted one (tests/upstream.py) for what a real one does rarely. Beside it an u
 import contextlib
 import itertools
 import re
+import socket
 import time
 
 import pytest
@@ -479,6 +480,27 @@ def test_faults_before_the_first_dot(release, tmp_path, name):
         if script.get("body", up) is not DEAF:  # which does not see that we have gone
             check_nobody_has_it(mm, up)
     assert mm.messages == [] and up.messages == [] and b"duplicate possible" not in log
+    assert not any(line == b"DATA" for c in up.connections for line in c.commands)
+
+
+@pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
+def test_list_server_goes_while_the_upstream_is_sent_its_copy(release, tmp_path, protocol):
+    """Which is noticed before the upstream has its dot; in LMTP it gets that all the same."""
+
+    def hang_up(c):
+        mm.connections[1].sock.shutdown(socket.SHUT_RDWR)
+        c.send(b"354 go on\r\n")
+
+    with scripted({}) as mm, Upstream({"DATA": hang_up}) as up:
+        argv = mailman(release, mm.endpoint, up, f"--protocol={protocol}")
+        verdict, log = play(argv, tmp_path, message(token()), LIST, OTHER)
+        mm.wait_until_over()
+        up.wait_until_over()
+    assert mm.messages == [] and b"duplicate possible" not in log
+    if protocol == "smtp":
+        assert verdict.startswith(b"451 4.4.2 ") and up.messages == []
+    else:
+        assert [one[:3] for one in verdict] == [b"451", b"250"] and len(up.messages) == 1
 
 
 def test_one_list_refuses_in_lmtp(release, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, need
 from logs import lines
 from session import Session, command, environment
 from upstream import Upstream, close
@@ -324,6 +324,51 @@ def test_mixed(release, mm, name):
     if status:
         assert {line["to"]: line["verdict"][:3] for line in lines(log, "recipient")} == {
             b"<test@example.com>": expected[:3], b"<other@example.com>": b"250"}
+
+
+def limited(argv):
+    """Files, and so what is spooled, have at most 51,200 octets."""
+    return ["sh", "-c", 'ulimit -f 100 && exec "$@"', "sh", *argv]
+
+
+def pipes_fail(argv):
+    return [need("strace"), "-f", "-qq", "-o", "/dev/null", "-e", "trace=pipe2", "-e", "inject=pipe2:error=EMFILE:when=2", *argv]
+
+
+BEFORE_THE_DOT = {  # what is done to the wrapper, or to the command line; the verdict
+    "it is missing": (lambda path: path.unlink(), None, b"451 4.3.0 "),
+    "it is not executable": (lambda path: path.chmod(0o644), None, b"451 4.3.0 "),
+    "its interpreter is missing": (lambda path: path.write_text("#!/nowhere/sh\n"), None, b"451 4.3.0 "),
+    "its text has no room": (None, limited, b"452 4.3.1 "),
+    "descriptors are out": (None, pipes_fail, b"451 4.3.0 "),
+    "the list is gone": (None, None, b"550 5.1.1 "),
+}
+
+
+@pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
+@pytest.mark.parametrize("name", BEFORE_THE_DOT)
+def test_what_can_fail_here_comes_first(release, mm, name, protocol):
+    """In SMTP the upstream is not even told that there is a message; in LMTP each has its own verdict."""
+    change, prefix, expected = BEFORE_THE_DOT[name]
+    wrapper = mm.var / "wrapper"
+    wrapper.write_text(f'#!/bin/sh\nexec {ROOT}/tests/mailman2-wrapper "$@"\n')
+    wrapper.chmod(0o755)
+    if change:
+        change(wrapper)
+    content = CONTENT + b"x" * 998 + b"\r\n"
+    content += (b"y" * 98 + b"\r\n") * ((51_180 - len(content.replace(b"\r\n", b"\n"))) // 99)
+    with Upstream() as up:
+        argv = mm.command(release, up, f"--mailman-wrapper={wrapper}", f"--protocol={protocol}")
+        with Client(mm, prefix(argv) if prefix else argv) as client:
+            client.ask(b"test@example.com", OTHER)
+            if name == "the list is gone":
+                (mm.var / "lists/test/config.pck").unlink()
+            verdicts = client.send(content, 2 if protocol == "lmtp" else 1)
+    assert not (mm.var / "argv").exists() and b"duplicate possible" not in client.session.err()
+    if protocol == "smtp":
+        assert verdicts.startswith(expected) and up.messages == [] and b"DATA" not in up.commands
+    else:
+        assert verdicts[0].startswith(expected) and verdicts[1].startswith(b"250 ") and len(up.messages) == 1
 
 
 def test_lmtp(release, mm):

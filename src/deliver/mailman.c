@@ -3,9 +3,10 @@
  *
  * At RCPT each address is put to Mailman first: to the LMTP server of Mailman 3, whose answer to
  * RCPT says whether it is a list's, or to the lists directory of Mailman 2.1. Of a message for
- * lists and others every copy is sent, except for its final dot, before the first dot follows:
- * until then whoever refuses or fails leaves nothing delivered anywhere. Then the upstream is
- * first, whose verdict is the least foreseeable, and each list has an LMTP transaction of its own.
+ * lists and others every copy is sent, except for its final dot, before the first dot follows; a
+ * copy for Mailman 2.1 is a program that can run. Until then whoever refuses or fails leaves nothing
+ * delivered anywhere. The upstream is sent its copy last, so that it waits least, and has its dot
+ * first, because its verdict is the least foreseeable. Each list has a copy of its own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,8 +28,14 @@ struct delivery {
         struct upstream upstream;        /* for all who are no lists */
         struct addressee **lists;        /* of this transaction */
         size_t n_lists;
-        struct mailman3_copy *copies;    /* of this message, one for each list */
+        union copy *copies;              /* of this message, one for each list; none if they failed */
         size_t n_copies;
+};
+
+/* What a list gets. */
+union copy {
+        struct mailman2_copy for2; /* if mailman-lists is set */
+        struct mailman3_copy for3;
 };
 
 static const struct fixed_reply list_ok = { 250, "2.1.5", "list OK" };
@@ -36,6 +43,10 @@ static const struct fixed_reply no_list = { 550, "5.1.1", "no such list" };
 static const struct fixed_reply list_no_smtputf8 = { 550, "5.6.7",
                                                      "the list server does not take SMTPUTF8" };
 static const struct fixed_reply no_memory = { 452, "4.3.1", "out of memory, try again later" };
+
+static bool is_mailman2(const struct delivery *d) {
+        return d->config->mailman_lists != NULL;
+}
 
 static void mailman_close(struct delivery *d) {
         mailman3_close(&d->mailman3);
@@ -128,12 +139,11 @@ static void say_no_list(struct reply *ret_verdict) {
 }
 
 static void mailman_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
-        bool is_mailman2 = d->config->mailman_lists;
         enum mailman_owner owner;
 
         if (!relay_check(d->config, d->peer, &a->recipient, ret_verdict))
                 return;
-        owner = is_mailman2 ? find_owner2(d, &a->recipient, ret_verdict)
+        owner = is_mailman2(d) ? find_owner2(d, &a->recipient, ret_verdict)
                             : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
         if (owner == MAILMAN_LIST && d->envelope->sender.is_smtputf8)
                 reply_fix(ret_verdict, &list_no_smtputf8);
@@ -152,6 +162,80 @@ static void add_worst(const struct transaction *t, struct reply *worst) {
                 *worst = *reply_worst(worst, &t->addressees[i]->verdict);
 }
 
+static void add(const struct reply *verdict, struct reply *worst) {
+        *worst = *reply_worst(worst, verdict);
+}
+
+static bool send_to_list(struct delivery *d, size_t i, struct envelope *e, struct message *m,
+                         const struct trace *trace) {
+        if (is_mailman2(d))
+                return mailman2_prepare(d->config, e, d->lists[i], &d->copies[i].for2);
+        return mailman3_send(&d->mailman3, &d->copies[i].for3, d->lists + i, &e->sender, m, trace);
+}
+
+/* While the upstream was sent its copy, a list server may have lost patience. */
+static bool confirm_list(struct delivery *d, size_t i) {
+        struct transaction *t = &d->copies[i].for3.transaction;
+
+        return is_mailman2(d) || t->state != TRANSACTION_SENT || transaction_confirm(t);
+}
+
+static void drop_list(struct delivery *d, union copy *copy) {
+        if (is_mailman2(d))
+                mailman2_drop(&copy->for2);
+        else {
+                transaction_abort(&copy->for3.transaction);
+                client_close(&copy->for3.client);
+        }
+}
+
+static bool allot_copies(struct delivery *d, const struct envelope *e, struct message *m,
+                         struct reply *ret_refusal) {
+        d->copies = calloc(d->n_lists, sizeof(*d->copies));
+        if (!d->copies)
+                reply_fix(ret_refusal, &no_memory);
+        else if (is_mailman2(d) && !mailman2_begin(d->config, e, m, ret_refusal))
+                free(d->copies);
+        else
+                return true;
+        return false;
+}
+
+/* What the lists' copies have in common. If that fails it is the verdict of each. */
+static void begin_copies(struct delivery *d, const struct envelope *e, struct message *m,
+                         struct reply *ret_worst) {
+        struct reply refusal;
+
+        d->n_copies = 0;
+        if (d->n_lists == 0)
+                return;
+        if (allot_copies(d, e, m, &refusal)) {
+                d->n_copies = d->n_lists;
+                return;
+        }
+        for (size_t i = 0; i < d->n_lists; i++)
+                d->lists[i]->verdict = refusal;
+        add(&refusal, ret_worst);
+}
+
+/* What was not committed will not be. */
+static void end_copies(struct delivery *d) {
+        for (size_t i = 0; i < d->n_copies; i++)
+                drop_list(d, d->copies + i);
+        if (d->n_copies > 0 && is_mailman2(d))
+                mailman2_end();
+        if (d->n_copies > 0)
+                free(d->copies);
+}
+
+static void send_to_lists(struct delivery *d, struct envelope *e, struct message *m,
+                          const struct trace *trace, struct reply *worst) {
+        begin_copies(d, e, m, worst);
+        for (size_t i = 0; i < d->n_copies; i++)
+                if (!send_to_list(d, i, e, m, trace))
+                        add(&d->lists[i]->verdict, worst);
+}
+
 /* All copies without their dots. false if one of them was refused; then `ret_worst` is the worst
  * refusal. */
 static bool send_all(struct delivery *d, struct envelope *e, struct message *m,
@@ -161,12 +245,14 @@ static bool send_all(struct delivery *d, struct envelope *e, struct message *m,
 
         *ret_worst = (struct reply) { .code = 250 };
         text_trace(d->config, e, m, &trace);
+        send_to_lists(d, e, m, &trace, ret_worst);
+        if (!reply_is_positive(ret_worst) && !d->config->is_lmtp)
+                return false;
         if (others->n_addressees > 0 && !upstream_send(&d->upstream, m, &trace))
                 add_worst(others, ret_worst);
         for (size_t i = 0; i < d->n_copies; i++)
-                if (!mailman3_send(&d->mailman3, d->copies + i, d->lists + i, &e->sender, m,
-                                   &trace))
-                        add_worst(&d->copies[i].transaction, ret_worst);
+                if (!confirm_list(d, i))
+                        add(&d->lists[i]->verdict, ret_worst);
         return reply_is_positive(ret_worst);
 }
 
@@ -184,12 +270,11 @@ static bool commit_others(struct delivery *d, const char *id, struct reply *ret_
         return is_taken;
 }
 
-static void commit_lists(struct delivery *d, struct envelope *e, struct message *m) {
-        for (size_t i = 0; i < d->n_copies; i++)
-                if (d->copies[i].transaction.state == TRANSACTION_SENT)
-                        mailman3_commit(d->copies + i, e->id);
-        if (d->config->mailman_lists && d->n_lists > 0)
-                mailman2_deliver(d->config, e, d->lists, d->n_lists, m);
+static void commit_list(struct delivery *d, union copy *copy, const char *id) {
+        if (is_mailman2(d) && copy->for2.job)
+                mailman2_deliver(&copy->for2);
+        else if (!is_mailman2(d) && copy->for3.transaction.state == TRANSACTION_SENT)
+                mailman3_commit(&copy->for3, id);
 }
 
 /* If there is one reply for all (SMTP), a refusal before anybody has the message is everybody's. In
@@ -200,15 +285,13 @@ static void deliver(struct delivery *d, struct envelope *e, struct message *m) {
 
         if ((send_all(d, e, m, &refusal) || is_lmtp) &&
             (commit_others(d, e->id, &refusal) || is_lmtp))
-                commit_lists(d, e, m);
+                for (size_t i = 0; i < d->n_copies; i++)
+                        commit_list(d, d->copies + i, e->id);
         else {
                 transaction_abort(&d->upstream.transaction);
-                for (size_t i = 0; i < d->n_copies; i++)
-                        transaction_abort(&d->copies[i].transaction);
                 delivery_verdict(e, &refusal);
         }
-        for (size_t i = 0; i < d->n_copies; i++)
-                client_close(&d->copies[i].client);
+        end_copies(d);
 }
 
 static void describe(const struct delivery *d, struct envelope *e) {
@@ -221,19 +304,13 @@ static void describe(const struct delivery *d, struct envelope *e) {
 }
 
 static void mailman_process_message(struct delivery *d, struct envelope *e, struct message *m) {
-        struct reply verdict;
+        struct reply refusal;
 
         describe(d, e);
-        d->n_copies = d->config->mailman_lists ? 0 : d->n_lists;
-        d->copies = d->n_copies > 0 ? calloc(d->n_copies, sizeof(*d->copies)) : NULL;
-        if (!text_check(m, &verdict))
-                delivery_verdict(e, &verdict);
-        else if (d->n_copies > 0 && !d->copies) {
-                reply_fix(&verdict, &no_memory);
-                delivery_verdict(e, &verdict);
-        } else
+        if (text_check(m, &refusal))
                 deliver(d, e, m);
-        free(d->copies);
+        else
+                delivery_verdict(e, &refusal);
 }
 
 static const char *mailman_check(const struct config *c) {

@@ -10,7 +10,7 @@
 #include "base/array.h"
 #include "base/ascii.h"
 #include "base/text.h"
-#include "deliver/program.h"
+#include "deliver/executable.h"
 #include "deliver/text.h"
 #include "io/log.h"
 
@@ -25,6 +25,10 @@ static const char *const commands[] = { "admin", "bounces", "confirm",   "join",
 static const struct program_verdict verdicts[] = {
         { 0, { 250, "2.0.0", "taken by the list server" } },
         { 1, { 550, "5.1.1", "no such list" } },
+};
+
+static const struct fixed_reply no_wrapper = {
+        451, "4.3.0", "the list server cannot be run, try again later"
 };
 
 /* A name that Mailman allows (ACCEPTABLE_LISTNAME_CHARACTERS) in lower case, or false: "/" and ".."
@@ -142,7 +146,7 @@ static int make_text(const struct config *c, const struct envelope *e, struct me
         return r == 0 ? append_part(ret, m, m->header.n_fields, m->spool.size) : r;
 }
 
-/* How the wrapper ended. */
+/* How the wrapper ended, or why it was not run. */
 static void log_failure(const struct envelope *only) {
         struct log_line l;
 
@@ -153,45 +157,78 @@ static void log_failure(const struct envelope *only) {
         log_send(&l, LOG_WARNING);
 }
 
-static void run_wrapper(const struct config *c, const struct envelope *e, struct addressee *a,
-                        struct message *text) {
-        struct mailman2_target target = { 0 };
-        struct envelope only = *e;
-        int r = mailman2_find(c->mailman_lists, &a->recipient.address, &target);
+static struct message text; /* of the message under way: there is one in a process */
 
-        if (r <= 0) { /* it went away since RCPT */
-                if (r == 0) {
-                        reply_fix(&a->verdict, &verdicts[1].verdict);
-                        a->verdict.by = REPLY_BY_MAILMAN;
-                }
-                return;
+static bool check_wrapper(const char *wrapper, struct reply *ret) {
+        char path[PATH_MAX], reason[EXECUTABLE_REASON_MAX];
+
+        if (!executable_diagnose(wrapper, executable_find(wrapper, path), 0, reason))
+                return true;
+        log_say(LOG_ERR, "cannot run mailman-wrapper=%.300s: %s", wrapper, reason);
+        reply_fix(ret, &no_wrapper);
+        return false;
+}
+
+void mailman2_end(void) {
+        spool_reset(&text.spool);
+}
+
+bool mailman2_begin(const struct config *c, const struct envelope *e, struct message *m,
+                    struct reply *ret) {
+        int r;
+
+        spool_init(&text.spool);
+        if (!check_wrapper(c->mailman_wrapper, ret))
+                return false;
+        r = make_text(c, e, m, &text);
+        if (r == 0)
+                return true;
+        delivery_storage_verdict(r, ret);
+        mailman2_end();
+        return false;
+}
+
+bool mailman2_prepare(const struct config *c, const struct envelope *e, struct addressee *list,
+                      struct mailman2_copy *ret) {
+        int r = mailman2_find(c->mailman_lists, &list->recipient.address, &ret->target);
+
+        ret->job = NULL;
+        if (r == 0) { /* it went away since RCPT */
+                reply_fix(&list->verdict, &verdicts[1].verdict);
+                list->verdict.by = REPLY_BY_MAILMAN;
         }
-        only.addressees = a;
-        only.n_addressees = 1;
-        program_run(
+        if (r <= 0)
+                return false;
+        ret->envelope = *e;
+        ret->envelope.addressees = list;
+        ret->envelope.n_addressees = 1;
+        ret->argv[0] = c->mailman_wrapper;
+        ret->argv[1] = (char *) ret->target.command;
+        ret->argv[2] = ret->target.list;
+        ret->argv[3] = NULL;
+        ret->job = program_prepare(
                 &(const struct program) {
-                        .argv = (char *const[]) { c->mailman_wrapper, (char *) target.command,
-                                                  target.list, NULL },
+                        .argv = ret->argv,
                         .hostname = c->hostname,
                         .timeout = c->timeout,
                         .verdicts = verdicts,
                         .n_verdicts = ELEMENTS(verdicts),
                         .by = REPLY_BY_MAILMAN,
                 },
-                &only, text);
-        if (!reply_is_positive(&a->verdict))
-                log_failure(&only);
+                &ret->envelope, &text, &list->verdict);
+        if (!ret->job)
+                log_failure(&ret->envelope);
+        return ret->job != NULL;
 }
 
-void mailman2_deliver(const struct config *c, const struct envelope *e,
-                      struct addressee *const *lists, size_t n_lists, struct message *m) {
-        static struct message text;
-        int r = make_text(c, e, m, &text);
+void mailman2_deliver(struct mailman2_copy *copy) {
+        program_perform(copy->job, &copy->envelope);
+        copy->job = NULL;
+        if (!reply_is_positive(&copy->envelope.addressees[0].verdict))
+                log_failure(&copy->envelope);
+}
 
-        for (size_t i = 0; i < n_lists; i++)
-                if (r == 0)
-                        run_wrapper(c, e, lists[i], &text);
-                else
-                        delivery_storage_verdict(r, &lists[i]->verdict);
-        spool_reset(&text.spool);
+void mailman2_drop(struct mailman2_copy *copy) {
+        program_drop(copy->job);
+        copy->job = NULL;
 }

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "deliver/delivery.h"
+#include "deliver/program.h"
 
 enum { MAILMAN2_NAME_MAX = 127 };
 
@@ -20,6 +20,28 @@ struct mailman2_target {
  * "x-request". Returns 1 or 0, or a negative errno where that cannot be found out. */
 int mailman2_find(const char *lists, const struct address *a, struct mailman2_target *ret);
 
-/* Gives the message to the wrapper for each of the lists, and sets their verdicts. */
-void mailman2_deliver(const struct config *c, const struct envelope *e,
-                      struct addressee *const *lists, size_t n_lists, struct message *m);
+/* A list's copy: the wrapper, ready to run. */
+struct mailman2_copy {
+        struct mailman2_target target;
+        struct envelope envelope; /* for this list alone */
+        char *argv[4];
+        struct program_job *job; /* NULL: it does not run */
+};
+
+/* Before the copies of a message: makes the text that they have in common, and looks at the wrapper.
+ * mailman2_end() is next, after the copies. Returns false if there can be none; then `ret` is the
+ * refusal. */
+bool mailman2_begin(const struct config *c, const struct envelope *e, struct message *m,
+                    struct reply *ret);
+void mailman2_end(void);
+
+/* All that can fail before the wrapper runs. If it does, the list's verdict says why, and it returns
+ * false. */
+bool mailman2_prepare(const struct config *c, const struct envelope *e, struct addressee *list,
+                      struct mailman2_copy *ret);
+
+/* Runs it: the list has its verdict. */
+void mailman2_deliver(struct mailman2_copy *copy);
+
+/* If it was not run it will not be. */
+void mailman2_drop(struct mailman2_copy *copy);

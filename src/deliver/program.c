@@ -2,10 +2,10 @@
 #include "deliver/program.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -90,10 +90,8 @@ static bool read_stream(struct run *r, struct stream *s) {
         n = read(s->fd, buffer, sizeof(buffer));
         if (n > 0)
                 s->take(r, buffer, (size_t) n);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-                close(s->fd);
-                s->fd = -1;
-        }
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+                fd_close(&s->fd);
         return n > 0;
 }
 
@@ -102,8 +100,7 @@ static bool read_stream(struct run *r, struct stream *s) {
 static void drain(struct run *r, struct stream *s) {
         for (int i = 0; i < 16 && read_stream(r, s); i++)
                 ; /* a pipe holds 64 KiB */
-        if (s->fd >= 0)
-                close(s->fd);
+        fd_close(&s->fd);
 }
 
 static bool has_ended(const struct run *r) {
@@ -155,32 +152,9 @@ static int wait_for_end(struct run *r, struct patience *p, int64_t deadline) {
 
 enum { GRACE_SECONDS = 1 }; /* from SIGTERM to SIGKILL, and from that to leaving it behind */
 
-/* A pipe whose reading end, ours, does not block. */
-static int make_pipe(int ret[static 2]) {
-        if (pipe2(ret, O_CLOEXEC) < 0)
-                return -errno;
-        fcntl(ret[0], F_SETFL, O_NONBLOCK);
-        return 0;
-}
-
-/* Starts the program with pipes to us. Returns 0 or a negative errno. */
+/* Starts the program. Returns 0 or a negative errno. */
 static int start_run(struct run *r, struct child *s) {
-        int out[2] = { -1, -1 }, err[2] = { -1, -1 }, error;
-
-        if ((error = make_pipe(out)) < 0)
-                return error;
-        if ((error = make_pipe(err)) < 0) {
-                close(out[0]);
-                close(out[1]);
-                return error;
-        }
-        s->out = out[1];
-        s->err = err[1];
-        r->out.fd = out[0];
-        r->err.fd = err[0];
         r->pid = child_start(s);
-        close(out[1]);
-        close(err[1]);
         r->pid_fd = r->pid > 0 ? fd_open_process(r->pid) : -1;
         return -s->error;
 }
@@ -221,8 +195,7 @@ static void close_run(struct run *r) {
         drain(r, &r->err);
         if (r->n_line > 0)
                 end_line(r);
-        if (r->pid_fd >= 0)
-                close(r->pid_fd);
+        fd_close(&r->pid_fd);
 }
 
 /* For the log: what ran, and how it ended. */
@@ -238,7 +211,8 @@ static void describe(const struct run *r, struct envelope *e) {
         else
                 text_format(how, sizeof(how), "%s %u", is_exit ? "exit" : "signal",
                             (unsigned) (is_exit ? WEXITSTATUS(status) : WTERMSIG(status)));
-        text_format(e->destination, sizeof(e->destination), "%.*s %s", (int) (sizeof(e->destination) - sizeof(how)), r->name, how);
+        text_format(e->destination, sizeof(e->destination), "%.*s %s",
+                    (int) (sizeof(e->destination) - sizeof(how)), r->name, how);
 }
 
 /* Once, and not all of it. */
@@ -299,49 +273,127 @@ static void judge(const struct run *r, const char *path, struct envelope *e, str
                 log_not_run(r->name, path, 0);
 }
 
-static void run(const struct program *p, struct child *s, struct envelope *e, struct reply *ret) {
-        struct run r = {
-                .envelope = e, .program = p, .name = s->argv[0], .pid_fd = -1,
-                .out = { .fd = -1, .take = take_output }, .err = { .fd = -1, .take = take_errors }
-        };
-        int error = s->path ? start_run(&r, s) : -ENOENT;
+/* --- a job ----------------------------------------------------------------------------------- */
 
+struct program_job {
+        struct program program;
+        struct environment environment;
+        struct child child; /* -1: a descriptor that it does not have, or no more */
+        int out, err;       /* what we read from it, likewise */
+        char path[PATH_MAX];
+};
+
+static int make_pipes(struct program_job *j) {
+        int out[2], err[2], error;
+
+        if ((error = fd_make_pipe(out)) < 0)
+                return error;
+        j->out = out[0];
+        j->child.out = out[1];
+        if ((error = fd_make_pipe(err)) < 0)
+                return error;
+        j->err = err[0];
+        j->child.err = err[1];
+        return 0;
+}
+
+static void close_fds_of_child(struct program_job *j) {
+        fd_close(&j->child.in);
+        fd_close(&j->child.out);
+        fd_close(&j->child.err);
+}
+
+void program_drop(struct program_job *j) {
+        if (!j)
+                return;
+        close_fds_of_child(j);
+        fd_close(&j->out);
+        fd_close(&j->err);
+        environment_free(&j->environment);
+        free(j);
+}
+
+static void refuse_to_run(const struct program_job *j, struct envelope *e, int error) {
+        const char *name = j->program.argv[0];
+
+        text_format(e->destination, sizeof(e->destination), "%s not run", name);
+        log_not_run(name, j->child.path, -error);
+}
+
+/* false if something is missing; then `ret` is the refusal. */
+static bool equip(struct program_job *j, struct envelope *e, struct message *m,
+                  struct reply *ret) {
+        bool is_made = environment_make(&j->environment, j->program.hostname, e, m);
+        int error;
+
+        j->child.path = executable_find(j->program.argv[0], j->path);
+        j->child.argv = j->program.argv;
+        j->child.environment = j->environment.vector;
+        j->child.in = spool_open(&m->spool);
+        if (j->child.in < 0)
+                delivery_storage_verdict(j->child.in, ret);
+        else if (!is_made)
+                log_say(LOG_ERR, "cannot hand the message to %s: out of memory",
+                        j->program.argv[0]);
+        else if ((error = j->child.path ? make_pipes(j) : -ENOENT) < 0)
+                refuse_to_run(j, e, error);
+        else
+                return true;
+        return false;
+}
+
+struct program_job *program_prepare(const struct program *p, struct envelope *e, struct message *m,
+                                    struct reply *ret_refusal) {
+        struct program_job *j = malloc(sizeof(*j));
+
+        reply_fix(ret_refusal, &try_again);
+        if (!j) {
+                log_say(LOG_ERR, "cannot hand the message to %s: out of memory", p->argv[0]);
+                return NULL;
+        }
+        *j = (struct program_job) {
+                .program = *p, .out = -1, .err = -1, .child = { .in = -1, .out = -1, .err = -1 },
+        };
+        if (equip(j, e, m, ret_refusal))
+                return j;
+        program_drop(j);
+        return NULL;
+}
+
+void program_perform(struct program_job *j, struct envelope *e) {
+        struct run r = {
+                .envelope = e, .program = &j->program, .name = j->program.argv[0], .pid_fd = -1,
+                .out = { .fd = j->out, .take = take_output },
+                .err = { .fd = j->err, .take = take_errors },
+        };
+        int over = patience_check(e->patience), error = over == 0 ? start_run(&r, &j->child) : 0;
+        struct reply verdict;
+
+        reply_fix(&verdict, &try_again);
+        j->out = j->err = -1;
+        close_fds_of_child(j);
         if (r.pid > 0) {
                 e->patience->stage = PATIENCE_GIVEN;
-                end_run(&r, e->patience, p->timeout);
+                end_run(&r, e->patience, j->program.timeout);
         }
         close_run(&r);
-        if (error < 0) {
-                text_format(e->destination, sizeof(e->destination), "%s not run", r.name);
-                log_not_run(r.name, s->path, -error);
-        } else
-                judge(&r, s->path, e, ret);
+        if (over < 0)
+                text_format(e->destination, sizeof(e->destination), "%.100s not run: %s", r.name,
+                            patience_reason(over));
+        else if (error < 0)
+                refuse_to_run(j, e, error);
+        else
+                judge(&r, j->child.path, e, &verdict);
+        delivery_verdict(e, &verdict);
+        program_drop(j);
 }
 
 void program_run(const struct program *p, struct envelope *e, struct message *m) {
-        struct environment environment;
-        bool is_made = environment_make(&environment, p->hostname, e, m);
-        char path[PATH_MAX];
-        struct child s = {
-                .path = executable_find(p->argv[0], path),
-                .argv = p->argv,
-                .environment = environment.vector,
-                .in = spool_open(&m->spool),
-        };
-        struct reply verdict;
-        int over = patience_check(e->patience);
+        struct reply refusal;
+        struct program_job *j = program_prepare(p, e, m, &refusal);
 
-        reply_fix(&verdict, &try_again);
-        if (over < 0)
-                text_format(e->destination, sizeof(e->destination), "%.100s not run: %s", p->argv[0], patience_reason(over));
-        else if (s.in < 0)
-                delivery_storage_verdict(s.in, &verdict);
-        else if (!is_made)
-                log_say(LOG_ERR, "cannot hand the message to %s: out of memory", p->argv[0]);
+        if (j)
+                program_perform(j, e);
         else
-                run(p, &s, e, &verdict);
-        if (s.in >= 0)
-                close(s.in);
-        environment_free(&environment);
-        delivery_verdict(e, &verdict);
+                delivery_verdict(e, &refusal);
 }

@@ -26,5 +26,21 @@ struct program {
         enum reply_by by;                        /* whose words its verdicts are */
 };
 
-/* Runs it with the message, and sets the verdict of all addressees to what it says. */
+/* A program that is ready to run with a message: its environment, descriptors and file are there. */
+struct program_job;
+
+enum { PROGRAM_DESCRIPTORS = 5 }; /* that a job holds; one more while it runs */
+
+/* Does all that can fail before it runs. `p->argv` stays where it is. NULL if that fails: then `e` says so for the log,
+ * which has the reason, and there is the refusal. */
+struct program_job *program_prepare(const struct program *p, struct envelope *e, struct message *m,
+                                    struct reply *ret_refusal);
+
+/* Runs it, and sets the verdict of all addressees to what it says. The job is over. */
+void program_perform(struct program_job *j, struct envelope *e);
+
+/* It is not to run, or is NULL. */
+void program_drop(struct program_job *j);
+
+/* All of that: runs it with the message, or refuses. */
 void program_run(const struct program *p, struct envelope *e, struct message *m);

@@ -150,6 +150,18 @@ enum client_result transaction_send(struct transaction *t, struct message *m,
         return r;
 }
 
+bool transaction_confirm(struct transaction *t) {
+        enum client_result r = client_look(t->client);
+        struct reply verdict;
+
+        if (r == CLIENT_OK)
+                return true;
+        transaction_verdict(t, r, &verdict);
+        transaction_refuse(t, &verdict);
+        t->state = TRANSACTION_IDLE;
+        return false;
+}
+
 /* The failure to hear a verdict is in the log for each addressee, and nowhere else. */
 static void log_duplicates(const struct transaction *t, size_t from, const char *id) {
         struct client *c = t->client;

@@ -50,6 +50,10 @@ enum client_result transaction_recipient(const struct transaction *t, const stru
 enum client_result transaction_send(struct transaction *t, struct message *m,
                                     const struct trace *trace, struct reply *ret);
 
+/* If the message was sent: finds out whether the server still waits for the dot. If it does not, its
+ * addressees have the verdict, and it returns false. */
+bool transaction_confirm(struct transaction *t);
+
 /* The final dot, and the verdict of each addressee. `id` is the message's, for the log. */
 void transaction_commit(struct transaction *t, const char *id);
 

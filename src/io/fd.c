@@ -72,6 +72,19 @@ bool fd_is_null(int fd) {
         return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
 }
 
+void fd_close(int *fd) {
+        if (*fd >= 0)
+                close(*fd);
+        *fd = -1;
+}
+
+int fd_make_pipe(int ret[static 2]) {
+        if (pipe2(ret, O_CLOEXEC) < 0)
+                return -errno;
+        fcntl(ret[0], F_SETFL, O_NONBLOCK);
+        return 0;
+}
+
 int fd_close_range(unsigned first, unsigned flags) {
         return (int) syscall(SYS_close_range, first, ~0U, flags);
 }

@@ -26,6 +26,13 @@ static inline int fd_write_all(int fd, const char *data, size_t n, int64_t deadl
 /* Whether it is /dev/null, by whatever name: what is written there is nowhere. */
 bool fd_is_null(int fd);
 
+/* Closes it, if it is one, and makes it -1. */
+void fd_close(int *fd);
+
+/* A pipe that programs do not inherit, and whose reading end does not block. Returns 0 or a negative
+ * errno. */
+int fd_make_pipe(int ret[static 2]);
+
 /* close_range(2) of `first` and all above; flags are 0 or CLOSE_RANGE_CLOEXEC. Safe after vfork(2).
  * Returns 0, or -1 with errno. */
 int fd_close_range(unsigned first, unsigned flags);
