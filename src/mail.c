@@ -81,6 +81,42 @@ void mail_refused_sender(struct mail *m, const struct sender *sender) {
         m->envelope.sender = *sender;
 }
 
+static const struct addressee *find_same_among(const struct mail *m, const struct recipient *r,
+                                               size_t from, size_t n) {
+        const struct addressee *a = m->envelope.addressees + from;
+
+        for (const struct addressee *end = a + n; a < end; a++)
+                if (!a->same && m->strategy->is_same(m->delivery, a, r))
+                        return a;
+        return NULL;
+}
+
+/* Among those in the envelope, and those whose verdicts are still to come. */
+static const struct addressee *find_same(const struct mail *m, const struct recipient *r) {
+        const struct addressee *a = NULL;
+
+        if (m->strategy->is_same)
+                a = find_same_among(m, r, 0, m->envelope.n_addressees);
+        return a || !m->strategy->is_same
+                       ? a
+                       : find_same_among(m, r, m->first_pending, m->n_pending);
+}
+
+static void share(struct addressee *a) {
+        a->verdict = a->same->verdict;
+        a->destination = a->same->destination;
+}
+
+static void ask(struct mail *m, struct addressee *a) {
+        if (a->same)
+                share(a);
+        else if (m->strategy->recipient) {
+                reply_fix(&a->verdict, &undelivered);
+                m->strategy->recipient(m->delivery, a, &a->verdict);
+        } else
+                reply_fix(&a->verdict, &delivery_recipient_ok);
+}
+
 enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict) {
         struct addressee *a;
 
@@ -89,16 +125,15 @@ enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipien
         a = &m->envelope.addressees[m->first_pending + m->n_pending];
         a->recipient = *recipient;
         a->destination = NULL;
-        reply_fix(&a->verdict, &undelivered);
-        if (put(m, a)) {
+        a->same = find_same(m, recipient);
+        if (!a->same && put(m, a)) {
                 m->n_pending++;
                 return MAIL_DEFERRED;
         }
         if (m->n_pending > 0 || m->is_sender_pending)
                 return MAIL_LATER;
-        reply_fix(ret_verdict, m->strategy->recipient ? &undelivered : &delivery_recipient_ok);
-        if (m->strategy->recipient)
-                m->strategy->recipient(m->delivery, a, ret_verdict);
+        ask(m, a);
+        *ret_verdict = a->verdict;
         return MAIL_ANSWERED;
 }
 
@@ -113,6 +148,8 @@ void mail_collect(struct mail *m, bool is_sender, struct reply *ret_verdict) {
         m->n_pending -= a != NULL;
         reply_fix(ret_verdict, &undelivered);
         m->strategy->collect(m->delivery, a, ret_verdict);
+        if (a)
+                a->verdict = *ret_verdict;
 }
 
 void mail_accept(struct mail *m, size_t n_recipients) {
@@ -129,6 +166,12 @@ void mail_append(struct mail *m, const char *text, size_t n) {
                 header_scan(&m->message.header, text, n);
 }
 
+static void share_verdicts(struct envelope *e) {
+        for (size_t i = 0; i < e->n_addressees; i++)
+                if (e->addressees[i].same)
+                        share(e->addressees + i);
+}
+
 void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *protocol) {
         int error = m->message.spool.error;
         struct reply verdict;
@@ -137,12 +180,13 @@ void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *p
         m->envelope.protocol = protocol;
         m->envelope.helo = helo;
         m->is_judged = true;
+        reply_fix(&verdict, &undelivered);
+        if (error < 0)
+                delivery_storage_verdict(error, &verdict);
+        delivery_verdict(&m->envelope, &verdict);
         if (error == 0)
                 m->strategy->process_message(m->delivery, &m->envelope, &m->message);
-        else {
-                delivery_storage_verdict(error, &verdict);
-                delivery_verdict(&m->envelope, &verdict);
-        }
+        share_verdicts(&m->envelope);
 }
 
 void mail_refused(struct mail *m) {

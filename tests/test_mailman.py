@@ -130,6 +130,13 @@ def test_subscription(release, real, tmp_path):
     assert verdict.startswith(b"250 ") and real.member("my-list", address.decode())["email"] == address.decode()
 
 
+def test_a_list_that_is_named_three_times(smtpd, real, tmp_path):
+    """It gets one copy: Mailman would post each of them."""
+    text = token()
+    verdict, _ = play(mailman(smtpd, real.endpoint), tmp_path, message(text), LIST, b"Test@example.com", b"TEST@EXAMPLE.COM")
+    assert verdict.startswith(b"250 ") and len(real.archived(text)) == 1
+
+
 DSN = b"""From: MAILER-DAEMON@example.net
 To: my-list-bounces+bouncing=example.net@example.com
 Subject: failed

@@ -24,8 +24,9 @@ enum { ENVELOPE_ID_MAX = 47 };
 /* An accepted recipient, and what becomes of the message for it. */
 struct addressee {
         struct recipient recipient;
-        struct reply verdict;
+        struct reply verdict;    /* until the message goes to the strategy: the answer to RCPT */
         const char *destination; /* where it goes, for the log; NULL: where all of the envelope do */
+        const struct addressee *same; /* one before it, whose copy and verdict it shares; NULL: none */
 };
 
 /* One transaction: from whom, to whom, how it came. */
@@ -105,6 +106,11 @@ struct delivery_ops {
         void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
         void (*recipient)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
+        /* Whether a recipient is `a`, who is accepted, or put and not collected. If so the strategy is not asked about it,
+         * and finds it among the addressees with .same set: it is answered as `a` was, and gets what `a` gets. NULL: the
+         * strategy is asked about all. */
+        bool (*is_same)(const struct delivery *d, const struct addressee *a, const struct recipient *r);
+
         /* The same for a client that does not wait, answered later (RFC 2920). put() passes a question on, to MAIL (`a` is
          * NULL) or RCPT, and returns true; or false, and nothing was said: then it is asked by the two above, once all that was
          * put is collected. collect() waits for the answers, in the order of put(). The addressee stays where it was at put()
@@ -112,8 +118,8 @@ struct delivery_ops {
         bool (*put)(struct delivery *d, const struct envelope *e, struct addressee *a);
         void (*collect)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
-        /* The message is complete. Sets each addressee's verdict, which is preset to 451; never to
-         * a 421. */
+        /* The message is complete. Sets the verdict of each addressee that has its own, which is
+         * preset to 451; never to a 421. */
         void (*process_message)(struct delivery *d, struct envelope *e, struct message *m);
 
         void (*reset)(struct delivery *d); /* the transaction is over. NULL: nothing to do */

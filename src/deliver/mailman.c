@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ascii.h"
 #include "base/text.h"
 #include "deliver/mailman2.h"
 #include "deliver/mailman3.h"
@@ -153,6 +154,24 @@ static void mailman_recipient(struct delivery *d, struct addressee *a, struct re
                 ask_upstream(d, a, ret_verdict);
         else if (owner == MAILMAN_OTHER)
                 say_no_list(ret_verdict);
+}
+
+static bool is_list(const struct delivery *d, const struct addressee *a) {
+        for (size_t i = 0; i < d->n_lists; i++)
+                if (d->lists[i] == a)
+                        return true;
+        return false;
+}
+
+/* The names of lists have no letter case. */
+static bool mailman_is_same(const struct delivery *d, const struct addressee *a,
+                            const struct recipient *r) {
+        const char *first = a->recipient.address.text, *second = r->address.text;
+        size_t n = strlen(first);
+
+        if (strlen(second) != n || !ascii_is_equal(first, second, n))
+                return false;
+        return address_is_same(&a->recipient.address, &r->address) || is_list(d, a);
 }
 
 /* --- the message ------------------------------------------------------------------------------ */
@@ -329,6 +348,7 @@ const struct delivery_ops mailman_ops = {
         .hello = mailman_hello,
         .sender = mailman_sender,
         .recipient = mailman_recipient,
+        .is_same = mailman_is_same,
         .process_message = mailman_process_message,
         .reset = mailman_reset,
         .close = mailman_close,

@@ -51,6 +51,12 @@ static void proxy_recipient(struct delivery *d, struct addressee *a, struct repl
                 upstream_recipient(&d->upstream, a, ret_verdict);
 }
 
+static bool proxy_is_same(const struct delivery *d, const struct addressee *a,
+                          const struct recipient *r) {
+        (void) d;
+        return address_is_same(&a->recipient.address, &r->address);
+}
+
 /* Who is refused here is not asked about. */
 static bool proxy_put(struct delivery *d, const struct envelope *e, struct addressee *a) {
         struct reply refusal;
@@ -94,6 +100,7 @@ const struct delivery_ops proxy_ops = {
         .hello = proxy_hello,
         .sender = proxy_sender,
         .recipient = proxy_recipient,
+        .is_same = proxy_is_same,
         .put = proxy_put,
         .collect = proxy_collect,
         .process_message = proxy_process_message,

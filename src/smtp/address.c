@@ -217,6 +217,13 @@ const char *address_domain(const struct address *a) {
         return a->text + a->n_local + (a->text[a->n_local] == '@');
 }
 
+bool address_is_same(const struct address *a, const struct address *b) {
+        size_t n = strlen(a->text);
+
+        return a->n_local == b->n_local && memcmp(a->text, b->text, a->n_local) == 0 && strlen(b->text) == n &&
+               ascii_is_equal(a->text + a->n_local, b->text + a->n_local, n - a->n_local);
+}
+
 bool address_is_postmaster(const struct address *a) {
         return a->n_local == strlen("postmaster") && a->text[a->n_local] == '\0' &&
                ascii_is_equal(a->text, "postmaster", a->n_local);

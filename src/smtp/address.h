@@ -35,5 +35,8 @@ static inline bool address_is_null(const struct address *a) { return a->text[0] 
 /* <Postmaster>, in any letter case: the one recipient that needs no domain (RFC 5321 section 4.5.1). */
 bool address_is_postmaster(const struct address *a);
 
+/* Whether they are one mailbox: the same octets, but the domain in any letter case. */
+bool address_is_same(const struct address *a, const struct address *b);
+
 /* Length of the well-formed UTF-8 sequence (RFC 3629) of two to four octets at `s`, 0 where there is none. */
 size_t utf8_length(const char *s, size_t n);

@@ -160,9 +160,9 @@ static void judge_printed(struct given *g, const struct envelope *e) {
         text_clear(&want);
 }
 
-/* The addressee from `*from` on that has this address. */
+/* The addressee from `*from` on that has this address, and a copy of its own. */
 static size_t find_addressee(const struct envelope *e, size_t from, const char *address, size_t n) {
-        while (from < e->n_addressees && (strlen(e->addressees[from].recipient.address.text) != n ||
+        while (from < e->n_addressees && (e->addressees[from].same || strlen(e->addressees[from].recipient.address.text) != n ||
                                           memcmp(e->addressees[from].recipient.address.text, address, n) != 0))
                 from++;
         must(from < e->n_addressees);
@@ -194,6 +194,10 @@ static void judge_handover(const struct handover *h, const struct given *g, cons
         }
 }
 
+static size_t index_of_copy(const struct envelope *e, size_t i) {
+        return e->addressees[i].same ? (size_t) (e->addressees[i].same - e->addressees) : i;
+}
+
 /* All that servers took during this message. */
 static void judge_handovers(const struct given *g, const struct envelope *e) {
         bool *has_it = calloc(e->n_addressees + 1, sizeof(*has_it));
@@ -202,7 +206,7 @@ static void judge_handovers(const struct given *g, const struct envelope *e) {
         for (; f.n_judged < world.n_handovers; f.n_judged++)
                 judge_handover(world.handovers + f.n_judged, g, e, has_it);
         for (size_t i = 0; i < e->n_addressees; i++)
-                must(has_it[i] || !g->is_positive[i]);
+                must(has_it[index_of_copy(e, i)] || !g->is_positive[i]);
         free(has_it);
 }
 
@@ -219,9 +223,10 @@ static void process_watched(struct delivery *d, struct envelope *e, struct messa
         f.real->process_message(d, e, m);
         g->is_positive = calloc(e->n_addressees, sizeof(*g->is_positive));
         for (size_t i = 0; i < e->n_addressees; i++) {
-                must(e->addressees[i].verdict.code >= 200 && e->addressees[i].verdict.code != 421);
-                must(e->addressees[i].verdict.code / 100 != 3);
-                g->is_positive[i] = reply_is_positive(&e->addressees[i].verdict);
+                const struct reply *verdict = &e->addressees[index_of_copy(e, i)].verdict;
+
+                must(verdict->code >= 200 && verdict->code != 421 && verdict->code / 100 != 3);
+                g->is_positive[i] = reply_is_positive(verdict);
         }
         if (strcmp(f.real->name, "print") == 0)
                 judge_printed(g, e);

@@ -442,6 +442,30 @@ START_TEST(knows_postmaster) {
 }
 END_TEST
 
+static const struct {
+        const char *first, *second;
+        bool is_same;
+} pairs[] = {
+        { "<a@b>", "<a@b>", true },         { "<a@Bc.D>", "<a@bC.d>", true },
+        { "<A@b>", "<a@b>", false },        { "<a@b>", "<a@b.c>", false },
+        { "<a@b>", "<aa@b>", false },       { "<\"a@B\"@c>", "<\"a@b\"@c>", false },
+        { "<\"a\"@b>", "<a@b>", false },    { "<@x:a@b>", "<a@b>", true },
+        { "<Postmaster>", "<Postmaster>", true }, { "<Postmaster>", "<postmaster>", false },
+        { "<Postmaster>", "<Postmaster@a>", false }, { "<a@[IPv6:::A]>", "<a@[ipv6:::a]>", true },
+        { "<a@\u00c4>", "<a@\u00e4>", false },
+};
+
+START_TEST(knows_the_same) {
+        struct address first, second;
+        size_t used;
+
+        ck_assert_int_eq(parse(pairs[_i].first, strlen(pairs[_i].first), &first, &used), ADDRESS_OK);
+        ck_assert_int_eq(parse(pairs[_i].second, strlen(pairs[_i].second), &second, &used), ADDRESS_OK);
+        ck_assert_int_eq(address_is_same(&first, &second), pairs[_i].is_same);
+        ck_assert_int_eq(address_is_same(&second, &first), pairs[_i].is_same);
+}
+END_TEST
+
 /* --- UTF-8 --------------------------------------------------------------------------------------------- */
 
 /* The reference: decode by arithmetic, then ask whether this code point is written so. */
@@ -519,6 +543,7 @@ int main(void) {
         UNIT_TABLE(tcase, knows_every_octet, places);
         UNIT_TABLE(tcase, agrees_with_grammar, frames);
         UNIT_TABLE(tcase, knows_postmaster, postmasters);
+        UNIT_TABLE(tcase, knows_the_same, pairs);
         tcase = unit_tcase(suite, "utf8");
         tcase_add_loop_test(tcase, agrees_on_utf8, 0, 256);
         tcase_add_test(tcase, knows_every_character);

@@ -1,0 +1,134 @@
+"""Recipients of one message: those that are equal share a copy, whoever gets it."""
+
+import pytest
+from conftest import ROOT
+from session import Session, command, environment, run
+from upstream import Upstream
+
+SAME = [b"b@example.com", b"b@EXAMPLE.com", b"b@example.COM"]
+LMTP_CLIENT = "--protocol=lmtp"
+NO_LIST = b"550 Requested action not taken: mailbox unavailable\r\n"
+
+
+def proxy(smtpd, up, *options):
+    return command(smtpd, "--strategy=proxy", f"--upstream={up.endpoint}", *(["--upstream-protocol=lmtp"] if up.lmtp else []), *options)
+
+
+def mailman(smtpd, lists, up, *options):
+    """Lists are what the stand-in for Mailman 3 says, or what is in the folder of Mailman 2.1."""
+    where = [f"--mailman={lists.endpoint}"] if isinstance(lists, Upstream) else [
+        f"--mailman-wrapper={ROOT}/tests/mailman2-wrapper", f"--mailman-lists={lists}/lists"]
+    return command(smtpd, "--strategy=mailman", *where, *([f"--upstream={up.endpoint}"] if up else []),
+                   *(["--upstream-protocol=lmtp"] if up and up.lmtp else []), *options)
+
+
+def list_server():
+    """Lists are all that begins with "list", in any letter case."""
+
+    def act(c):
+        c.send(b"250 Ok\r\n" if b"<list" in c.commands[-1].lower() else NO_LIST)
+
+    return Upstream({"RCPT": act}, lmtp=True, extensions=("SIZE 33554432", "8BITMIME"))
+
+
+def folder_of_lists(path, *names):
+    (path / "qfiles/in").mkdir(parents=True)
+    for name in names:
+        (path / "lists" / name).mkdir(parents=True)
+        (path / "lists" / name / "config.pck").touch()
+    return path
+
+
+def play(argv, folder, recipients, how="one by one"):
+    """A session of one message: (replies at RCPT, verdicts). Or pipelined: up to DATA in one piece."""
+    is_lmtp = LMTP_CLIENT in argv
+    hello = b"LHLO c" if is_lmtp else b"EHLO c"
+    ask = [b"RCPT TO:<%s>" % recipient for recipient in recipients]
+    with Session(argv, folder, env=environment(WRAPPER_VAR=str(folder))) as s:
+        s.expect((None, b"220 "), (hello, b"250-"))
+        if how == "one by one":
+            s.expect((b"MAIL FROM:<a@example.org>", b"250 "))
+            replies = [s.ask(line) for line in ask]
+            s.expect((b"DATA", b"354 "))
+        else:
+            s.say(b"\r\n".join([b"MAIL FROM:<a@example.org>", *ask, b"DATA", b""]))
+            assert s.reply().startswith(b"250 ")
+            replies = [s.reply() for _ in ask]
+            assert s.reply().startswith(b"354 ")
+        s.say(b"From: a@example.org\r\nSubject: x\r\n\r\ntext\r\n.\r\n")
+        n_accepted = sum(reply.startswith(b"250 ") for reply in replies)
+        verdicts = [s.reply() for _ in range(n_accepted if is_lmtp else 1)]
+        assert s.end() == 0
+    return replies, verdicts
+
+
+def copies(server):
+    """The recipients of each message that it took."""
+    server.wait_until_over()
+    return [[one.strip(b"<>") for one in m.recipients] for m in server.messages]
+
+
+@pytest.mark.parametrize("how", ["one by one", "pipelined"])
+def test_equal_recipients(smtpd, tmp_path, how):
+    """The local part is the destination's business; the domain has no letter case."""
+    with Upstream({"RCPT": [b"250 2.1.5 the first\r\n", b"250 2.1.5 the second\r\n", b"250 2.1.5 more\r\n"]}) as up:
+        replies, verdicts = play(proxy(smtpd, up), tmp_path, [*SAME, b"B@example.com", b"c@example.com", b"B@Example.com"], how)
+        assert copies(up) == [[b"b@example.com", b"B@example.com", b"c@example.com"]]
+    assert replies == [b"250 2.1.5 the first"] * 3 + [b"250 2.1.5 the second", b"250 2.1.5 more", b"250 2.1.5 the second"]
+    assert verdicts == [b"250 2.0.0 taken as 1.0"]
+
+
+@pytest.mark.parametrize("how", ["one by one", "pipelined"])
+@pytest.mark.parametrize("client", ["smtp", "lmtp"])
+def test_equal_recipients_share_the_verdict(smtpd, tmp_path, client, how):
+    """The upstream is told once of each, and says something of each."""
+    with Upstream({"dot": b"250 2.0.0 one\r\n452 4.2.2 two\r\n"}, lmtp=True) as up:
+        recipients = [b"one@example.com", b"two@example.com", b"one@EXAMPLE.com", b"two@example.com"]
+        replies, verdicts = play(proxy(smtpd, up, f"--protocol={client}"), tmp_path, recipients, how)
+        assert copies(up) == [recipients[:2]]
+    assert [reply[:9] for reply in replies] == [b"250 2.1.5"] * 4
+    assert verdicts == ([b"250 2.0.0 one", b"452 4.2.2 two"] * 2 if client == "lmtp" else [b"452 4.2.2 two"])
+
+
+def test_each_transaction_begins_anew(release, tmp_path):
+    with Upstream() as up:
+        with Session(proxy(release, up), tmp_path) as s:
+            s.begin("EHLO")
+            for _ in range(2):
+                assert s.send_message(b"Subject: x\r\n\r\ntext\r\n").startswith(b"250 ")
+            s.expect((b"MAIL FROM:<>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "), (b"RSET", b"250 "))
+            assert s.send_message(b"Subject: x\r\n\r\ntext\r\n").startswith(b"250 ")
+            assert s.end() == 0
+        assert copies(up) == [[b"b@example.com"]] * 3
+
+
+@pytest.mark.parametrize("how", ["one by one", "pipelined"])
+def test_who_was_refused_is_asked_about_again(release, tmp_path, how):
+    with Upstream({"RCPT": [b"450 4.2.0 not yet\r\n", None]}) as up:
+        replies, _ = play(proxy(release, up), tmp_path, SAME[:2], how)
+        assert copies(up) == [[SAME[1]]] and [reply[:3] for reply in replies] == [b"450", b"250"]
+
+
+@pytest.mark.parametrize("client", ["smtp", "lmtp"])
+@pytest.mark.parametrize("version", [2, 3])
+def test_equal_lists(smtpd, tmp_path, version, client):
+    """Of a list the local part has no letter case either; of others, beside it, it has."""
+    recipients = [b"list@example.com", b"List@example.com", b"other@example.com", b"LIST@Example.Com", b"Other@example.com"]
+    with list_server() as lists, Upstream(extensions=("SIZE",)) as up:
+        where = lists if version == 3 else folder_of_lists(tmp_path / "mailman", "list")
+        folder = tmp_path if version == 3 else where
+        replies, verdicts = play(mailman(smtpd, where, up, f"--protocol={client}"), folder, recipients)
+        assert copies(up) == [[b"other@example.com", b"Other@example.com"]]
+        assert version == 2 or copies(lists) == [[b"list@example.com"]]
+    assert version == 3 or len(list(folder.glob("qfiles/in/*.msg"))) == 1
+    assert [reply[:3] for reply in replies] == [b"250"] * 5 and replies[0] == replies[1] == replies[3]
+    assert [verdict[:3] for verdict in verdicts] == [b"250"] * (5 if client == "lmtp" else 1)
+
+
+def test_programs_have_them_as_they_came(release, tmp_path):
+    hook = tmp_path / "hook"
+    hook.write_text('#!/bin/sh\nprintf "%s" "$SMTPD_RCPT_TO" >&2\n')
+    hook.chmod(0o755)
+    said = b"EHLO c\r\nMAIL FROM:<>\r\n" + b"".join(b"RCPT TO:<%s>\r\n" % one for one in SAME) + b"DATA\r\n.\r\nQUIT\r\n"
+    _, out, err = run(command(release, "--strategy=exec", f"--command={hook}"), said)
+    assert out.count(b"\r\n250 2.1.5 ") == 3 and all(b'stderr=' in err and one in err for one in SAME)
