@@ -407,7 +407,7 @@ def test_second_connection_can_do_less(smtpd, tmp_path):
     with Upstream({"body": Body(100_000, close)}, {"EHLO": b"250-up\r\n250 PIPELINING\r\n"}) as up:
         outcome = play(proxy(smtpd, up), tmp_path, content)
         check_honest(outcome, up)
-        assert outcome.last.startswith(b"554 5.6.3 ") and up.messages == [], outcome.last
+        assert outcome.last.startswith(b"451 4.6.3 ") and up.messages == [], outcome.last
 
 
 def test_second_connection_knows_no_ehlo(smtpd, tmp_path):
@@ -422,7 +422,7 @@ def test_second_connection_has_no_smtputf8(smtpd, tmp_path):
     with Upstream({"MAIL": close}, {"EHLO": b"250-up\r\n250 8BITMIME\r\n"}) as up:
         outcome = play(proxy(smtpd, up), tmp_path, mail="MAIL FROM:<ä@example.org> SMTPUTF8".encode())
         up.wait_until_over()
-        assert outcome.last.startswith(b"550 5.6.7 "), outcome.last
+        assert outcome.last.startswith(b"451 4.6.7 "), outcome.last
         assert not [line for line in up.connections[1].commands if not line.isascii()]
 
 
@@ -801,13 +801,13 @@ def test_no_8bitmime(smtpd, tmp_path, content, reply):
 
 @pytest.mark.parametrize("mail", [b"MAIL FROM:<a@example.org> SMTPUTF8", "MAIL FROM:<ä@example.org> SMTPUTF8".encode()])
 def test_no_smtputf8(smtpd, tmp_path, mail):
-    """A client that was not offered it hears 555; one that was (before the upstream was known), 550 5.6.7."""
+    """A client that was not offered it hears 555; one that was (of another connection), 451 4.6.7."""
     with Upstream(extensions=["8BITMIME"]) as up:
         outcome = play(proxy(smtpd, up), tmp_path, mail=mail)
         assert outcome.codes == [250, 555] and not [c for c in up.commands if c.startswith(b"MAIL")]
     with Upstream({"MAIL": close}, {"EHLO": b"250 up\r\n"}) as up, Session(proxy(smtpd, up), tmp_path) as session:
         session.begin("EHLO")
-        session.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RSET", b"250 "), (mail, b"550 5.6.7 "))
+        session.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RSET", b"250 "), (mail, b"451 4.6.7 "))
         assert session.end() == 0
 
 
@@ -859,7 +859,29 @@ def test_size_and_replay(smtpd, tmp_path):
     with Upstream({"DATA": close}, {"EHLO": b"250-up\r\n250 SIZE 500\r\n"}) as up:
         outcome = play(proxy(smtpd, up), tmp_path, LARGE)
         up.wait_until_over()
-        assert outcome.last.startswith(b"552 5.3.4 ") and up.messages == [], outcome.last
+        assert outcome.last.startswith(b"452 4.3.4 ") and up.messages == [], outcome.last
+
+
+def test_what_was_offered_holds(smtpd, tmp_path):
+    """A second upstream that can do less is no fault of the client's; if EHLO comes again it is offered less, and the refusal is for
+    good. Before an upstream is there what is offered is a guess."""
+    less = {"EHLO": b"250-up\r\n250-PIPELINING\r\n250 SIZE 1000\r\n"}
+    eight_bits = b"Subject: x\r\n\r\n\xc3\xa4\r\n"
+    with Upstream({"MAIL": close}, less) as up, Session(proxy(smtpd, up), tmp_path) as session:
+        session.expect((None, b"220 "), (b"EHLO c", b"250-"), (b"MAIL FROM:<a@example.org>", b"250 "), (b"RSET", b"250 "))
+        session.expect((b"MAIL FROM:<a@example.org> SIZE=5000", b"452 4.3.4 "))
+        assert session.send_message(eight_bits).startswith(b"451 4.6.3 ")
+        assert session.send_message(b"x" * 998 + b"\r\n" + b"y" * 998 + b"\r\n").startswith(b"452 4.3.4 ")
+        session.expect((b"EHLO c", b"250-"), (b"MAIL FROM:<a@example.org> SIZE=5000", b"552 5.3.4 "))
+        assert session.send_message(eight_bits).startswith(b"554 5.6.3 ")
+        assert session.send_message(b"x" * 990 + b"\r\n").startswith(b"552 5.3.4 ")  # with what we add
+        assert session.send_message(b"Subject: x\r\n\r\ntext\r\n").startswith(b"250 ")
+        assert session.end() == 0
+    with Upstream({"EHLO": close}, less) as up, Session(proxy(smtpd, up), tmp_path) as session:
+        session.begin("EHLO")
+        session.expect((b"MAIL FROM:<a@example.org> SIZE=5000", b"452 4.3.4 "))
+        assert session.send_message(eight_bits).startswith(b"451 4.6.3 ")
+        assert session.end() == 0
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------

@@ -64,11 +64,13 @@ static enum client_result say_rset(struct client *c) {
 
 bool transaction_check_size(const struct transaction *t, uint64_t size, struct reply *ret) {
         const struct client *c = t->client;
+        bool is_promised = t->promised_size > c->max_size;
 
         if (c->max_size == 0 || size <= c->max_size)
                 return true;
-        reply_set(ret, 552, "5.3.4", "message too big: %s takes at most %llu octets",
-                  c->rules->title, (unsigned long long) c->max_size);
+        reply_set(ret, is_promised ? 452 : 552, is_promised ? "4.3.4" : "5.3.4",
+                  "message too big: %s takes at most %llu octets", c->rules->title,
+                  (unsigned long long) c->max_size);
         return false;
 }
 
@@ -123,12 +125,14 @@ enum client_result transaction_recipient(const struct transaction *t, const stru
 static bool check_message(const struct transaction *t, struct message *m, const struct trace *trace,
                           struct reply *ret) {
         const struct client *c = t->client;
+        bool is_promised = t->promised & EXTENSION_8BITMIME;
 
         if (!transaction_check_size(t, text_size(m, trace), ret))
                 return false;
         if (c->extensions & EXTENSION_8BITMIME || !c->rules->needs_8bitmime || !text_is_8bit(m))
                 return true;
-        reply_set(ret, 554, "5.6.3", "%s does not take 8-bit text", c->rules->title);
+        reply_set(ret, is_promised ? 451 : 554, is_promised ? "4.6.3" : "5.6.3",
+                  "%s does not take 8-bit text", c->rules->title);
         return false;
 }
 

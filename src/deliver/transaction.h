@@ -24,6 +24,8 @@ enum transaction_state {
 struct transaction {
         enum transaction_state state;
         struct client *client;
+        unsigned promised;             /* to our client, of what the server can do: enum extension, or-ed */
+        uint64_t promised_size;        /* octets, likewise: UINT64_MAX no limit, 0 nothing */
         struct addressee **addressees; /* who was welcome: kept by the owner */
         size_t n_addressees;
 };
@@ -31,7 +33,8 @@ struct transaction {
 /* Begins anew, with nobody. */
 void transaction_forget(struct transaction *t);
 
-/* Returns true if the server takes messages of that size, or else sets the refusal. */
+/* Returns true if the server takes messages of that size, or else sets the refusal: a temporary one
+ * if that was promised, since then it is no fault of our client's. */
 bool transaction_check_size(const struct transaction *t, uint64_t size, struct reply *ret);
 
 /* Puts MAIL, after RSET if the connection needs one. */

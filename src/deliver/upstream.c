@@ -11,7 +11,7 @@ static const struct fixed_reply no_upstream = {
         451, "4.4.1", "no upstream server can be reached, try again later"
 };
 static const struct fixed_reply no_sender = { 503, "5.5.1", "the sender was refused" };
-static const struct fixed_reply no_smtputf8 = { 550, "5.6.7",
+static const struct fixed_reply no_smtputf8 = { 451, "4.6.7",
                                                 "the upstream server does not take SMTPUTF8" };
 
 /* --- the connection --------------------------------------------------------------------------- */
@@ -73,23 +73,29 @@ static bool find_upstream(struct upstream *u) {
         return r == CLIENT_OK || (r != CLIENT_IN_VAIN && connect_upstream(u));
 }
 
-/* What the upstream can do, we can offer. */
+/* What the upstream can do, we can offer. If none is there we do not know. */
 unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size) {
-        const uint64_t *theirs = &u->client.max_size;
+        struct transaction *t = &u->transaction;
+        uint64_t theirs = 0;
 
+        t->promised = EXTENSION_8BITMIME;
         text_format(u->helo, sizeof(u->helo), "%s", helo);
         if (u->rules.peer) /* XCLIENT has told another name */
                 client_close(&u->client);
-        if (!find_upstream(u))
-                return EXTENSION_8BITMIME;
-        if (*theirs > 0 && (*max_size == 0 || *theirs < *max_size))
-                *max_size = *theirs;
-        return u->client.extensions;
+        if (find_upstream(u)) {
+                t->promised = u->client.extensions;
+                theirs = u->client.max_size;
+        }
+        if (theirs > 0 && (*max_size == 0 || theirs < *max_size))
+                *max_size = theirs;
+        t->promised_size = *max_size > 0 ? *max_size : UINT64_MAX;
+        return t->promised;
 }
 
 /* --- the envelope ----------------------------------------------------------------------------- */
 
-/* What can be refused without asking. Returns true if it is not, or else sets the refusal. */
+/* What can be refused without asking. Returns true if it is not, or else sets the refusal: a temporary
+ * one, since our client uses only what it was offered. */
 static bool check_sender(const struct upstream *u, const struct sender *s,
                          struct reply *ret_refusal) {
         if (!s->is_smtputf8 || u->client.extensions & EXTENSION_SMTPUTF8)
