@@ -426,6 +426,49 @@ def test_second_connection_has_no_smtputf8(smtpd, tmp_path):
         assert not [line for line in up.connections[1].commands if not line.isascii()]
 
 
+LEFT_OVER = {  # what is said of a message; is it too much
+    "a reply": (b"250 2.0.0 one\r\n250 2.0.0 two\r\n", True),
+    "a refusal": (b"250 2.0.0 one\r\n554 5.6.0 two\r\n", True),
+    "half a reply": (b"250 2.0.0 one\r\n250-2.0.0 tw", True),
+    "nonsense": (b"250 2.0.0 one\r\nwell done\r\n", True),
+    "a farewell": (last(b"250 2.0.0 one\r\n421 4.3.2 going down\r\n"), False),
+    "nothing": (last(b"250 2.0.0 one\r\n"), False),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OVER)
+def test_one_reply_too_many(smtpd, tmp_path, name):
+    """Which one was that to the message? The next message goes over another connection."""
+    action, is_too_much = LEFT_OVER[name]
+    with Upstream({"dot": action}, {}) as up, Session(proxy(smtpd, up), tmp_path) as session:
+        session.begin("EHLO")
+        verdict = session.send_message(SMALL)
+        assert verdict == b"250 2.0.0 one" if not is_too_much else verdict.startswith(b"451 4.5.0 ")
+        assert session.send_message(SMALL).startswith(b"250 2.0.0 taken")
+        assert session.end() == 0
+        up.wait_until_over()
+    log = session.err()
+    assert len(up.messages) == len(up.connections) == 2
+    assert log.count(b"duplicate possible: upstream") == is_too_much and (b"<b@example.com>" in log) and b"Traceback" not in log
+
+
+@pytest.mark.parametrize("client", ["smtp", "lmtp"])
+def test_one_reply_too_many_for_its_recipients(smtpd, tmp_path, client):
+    """Whose each is nobody knows, so nobody is told anything."""
+    dot = b"250 2.0.0 one\r\n550 5.1.1 two\r\n250 2.0.0 three\r\n"
+    with Upstream({"dot": dot}, lmtp=True) as up:
+        argv = proxy(smtpd, up, "--upstream-protocol=lmtp", f"--protocol={client}")
+        with Session(argv, tmp_path) as session:
+            session.expect((None, b"220 "), (b"LHLO c" if client == "lmtp" else b"EHLO c", b"250-"), (b"MAIL FROM:<>", b"250 "))
+            session.expect((b"RCPT TO:<b@example.com>", b"250 "), (b"RCPT TO:<c@example.com>", b"250 "), (b"DATA", b"354 "))
+            session.say(SMALL + b".\r\n")
+            assert all(session.reply().startswith(b"451 4.5.0 ") for _ in range(2 if client == "lmtp" else 1))
+            assert session.end() == 0
+    log = session.err()
+    for to in (b"b@example.com", b"c@example.com"):
+        assert re.search(rb"duplicate possible: upstream .* for <%s>" % to, log), log
+
+
 # --- nonsense --------------------------------------------------------------------------------------------------------
 
 NONSENSE = {
@@ -1209,18 +1252,6 @@ def test_lmtp_one_reply_for_all(smtpd, tmp_path):
     with Upstream({"dot": b"501 Message has defects\r\n"}, lmtp=True) as up:
         got, _ = converse_lmtp(smtpd, tmp_path, up, 3, LMTP, "--protocol=lmtp", n_replies=3)
         assert got[0] == b"501 Message has defects" and [line[:3] for line in got[1:]] == [b"451", b"451"]
-
-
-def test_lmtp_more_replies_than_owed(smtpd, tmp_path):
-    """The next message has a connection of its own."""
-    with Upstream({"dot": b"250 one\r\n250 two\r\n550 three\r\n"}, {"dot": b"250 again\r\n"}, lmtp=True) as up:
-        with Session(proxy(smtpd, up, LMTP), tmp_path) as session:
-            session.begin("EHLO")
-            assert session.send_message(SMALL).startswith(b"250 one")
-            assert session.send_message(SMALL).startswith(b"250 again")
-            assert session.end() == 0
-        up.wait_until_over()
-        assert len(up.connections) == 2 and len(up.messages) == 2
 
 
 def test_lmtp_mixed_reception(smtpd, tmp_path):

@@ -110,9 +110,9 @@ enum client_result client_look(struct client *c) {
         if (c->n_owed > 0 || client_is_quiet(c))
                 return CLIENT_OK;
         r = heed_421(c, read_reply(c, 1, step, &unasked), step, &unasked);
-        if (r == CLIENT_OK || r == CLIENT_NONSENSE)
+        if (r == CLIENT_OK || r == CLIENT_NONSENSE || r == CLIENT_SILENT)
                 r = client_fail(c, CLIENT_OUT_OF_STEP, step, "it answered before it was asked");
-        return r == CLIENT_SILENT ? CLIENT_LOST : r;
+        return r;
 }
 
 /* A command. A failure shows in the next read. */

@@ -183,6 +183,20 @@ static void log_duplicates(const struct transaction *t, size_t from, const char 
         c->step = NULL;
 }
 
+/* One reply too many: nobody knows whose the others were. To close the connection now is no fault. */
+static void check_nothing_is_left(struct transaction *t, const char *id) {
+        struct client *c = t->client;
+        struct reply verdict;
+
+        if (client_look(c) == CLIENT_OUT_OF_STEP) {
+                log_duplicates(t, 0, id);
+                reply_set(&verdict, 451, "4.5.0", "%s said too much, try again later",
+                          c->rules->title);
+                transaction_refuse(t, &verdict);
+        }
+        *c->why = '\0';
+}
+
 /* To all the same reply (SMTP), or to each recipient its own (LMTP). */
 void transaction_commit(struct transaction *t, const char *id) {
         struct client *c = t->client;
@@ -202,6 +216,8 @@ void transaction_commit(struct transaction *t, const char *id) {
                 t->addressees[i]->verdict = verdict;
         }
         client_log(c);
+        if (r == CLIENT_OK)
+                check_nothing_is_left(t, id);
         c->is_begun = false;
         t->state = TRANSACTION_DONE;
 }
