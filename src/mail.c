@@ -93,13 +93,12 @@ static const struct addressee *find_same_among(const struct mail *m, const struc
 
 /* Among those in the envelope, and those whose verdicts are still to come. */
 static const struct addressee *find_same(const struct mail *m, const struct recipient *r) {
-        const struct addressee *a = NULL;
+        const struct addressee *a;
 
-        if (m->strategy->is_same)
-                a = find_same_among(m, r, 0, m->envelope.n_addressees);
-        return a || !m->strategy->is_same
-                       ? a
-                       : find_same_among(m, r, m->first_pending, m->n_pending);
+        if (!m->strategy->is_same)
+                return NULL;
+        a = find_same_among(m, r, 0, m->envelope.n_addressees);
+        return a ? a : find_same_among(m, r, m->first_pending, m->n_pending);
 }
 
 static void share(struct addressee *a) {

@@ -374,12 +374,15 @@ static bool has_names(const struct config *c) {
 }
 
 /* All by syscall(2): each further function of the C library would cost pages of it. */
-static void set_limits(enum delivery_needs needs) {
-        const struct rlimit none = { 0, 0 }, few = { 64, 64 };
+static void set_limits(const struct config *c, enum delivery_needs needs) {
+        rlim_t n = 64 + (needs == NEEDS_NETWORK ? c->max_recipients : 0); /* a list needs one */
+        struct rlimit none = { 0, 0 }, few;
 
         syscall(SYS_prlimit64, 0, RLIMIT_CORE, &none, NULL); /* with somebody's mail in it */
-        if (needs != NEEDS_HELPER)                           /* which opens all files of the journal */
-                syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &few, NULL);
+        if (needs == NEEDS_HELPER || syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &few) < 0)
+                return; /* it opens all files of the journal */
+        few.rlim_cur = few.rlim_max = n < few.rlim_max ? n : few.rlim_max;
+        syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &few, NULL);
 }
 
 void sandbox_enter(const struct config *c) {
@@ -388,7 +391,7 @@ void sandbox_enter(const struct config *c) {
 
         if (!c->sandbox || needs == NEEDS_PROGRAMS || syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return;
-        set_limits(needs);
+        set_limits(c, needs);
         if (log_current_target() == LOG_TO_SYSLOG)
                 tzset(); /* syslog(3) reads the time zone's file, while it can */
         if (needs == NEEDS_NETWORK && !is_strict)

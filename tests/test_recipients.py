@@ -125,6 +125,35 @@ def test_equal_lists(smtpd, tmp_path, version, client):
     assert [verdict[:3] for verdict in verdicts] == [b"250"] * (5 if client == "lmtp" else 1)
 
 
+def refused(replies):
+    return [reply for reply in replies if not reply.startswith(b"250 ")]
+
+
+@pytest.mark.parametrize("version, limit, n_each", [(3, None, 1), (2, None, 5), (3, 40, 1), (2, 40, 5)])
+def test_as_many_lists_as_there_are_descriptors_for(smtpd, tmp_path, version, limit, n_each):
+    """Those past it are refused at RCPT, and come in other messages; who is accepted gets the message."""
+    names = [f"list{n}" for n in range(60)]
+    left = [f"{name}@example.com".encode() for name in names]
+    folder = folder_of_lists(tmp_path / "mailman", *names)
+    with list_server() as lists, Upstream() as up:
+        argv = mailman(smtpd, lists if version == 3 else folder, up)
+        if limit:
+            argv = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh", *argv]
+        n_messages = 0
+        while left:
+            replies, verdicts = play(argv, folder, [*left, b"other@example.com"])
+            assert verdicts[0].startswith(b"250 ") and replies[-1].startswith(b"250 "), verdicts
+            assert all(reply.startswith(b"452 4.5.3 ") for reply in refused(replies)), refused(replies)
+            n_messages += 1
+            assert len(left) - len(refused(replies)) >= (limit - 24) // n_each if limit and refused(replies) else True
+            left = [one for one, reply in zip(left, replies) if not reply.startswith(b"250 ")]
+        assert copies(up) == [[b"other@example.com"]] * n_messages and (n_messages == 1) == (limit is None)
+        taken = [one for copy in copies(lists) for one in copy]
+    if version == 2:
+        taken = [path.read_text().split()[1].encode() + b"@example.com" for path in folder.glob("qfiles/in/*.argv")]
+    assert sorted(taken) == sorted(f"{name}@example.com".encode() for name in names)
+
+
 def test_programs_have_them_as_they_came(release, tmp_path):
     hook = tmp_path / "hook"
     hook.write_text('#!/bin/sh\nprintf "%s" "$SMTPD_RCPT_TO" >&2\n')

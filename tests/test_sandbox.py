@@ -236,9 +236,10 @@ def confinement(pid):
     limits = Path(f"/proc/{pid}/limits").read_text()
     names = "Max core file size", "Max open files"
     core, files = (re.search(rf"^{name} +(\S+) +(\S+)", limits, re.M).groups() for name in names)
-    return status_of(pid, "NoNewPrivs") == 1, status_of(pid, "Seccomp") == 2, core == ("0", "0"), files == ("64", "64")
+    return status_of(pid, "NoNewPrivs") == 1, status_of(pid, "Seccomp") == 2, core == ("0", "0"), files in FEW
 
 
+FEW = ("64", "64"), ("164", "164")  # with an upstream or Mailman one more for each of 100 recipients
 CONFINED, FREE = (True,) * 4, (False,) * 4
 FOR_HELPER = (True, True, True, False)
 

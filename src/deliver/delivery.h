@@ -106,10 +106,11 @@ struct delivery_ops {
         void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
         void (*recipient)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
-        /* Whether a recipient is `a`, who is accepted, or put and not collected. If so the strategy is not asked about it,
-         * and finds it among the addressees with .same set: it is answered as `a` was, and gets what `a` gets. NULL: the
-         * strategy is asked about all. */
-        bool (*is_same)(const struct delivery *d, const struct addressee *a, const struct recipient *r);
+        /* Whether a recipient is `a`, who is accepted, or put and not collected. If so the strategy
+         * is not asked about it, and finds it among the addressees with .same set: it is answered
+         * as `a` was, and gets what `a` gets. NULL: the strategy is asked about all. */
+        bool (*is_same)(const struct delivery *d, const struct addressee *a,
+                        const struct recipient *r);
 
         /* The same for a client that does not wait, answered later (RFC 2920). put() passes a question on, to MAIL (`a` is
          * NULL) or RCPT, and returns true; or false, and nothing was said: then it is asked by the two above, once all that was

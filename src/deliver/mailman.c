@@ -4,9 +4,9 @@
  * At RCPT each address is put to Mailman first: to the LMTP server of Mailman 3, whose answer to
  * RCPT says whether it is a list's, or to the lists directory of Mailman 2.1. Of a message for
  * lists and others every copy is sent, except for its final dot, before the first dot follows; a
- * copy for Mailman 2.1 is a program that can run. Until then whoever refuses or fails leaves nothing
- * delivered anywhere. The upstream is sent its copy last, so that it waits least, and has its dot
- * first, because its verdict is the least foreseeable. Each list has a copy of its own.
+ * copy for Mailman 2.1 is a program that can run. Until then whoever refuses or fails leaves
+ * nothing delivered anywhere. The upstream is sent its copy last, so that it waits least, and has
+ * its dot first, because its verdict is the least foreseeable. Each list has a copy of its own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,6 +18,7 @@
 #include "deliver/mailman3.h"
 #include "deliver/relay.h"
 #include "deliver/upstream.h"
+#include "io/fd.h"
 #include "io/log.h"
 
 struct delivery {
@@ -29,7 +30,7 @@ struct delivery {
         struct upstream upstream;        /* for all who are no lists */
         struct addressee **lists;        /* of this transaction */
         size_t n_lists;
-        union copy *copies;              /* of this message, one for each list; none if they failed */
+        union copy *copies;              /* of this message, one for each list; none if that fails */
         size_t n_copies;
 };
 
@@ -43,6 +44,9 @@ static const struct fixed_reply list_ok = { 250, "2.1.5", "list OK" };
 static const struct fixed_reply no_list = { 550, "5.1.1", "no such list" };
 static const struct fixed_reply list_no_smtputf8 = { 550, "5.6.7",
                                                      "the list server does not take SMTPUTF8" };
+static const struct fixed_reply too_many_lists = {
+        452, "4.5.3", "too many lists: send the rest in another message"
+};
 static const struct fixed_reply no_memory = { 452, "4.3.1", "out of memory, try again later" };
 
 static bool is_mailman2(const struct delivery *d) {
@@ -118,11 +122,6 @@ static const char *list_server(const struct delivery *d) {
         return d->config->mailman_lists ? d->config->mailman_lists : d->mailman3.endpoint;
 }
 
-static void add_list(struct delivery *d, struct addressee *a) {
-        a->destination = list_server(d);
-        d->lists[d->n_lists++] = a;
-}
-
 static void ask_upstream(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
         a->destination = d->upstream.client.endpoint;
         if (d->upstream_mail.code == 0)
@@ -139,6 +138,25 @@ static void say_no_list(struct reply *ret_verdict) {
         ret_verdict->by = REPLY_BY_MAILMAN;
 }
 
+/* What a message needs beside its lists: the upstream, its text in files, what the resolver opens,
+ * the log. */
+enum { DESCRIPTORS_SPARE = 10 };
+
+/* All lists of a message have their descriptors at once. */
+static int check_room_for_list(const struct delivery *d) {
+        size_t n_each = is_mailman2(d) ? PROGRAM_DESCRIPTORS : 1;
+
+        return fd_check_room((d->n_lists + 1) * n_each + DESCRIPTORS_SPARE);
+}
+
+static void add_list(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
+        a->destination = list_server(d);
+        if (check_room_for_list(d) == 0)
+                d->lists[d->n_lists++] = a;
+        else
+                reply_fix(ret_verdict, &too_many_lists);
+}
+
 static void mailman_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
         enum mailman_owner owner;
 
@@ -149,7 +167,7 @@ static void mailman_recipient(struct delivery *d, struct addressee *a, struct re
         if (owner == MAILMAN_LIST && d->envelope->sender.is_smtputf8)
                 reply_fix(ret_verdict, &list_no_smtputf8);
         else if (owner == MAILMAN_LIST)
-                add_list(d, a);
+                add_list(d, a, ret_verdict);
         else if (owner == MAILMAN_OTHER && d->config->upstream.n > 0)
                 ask_upstream(d, a, ret_verdict);
         else if (owner == MAILMAN_OTHER)

@@ -28,15 +28,15 @@ struct mailman2_copy {
         struct program_job *job; /* NULL: it does not run */
 };
 
-/* Before the copies of a message: makes the text that they have in common, and looks at the wrapper.
- * mailman2_end() is next, after the copies. Returns false if there can be none; then `ret` is the
- * refusal. */
+/* Before the copies of a message: makes the text that they have in common, and looks at the
+ * wrapper. mailman2_end() is next, after the copies. Returns false if there can be none; then `ret`
+ * is the refusal. */
 bool mailman2_begin(const struct config *c, const struct envelope *e, struct message *m,
                     struct reply *ret);
 void mailman2_end(void);
 
-/* All that can fail before the wrapper runs. If it does, the list's verdict says why, and it returns
- * false. */
+/* All that can fail before the wrapper runs. If it does, the list's verdict says why, and it
+ * returns false. */
 bool mailman2_prepare(const struct config *c, const struct envelope *e, struct addressee *list,
                       struct mailman2_copy *ret);
 

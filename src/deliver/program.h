@@ -26,13 +26,13 @@ struct program {
         enum reply_by by;                        /* whose words its verdicts are */
 };
 
-/* A program that is ready to run with a message: its environment, descriptors and file are there. */
+/* A program that is ready to run with a message: it has its environment and descriptors. */
 struct program_job;
 
 enum { PROGRAM_DESCRIPTORS = 5 }; /* that a job holds; one more while it runs */
 
-/* Does all that can fail before it runs. `p->argv` stays where it is. NULL if that fails: then `e` says so for the log,
- * which has the reason, and there is the refusal. */
+/* Does all that can fail before it runs. `p->argv` stays where it is. NULL if that fails: then `e`
+ * says so for the log, which has the reason, and there is the refusal. */
 struct program_job *program_prepare(const struct program *p, struct envelope *e, struct message *m,
                                     struct reply *ret_refusal);
 

@@ -183,8 +183,9 @@ static void log_duplicates(const struct transaction *t, size_t from, const char 
         c->step = NULL;
 }
 
-/* One reply too many: nobody knows whose the others were. To close the connection now is no fault. */
-static void check_nothing_is_left(struct transaction *t, const char *id) {
+/* One reply too many: nobody knows whose the others were. To close the connection now is no
+ * fault. */
+static void heed_leftover(struct transaction *t, const char *id) {
         struct client *c = t->client;
         struct reply verdict;
 
@@ -217,7 +218,7 @@ void transaction_commit(struct transaction *t, const char *id) {
         }
         client_log(c);
         if (r == CLIENT_OK)
-                check_nothing_is_left(t, id);
+                heed_leftover(t, id);
         c->is_begun = false;
         t->state = TRANSACTION_DONE;
 }

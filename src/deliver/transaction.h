@@ -24,7 +24,7 @@ enum transaction_state {
 struct transaction {
         enum transaction_state state;
         struct client *client;
-        unsigned promised;             /* to our client, of what the server can do: enum extension, or-ed */
+        unsigned promised;             /* to our client, of this server: enum extension, or-ed */
         uint64_t promised_size;        /* octets, likewise: UINT64_MAX no limit, 0 nothing */
         struct addressee **addressees; /* who was welcome: kept by the owner */
         size_t n_addressees;
@@ -53,8 +53,8 @@ enum client_result transaction_recipient(const struct transaction *t, const stru
 enum client_result transaction_send(struct transaction *t, struct message *m,
                                     const struct trace *trace, struct reply *ret);
 
-/* If the message was sent: finds out whether the server still waits for the dot. If it does not, its
- * addressees have the verdict, and it returns false. */
+/* If the message was sent: finds out whether the server still waits for the dot. If it does not,
+ * its addressees have the verdict, and it returns false. */
 bool transaction_confirm(struct transaction *t);
 
 /* The final dot, and the verdict of each addressee. `id` is the message's, for the log. */

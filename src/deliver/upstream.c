@@ -94,8 +94,8 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
 
 /* --- the envelope ----------------------------------------------------------------------------- */
 
-/* What can be refused without asking. Returns true if it is not, or else sets the refusal: a temporary
- * one, since our client uses only what it was offered. */
+/* What can be refused without asking. Returns true if it is not, or else sets the refusal: a
+ * temporary one, since our client uses only what it was offered. */
 static bool check_sender(const struct upstream *u, const struct sender *s,
                          struct reply *ret_refusal) {
         if (!s->is_smtputf8 || u->client.extensions & EXTENSION_SMTPUTF8)

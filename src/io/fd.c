@@ -85,6 +85,19 @@ int fd_make_pipe(int ret[static 2]) {
         return 0;
 }
 
+/* Numbers are given out from the lowest: the n-th free one is tried. To ask for the limit itself a
+ * session may no longer be allowed. */
+int fd_check_room(size_t n) {
+        int fd = STDIN_FILENO, copy;
+
+        for (size_t n_free = 0; n_free < n; n_free += fcntl(fd, F_GETFD) < 0)
+                fd++;
+        copy = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, fd);
+        if (copy >= 0)
+                close(copy);
+        return copy < 0 ? -EMFILE : 0;
+}
+
 int fd_close_range(unsigned first, unsigned flags) {
         return (int) syscall(SYS_close_range, first, ~0U, flags);
 }

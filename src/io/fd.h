@@ -33,6 +33,9 @@ void fd_close(int *fd);
  * errno. */
 int fd_make_pipe(int ret[static 2]);
 
+/* Returns 0 if n more descriptors can be had at once, as far as RLIMIT_NOFILE goes, or -EMFILE. */
+int fd_check_room(size_t n);
+
 /* close_range(2) of `first` and all above; flags are 0 or CLOSE_RANGE_CLOEXEC. Safe after vfork(2).
  * Returns 0, or -1 with errno. */
 int fd_close_range(unsigned first, unsigned flags);

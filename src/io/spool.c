@@ -23,8 +23,8 @@ void spool_reset(struct spool *s) {
         spool_init(s);
 }
 
-/* A file without a name in `directory`, whose mode does not let its readers write; the second way is for file systems without
- * O_TMPFILE. */
+/* A file without a name in `directory`, whose mode does not let its readers write; the second way
+ * is for file systems without O_TMPFILE. */
 static int open_in(const char *directory) {
         int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0400);
 

@@ -220,7 +220,8 @@ const char *address_domain(const struct address *a) {
 bool address_is_same(const struct address *a, const struct address *b) {
         size_t n = strlen(a->text);
 
-        return a->n_local == b->n_local && memcmp(a->text, b->text, a->n_local) == 0 && strlen(b->text) == n &&
+        return a->n_local == b->n_local && memcmp(a->text, b->text, a->n_local) == 0 &&
+               strlen(b->text) == n &&
                ascii_is_equal(a->text + a->n_local, b->text + a->n_local, n - a->n_local);
 }
 

@@ -162,7 +162,8 @@ static void judge_printed(struct given *g, const struct envelope *e) {
 
 /* The addressee from `*from` on that has this address, and a copy of its own. */
 static size_t find_addressee(const struct envelope *e, size_t from, const char *address, size_t n) {
-        while (from < e->n_addressees && (e->addressees[from].same || strlen(e->addressees[from].recipient.address.text) != n ||
+        while (from < e->n_addressees && (e->addressees[from].same ||
+                                          strlen(e->addressees[from].recipient.address.text) != n ||
                                           memcmp(e->addressees[from].recipient.address.text, address, n) != 0))
                 from++;
         must(from < e->n_addressees);

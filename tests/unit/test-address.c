@@ -456,11 +456,12 @@ static const struct {
 };
 
 START_TEST(knows_the_same) {
+        const char *a = pairs[_i].first, *b = pairs[_i].second;
         struct address first, second;
         size_t used;
 
-        ck_assert_int_eq(parse(pairs[_i].first, strlen(pairs[_i].first), &first, &used), ADDRESS_OK);
-        ck_assert_int_eq(parse(pairs[_i].second, strlen(pairs[_i].second), &second, &used), ADDRESS_OK);
+        ck_assert_int_eq(parse(a, strlen(a), &first, &used), ADDRESS_OK);
+        ck_assert_int_eq(parse(b, strlen(b), &second, &used), ADDRESS_OK);
         ck_assert_int_eq(address_is_same(&first, &second), pairs[_i].is_same);
         ck_assert_int_eq(address_is_same(&second, &first), pairs[_i].is_same);
 }
