@@ -161,3 +161,75 @@ def test_programs_have_them_as_they_came(release, tmp_path):
     said = b"EHLO c\r\nMAIL FROM:<>\r\n" + b"".join(b"RCPT TO:<%s>\r\n" % one for one in SAME) + b"DATA\r\n.\r\nQUIT\r\n"
     _, out, err = run(command(release, "--strategy=exec", f"--command={hook}"), said)
     assert out.count(b"\r\n250 2.1.5 ") == 3 and all(b'stderr=' in err and one in err for one in SAME)
+
+
+# --- split=yes -----------------------------------------------------------------------------------------------
+
+SPLIT = "--split=yes"
+ELSEWHERE = b"452 4.5.3 goes to another destination: send it in another message"
+TWO = [b"b@example.com", b"c@example.com"]
+CASES = {  # LMTP upstream; recipients; which are accepted together; "list" is one
+    "the upstream is one destination": (False, [*TWO, b"d@example.com"], [0, 1, 2]),
+    "each recipient of an LMTP upstream": (True, [*TWO, b"B@example.com"], [0]),
+    "the same recipient again": (True, [b"b@example.com", b"c@example.com", b"b@EXAMPLE.com"], [0, 2]),
+}
+CASES_WITH_LISTS = {
+    "a list first": (False, [b"list1@example.com", b"b@example.com", b"list2@example.com", b"list1-x@example.com"], [0]),
+    "the upstream first": (False, [b"b@example.com", b"list1@example.com", b"c@example.com"], [0, 2]),
+    "the upstream first, by LMTP": (True, [b"b@example.com", b"list1@example.com", b"c@example.com"], [0]),
+    "a list first, with LMTP": (True, [b"list1@example.com", b"b@example.com", b"LIST1@example.com"], [0, 2]),
+    "only lists": (False, [b"list2@example.com", b"list1@example.com", b"List2@Example.com"], [0, 2]),
+}
+
+
+@pytest.mark.parametrize("how", ["one by one", "pipelined"])
+@pytest.mark.parametrize("name", CASES)
+def test_split(smtpd, tmp_path, name, how):
+    is_lmtp, recipients, accepted = CASES[name]
+    with Upstream(lmtp=is_lmtp) as up:
+        replies, verdicts = play(proxy(smtpd, up, SPLIT), tmp_path, recipients, how)
+        n_told = sum(line.startswith(b"RCPT") for line in up.commands)
+    assert [i for i, reply in enumerate(replies) if reply.startswith(b"250 ")] == accepted
+    assert all(reply == ELSEWHERE for reply in refused(replies)) and verdicts[0].startswith(b"250 ")
+    assert n_told == (1 if is_lmtp else 3)
+
+
+@pytest.mark.parametrize("how", ["one by one", "pipelined"])
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("name", CASES_WITH_LISTS)
+def test_split_with_lists(smtpd, tmp_path, name, version, how):
+    is_lmtp, recipients, accepted = CASES_WITH_LISTS[name]
+    with list_server() as lists, Upstream(lmtp=is_lmtp) as up:
+        folder = folder_of_lists(tmp_path / "mailman", "list1", "list2")
+        argv = mailman(smtpd, lists if version == 3 else folder, up, SPLIT)
+        replies, verdicts = play(argv, folder, recipients, how)
+        assert all(reply == ELSEWHERE for reply in refused(replies)) and verdicts[0].startswith(b"250 ")
+        assert [i for i, reply in enumerate(replies) if reply.startswith(b"250 ")] == accepted
+        n_copies = len(copies(up)) + len(copies(lists)) + len(list(folder.glob("qfiles/in/*.msg")))
+    assert n_copies == 1
+
+
+def test_split_who_is_refused_chooses_no_destination(smtpd, tmp_path):
+    with Upstream({"RCPT": [b"550 5.1.1 nobody\r\n", None]}, lmtp=True) as up:
+        for how in ("pipelined", "one by one"):
+            replies, _ = play(proxy(smtpd, up, SPLIT), tmp_path, [*TWO, b"d@example.com"], how)
+            assert [reply[:3] for reply in replies] == [b"550", b"250", b"452"]
+        assert copies(up) == [[TWO[1]], [TWO[1]]]
+
+
+def test_split_no_list_and_no_upstream(release, tmp_path):
+    """What exists nowhere is no matter of destinations."""
+    with list_server() as lists, Session(mailman(release, lists, None, SPLIT), tmp_path) as s:
+        s.begin("MAIL")
+        s.expect((b"RCPT TO:<list1@example.com>", b"250 "), (b"RCPT TO:<b@example.com>", b"550 5.1.1 "))
+        s.expect((b"RCPT TO:<list2@example.com>", b"452 4.5.3 "), (b"RCPT TO:<x@y@z>", b"501 "), (b"RSET", b"250 "))
+        s.expect((b"MAIL FROM:<>", b"250 "), (b"RCPT TO:<list2@example.com>", b"250 "))
+        assert s.end() == 0
+
+
+def test_no_split_is_the_default(release, tmp_path):
+    with list_server() as lists, Upstream(lmtp=True) as up:
+        replies, _ = play(mailman(release, lists, up), tmp_path, [b"list1@example.com", *TWO, b"list2@example.com"])
+        assert refused(replies) == []
+    status, _, err = run([release, "--config=/dev/null", "--strategy=exec", "--command=/bin/true", SPLIT, "--check"])
+    assert status == 64 and b"split" in err

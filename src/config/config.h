@@ -38,6 +38,7 @@ struct config {
         bool is_upstream_lmtp;
         uint64_t upstream_timeout; /* seconds; 0: UPSTREAM_SECONDS and UPSTREAM_DOT_SECONDS */
         bool xclient;
+        bool split;                /* one destination per transaction */
         char *mailman;             /* endpoint of Mailman 3's LMTP server; NULL: MAILMAN_DEFAULT */
         char *mailman_wrapper, *mailman_lists; /* Mailman 2.1 instead; NULL if not given */
         struct list relay_to;      /* domains: deliver/relay.h */

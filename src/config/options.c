@@ -64,6 +64,8 @@ const struct option options[] = {
                         "longest wait for the upstream, in each step") },
         { YES_NO("xclient", xclient, "no",
                  "tell the upstream who our client is, by XCLIENT, if it offers that") },
+        { YES_NO("split", split, "no",
+                 "one destination in a transaction: 452 to recipients of others") },
         { UNSET("mailman", endpoint, mailman, "HOST[:PORT]|/SOCKET", MAILMAN_DEFAULT,
                 "strategy mailman: Mailman 3's LMTP server") },
         { UNSET("mailman-wrapper", path, mailman_wrapper, "PROGRAM", NULL,

@@ -9,6 +9,10 @@
 const struct fixed_reply delivery_sender_ok = { 250, "2.1.0", "sender OK" };
 const struct fixed_reply delivery_recipient_ok = { 250, "2.1.5", "recipient OK" };
 
+const struct fixed_reply delivery_elsewhere = {
+        452, "4.5.3", "goes to another destination: send it in another message"
+};
+
 static const struct delivery_ops *find(const char *name) {
         for (const struct delivery_ops *const *s = delivery_strategies; *s; s++)
                 if (strcmp((*s)->name, name) == 0)

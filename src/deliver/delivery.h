@@ -142,6 +142,9 @@ const struct delivery_ops *delivery_default(bool is_for_journal);
 /* Welcome. */
 extern const struct fixed_reply delivery_sender_ok, delivery_recipient_ok;
 
+/* With split=yes, to a recipient of another destination than that of the transaction. */
+extern const struct fixed_reply delivery_elsewhere;
+
 /* The same verdict for all. */
 void delivery_verdict(struct envelope *e, const struct reply *verdict);
 

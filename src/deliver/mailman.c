@@ -157,6 +157,18 @@ static void add_list(struct delivery *d, struct addressee *a, struct reply *ret_
                 reply_fix(ret_verdict, &too_many_lists);
 }
 
+/* With split=yes: each list is a destination, and each recipient of an LMTP upstream, or else the
+ * upstream. */
+static bool is_elsewhere(const struct delivery *d, enum mailman_owner owner) {
+        size_t n_others = d->upstream.transaction.n_addressees;
+
+        if (!d->config->split)
+                return false;
+        if (owner == MAILMAN_LIST || d->config->is_upstream_lmtp)
+                return d->n_lists + n_others > 0;
+        return d->n_lists > 0;
+}
+
 static void mailman_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
         enum mailman_owner owner;
 
@@ -166,12 +178,14 @@ static void mailman_recipient(struct delivery *d, struct addressee *a, struct re
                             : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
         if (owner == MAILMAN_LIST && d->envelope->sender.is_smtputf8)
                 reply_fix(ret_verdict, &list_no_smtputf8);
+        else if (owner == MAILMAN_OTHER && d->config->upstream.n == 0)
+                say_no_list(ret_verdict);
+        else if (owner != MAILMAN_UNKNOWN && is_elsewhere(d, owner))
+                reply_fix(ret_verdict, &delivery_elsewhere);
         else if (owner == MAILMAN_LIST)
                 add_list(d, a, ret_verdict);
-        else if (owner == MAILMAN_OTHER && d->config->upstream.n > 0)
-                ask_upstream(d, a, ret_verdict);
         else if (owner == MAILMAN_OTHER)
-                say_no_list(ret_verdict);
+                ask_upstream(d, a, ret_verdict);
 }
 
 static bool is_list(const struct delivery *d, const struct addressee *a) {

@@ -46,8 +46,17 @@ static void proxy_sender(struct delivery *d, const struct envelope *e, struct re
         upstream_sender(&d->upstream, e, ret_verdict);
 }
 
+/* With split=yes each recipient is a destination of its own. */
+static bool is_apart(const struct delivery *d) {
+        return d->config->split && d->config->is_upstream_lmtp;
+}
+
 static void proxy_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
-        if (relay_check(d->config, d->peer, &a->recipient, ret_verdict))
+        if (!relay_check(d->config, d->peer, &a->recipient, ret_verdict))
+                return;
+        if (is_apart(d) && d->upstream.transaction.n_addressees > 0)
+                reply_fix(ret_verdict, &delivery_elsewhere);
+        else
                 upstream_recipient(&d->upstream, a, ret_verdict);
 }
 
@@ -57,10 +66,13 @@ static bool proxy_is_same(const struct delivery *d, const struct addressee *a,
         return address_is_same(&a->recipient.address, &r->address);
 }
 
-/* Who is refused here is not asked about. */
+/* Who is refused here is not asked about; who may be refused because of another one, after that one
+ * is answered. */
 static bool proxy_put(struct delivery *d, const struct envelope *e, struct addressee *a) {
         struct reply refusal;
 
+        if (a && is_apart(d))
+                return false;
         if (a && !relay_check(d->config, d->peer, &a->recipient, &refusal))
                 return false;
         return upstream_put(&d->upstream, e, a);

@@ -10,7 +10,7 @@
 #include "deliver/transaction.h"
 
 /* The options that a strategy with an upstream has. */
-#define UPSTREAM_OPTIONS "upstream upstream-protocol upstream-timeout xclient"
+#define UPSTREAM_OPTIONS "upstream upstream-protocol upstream-timeout xclient split"
 
 struct upstream {
         const struct config *config;
