@@ -342,6 +342,7 @@ BEFORE_THE_DOT = {  # what is done to the wrapper, or to the command line; the v
     "its text has no room": (None, limited, b"452 4.3.1 "),
     "descriptors are out": (None, pipes_fail, b"451 4.3.0 "),
     "the list is gone": (None, None, b"550 5.1.1 "),
+    "the lists are gone": (None, None, b"451 4.3.0 "),
 }
 
 
@@ -363,8 +364,12 @@ def test_what_can_fail_here_comes_first(release, mm, name, protocol):
             client.ask(b"test@example.com", OTHER)
             if name == "the list is gone":
                 (mm.var / "lists/test/config.pck").unlink()
+            if name == "the lists are gone":
+                (mm.var / "lists").rename(mm.var / "elsewhere")
             verdicts = client.send(content, 2 if protocol == "lmtp" else 1)
-    assert not (mm.var / "argv").exists() and b"duplicate possible" not in client.session.err()
+    log = client.session.err()
+    assert not (mm.var / "argv").exists() and b"duplicate possible" not in log
+    assert b"cannot look for lists in mailman-lists=" in log or name != "the lists are gone"
     if protocol == "smtp":
         assert verdicts.startswith(expected) and up.messages == [] and b"DATA" not in up.commands
     else:

@@ -196,7 +196,9 @@ bool mailman2_prepare(const struct config *c, const struct envelope *e, struct a
         if (r == 0) { /* it went away since RCPT */
                 reply_fix(&list->verdict, &verdicts[1].verdict);
                 list->verdict.by = REPLY_BY_MAILMAN;
-        }
+        } else if (r < 0)
+                log_say(LOG_ERR, "cannot look for lists in mailman-lists=%s: %s", c->mailman_lists,
+                        strerror(-r));
         if (r <= 0)
                 return false;
         ret->envelope = *e;
