@@ -166,7 +166,9 @@ static void take_extension(void *client, const char *line, size_t n) {
                 const char *keyword;
                 enum extension extension;
         } extensions[] = {
-                { "8BITMIME", EXTENSION_8BITMIME }, { "SMTPUTF8", EXTENSION_SMTPUTF8 }
+                { "8BITMIME", EXTENSION_8BITMIME },
+                { "SMTPUTF8", EXTENSION_SMTPUTF8 },
+                { "ENHANCEDSTATUSCODES", EXTENSION_ENHANCEDSTATUSCODES },
         };
         struct client *c = client;
         size_t n_size = strlen("SIZE ");

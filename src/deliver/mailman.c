@@ -88,7 +88,7 @@ static void mailman_reset(struct delivery *d) {
 
 static unsigned mailman_hello(struct delivery *d, const char *helo, uint64_t *max_size) {
         if (d->config->upstream.n == 0)
-                return EXTENSION_8BITMIME;
+                return EXTENSION_8BITMIME | EXTENSION_ENHANCEDSTATUSCODES;
         return upstream_hello(&d->upstream, helo, max_size);
 }
 

@@ -14,12 +14,13 @@
 
 enum { OPTIONS_MAX = 512 }; /* octets of all the parameters of one command */
 
-/* What can be offered in the EHLO reply if the destination can do it too: these are promises about the whole way of a message.
- * PIPELINING, SIZE, ENHANCEDSTATUSCODES and HELP are about this connection, and every session has them. */
+/* What can be offered in the EHLO reply if the destination can do it too: these are promises about the whole way of a message,
+ * and that every reply has an enhanced code. PIPELINING, SIZE and HELP are about this connection, and every session has them. */
 enum extension {
         EXTENSION_8BITMIME = 1 << 0,
         EXTENSION_SMTPUTF8 = 1 << 1,
-        EXTENSIONS_ALL = (1 << 2) - 1,
+        EXTENSION_ENHANCEDSTATUSCODES = 1 << 2,
+        EXTENSIONS_ALL = (1 << 3) - 1,
 };
 
 /* MAIL FROM:<address> options: who sends, and what the message will be like. */

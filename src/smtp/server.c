@@ -315,10 +315,11 @@ void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
         s->rules.extensions = extensions;
         s->rules.max_size = max_size;
         if (s->is_extended)
-                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s\nENHANCEDSTATUSCODES\nHELP",
+                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s%s\nHELP",
                           s->rules.hostname, (unsigned long long) max_size,
                           extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
-                          extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "");
+                          extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "",
+                          extensions & EXTENSION_ENHANCEDSTATUSCODES ? "\nENHANCEDSTATUSCODES" : "");
         else
                 reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
         server_emit(s, SERVER_REPLY);

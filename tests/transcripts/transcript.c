@@ -115,6 +115,7 @@ static bool take_option(struct session *s, const char *option) {
 static void take_offer(struct session *s, const char *extensions) {
         s->offer = strstr(extensions, "8BITMIME") ? EXTENSION_8BITMIME : 0;
         s->offer |= strstr(extensions, "SMTPUTF8") ? EXTENSION_SMTPUTF8 : 0;
+        s->offer |= strstr(extensions, "ENHANCEDSTATUSCODES") ? EXTENSION_ENHANCEDSTATUSCODES : 0;
 }
 
 /* "EHLO extensions", or "VERB [<address>] reply" */

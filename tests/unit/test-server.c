@@ -500,11 +500,13 @@ static const struct {
         const char *text;
         const char *log; /* of MAIL with SIZE, with BODY, with SMTPUTF8 */
 } offers[] = {
-        { "EHLO c", false, 0, "h\nPIPELINING\nSIZE 1000\nENHANCEDSTATUSCODES\nHELP",
+        { "EHLO c", false, 0, "h\nPIPELINING\nSIZE 1000\nHELP",
           "S(a@b) R250 R250 X R555s R555s" },
-        { "EHLO c", false, EXTENSION_8BITMIME, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nENHANCEDSTATUSCODES\nHELP",
+        { "EHLO c", false, EXTENSION_8BITMIME, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X R555s" },
-        { "EHLO c", false, EXTENSION_SMTPUTF8, "h\nPIPELINING\nSIZE 1000\nSMTPUTF8\nENHANCEDSTATUSCODES\nHELP",
+        { "EHLO c", false, EXTENSION_ENHANCEDSTATUSCODES, "h\nPIPELINING\nSIZE 1000\nENHANCEDSTATUSCODES\nHELP",
+          "S(a@b) R250 R250 X R555s R555s" },
+        { "EHLO c", false, EXTENSION_SMTPUTF8, "h\nPIPELINING\nSIZE 1000\nSMTPUTF8\nHELP",
           "S(a@b) R250 R250 X R555s S(a@b) R250 R250 X" },
         { "EHLO c", false, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X S(a@b) R250 R250 X" },
