@@ -95,7 +95,7 @@ static const struct addressee *find_same_among(const struct mail *m, const struc
 static const struct addressee *find_same(const struct mail *m, const struct recipient *r) {
         const struct addressee *a;
 
-        if (!m->strategy->is_same)
+        if (!m->strategy->is_same || r->address.has_route) /* a route may not be allowed */
                 return NULL;
         a = find_same_among(m, r, 0, m->envelope.n_addressees);
         return a ? a : find_same_among(m, r, m->first_pending, m->n_pending);

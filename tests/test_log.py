@@ -411,8 +411,8 @@ def test_refusals_are_bounded(release, tmp_path, n):
     with Upstream({"RCPT": [None, b"450 4.2.0 no\r\n"]}) as up:
         with Session(proxy(release, up, "--max-errors=3"), tmp_path) as session:
             session.begin("RCPT")
-            for _ in range(n):
-                session.expect((b"RCPT TO:<b@example.com>", b"450 "))
+            for i in range(n):
+                session.expect((b"RCPT TO:<%d@example.com>" % i, b"450 "))
             assert session.end() == 0
             log = session.err()
     *each, end = lines(log)
