@@ -167,13 +167,14 @@ bool transaction_confirm(struct transaction *t) {
 }
 
 /* The failure to hear a verdict is in the log for each addressee, and nowhere else. */
-static void log_duplicates(const struct transaction *t, size_t from, const char *id) {
+static void log_duplicates(const struct transaction *t, size_t from, const char *what,
+                           const char *id) {
         struct client *c = t->client;
 
         for (size_t i = from; i < t->n_addressees; i++) {
                 struct log_line l;
 
-                log_start(&l, "duplicate possible: the reply to the final dot was not heard");
+                log_start(&l, what);
                 log_field(&l, "id", "%s", id);
                 log_field(&l, "destination", "%s", c->endpoint);
                 client_log_reason(c, &l);
@@ -190,12 +191,12 @@ static void heed_leftover(struct transaction *t, const char *id) {
         struct reply verdict;
 
         if (client_look(c) == CLIENT_OUT_OF_STEP) {
-                log_duplicates(t, 0, id);
+                log_duplicates(t, 0, "duplicate possible: there was one reply too many", id);
                 reply_set(&verdict, 451, "4.5.0", "%s said too much, try again later",
                           c->rules->title);
                 transaction_refuse(t, &verdict);
         }
-        *c->why = '\0';
+        c->step = NULL;
 }
 
 /* To all the same reply (SMTP), or to each recipient its own (LMTP). */
@@ -211,7 +212,7 @@ void transaction_commit(struct transaction *t, const char *id) {
                 if (r == CLIENT_OK && (i == 0 || c->rules->is_lmtp))
                         r = client_verdict(c, &verdict);
                 if (r != CLIENT_OK && is_said)
-                        log_duplicates(t, i, id);
+                        log_duplicates(t, i, "duplicate possible: the reply to the final dot was not heard", id);
                 is_said &= r == CLIENT_OK;
                 make_verdict(t, r, &verdict);
                 t->addressees[i]->verdict = verdict;
