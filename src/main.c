@@ -78,14 +78,8 @@ static struct descriptors look_at_descriptors(void) {
         return d;
 }
 
-/* Whether standard error is the journal: $JOURNAL_STREAM is its device and inode (systemd.exec(5)). */
 static bool is_stderr_journal(const struct descriptors *d) {
-        const char *stream = getenv("JOURNAL_STREAM");
-        uint64_t dev, ino;
-
-        if (!d->has_err || !stream || *(stream = ascii_read_number(stream, &dev)) != ':')
-                return false;
-        return *ascii_read_number(stream + 1, &ino) == '\0' && dev == d->err.st_dev && ino == d->err.st_ino;
+        return d->has_err && fd_is_journal(&d->err);
 }
 
 /* Whether the service manager executed this very process, and nobody in between who left its
@@ -112,6 +106,8 @@ static void open_log(const struct descriptors *d) {
                 log_open(LOG_TO_JOURNAL);
         else
                 log_open(!d->has_err || is_stderr_client(d) ? LOG_TO_SYSLOG : LOG_TO_STDERR);
+        if (S_ISFIFO(d->err.st_mode) && log_current_target() == LOG_TO_STDERR)
+                fd_make_own(STDERR_FILENO);
 }
 
 static void open_output(void) {
@@ -127,9 +123,11 @@ static void open_output(void) {
 static void show_on_stdout(const struct descriptors *d) {
         bool is_theirs = S_ISSOCK(d->out.st_mode) && is_same_file(&d->out, &d->in);
         bool is_usable = d->has_out && !is_theirs;
+        int fd = is_usable ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1;
 
-        output_set(is_usable ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1,
-                   "standard output");
+        if (fd >= 0 && S_ISFIFO(d->out.st_mode))
+                fd_make_own(fd);
+        output_set(fd, "standard output");
 }
 
 /* A transcript is what a person types or has in a file: LF ends its lines. */

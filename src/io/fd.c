@@ -4,20 +4,41 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/ascii.h"
+#include "base/text.h"
 
 /* Which of the standard descriptors, whose kind does not change, are no sockets as far as we know. */
 static bool may_be_socket[STDERR_FILENO + 1] = { true, true, true };
 
-/* One write that does not block. A pipe has room for PIPE_BUF octets where poll() called it writable (POSIX write()), files do
- * not wait, and a socket knows MSG_DONTWAIT. */
+static bool is_file(int fd) {
+        struct stat st;
+
+        return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* A write to what poll(2) called writable. Others may have filled a pipe since: with RWF_NOWAIT the
+ * kernel says so, if it is new enough (for pipes, Linux 6.4; for others fd_make_own() helps). Older
+ * ones wait for room, but for PIPE_BUF octets there is some if nobody else came (POSIX write()).
+ * Files do not wait. */
+static ssize_t write_ready(int fd, const void *data, size_t n) {
+        struct iovec piece = { (void *) data, n < PIPE_BUF ? n : PIPE_BUF };
+        ssize_t k = syscall(SYS_pwritev2, fd, &piece, 1, -1L, -1L, RWF_NOWAIT);
+
+        if (k < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || (errno == EAGAIN && is_file(fd))))
+                k = write(fd, data, piece.iov_len);
+        return k < 0 ? -errno : k;
+}
+
+/* One write that does not block: a socket knows MSG_DONTWAIT. */
 static ssize_t write_some(int fd, bool is_writable, const void *data, size_t n) {
         bool is_standard = fd <= STDERR_FILENO;
         ssize_t k = -1;
@@ -29,10 +50,7 @@ static ssize_t write_some(int fd, bool is_writable, const void *data, size_t n) 
                 if (is_standard)
                         may_be_socket[fd] = false;
         }
-        if (!is_writable)
-                return -EAGAIN;
-        k = write(fd, data, n < PIPE_BUF ? n : PIPE_BUF);
-        return k < 0 ? -errno : k;
+        return is_writable ? write_ready(fd, data, n) : -EAGAIN;
 }
 
 int fd_passed(const char *variable) {
@@ -66,10 +84,36 @@ int fd_write(int fd, struct patience *p, const char **data, size_t *n, int64_t d
         return 0;
 }
 
+void fd_make_own(int fd) {
+        int flags = fcntl(fd, F_GETFL), own;
+        char path[32];
+
+        text_format(path, sizeof(path), "/proc/self/fd/%d", fd);
+        own = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
+        if (own < 0)
+                return;
+        dup3(own, fd, fcntl(fd, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0);
+        close(own);
+}
+
+bool fd_is_null_device(const struct stat *st) {
+        return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
+}
+
 bool fd_is_null(int fd) {
         struct stat st;
 
-        return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+        return fstat(fd, &st) == 0 && fd_is_null_device(&st);
+}
+
+bool fd_is_journal(const struct stat *st) {
+        const char *stream = getenv("JOURNAL_STREAM");
+        uint64_t dev, ino;
+
+        if (!stream || *(stream = ascii_read_number(stream, &dev)) != ':')
+                return false;
+        return *ascii_read_number(stream + 1, &ino) == '\0' && dev == st->st_dev &&
+               ino == st->st_ino;
 }
 
 void fd_close(int *fd) {

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "io/patience.h"
@@ -23,8 +24,16 @@ static inline int fd_write_all(int fd, const char *data, size_t n, int64_t deadl
         return fd_write(fd, NULL, &data, &n, deadline);
 }
 
+/* A pipe that we write to becomes one that does not block, without a change for those who share its
+ * description: it is opened anew under the same number. Nothing happens if that is not allowed. */
+void fd_make_own(int fd);
+
 /* Whether it is /dev/null, by whatever name: what is written there is nowhere. */
 bool fd_is_null(int fd);
+bool fd_is_null_device(const struct stat *st);
+
+/* Whether this is the journal: $JOURNAL_STREAM is its device and inode (systemd.exec(5)). */
+bool fd_is_journal(const struct stat *st);
 
 /* Closes it, if it is one, and makes it -1. */
 void fd_close(int *fd);
