@@ -302,6 +302,7 @@ int main(int argc, char **argv) {
         if (listeners.n > 0 || (config.listen.n > 0 && !is_connection(&d))) {
                 if (config.listen.n > 0)
                         show_on_stdout(&d);
+                log_be_quick();
                 return acceptor_run(&(struct acceptor_start) {
                         .config = &config, .mistakes = mistakes, .listeners = &listeners,
                         .load = load_again, .context = &given });

@@ -10,21 +10,32 @@
 #include "base/text.h"
 #include "io/deadline.h"
 #include "io/fd.h"
+#include "io/lock.h"
+#include "io/syslog.h"
 
 enum {
         LOG_SECONDS = 5, /* what a stuck reader of the log can cost us */
+        LOCK_WAIT = 100, /* milliseconds that a line waits for the end of somebody's message */
         TEXT_MAX = 4096, /* octets of a value, or of words for people, before they are escaped */
 };
 
 static struct {
         enum log_target target;
-        bool is_stuck; /* nobody reads it: further lines are not waited for */
+        bool is_stuck;  /* nobody reads it: further lines are not waited for */
+        bool is_shared; /* others may write there, too */
+        int lock_wait;
 } the_log = { .target = LOG_TO_STDERR };
 
 void log_open(enum log_target target) {
         the_log.target = target;
+        the_log.lock_wait = LOCK_WAIT;
+        the_log.is_shared = target != LOG_TO_SYSLOG && !fd_is_null(STDERR_FILENO);
         if (target == LOG_TO_SYSLOG)
-                openlog("smtpd", LOG_PID, LOG_MAIL);
+                syslog_open();
+}
+
+void log_be_quick(void) {
+        the_log.lock_wait = 0;
 }
 
 enum log_target log_current_target(void) {
@@ -151,15 +162,30 @@ void log_number(struct log_line *l, const char *key, uint64_t number) {
         log_field(l, key, "%llu", (unsigned long long) number);
 }
 
+/* Between the messages that others show there, if they do not take too long. */
+static int write_line(const char *line, size_t n, int64_t deadline) {
+        int64_t until = deadline_now() + the_log.lock_wait;
+        bool is_locked = the_log.is_shared && lock_take(STDERR_FILENO, until) == 0;
+        int r = fd_write_all(STDERR_FILENO, line, n, deadline);
+
+        if (is_locked)
+                lock_release(STDERR_FILENO);
+        return r;
+}
+
 void log_send(struct log_line *l, int priority) {
-        if (the_log.target == LOG_TO_SYSLOG) {
-                syslog(priority, "%.*s", (int) l->n, l->text);
-                return;
+        int64_t deadline = deadline_after(the_log.is_stuck ? 0 : LOG_SECONDS);
+        int r;
+
+        if (the_log.target == LOG_TO_SYSLOG)
+                r = syslog_send(priority, l->text, l->n, deadline);
+        else {
+                if (the_log.target == LOG_TO_JOURNAL)
+                        l->text[1] = (char) ('0' + priority);
+                l->text[l->n++] = '\n';
+                r = write_line(l->text, l->n, deadline);
         }
-        if (the_log.target == LOG_TO_JOURNAL)
-                l->text[1] = (char) ('0' + priority);
-        l->text[l->n++] = '\n';
-        the_log.is_stuck = fd_write_all(STDERR_FILENO, l->text, l->n, deadline_after(the_log.is_stuck ? 0 : LOG_SECONDS)) == -ETIMEDOUT;
+        the_log.is_stuck = r == -ETIMEDOUT;
 }
 
 void log_say(int priority, const char *format, ...) {

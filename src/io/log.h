@@ -1,10 +1,14 @@
 /* io/log.h - the log: one line with fields, "what key=value key="a value with blanks"".
  *
- * It goes to standard error; with "<N>" priorities (sd-daemon(3)) when that is the journal; to syslog(3), facility mail,
- * when standard error is closed or is the client's connection, as under inetd. Nothing in a value can end the line or
- * begin a field: quotes, backslashes, control and non-ASCII octets are escaped as \xHH. Nothing
- * that others say can push a field out of the line: values are bounded as they are written, and end
- * with "..." within their quotes if they were longer.
+ * It goes to standard error; with "<N>" priorities (sd-daemon(3)) when that is the journal; to
+ * /dev/log, facility mail, when standard error is closed or is the client's connection, as under
+ * inetd. Nothing in a value can end the line or begin a field: quotes, backslashes, control and
+ * non-ASCII octets are escaped as \xHH. Nothing that others say can push a field out of the line:
+ * values are bounded as they are written, and end with "..." within their quotes if they were
+ * longer.
+ *
+ * A line waits for nobody for long: a tenth of a second until a message of another session is over
+ * (io/lock.h), and then it goes out without the lock; some seconds for whoever reads the log.
  */
 #pragma once
 
@@ -17,8 +21,12 @@
 
 enum log_target { LOG_TO_STDERR = 1, LOG_TO_JOURNAL, LOG_TO_SYSLOG };
 
-/* Before the first line. */
+/* Before the first line, and before files and sockets are out of reach. */
 void log_open(enum log_target target);
+
+/* From now on no line waits for other processes that write there: clients would wait with us. */
+void log_be_quick(void);
+
 enum log_target log_current_target(void);
 
 enum {
