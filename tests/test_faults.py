@@ -381,12 +381,12 @@ def test_failing_write_to_the_spool(release, tmp_path, error, beginning):
 
 
 def test_failing_read_from_the_spool(release, tmp_path):
-    """What was stored cannot be read back: some of it is printed by then, but not its end, and there is no 250."""
+    """What was stored cannot be read back: what is printed of it by then is cut off again, and there is no 250."""
     trace = [need("strace"), "-qq", "-o", "/dev/null", "-e", "trace=pread64", "-e", "inject=pread64:error=EIO:when=5"]
     with Session(trace + command(release), tmp_path) as session:
         session.begin("EHLO")
         assert session.send_message(large(1_000_000)).startswith(b"451 4.3.0 ")
-        assert session.end() == 0 and session.err().count(BEGIN) == 1
+        assert session.end() == 0 and BEGIN not in session.err()
 
 
 def test_no_place_for_the_spool(smtpd, tmp_path):

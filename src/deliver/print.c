@@ -2,7 +2,6 @@
  * DebuggingServer. Byte for byte, with LF line ends. */
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "deliver/delivery.h"
 #include "io/deadline.h"
@@ -15,15 +14,8 @@ static const char end[] = "------------ END MESSAGE ------------\n";
 
 struct delivery {
         bool x_peer;
-        struct patience *patience;
         uint64_t timeout; /* seconds that the reader of the output may take */
-        int64_t deadline;
-        int error;        /* negative errno of the first write that failed */
-        size_t n;         /* octets gathered in the buffer */
 };
-
-/* A short message goes out in one piece, so that sessions do not mix. */
-static char buffer[16 * 1024];
 
 static int print_open(const struct delivery_context *x, struct delivery **ret) {
         static struct delivery only = { .x_peer = true }; /* there is one session in a process */
@@ -48,64 +40,48 @@ static int print_open(const struct delivery_context *x, struct delivery **ret) {
         return 0;
 }
 
-static void write_out(struct delivery *d, const char *data, size_t n) {
-        if (d->error == 0)
-                d->error = fd_write(output_fd(), d->patience, &data, &n, d->deadline);
-}
-
-static void flush(struct delivery *d) {
-        write_out(d, buffer, d->n);
-        d->n = 0;
-}
-
-static void put(struct delivery *d, const char *data, size_t n) {
-        if (n > sizeof(buffer) - d->n)
-                flush(d);
-        if (n > sizeof(buffer)) {
-                write_out(d, data, n);
-                return;
-        }
-        memcpy(buffer + d->n, data, n);
-        d->n += n;
-}
-
-static void put_part(struct delivery *d, struct spool *s, uint64_t from, uint64_t to) {
+/* 0 or a negative errno. */
+static int show_part(struct spool *s, uint64_t from, uint64_t to) {
         const char *data;
         int64_t n;
 
-        while (d->error == 0 && (n = spool_next(s, &from, to, &data)) != 0)
-                if (n > 0)
-                        put(d, data, (size_t) n);
-                else
-                        d->error = (int) n;
+        while ((n = spool_next(s, &from, to, &data)) > 0)
+                output_show(data, (size_t) n);
+        return (int) n;
 }
 
-static void put_x_peer(struct delivery *d, const struct peer *p) {
-        put(d, "X-Peer: ", 8);
-        put(d, p->address, strlen(p->address));
-        put(d, "\n", 1);
+static void show_x_peer(const struct peer *p) {
+        output_show("X-Peer: ", 8);
+        output_show(p->address, strlen(p->address));
+        output_show("\n", 1);
+}
+
+/* 0 or a negative errno. */
+static int show(struct delivery *d, const struct envelope *e, struct message *m) {
+        int r;
+
+        output_begin(e->patience, deadline_after(d->timeout));
+        e->patience->stage = PATIENCE_GIVEN;
+        output_show(begin, sizeof(begin) - 1);
+        r = show_part(&m->spool, 0, m->header.n_header);
+        if (d->x_peer)
+                show_x_peer(e->peer);
+        if (r == 0)
+                r = show_part(&m->spool, m->header.n_header, m->spool.size);
+        output_show(end, sizeof(end) - 1);
+        return output_end(r);
 }
 
 static void print_process_message(struct delivery *d, struct envelope *e, struct message *m) {
         static const struct fixed_reply printed = { 250, "2.0.0", "printed" };
         struct reply verdict;
+        int r = show(d, e, m);
 
-        d->deadline = deadline_after(d->timeout);
-        d->patience = e->patience;
-        d->patience->stage = PATIENCE_GIVEN;
-        d->error = 0;
-        put(d, begin, sizeof(begin) - 1);
-        put_part(d, &m->spool, 0, m->header.n_header);
-        if (d->x_peer)
-                put_x_peer(d, e->peer);
-        put_part(d, &m->spool, m->header.n_header, m->spool.size);
-        put(d, end, sizeof(end) - 1);
-        flush(d);
-        if (d->error == 0)
+        if (r == 0)
                 reply_fix(&verdict, &printed);
         else
                 reply_set(&verdict, 451, "4.3.0", "cannot print: %s: %s", output_name(),
-                          strerror(-d->error));
+                          strerror(-r));
         delivery_verdict(e, &verdict);
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include "io/deadline.h"
@@ -16,15 +15,17 @@ static int set(int fd, short type) {
         return fcntl(fd, F_SETLK, &whole);
 }
 
-int lock_take(int fd, int64_t deadline) {
+int lock_take(int fd, struct patience *p, int64_t deadline) {
         for (int pause = 1; set(fd, F_WRLCK) < 0; pause = pause < PAUSE_MAX ? 2 * pause : pause) {
-                int left = deadline_left(deadline);
+                int r;
 
                 if (errno != EAGAIN && errno != EACCES)
                         return 0;
-                if (left == 0)
+                if (deadline_left(deadline) == 0)
                         return -EBUSY;
-                poll(NULL, 0, pause < left ? pause : left);
+                r = patience_wait(p, NULL, 0, deadline_now() + pause);
+                if (r != -ETIMEDOUT)
+                        return r;
         }
         return 0;
 }

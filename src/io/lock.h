@@ -10,8 +10,11 @@
 
 #include <stdint.h>
 
+#include "io/patience.h"
+
 /* Takes it; looks again and again until the deadline. Returns 0, also if there is no lock to be had
- * (some network file systems, a descriptor for reading); or -EBUSY: somebody else has it. */
-int lock_take(int fd, int64_t deadline);
+ * (some network file systems, a descriptor for reading); -EBUSY if somebody else has it; or what
+ * patience_wait() returns. */
+int lock_take(int fd, struct patience *p, int64_t deadline);
 
 void lock_release(int fd);

@@ -165,7 +165,7 @@ void log_number(struct log_line *l, const char *key, uint64_t number) {
 /* Between the messages that others show there, if they do not take too long. */
 static int write_line(const char *line, size_t n, int64_t deadline) {
         int64_t until = deadline_now() + the_log.lock_wait;
-        bool is_locked = the_log.is_shared && lock_take(STDERR_FILENO, until) == 0;
+        bool is_locked = the_log.is_shared && lock_take(STDERR_FILENO, NULL, until) == 0;
         int r = fd_write_all(STDERR_FILENO, line, n, deadline);
 
         if (is_locked)
