@@ -6,9 +6,11 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -212,6 +214,52 @@ def test_rotation_and_vacuum_lose_nothing_new(release, tmp_path):
                 assert len(stored(journald, session)) >= 1 if n % 20 == 0 else True
             assert session.end() == 0
             assert b"Subject: 59\n" in only(stored(journald, session)[-1], "SMTPD_TEXT")
+
+
+# Links to one file of another name space. $1: how many, $2: where the journals are
+MANY_FILES = """
+set -e; cd "$2"; id=$(cat /etc/machine-id); mkdir "$id.other"
+cp "$id/system.journal" "$id.other/first"
+for i in $(seq 1 "$1"); do ln "$id.other/first" "$id.other/$(printf 'system@%032x-%016x-%016x.journal' 1 "$i" "$i")"; done
+"""
+
+
+@pytest.mark.parametrize("limits", ["1024:4096", "200:200"], ids=["usual", "fewer"])
+def test_many_files(smtpd, tmp_path, limits):
+    """More than a process may open: those that journald writes to are enough."""
+    with Journald(tmp_path) as journald:
+        subprocess.run(journald.inside("sh", "-c", MANY_FILES, "sh", "1100", "/run/log/journal"), check=True, timeout=PATIENCE)
+        argv = journald.inside(need("prlimit"), f"--nofile={limits}", *command(smtpd, "--strategy=journal"))
+        with Session(argv, tmp_path) as session:
+            session.begin("EHLO")
+            then = time.monotonic()
+            for _ in range(5):
+                assert session.send_message(SMALL) == STORED
+            assert time.monotonic() - then < 5 and session.end() == 0
+
+
+def test_rotation_while_it_is_read_back(release, tmp_path):
+    """All the time: each entry is in a file that has just got another name, or soon has."""
+    with Journald(tmp_path, "RuntimeMaxUse=4G", "RuntimeMaxFileSize=512K", "RuntimeMaxFiles=5000") as journald:
+        is_over = threading.Event()
+
+        def rotate():
+            while not is_over.wait(0.03):
+                journald.process.send_signal(signal.SIGUSR2)
+
+        thread = threading.Thread(target=rotate)
+        thread.start()
+        try:
+            with Session(journal_command(journald, release), tmp_path) as session:
+                session.deadline += 3 * PATIENCE
+                session.begin("EHLO")
+                for _ in range(40):
+                    assert session.send_message(SMALL) == STORED
+                assert session.end() == 0
+        finally:
+            is_over.set()
+            thread.join()
+        assert len(stored(journald, session)) == 40
 
 
 # --- journald has a bad day ------------------------------------------------------------------------------

@@ -268,15 +268,18 @@ static int not_stored(const char *what, int error) {
 
 static int store(struct entry *e) {
         int journald = connect_journald(), is_readable = journal_may_be_read(), r;
+        struct journal_files files = { .n = 0 };
 
         if (journald < 0)
                 return verdict("451 4.3.0 the journal is not available, try again later", EX_TEMPFAIL);
         if (is_readable < 0)
                 return not_stored("cannot look into /run/log/journal or /var/log/journal", is_readable);
+        if (is_readable)
+                journal_files_open(&files);
         if ((r = send_entry(journald, e, is_readable)) < 0)
                 return not_stored("cannot write to the journal", r == -EAGAIN ? -ETIMEDOUT : r);
         if (is_readable) {
-                r = journal_read_back(variable("SMTPD_ID"), &e->text);
+                r = journal_read_back(&files, variable("SMTPD_ID"), &e->text);
                 if (r == -ETIME)
                         return not_stored("duplicate possible: is the storage of journald full, or is it stuck", r);
                 if (r < 0)
