@@ -37,7 +37,6 @@
 #endif
 
 #ifdef NATIVE
-
 #define OTHER_NUMBERS 0x40000000U /* from here on x86-64 has x32's, and nobody else any */
 
 /* --- what system calls may do ------------------------------------------------------------------------------------ */
