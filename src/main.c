@@ -130,25 +130,41 @@ static void show_on_stdout(const struct descriptors *d) {
         output_set(fd, "standard output");
 }
 
-/* A transcript is what a person types or has in a file: LF ends its lines. */
-static bool is_transcript(const struct descriptors *d) {
-        struct peer p;
-
-        return S_ISREG(d->in.st_mode) || (S_ISCHR(d->in.st_mode) && isatty(STDIN_FILENO)) ||
-               (S_ISFIFO(d->in.st_mode) && !peer_of_environment(&p));
+/* Whoever passes on what a client says (a TLS wrapper, socat) is on this host, and may say in the
+ * environment who that is. The port is the connection's own if the client is. */
+static void pass_over(struct peer *p, const struct peer *named) {
+        if (*named->port || strcmp(named->address, p->address) != 0)
+                *p = *named;
 }
 
-/* false where stdin is a socket that is connected to nobody (any more): who that was decides what it may do. */
+/* false if stdin is a socket that is connected to nobody (any more), since its peer decides what it
+ * may do; then `ret` is who it was, as far as we were told. */
 static bool find_peer(const struct config *c, const struct descriptors *d, struct peer *ret) {
-        if (S_ISSOCK(d->in.st_mode))
-                return peer_of_socket(STDIN_FILENO, ret);
-        if (!peer_of_environment(ret)) {
-                if (*c->peer.address)
-                        *ret = c->peer;
-                else
-                        peer_local(ret);
+        struct peer named;
+        bool is_named = peer_of_environment(&named);
+
+        if (peer_of_socket(STDIN_FILENO, ret)) {
+                if (is_named && peer_is_here(ret))
+                        pass_over(ret, &named);
+                return true;
         }
-        return true;
+        if (is_named)
+                *ret = named;
+        else if (*c->peer.address)
+                *ret = c->peer;
+        else if (S_ISSOCK(d->in.st_mode))
+                peer_unknown(ret);
+        return !S_ISSOCK(d->in.st_mode);
+}
+
+/* A transcript is what a person types or has in a file: LF ends its lines. */
+static bool is_transcript(const struct descriptors *d, const struct peer *p) {
+        struct peer named;
+
+        if (peer_is_unknown(p))
+                return false;
+        return S_ISREG(d->in.st_mode) || (S_ISCHR(d->in.st_mode) && isatty(STDIN_FILENO)) ||
+               (S_ISFIFO(d->in.st_mode) && !peer_of_environment(&named));
 }
 
 /* --- signals ------------------------------------------------------------------------------------------------- */
@@ -237,13 +253,16 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
                 struct log_line l;
 
                 log_start(&l, "session");
+                log_field(&l, "peer", "%s", peer.address);
+                if (*peer.port)
+                        log_field(&l, "port", "%s", peer.port);
                 log_field(&l, "end", "the client was gone before it began");
                 log_send(&l, LOG_INFO);
                 return EXIT_SUCCESS;
         }
         if (S_ISSOCK(d->out.st_mode)) /* replies are short, and a client that reads none has no claim to more memory */
                 setsockopt(STDOUT_FILENO, SOL_SOCKET, SO_SNDBUF, &room_for_replies, sizeof(room_for_replies));
-        r = session_run(c, &peer, channel, is_transcript(d));
+        r = session_run(c, &peer, channel, is_transcript(d, &peer));
         if (r == 0)
                 return EXIT_SUCCESS;
         if (r != -EINVAL) /* of that it has said why */

@@ -10,14 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/ascii.h"
 #include "base/text.h"
 #include "deliver/executable.h"
 #include "io/connect.h"
+#include "io/peer.h"
 #include "user.h"
-
-/* Networks larger than these are hardly the administrator's own. */
-enum { OWN_BITS_V4 = 8, OWN_BITS_V6 = 16 };
 
 struct checking {
         config_complaint *warn;
@@ -35,13 +32,7 @@ __attribute__((format(printf, 2, 3))) static void warn(const struct checking *k,
 }
 
 static void check_network(const struct checking *k, const char *network) {
-        const char *bits = strchr(network, '/');
-        uint64_t n;
-
-        if (!bits)
-                return;
-        ascii_read_number(bits + 1, &n);
-        if (n < (strchr(network, ':') ? OWN_BITS_V6 : OWN_BITS_V4))
+        if (peer_is_wide(network))
                 warn(k, "%.100s may send mail to anybody through this host (an open relay): list your own networks only",
                      network);
 }

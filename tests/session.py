@@ -19,7 +19,7 @@ given_out = set()  # ports
 FAILED_BUILD = 99  # how a program with sanitizers ends when they find something
 
 # Variables that say what smtpd was started with, or by whom: a test sets them itself.
-ABOUT_PEERS = ("REMOTE_", "TCPREMOTE", "LISTEN_", "JOURNAL_", "NOTIFY_", "SYSTEMD_")
+ABOUT_PEERS = ("REMOTE_", "TCPREMOTE", "TCP6REMOTE", "SOCAT_", "NCAT_", "LISTEN_", "JOURNAL_", "NOTIFY_", "SYSTEMD_")
 
 
 def environment(**more):

@@ -1,4 +1,4 @@
-"""What smtpd may be started with: every kind of standard input, output and error, closed ones too, and who the peer is then."""
+"""What smtpd may be started with: every kind of standard input, output and error, and closed ones too."""
 
 import contextlib
 import itertools
@@ -381,69 +381,3 @@ def test_stdout_is_full(smtpd):
             command(smtpd), input=DIALOGUE, stdout=stdout, stderr=subprocess.PIPE, timeout=PATIENCE, env=environment()
         )
     assert done.returncode == 0 and b'end="the client is gone"' in done.stderr
-
-
-# --- who the peer is -----------------------------------------------------------------------------------------
-
-V4 = {"TCPREMOTEIP": "192.0.2.9", "TCPREMOTEPORT": "99"}
-SYSTEMD = {"REMOTE_ADDR": "2001:db8::9", "REMOTE_PORT": "98"}
-
-
-@pytest.mark.parametrize("env", [{}, V4, SYSTEMD, V4 | SYSTEMD], ids=["none", "ucspi", "systemd", "both"])
-@pytest.mark.parametrize("kind", [*CONNECTIONS, "mapped"])
-def test_getpeername_beats_environment_and_option(smtpd, tmp_path, kind, env):
-    make, peer = CONNECTIONS.get(kind, (mapped_pair, "127.0.0.1"))
-    options = command(smtpd, *(["--peer=192.0.2.200"] if kind != "unix" else []))
-    with Session(options, tmp_path, make(), env=environment(**env)) as session:
-        assert converse(session) == (0, REPLIES, [message(peer)])
-
-
-@pytest.mark.parametrize("env, options, peer", [
-    ({}, [], "local"),
-    (V4, [], "192.0.2.9"),
-    (SYSTEMD, [], "2001:db8::9"),
-    (V4 | SYSTEMD, [], "2001:db8::9"),
-    ({"TCPREMOTEIP": "::ffff:192.0.2.9"}, [], "192.0.2.9"),
-    ({"TCPREMOTEIP": "2001:0DB8:0::9"}, [], "2001:db8::9"),
-    ({"TCPREMOTEIP": "client.example.org"}, [], "local"),
-    ({"TCPREMOTEIP": "192.0.2.9\nX-Evil: yes"}, [], "local"),
-    ({"TCPREMOTEIP": ""}, [], "local"),
-    ({"REMOTE_ADDR": "nonsense"} | V4, [], "192.0.2.9"),
-    ({"TCPREMOTEIP": "192.0.2.9", "TCPREMOTEPORT": "many"}, [], "192.0.2.9"),
-    (V4, ["--peer=192.0.2.200"], "192.0.2.9"),
-    ({}, ["--peer=192.0.2.200"], "192.0.2.200"),
-    ({}, ["--peer=192.0.2.200:4000"], "192.0.2.200"),
-    ({}, ["--peer=2001:DB8:0::1"], "2001:db8::1"),
-    ({}, ["--peer=[2001:db8::1]:25"], "2001:db8::1"),
-    ({}, ["--peer=::ffff:192.0.2.200"], "192.0.2.200"),
-    ({}, ["--peer=local"], "local"),
-    ({}, ["--x-peer=no"], None),
-    (V4, ["--x-peer=no"], None),
-])
-def test_peer_of_a_pipe(smtpd, env, options, peer):
-    status, out, err = run(command(smtpd, *options), DIALOGUE, environment(**env))
-    assert (status, codes(out), printed(err)) == (0, REPLIES, [message(peer)])
-
-
-def test_peer_of_a_file(smtpd, tmp_path):
-    """A regular file is a transcript whatever the environment says, but the peer counts."""
-    (tmp_path / "session.txt").write_bytes(DIALOGUE.replace(b"\r\n", b"\n"))
-    with open(tmp_path / "session.txt", "rb") as stdin:
-        done = subprocess.run(
-            command(smtpd), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(**V4), timeout=PATIENCE
-        )
-    assert (done.returncode, codes(done.stdout), printed(done.stderr)) == (0, REPLIES, [message("192.0.2.9")])
-
-
-def test_log_names_the_peer(smtpd, tmp_path):
-    ours, theirs = tcp_pair()
-    port = ours.getsockname()[1]
-    with Session(command(smtpd), tmp_path, (ours, theirs)) as session:
-        converse(session)
-        assert session.err().count(b" peer=127.0.0.1 port=%d " % port) == 2  # the message's line and the session's
-
-
-def test_log_names_the_user_of_a_local_socket(smtpd, tmp_path):
-    with Session(command(smtpd), tmp_path) as session:
-        converse(session)
-        assert session.err().count(b" peer=local uid=%d " % os.getuid()) == 2

@@ -188,7 +188,7 @@ def start(packages, tmp_path):
     """Starts a super-server of that name: with this configuration of smtpd, this program, the line of the manual or another."""
     with contextlib.ExitStack() as stack:
 
-        def start(name, smtpd, conf=EXEC_CONF, text=None, files=(), options=(), before=lambda world: None, world=None):
+        def start(name, smtpd, conf=EXEC_CONF, text=None, files=(), options=(), before=lambda world: None, world=None, variables={}):
             kind = KINDS[name]
             env = kind.prepare(packages)
             helper = Path(smtpd).with_name("smtpd-journal")
@@ -199,8 +199,7 @@ def start(packages, tmp_path):
             for path, content in files:
                 world.write(path, content, 0o755)
             before(world)
-            # somebody else's variables do not tell who the client is
-            env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "REMOTE_ADDR": "192.0.2.7", "TCPREMOTEIP": "192.0.2.8",
+            env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **variables,
                    "ASAN_OPTIONS": f"exitcode={FAILED_BUILD}", "UBSAN_OPTIONS": f"halt_on_error=1:exitcode={FAILED_BUILD}"} | env
             running = Running(world, kind, text or kind.text, env, options)
             stack.callback(stop, running.process)
@@ -405,6 +404,14 @@ def test_variables_of_gnu_inetd(release, start):
     with server.connect() as sock:
         deliver(sock)
     assert server.messages()[0][1].startswith("peer=127.0.0.1 ")
+
+
+def test_variables_of_somebody_else(release, start):
+    """What inetd itself was started with is about nobody; then a client on this host is not taken for a friend."""
+    server = start("openbsd-inetd", release, variables={"REMOTE_ADDR": "192.0.2.7", "TCPREMOTEIP": "192.0.2.8"})
+    with server.connect() as sock:
+        deliver(sock)
+    assert server.messages()[0][1].startswith("peer=unknown ")
 
 
 def test_tcpsvd_has_enough_of_a_client(release, start):

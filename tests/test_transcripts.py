@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import pytest
+from session import ABOUT_PEERS
 
 FOLDER = pathlib.Path(__file__).parent / "transcripts"
 PATIENCE = int(os.environ.get("TESTS_PATIENCE", "20"))  # seconds
@@ -118,8 +119,7 @@ class Program:
 
     def __init__(self, smtpd, session, err):
         arguments = [smtpd, "--config=/dev/null", "--strategy=print", "--hostname=mx.example.com", *session.options]
-        foreign = ("REMOTE_", "TCPREMOTE", "LISTEN_", "JOURNAL_")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(ABOUT_PEERS)}
         if session.is_lf:
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=err, env=environment)

@@ -91,20 +91,13 @@ static const struct refusal *find_limit(const struct acceptor *a, const struct s
         return NULL;
 }
 
-static void admit(struct acceptor *a, const struct listener *l, int fd,
-                  const struct source *source) {
-        const struct refusal *limit = find_limit(a, source);
+static void start_session(struct acceptor *a, const struct listener *l, int fd,
+                          const union source_address *address, const struct source *source) {
+        struct peer peer;
         pid_t pid;
 
-        if (limit) { /* some may be over, and not yet known to be */
-                reap(a);
-                limit = find_limit(a, source);
-        }
-        if (limit) {
-                refuse(a, l, fd, limit);
-                return;
-        }
-        pid = spawn_session(&a->spawn, fd);
+        peer_of_address(&address->any, &peer);
+        pid = spawn_session(&a->spawn, fd, &peer);
         if (pid < 0) {
                 refuse_for_shortage(a, l, fd, -pid);
                 return;
@@ -113,6 +106,21 @@ static void admit(struct acceptor *a, const struct listener *l, int fd,
         sessions_add(&a->sessions, pid, source);
         a->status.is_new = true;
         set_idle_deadline(a);
+}
+
+static void admit(struct acceptor *a, const struct listener *l, int fd,
+                  const union source_address *address) {
+        struct source source = source_of(fd, address);
+        const struct refusal *limit = find_limit(a, &source);
+
+        if (limit) { /* some may be over, and not yet known to be */
+                reap(a);
+                limit = find_limit(a, &source);
+        }
+        if (limit)
+                refuse(a, l, fd, limit);
+        else
+                start_session(a, l, fd, address, &source);
 }
 
 /* Without a descriptor left, a connection gets that in reserve. Returns 0 or accept(2)'s errno. */
@@ -149,11 +157,9 @@ static void accept_some(struct acceptor *a, struct listener *l) {
                 socklen_t n = sizeof(address);
                 int fd = accept4(l->fd, &address.any, &n, SOCK_CLOEXEC);
 
-                if (fd >= 0) {
-                        struct source source = source_of(fd, &address);
-
-                        admit(a, l, fd, &source);
-                } else if (!go_on_after(a, l, errno))
+                if (fd >= 0)
+                        admit(a, l, fd, &address);
+                else if (!go_on_after(a, l, errno))
                         return;
         }
 }

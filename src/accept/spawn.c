@@ -39,6 +39,7 @@ static void clean_environment(void) {
 
         for (size_t i = 0; i < ELEMENTS(names); i++)
                 unsetenv(names[i]);
+        peer_clear_environment();
 }
 
 /* Sessions get those descriptors only that spawn_session() names: not what others left open for us,
@@ -113,7 +114,7 @@ static int config_file(const struct spawn *s) {
 struct start {
         const struct spawn *spawn;
         int connection, config;
-        char option[32];    /* that names the configuration's descriptor */
+        char config_option[32], peer_option[16 + PEER_TEXT_MAX];
         volatile int error; /* of the child */
 };
 
@@ -142,7 +143,7 @@ static bool arrange_descriptors(const struct start *s) {
 
 static void become_session(struct start *s) {
         static char name[] = "smtpd";
-        char *const argv[] = { name, s->option, NULL };
+        char *const argv[] = { name, s->config_option, s->peer_option, NULL };
 
         block_signals();
         if (arrange_descriptors(s)) {
@@ -167,13 +168,22 @@ static pid_t start(struct start *s) {
         return s->error ? -s->error : pid;
 }
 
-pid_t spawn_session(const struct spawn *s, int connection) {
+/* Of a client that has gone meanwhile the session learns only here who it was. */
+static void set_options(struct start *s, const struct peer *p) {
+        char peer[PEER_TEXT_MAX + 1];
+
+        peer_format(p, peer);
+        text_format(s->peer_option, sizeof(s->peer_option), "--peer=%s", peer);
+        text_format(s->config_option, sizeof(s->config_option), "--config=/dev/fd/%d", s->config);
+}
+
+pid_t spawn_session(const struct spawn *s, int connection, const struct peer *p) {
         struct start session = { s, connection, .config = config_file(s) };
         pid_t pid;
 
         if (session.config < 0)
                 return session.config;
-        text_format(session.option, sizeof(session.option), "--config=/dev/fd/%d", session.config);
+        set_options(&session, p);
         pid = start(&session);
         close(session.config);
         return pid;

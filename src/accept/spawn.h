@@ -2,10 +2,11 @@
  * the one place that says what it inherits:
  *
  * - the connection as descriptors 0 and 1, and standard error, unless that is a client's;
- * - the configuration, as a file that it reads and closes;
+ * - the configuration, as a file that it reads and closes, and the client's address as accept(2)
+ *   gave it;
  * - a pipe in which it counts its messages (io/notify.h), and the output (io/output.h) if its
  *   strategy shows messages; the environment says their numbers;
- * - our environment without what was for us only, our limits, user, group and working directory;
+ * - our environment without what was for us only or names a peer, our limits, user, group and working directory;
  * - SIGTERM, SIGINT and SIGHUP blocked until it takes them: none kills it before it can tell its
  *   client.
  */
@@ -32,5 +33,6 @@ void spawn_init(struct spawn *ret, int counter);
 /* Later sessions get this configuration. Returns 0, or -ENOMEM and nothing has changed. */
 int spawn_set_config(struct spawn *s, const struct config *c);
 
-/* Starts a session, which has the connection too. Returns its pid or a negative errno. */
-pid_t spawn_session(const struct spawn *s, int connection);
+/* Starts a session with this client, which has the connection too. Returns its pid or a negative
+ * errno. */
+pid_t spawn_session(const struct spawn *s, int connection, const struct peer *p);

@@ -108,11 +108,10 @@ static bool parse_peer(const struct option *o, const char *value, void *field) {
 }
 
 static void print_peer(const void *field, FILE *out) {
-        const struct peer *p = field;
-        bool is_bracketed = *p->port && strchr(p->address, ':');
+        char text[PEER_TEXT_MAX + 1];
 
-        fprintf(out, is_bracketed ? "[%s]" : "%s", p->address);
-        fprintf(out, "%s%s", *p->port ? ":" : "", p->port);
+        peer_format(field, text);
+        fputs(text, out);
 }
 
 static bool is_peer_set(const void *field) {
