@@ -21,6 +21,7 @@
 #include "deliver/delivery.h"
 #include "io/channel.h"
 #include "io/fd.h"
+#include "io/inherited.h"
 #include "io/listen.h"
 #include "io/log.h"
 #include "io/notify.h"
@@ -54,11 +55,10 @@ static bool is_same_file(const struct stat *a, const struct stat *b) {
 
 /* A connected socket passed by systemd's protocol (sd_listen_fds(3)) takes the place of a stdin that is none. */
 static void take_passed_socket(void) {
-        const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
         struct stat in;
         struct peer p;
 
-        if (!pid || !n || strtol(pid, NULL, 10) != getpid() || strcmp(n, "1") != 0)
+        if (inherited_count() != 1)
                 return;
         if ((fstat(STDIN_FILENO, &in) == 0 && S_ISSOCK(in.st_mode)) ||
             !peer_of_socket(LISTEN_PASSED, &p))
@@ -299,10 +299,12 @@ int main(int argc, char **argv) {
         static struct channel channel; /* large */
         static struct config config;
         static struct patience patience;
-        struct descriptors d = look_at_descriptors();
+        struct descriptors d;
         struct given given = { argc, argv, false };
         int mistakes;
 
+        inherited_close(argv);
+        d = look_at_descriptors();
         open_log(&d);
         open_output();
         notify_open();

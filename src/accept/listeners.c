@@ -3,27 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "base/ascii.h"
 #include "base/text.h"
 #include "deliver/delivery.h"
+#include "io/inherited.h"
 #include "io/log.h"
-
-/* How many descriptors systemd has passed, from LISTEN_PASSED on. */
-static int count_passed(void) {
-        const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
-        uint64_t number, n;
-
-        if (!pid || !fds || !ascii_parse_number(pid, INT_MAX, &number) ||
-            number != (uint64_t) getpid())
-                return 0;
-        return ascii_parse_number(fds, INT_MAX - LISTEN_PASSED, &n) ? (int) n : 0;
-}
 
 /* Names are separated by colons. */
 static void next_name(const char **names, char ret[static LISTEN_NAME_MAX + 1]) {
@@ -35,7 +23,7 @@ static void next_name(const char **names, char ret[static LISTEN_NAME_MAX + 1]) 
 
 void listeners_take_passed(struct listeners *ret) {
         const char *names = getenv("LISTEN_FDNAMES");
-        int n_fds = count_passed();
+        int n_fds = inherited_count();
         char name[LISTEN_NAME_MAX + 1];
 
         ret->n = 0;

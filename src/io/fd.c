@@ -146,6 +146,10 @@ int fd_close_range(unsigned first, unsigned flags) {
         return (int) syscall(SYS_close_range, first, ~0U, flags);
 }
 
+int fd_close_between(unsigned first, unsigned last) {
+        return (int) syscall(SYS_close_range, first, last, 0);
+}
+
 int fd_open_process(pid_t pid) {
         return (int) syscall(SYS_pidfd_open, pid, 0);
 }

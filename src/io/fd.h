@@ -49,5 +49,8 @@ int fd_check_room(size_t n);
  * Returns 0, or -1 with errno. */
 int fd_close_range(unsigned first, unsigned flags);
 
+/* Closes `first` to `last`. */
+int fd_close_between(unsigned first, unsigned last);
+
 /* pidfd_open(2). Returns the descriptor, which is closed at execve(2), or -1. */
 int fd_open_process(pid_t pid);

@@ -6,9 +6,6 @@
 
 enum { LISTEN_ADDRESS_MAX = 127, LISTEN_NAME_MAX = 63 };
 
-/* The first of the descriptors that systemd passes: SD_LISTEN_FDS_START of sd_listen_fds(3). */
-enum { LISTEN_PASSED = 3 };
-
 struct listener {
         int fd;                               /* does not block, is closed on exec; -1 when it is closed */
         char address[LISTEN_ADDRESS_MAX + 1]; /* ADDRESS:PORT, [IPV6]:PORT or /SOCKET */
