@@ -788,6 +788,51 @@ def test_who_was_turned_away(smtpd, folder):
         assert refused_peers(acceptor, 1) == [{"peer": b"local", "uid": b"%d" % os.getuid()}]
 
 
+TIMEOUT = b"421 4.4.2 timeout: nothing came from you, closing connection"
+FIVE_SOURCES = [f"127.0.0.{n}" for n in range(2, 7)]
+
+
+def test_silent_clients_do_not_keep_others_out(release, folder):
+    """Five addresses can have all sessions there are. Those that come late have to be quick, and come again; somebody else
+    gets in all the same, and has all the time that a session needs."""
+    with Acceptor(release, folder) as acceptor, contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(acceptor.client("greeting", source)) for source in FIVE_SOURCES for _ in range(20)]
+        with acceptor.client() as client:
+            assert client.refusal() == TOO_MANY
+        began = time.monotonic()
+        late = silent[67:]
+        assert [client.reply() for client in late] == [TIMEOUT] * len(late)
+        assert 5 < time.monotonic() - began < 15
+        for client in late:
+            client.ours.close()
+        with acceptor.client("EHLO") as client:
+            assert client.send_message(MESSAGE) == b"250 2.0.0 printed"
+            client.quit()
+        assert len(acceptor.sessions()) in (67, 68)
+
+
+@pytest.mark.parametrize("options, n_patient, timeout, n_errors", [
+    (["--max-connections=3"], 2, 10, 5),
+    (["--max-connections=4", "--timeout=1", "--max-errors=2"], 3, 1, 2),
+    (["--max-connections=1"], 1, 300, 20),
+], ids=["three", "less-anyway", "one"])
+def test_sessions_under_load(release, folder, options, n_patient, timeout, n_errors):
+    """From two thirds on; what the configuration says less of, stays."""
+    def options_of(pid):
+        with open(f"/proc/{pid}/cmdline") as file:
+            return [word for word in file.read().split("\0") if word.startswith(("--timeout", "--max-errors"))]
+
+    hurried = [f"--timeout={timeout}", f"--max-errors={n_errors}"]
+    with Acceptor(release, folder, *options) as acceptor, contextlib.ExitStack() as stack:
+        seen = []
+        for _ in range(int(options[0][-1])):
+            client = stack.enter_context(acceptor.client("greeting"))
+            (pid,) = set(acceptor.sessions()) - set(seen)
+            assert options_of(pid) == (hurried if len(seen) >= n_patient else [])
+            seen.append(pid)
+        assert [client.ask(b"NONSENSE")[:3] for _ in range(n_errors + 1)] == [b"500"] * n_errors + [b"421"]
+
+
 def test_source_of_ipv6_is_a_network(release, folder):
     """Of 64 bits: whoever has one address has the others of it too."""
     need_root()

@@ -91,13 +91,19 @@ static const struct refusal *find_limit(const struct acceptor *a, const struct s
         return NULL;
 }
 
+/* Clients that only wait would keep all others out. From two thirds of what there may be on, new ones
+ * have to be quick. */
+static bool is_loaded(const struct acceptor *a) {
+        return 3 * a->sessions.n >= 2 * config_of(a)->max_connections;
+}
+
 static void start_session(struct acceptor *a, const struct listener *l, int fd,
                           const union source_address *address, const struct source *source) {
         struct peer peer;
         pid_t pid;
 
         peer_of_address(&address->any, &peer);
-        pid = spawn_session(&a->spawn, fd, &peer);
+        pid = spawn_session(&a->spawn, fd, &peer, is_loaded(a));
         if (pid < 0) {
                 refuse_for_shortage(a, l, fd, -pid);
                 return;

@@ -79,6 +79,15 @@ static void pass_output(struct spawn *s, bool is_needed) {
                 unsetenv(OUTPUT_VARIABLE);
 }
 
+static void set_hurry(struct spawn *s, const struct config *c) {
+        static const uint64_t seconds = 10, errors = 5;
+
+        text_format(s->hurry[0], sizeof(s->hurry[0]), "--timeout=%llu",
+                    (unsigned long long) (c->timeout < seconds ? c->timeout : seconds));
+        text_format(s->hurry[1], sizeof(s->hurry[1]), "--max-errors=%llu",
+                    (unsigned long long) (c->max_errors < errors ? c->max_errors : errors));
+}
+
 int spawn_set_config(struct spawn *s, const struct config *c) {
         char *text = NULL;
         size_t n;
@@ -94,6 +103,7 @@ int spawn_set_config(struct spawn *s, const struct config *c) {
         free(s->text);
         s->text = text;
         s->n_text = n;
+        set_hurry(s, c);
         pass_output(s, c->strategy->needs_output);
         return 0;
 }
@@ -114,6 +124,7 @@ static int config_file(const struct spawn *s) {
 struct start {
         const struct spawn *spawn;
         int connection, config;
+        bool is_in_hurry;
         char config_option[32], peer_option[16 + PEER_TEXT_MAX];
         volatile int error; /* of the child */
 };
@@ -143,7 +154,9 @@ static bool arrange_descriptors(const struct start *s) {
 
 static void become_session(struct start *s) {
         static char name[] = "smtpd";
-        char *const argv[] = { name, s->config_option, s->peer_option, NULL };
+        char *hurry = s->is_in_hurry ? (char *) s->spawn->hurry[0] : NULL;
+        char *const argv[] = { name, s->config_option, s->peer_option, hurry,
+                               (char *) s->spawn->hurry[1], NULL };
 
         block_signals();
         if (arrange_descriptors(s)) {
@@ -177,8 +190,10 @@ static void set_options(struct start *s, const struct peer *p) {
         text_format(s->config_option, sizeof(s->config_option), "--config=/dev/fd/%d", s->config);
 }
 
-pid_t spawn_session(const struct spawn *s, int connection, const struct peer *p) {
-        struct start session = { s, connection, .config = config_file(s) };
+pid_t spawn_session(const struct spawn *s, int connection, const struct peer *p,
+                    bool is_in_hurry) {
+        struct start session = { s, connection, .config = config_file(s),
+                                 .is_in_hurry = is_in_hurry };
         pid_t pid;
 
         if (session.config < 0)

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -22,6 +23,7 @@ struct spawn {
         char program[PATH_MAX]; /* ours */
         char *text; /* the configuration */
         size_t n_text;
+        char hurry[2][48]; /* options that beat it while many sessions run */
         int counter;
         int output; /* -1: not passed on */
 };
@@ -33,6 +35,6 @@ void spawn_init(struct spawn *ret, int counter);
 /* Later sessions get this configuration. Returns 0, or -ENOMEM and nothing has changed. */
 int spawn_set_config(struct spawn *s, const struct config *c);
 
-/* Starts a session with this client, which has the connection too. Returns its pid or a negative
- * errno. */
-pid_t spawn_session(const struct spawn *s, int connection, const struct peer *p);
+/* Starts a session with this client, which has the connection too. In a hurry it waits for the client
+ * ten seconds at most, and bears five errors. Returns its pid or a negative errno. */
+pid_t spawn_session(const struct spawn *s, int connection, const struct peer *p, bool is_in_hurry);
