@@ -177,7 +177,7 @@ def test_local_socket_is_for_everybody_and_goes_with_us(smtpd, folder):
     with Acceptor(smtpd, folder, listen=str(path), **(NOBODY if os.geteuid() == 0 else {})) as acceptor:
         assert stat.S_IMODE(path.stat().st_mode) == 0o666
         acceptor.serve_one()
-    assert not path.exists()
+    assert not path.exists() and not (folder / "socket.lock").exists()
 
 
 def test_stale_local_socket_is_taken_over(smtpd, folder):
@@ -186,6 +186,61 @@ def test_stale_local_socket_is_taken_over(smtpd, folder):
     assert (folder / "socket").exists()
     with Acceptor(smtpd, folder, listen=str(folder / "socket")) as acceptor:
         acceptor.serve_one()
+
+
+def test_stale_local_socket_of_others_is_left_alone(smtpd, folder):
+    """That nobody listens there now does not make it ours."""
+    path = folder / "socket"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        for is_closed in (False, True):  # about to listen, perhaps; and left behind
+            before = path.lstat().st_ino
+            status, said = start_that_fails(smtpd, folder, listen=str(path))
+            assert status == 75 and b"cannot listen on %s: Address already in use; another program is there" % str(path).encode() in said
+            assert path.lstat().st_ino == before and not (folder / "socket.lock").exists()
+            other.close()
+
+
+def test_local_socket_that_took_the_place_of_ours_stays(smtpd, folder):
+    path = folder / "socket"
+    who = NOBODY if os.geteuid() == 0 else {}
+    with Acceptor(smtpd, folder, listen=str(path), **who) as acceptor, socket.socket(socket.AF_UNIX) as other:
+        path.unlink()
+        other.bind(str(path))
+        other.listen()
+        before = path.lstat().st_ino
+        acceptor.stop()
+        assert acceptor.status() == 0 and path.lstat().st_ino == before and not (folder / "socket.lock").exists()
+        connect(str(path)).close()
+
+
+def test_starts_at_once_do_not_race(release, folder):
+    """One of them listens, and can be reached; and what a killed one left behind is in nobody's way."""
+    path = folder / "socket"
+    for _ in range(3):
+        acceptors = [Acceptor(release, folder, listen=str(path), wait=False) for _ in range(6)]
+        try:
+            def n_over():
+                return sum(acceptor.process.poll() is not None for acceptor in acceptors)
+
+            wait_until(lambda: n_over() == 5, "five of six to give up")
+            (winner,) = [acceptor for acceptor in acceptors if acceptor.process.poll() is None]
+            winner.wait_until_listening()
+            assert winner.serve_one() == b"250 2.0.0 printed"
+            assert all(acceptor.process.poll() == 75 for acceptor in acceptors if acceptor is not winner)
+        finally:
+            for acceptor in acceptors:
+                acceptor.kill()
+        assert path.exists()
+
+
+@pytest.mark.parametrize("text", ["precious", "smtpd 12\n", "smtpd 12 12x\n", None])
+def test_file_that_is_no_lock_of_ours_is_left_alone(smtpd, folder, text):
+    lock = folder / "socket.lock"
+    os.mkfifo(lock) if text is None else lock.write_text(text)
+    status, said = start_that_fails(smtpd, folder, listen=f"{folder}/socket")
+    assert status == 75 and b"cannot listen on %s/socket: somebody else has a file" % str(folder).encode() in said
+    assert lock.is_fifo() if text is None else lock.read_text() == text
 
 
 @pytest.mark.parametrize("is_full", [False, True], ids=["idle", "full"])
@@ -199,7 +254,8 @@ def test_live_local_socket_is_not(smtpd, folder, is_full):
             clients.enter_context(connect(path))
         status, said = start_that_fails(smtpd, folder, listen=path)
         assert status == 75 and b"cannot listen on %s: Address already in use; another program is there" % path.encode() in said
-        other.accept()[0].close()
+        if is_full:
+            other.accept()[0].close()
         clients.enter_context(connect(path))  # it is there, and the other one's
 
 

@@ -40,7 +40,9 @@ void listeners_take_passed(struct listeners *ret) {
 static void complain(const char *endpoint, int error, const char *why) {
         const char *advice = "";
 
-        if (error == -EADDRINUSE)
+        if (error == -EADDRINUSE && *endpoint == '/')
+                advice = "; another program is there: stop it, or remove what it has left";
+        else if (error == -EADDRINUSE)
                 advice = "; another program is there: stop it, or choose another address";
         else if (error == -EACCES && *endpoint != '/')
                 advice = "; ports below 1024 are root's: start as root (user= says who to become), "

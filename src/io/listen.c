@@ -46,6 +46,8 @@ bool listen_is_loopback(const char *s) {
 }
 
 static const char *reason(int error) {
+        if (error == -EEXIST)
+                return "somebody else has a file of this name with .lock behind it; remove that";
         if (error == -EADDRNOTAVAIL)
                 return "not an address of this host; `ip address` lists those, 0.0.0.0 and [::] are all of "
                        "them";
@@ -91,40 +93,32 @@ static int listen_address(const struct sockaddr *address, socklen_t n, struct li
                 close(fd);
                 return -error;
         }
-        *ret = (struct listener) { .fd = fd };
+        *ret = (struct listener) { .fd = fd, .file.lock = -1 };
         describe(fd, ret->address);
         return 0;
 }
 
-/* Whether a local socket is left over from somebody who is gone. What is no socket refuses connections too. */
-static bool is_abandoned(const struct sockaddr_un *address) {
-        bool is_refused;
-        struct stat st;
-        int fd;
+static int bind_file(const char *path, struct socket_file *file, struct listener *ret) {
+        mode_t mask = umask(0111);
+        struct sockaddr_un address;
+        int r;
 
-        if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-                return false;
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-                return false;
-        is_refused = connect(fd, (const struct sockaddr *) address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
-        close(fd);
-        return is_refused;
+        endpoint_local(path, &address);
+        r = listen_address((const struct sockaddr *) &address, sizeof(address), ret);
+        umask(mask);
+        if (r == 0 && (r = socket_file_note(path, file)) < 0)
+                close(ret->fd);
+        return r;
 }
 
 static int listen_local(const char *path, struct listener *ret) {
-        mode_t mask = umask(0111);
-        struct sockaddr_un address;
-        int r = -ENAMETOOLONG;
+        struct socket_file file;
+        int r = socket_file_take(path, &file);
 
-        if (endpoint_local(path, &address)) {
-                r = listen_address((const struct sockaddr *) &address, sizeof(address), ret);
-                if (r == -EADDRINUSE && is_abandoned(&address) && unlink(path) == 0)
-                        r = listen_address((const struct sockaddr *) &address, sizeof(address), ret);
-        }
-        umask(mask);
+        if (r == 0 && (r = bind_file(path, &file, ret)) < 0)
+                socket_file_remove(path, &file);
         if (r == 0)
-                ret->has_file = true;
+                ret->file = file;
         return r;
 }
 
@@ -211,7 +205,7 @@ bool listen_adopt(int fd, const char *name, struct listener *ret) {
         close(fd);
         if (moved < 0)
                 return false;
-        *ret = (struct listener) { .fd = moved };
+        *ret = (struct listener) { .fd = moved, .is_passed = true, .file.lock = -1 };
         fcntl(ret->fd, F_SETFL, fcntl(ret->fd, F_GETFL) | O_NONBLOCK);
         describe(ret->fd, ret->address);
         text_format(ret->name, sizeof(ret->name), "%s", name);
@@ -221,7 +215,6 @@ bool listen_adopt(int fd, const char *name, struct listener *ret) {
 void listen_close(struct listener *l) {
         if (l->fd >= 0)
                 close(l->fd);
-        if (l->fd >= 0 && l->has_file)
-                unlink(l->address);
+        socket_file_remove(l->address, &l->file);
         l->fd = -1;
 }

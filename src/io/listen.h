@@ -4,13 +4,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "io/socket_file.h"
+
 enum { LISTEN_ADDRESS_MAX = 127, LISTEN_NAME_MAX = 63 };
 
 struct listener {
         int fd;                               /* does not block, is closed on exec; -1 when it is closed */
         char address[LISTEN_ADDRESS_MAX + 1]; /* ADDRESS:PORT, [IPV6]:PORT or /SOCKET */
         char name[LISTEN_NAME_MAX + 1];       /* what systemd calls it; "" if it is ours */
-        bool has_file;                        /* we made /SOCKET, and remove it */
+        bool is_passed;                       /* it is somebody else's too, who has others serve it */
+        struct socket_file file;              /* of /SOCKET, if we made it */
 };
 
 /* Whether `s` is HOST:PORT, [IPV6]:PORT, PORT (of loopback) or /SOCKET. */
@@ -20,8 +23,8 @@ bool listen_is_endpoint(const char *s);
 bool listen_is_loopback(const char *s);
 
 /* Listens there. A name may have several addresses: those of protocols that are in use here have to work. IPv6 sockets take
- * IPv6 only. A local socket is for everybody who can reach its directory, and takes the place of one at which nobody listens
- * any more. Returns how many of `ret` it has filled, at most `room`; or a negative errno, and why as a constant text. */
+ * IPv6 only. A local socket is for everybody who can reach its directory, and takes the place of one that we
+ * have left behind. Returns how many of `ret` it has filled, at most `room`; or a negative errno, and why as a constant text. */
 int listen_at(const char *endpoint, struct listener *ret, size_t room, const char **ret_why);
 
 /* Makes a listener of a descriptor that was passed, which moves to another number. false if nobody listens there. */
