@@ -15,7 +15,7 @@ from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user
                       read_all, start_that_fails)
 from conftest import missing, need, need_root, private_mounts
 from logs import lines
-from processes import descriptors, status_of, zombies
+from processes import descriptors, stat_of, status_of, zombies
 from session import (BEGIN, END, PATIENCE, codes, environment, free_port, reset, wait_until,
                      with_x_peer)
 
@@ -1192,6 +1192,29 @@ def test_sessions_may_go_on_for_a_while(smtpd, folder):
         assert acceptor.messages() == [with_x_peer(PRINTED, "127.0.0.1")]
 
 
+def halt(acceptor):
+    """It accepts nobody until SIGCONT."""
+    acceptor.signal(signal.SIGSTOP)
+    wait_until(lambda: stat_of(acceptor.pid).state == "T", "it to stand still")
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "{folder}/socket"], ids=["IPv4", "local"])
+def test_clients_in_the_queue_are_told(smtpd, folder, listen):
+    """Whoever has connected and not been accepted when we stop; also one that has said all it has to say already."""
+    with Acceptor(smtpd, folder, listen=listen.format(folder=folder)) as acceptor:
+        halt(acceptor)
+        with contextlib.ExitStack() as stack:
+            waiting = [stack.enter_context(connect(acceptor.address)) for _ in range(30)]
+            for client in waiting[::2]:
+                client.sendall(WHOLE_SESSION)
+            acceptor.signal(signal.SIGTERM)
+            acceptor.signal(signal.SIGCONT)
+            told = b"421 4.3.2 service is shutting down, try again later\r\n"
+            assert [read_all(client) for client in waiting] == [told] * 30
+        assert acceptor.status() == 0 and acceptor.messages() == []
+        assert sum(n for reason, n in refusals(acceptor) if reason == "stopping") >= 1
+
+
 def test_stop_timeout(smtpd, folder):
     with Acceptor(smtpd, folder, "--stop-timeout=1") as acceptor, acceptor.client("DATA") as client:
         then = time.monotonic()
@@ -1253,8 +1276,15 @@ def test_passed_socket_keeps_its_clients_when_we_stop(release, folder):
         with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, listen=None):
             pass
         with Client(address) as client:
-            with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, listen=None):
+            with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, listen=None) as acceptor:
                 client.begin("EHLO")
+                halt(acceptor)
+                with Client(address) as waiting:
+                    acceptor.signal(signal.SIGTERM)
+                    acceptor.signal(signal.SIGCONT)
+                    assert client.reply().startswith(b"421 4.3.2 ") and acceptor.status() == 0
+                    with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, listen=None):
+                        waiting.begin("EHLO")
 
 
 def test_passed_socket_that_listens_no_more(release, folder):

@@ -172,6 +172,16 @@ static void accept_some(struct acceptor *a, struct listener *l) {
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+/* A connection that waits at a socket which is closed is reset. */
+static void leave(struct acceptor *a) {
+        static const struct refusal why = {
+                "421 4.3.2 service is shutting down, try again later\r\n", "stopping"
+        };
+
+        refusal_to_queue(&a->refusals, a->listeners, &why, a->sessions.n);
+        listeners_close(a->listeners);
+}
+
 /* The first time sessions may end the transactions that they are in; after a while, and the second
  * time, they end. */
 static void stop(struct acceptor *a) {
@@ -182,7 +192,7 @@ static void stop(struct acceptor *a) {
                 return;
         }
         notify_state("STOPPING=1");
-        listeners_close(a->listeners);
+        leave(a);
         a->state = STOPPING;
         a->status.is_new = true;
         a->deadline = deadline_after(seconds);
@@ -360,6 +370,6 @@ int acceptor_run(const struct acceptor_start *s) {
                 turn_away(&a, n_passed);
         while (status == 0 && !is_over(&a))
                 wait_and_act(&a);
-        listeners_close(a.listeners);
+        leave(&a);
         return status;
 }

@@ -70,3 +70,17 @@ void refusal_to_all(struct refusals *r, const struct listeners *l, size_t n, int
                                 refusal_say(r, l->items + i, fd, refusal, 0);
                 }
 }
+
+void refusal_to_queue(struct refusals *r, const struct listeners *l, const struct refusal *refusal,
+                      size_t n_sessions) {
+        int64_t deadline = deadline_after(TO_ALL);
+
+        for (size_t i = 0; i < l->n; i++) {
+                const struct listener *from = l->items + i;
+                int fd;
+
+                while (!from->is_passed && deadline_left(deadline) > 0 &&
+                       (fd = accept4(from->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+                        refusal_say(r, from, fd, refusal, n_sessions);
+        }
+}

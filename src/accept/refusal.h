@@ -32,3 +32,8 @@ void refusal_log(struct refusals *r, size_t n_sessions);
  * until `stop_fd` is readable. If nobody waits it returns at once. */
 void refusal_to_all(struct refusals *r, const struct listeners *l, size_t n, int stop_fd,
                     const struct refusal *refusal);
+
+/* Refuses whoever waits at listeners that are ours alone. Those at passed ones are served by whoever
+ * comes after us. */
+void refusal_to_queue(struct refusals *r, const struct listeners *l, const struct refusal *refusal,
+                      size_t n_sessions);
