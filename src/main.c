@@ -29,6 +29,7 @@
 #include "io/peer.h"
 #include "risks.h"
 #include "session.h"
+#include "user.h"
 
 /* --- descriptors ------------------------------------------------------------------------------------------- */
 
@@ -244,10 +245,15 @@ static int refuse(struct channel *channel, int status) {
         return status;
 }
 
+/* A stranger's session is no matter of root's; a transcript's user has written it. */
+static int become_user(const struct config *c, bool is_transcript) {
+        return is_transcript && !c->user ? 0 : user_give_up_root(c->user);
+}
+
 static int serve(const struct config *c, const struct descriptors *d, struct channel *channel) {
         static const int room_for_replies = 64 * 1024;
         struct peer peer;
-        int r;
+        int status, r;
 
         if (!find_peer(c, d, &peer)) {
                 struct log_line l;
@@ -260,6 +266,8 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
                 log_send(&l, LOG_INFO);
                 return EXIT_SUCCESS;
         }
+        if ((status = become_user(c, is_transcript(d, &peer))) != 0)
+                return refuse(channel, status);
         if (S_ISSOCK(d->out.st_mode)) /* replies are short, and a client that reads none has no claim to more memory */
                 setsockopt(STDOUT_FILENO, SOL_SOCKET, SO_SNDBUF, &room_for_replies, sizeof(room_for_replies));
         r = session_run(c, &peer, channel, is_transcript(d, &peer));

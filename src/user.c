@@ -5,10 +5,17 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sysexits.h>
 #include <unistd.h>
+
+#include "base/ascii.h"
+#include "config/config.h"
+#include "io/log.h"
 
 int user_drop_capabilities(void) {
         struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -20,18 +27,67 @@ int user_drop_capabilities(void) {
         return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }
 
-int user_become(const char *name) {
-        const struct passwd *user;
+const char *user_default(void) {
+        return getpwnam("smtpd") ? "smtpd" : "nobody";
+}
 
+/* What is known of a user: by its name, or else by its number only. */
+struct user {
+        uid_t uid;
+        gid_t gid;
+        const struct passwd *entry; /* NULL: there is none */
+};
+
+static int find(const char *name, struct user *ret) {
+        uint64_t number = 0;
+        bool is_number = ascii_parse_number(name, USER_NUMBER_MAX, &number);
+
+        *ret = (struct user) { .uid = (uid_t) number, .gid = (gid_t) number };
+        if (is_number && ret->uid == geteuid())
+                return 0; /* nothing else is asked of it */
         errno = 0;
-        user = getpwnam(name);
-        if (!user)
-                return errno ? -errno : -ENOENT;
-        if (setgroups(0, NULL) < 0 || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) < 0 ||
-            setresuid(user->pw_uid, user->pw_uid, user->pw_uid) < 0)
+        ret->entry = is_number ? getpwuid(ret->uid) : getpwnam(name);
+        if (!ret->entry)
+                return is_number ? 0 : errno ? -errno : -ENOENT;
+        ret->uid = ret->entry->pw_uid;
+        ret->gid = ret->entry->pw_gid;
+        return 0;
+}
+
+static void set_environment(const struct passwd *entry) {
+        setenv("HOME", entry ? entry->pw_dir : "/", 1);
+        if (entry) {
+                setenv("USER", entry->pw_name, 1);
+                setenv("LOGNAME", entry->pw_name, 1);
+        } else {
+                unsetenv("USER");
+                unsetenv("LOGNAME");
+        }
+}
+
+int user_become(const char *name) {
+        struct user u;
+        int r = find(name, &u);
+
+        if (r < 0 || u.uid == geteuid())
+                return r;
+        if (setgroups(0, NULL) < 0 || setresgid(u.gid, u.gid, u.gid) < 0 ||
+            setresuid(u.uid, u.uid, u.uid) < 0)
                 return -errno;
-        setenv("HOME", user->pw_dir, 1);
-        setenv("USER", user->pw_name, 1);
-        setenv("LOGNAME", user->pw_name, 1);
+        set_environment(u.entry);
         return user_drop_capabilities(); /* setresuid(2) leaves what was inherited */
+}
+
+int user_give_up_root(const char *name) {
+        int r;
+
+        if (geteuid() != 0)
+                return 0;
+        name = name ? name : user_default();
+        r = user_become(name);
+        if (r == -ENOENT)
+                log_say(LOG_ERR, "user=%s: there is no such user; name one that exists", name);
+        else if (r < 0)
+                log_say(LOG_ERR, "user=%s: cannot become this user: %s", name, strerror(-r));
+        return r == -ENOENT ? EX_CONFIG : r < 0 ? EX_TEMPFAIL : 0;
 }

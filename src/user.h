@@ -1,9 +1,18 @@
 /* user.h - from root to a user without privileges, once what needs them is done. */
 #pragma once
 
-/* Becomes that user, for good: its user and group, no other groups, no capabilities. Returns 0, -ENOENT if there is none of
- * that name, or another negative errno. */
+/* The user that root becomes if the configuration names none: "smtpd" if there is one, else
+ * "nobody". */
+const char *user_default(void);
+
+/* Becomes that user (a name, or a number), for good: its user and group, no other groups, no
+ * capabilities. A number that is nobody's name has the group of the same number. Does nothing if that
+ * is who we are. Returns 0, -ENOENT if there is none of that name, or another negative errno. */
 int user_become(const char *name);
+
+/* Becomes the user that the configuration names (or NULL) if we are root. Returns 0, or an exit
+ * status, having said why. */
+int user_give_up_root(const char *name);
 
 /* Gives up all capabilities, for us and for programs that we run. Returns 0 or a negative errno. */
 int user_drop_capabilities(void);

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import missing, need
 from processes import running_children
-from session import PATIENCE, PYTHON, Session, command, environment, printed, stop, wait_until
+from session import PATIENCE, PYTHON, STAY, Session, command, environment, printed, stop, wait_until
 
 LISTENING = re.compile(rb"^smtpd: listening address=(\S+)(?: name=(\S+))? strategy=\S+ config=.+$", re.M)
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
@@ -133,7 +133,7 @@ class Acceptor:
         listening = [f"--listen={listen}"] if listen else []
         self.n = n or (listen or "").count(",") + 1
         smtpd = copy_of(smtpd, folder) if "user" in popen else smtpd  # into the checkout nobody else may see
-        argv = [*prefix, *command(smtpd, *listening, *options)]
+        argv = [*prefix, *(word for word in command(smtpd, *listening, *options) if word not in STAY or word in options)]
         if fds or signals:
             argv = [PYTHON, "-c", STARTER, repr(fds or {}), signals, *argv]
             popen["pass_fds"] = tuple(fds or ())

@@ -697,7 +697,7 @@ def test_command_line_is_as_configured(smtpd, tmp_path, seen):
         assert session.send_message(SMALL) == DELIVERED and session.end() == 0
     assert read(seen / "args").decode().split("\0")[:-1] == args
     (seen / "args").unlink()
-    (tmp_path / "smtpd.conf").write_text(f"strategy = exec\ncommand = {words}\nhostname = mx.example.com\n")
+    (tmp_path / "smtpd.conf").write_text(f"strategy = exec\ncommand = {words}\nhostname = mx.example.com\nuser = {os.geteuid()}\n")
     with Session([smtpd, f"--config={tmp_path}/smtpd.conf"], tmp_path, env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         assert session.send_message(SMALL) == DELIVERED and session.end() == 0

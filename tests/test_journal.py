@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import BUILDS, ROOT, everybodys, missing, need, need_root, private_mounts
 from journald import Journald
-from session import PATIENCE, Session, command, environment, replies, run, tcp_pair, with_x_peer
+from session import PATIENCE, STAY, Session, command, environment, replies, run, tcp_pair, with_x_peer
 
 MESSAGE_ID = b"03ee138b80854283b52b6fce238bfc85"
 SMALL = b"Subject: small\r\n\r\nsmall\r\n"
@@ -528,7 +528,7 @@ def test_may_read_the_journal(readable, tmp_path, uid, storage):
 
 def by_itself(smtpd, *options):
     """Without a strategy."""
-    return [smtpd, "--config=/dev/null", "--hostname=mx.example.com", *options]
+    return [smtpd, *STAY, "--config=/dev/null", "--hostname=mx.example.com", *options]
 
 
 def test_default_is_the_journal(journald, smtpd, tmp_path):

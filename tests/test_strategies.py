@@ -11,7 +11,7 @@ import pytest
 import test_sweep
 from conftest import BUILDS, ROOT
 from processes import status_of
-from session import PYTHON, Session, environment, run
+from session import PYTHON, STAY, Session, environment, run
 
 MESSAGE = b"Subject: x\r\n\r\none\r\ntwo\r\n"
 LONG = b"Subject: x\r\n\r\n" + b"0123456789abcdef\r\n" * 5000  # it has to go to a file
@@ -26,7 +26,7 @@ def template(smtpd):
 
 
 def command(template, strategy, *options):
-    return [template, "--config=/dev/null", f"--strategy={strategy}", *options]
+    return [template, *STAY, "--config=/dev/null", f"--strategy={strategy}", *options]
 
 
 # --- the template --------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import missing, need, need_root, private_mounts
 from manual import readme_block
-from session import PATIENCE, Session, environment, free_port, stop, tcp_pair, wait_until, with_x_peer
+from session import PATIENCE, STAY, Session, environment, free_port, stop, tcp_pair, wait_until, with_x_peer
 from test_proxy import HUGE, LARGE, RECEIVED, SMALL, as_sent, play, proxy
 from unpack import unpack
 
@@ -482,7 +482,7 @@ def ourselves(smtpd, tmp_path):
     """The same program as LMTP server, with a program for each message."""
     script = tmp_path / "script"
     script.write_text(SCRIPT)
-    argv = [smtpd, "--config=/dev/null", "--hostname=inner.example.com", "--protocol=lmtp", "--strategy=exec", f"--command=/bin/sh {script}"]
+    argv = [smtpd, *STAY, "--config=/dev/null", "--hostname=inner.example.com", "--protocol=lmtp", "--strategy=exec", f"--command=/bin/sh {script}"]
     with tcpserver(tmp_path, *argv, env=environment(OUT=str(tmp_path))) as port:
         yield f"127.0.0.1:{port}"
 

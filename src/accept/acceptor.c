@@ -287,15 +287,15 @@ static bool is_over(const struct acceptor *a) {
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-static int give_up_root(const struct config *c) {
-        const char *name = c->user ? c->user : USER_DEFAULT;
-        int r = geteuid() == 0 ? user_become(name) : user_drop_capabilities();
+static int give_up_privileges(const struct config *c) {
+        int r;
 
-        if (r == -ENOENT)
-                log_say(LOG_ERR, "user=%s: there is no such user; name one that exists", name);
-        else if (r < 0)
-                log_say(LOG_ERR, "user=%s: cannot become this user: %s", name, strerror(-r));
-        return r == -ENOENT ? EX_CONFIG : r < 0 ? EX_TEMPFAIL : 0;
+        if (geteuid() == 0)
+                return user_give_up_root(c->user);
+        r = user_drop_capabilities();
+        if (r < 0)
+                log_say(LOG_ERR, "cannot give up capabilities: %s", strerror(-r));
+        return r < 0 ? EX_TEMPFAIL : 0;
 }
 
 /* The signals come through a descriptor. */
@@ -328,7 +328,7 @@ static int start(struct acceptor *a) {
         int status, r;
 
         if ((status = listeners_open(a->listeners, config_of(a))) != 0 ||
-            (status = give_up_root(config_of(a))) != 0)
+            (status = give_up_privileges(config_of(a))) != 0)
                 return status;
         if ((r = prepare(a)) < 0) {
                 log_say(LOG_ERR, "cannot accept connections: %s", strerror(-r));

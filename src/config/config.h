@@ -13,11 +13,13 @@
 #include "io/peer.h"
 
 /* What is used while a field is not set. */
-#define USER_DEFAULT "nobody"
 #define MAILMAN_DEFAULT "127.0.0.1:8024"
 #define RELAY_FROM_DEFAULT "127.0.0.0/8,::1,local"
 #define UPSTREAM_SECONDS 300
 #define UPSTREAM_DOT_SECONDS 540
+
+/* The highest number of a user: -1 is none. */
+#define USER_NUMBER_MAX UINT64_C(0xfffffffe)
 
 enum { HOSTNAME_MAX = 255 };
 
@@ -49,10 +51,10 @@ struct config {
         bool x_peer;
         bool sandbox;
         struct peer peer;          /* address "" if not given */
+        char *user;                /* a name or a number; NULL: that of user.h */
 
         /* for accepting connections */
         struct list listen;        /* endpoints: io/listen.h */
-        char *user;                /* NULL: USER_DEFAULT */
         uint64_t max_connections, max_connections_per_source;
         uint64_t stop_timeout;     /* seconds */
         uint64_t exit_idle_time;   /* seconds; 0 if not given */

@@ -156,7 +156,12 @@ static bool parse_path(const struct option *o, const char *value, void *field) {
 }
 
 static bool parse_user(const struct option *o, const char *value, void *field) {
+        uint64_t number;
+
         (void) o;
+        if (strspn(value, "0123456789") == strlen(value) &&
+            !ascii_parse_number(value, USER_NUMBER_MAX, &number))
+                return false;
         return *value && !strpbrk(value, " \t:/\"'") && set_pointer(field, value);
 }
 
@@ -167,7 +172,7 @@ const struct kind value_endpoint = {
 const struct kind value_path = { parse_path, print_pointer, is_pointer_set, clear_pointer,
                                  .expected = "a path that begins with /" };
 const struct kind value_user = { parse_user, print_pointer, is_pointer_set, clear_pointer,
-                                 .expected = "the name of a user" };
+                                 .expected = "the name of a user, or its number" };
 
 /* --- of the command line only ----------------------------------------------------------------- */
 

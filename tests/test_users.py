@@ -1,0 +1,49 @@
+"""From root to a user without privileges, in a single session."""
+
+import pytest
+from conftest import need_root
+from session import STAY, Session, command, environment, run, tcp_pair
+
+SAID = b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n\r\n.\r\nQUIT\r\n"
+HOW = "--command=/bin/sh -c 'echo 250 $(id -u) $(id -g) $HOME $USER'"
+
+
+def argv(smtpd, *options):
+    return [word for word in command(smtpd, "--strategy=exec", HOW) if word not in STAY] + list(options)
+
+
+@pytest.mark.parametrize("options, answer", [
+    ([], b"250 65534 65534 /nonexistent nobody"),
+    (["--user=daemon"], b"250 1 1 /usr/sbin daemon"),
+    (["--user=1"], b"250 1 1 /usr/sbin daemon"),
+    (["--user=1953719"], b"250 1953719 1953719 /"),
+    (["--user=0"], b"250 0 0 "),
+], ids=["default", "name", "number", "number-of-nobody", "root"])
+@pytest.mark.parametrize("kind", ["connection", "pipe-with-a-peer"])
+def test_session_with_a_peer(release, tmp_path, kind, options, answer):
+    need_root()
+    if kind == "connection":
+        with Session(argv(release, *options), tmp_path, tcp_pair()) as session:
+            session.say(SAID)
+            out = session.read_to_end()
+    else:
+        _, out, _ = run(argv(release, *options), SAID, environment(REMOTE_ADDR="192.0.2.1"))
+    assert answer in out
+
+
+@pytest.mark.parametrize("options, uid", [([], b"0"), (["--user=daemon"], b"1")])
+def test_transcript_stays_who_it_is(release, options, uid):
+    need_root()
+    _, out, _ = run(argv(release, *options), SAID)
+    assert b"250 " + uid + b" " in out
+
+
+def test_unknown_user(release, tmp_path):
+    need_root()
+    with Session(argv(release, "--user=no-such-user"), tmp_path, tcp_pair()) as session:
+        assert session.read_to_end().startswith(b"421 4.3.5 ") and session.status() == 78
+
+
+@pytest.mark.parametrize("user", ["4294967295", "99999999999999999999"])
+def test_number_that_is_none(release, user):
+    assert run([release, "--config=/dev/null", "--check", f"--user={user}"])[0] == 64
