@@ -531,5 +531,5 @@ def test_limits(machine):
         slow[0].read_to_end()
         wait_for_status(machine, "4 sessions, 0 messages")
         assert deliver(machine) == STORED
-    assert "refused address=127.0.0.1:25 reason=max-connections-per-source sessions=3 clients=1 peer=127.0.0.1 port=" in log(machine)
+    assert "refused address=127.0.0.1:25 reason=max-connections-per-source sessions=3 clients=1 peer=127.0.0.2 port=" in log(machine)
     machine.wait_until(lambda: "refused address=127.0.0.1:25 reason=max-connections sessions=" in log(machine), "the log is silent")
