@@ -22,6 +22,7 @@ INSTALLED = """
     /usr/lib/systemd/system/smtpd@.service.d/exec.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/mailman2.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/proxy.conf.example
+    /usr/lib/sysusers.d/smtpd.conf
     /usr/libexec/smtpd/smtpd-journal
     /usr/sbin/smtpd
     /usr/share/bash-completion/completions/smtpd
@@ -71,6 +72,16 @@ def test_everything_is_where_it_is_expected(tree):
     beyond = {name.split("/")[1] for name in files}
     assert beyond == {"etc", "usr"}
     assert not any(re.search(r"\.wants/|\.requires/", name) for name in files), "nothing is enabled"
+
+
+def test_user(tree, tmp_path):
+    """It has a group of its own, no password, no shell."""
+    (tmp_path / "etc").mkdir()
+    output_of(need("systemd-sysusers"), f"--root={tmp_path}", tree / "usr/lib/sysusers.d/smtpd.conf")
+    (user,), (group,) = ([line.split(":") for line in (tmp_path / "etc" / name).read_text().splitlines()] for name in ("passwd", "group"))
+    assert user[0] == group[0] == "smtpd" and user[3] == group[2] and 0 < int(user[2]) < 1000
+    assert user[5] == "/" and user[6].endswith("/nologin")
+    assert re.match(r"smtpd:!\*?:", (tmp_path / "etc/shadow").read_text())
 
 
 def test_programs_can_be_run_and_files_be_read_by_everybody(tree):

@@ -533,3 +533,17 @@ def test_limits(machine):
         assert deliver(machine) == STORED
     assert "refused address=127.0.0.1:25 reason=max-connections-per-source sessions=3 clients=1 peer=127.0.0.2 port=" in log(machine)
     machine.wait_until(lambda: "refused address=127.0.0.1:25 reason=max-connections sessions=" in log(machine), "the log is silent")
+
+
+def test_it_is_the_user_of_sysusers(machine):
+    """Installed, the user smtpd exists: then it is nobody's but its own, and the same one each time."""
+    machine.run("systemd-sysusers", f"{SHIPPED}/../../sysusers.d/smtpd.conf")
+    uid = machine.run("id", "-u", "smtpd").stdout.strip()
+    assert "smtpd:" in machine.run("cat", "/etc/passwd").stdout
+    with machine.client() as client:
+        client.begin("EHLO")
+        pids = processes(machine)
+        users = machine.run("stat", "-c", "%u", *(f"/proc/{pid}" for pid in pids)).stdout.split()
+        assert len(pids) >= 2 and set(users) == {uid}
+        client.quit()
+    assert deliver(machine) == STORED

@@ -1,11 +1,21 @@
 """From root to a user without privileges, in a single session."""
 
+import pwd
+
 import pytest
-from conftest import need_root
+from acceptor import Acceptor
+from conftest import need_root, private_mounts
 from session import STAY, Session, command, environment, run, tcp_pair
 
 SAID = b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n\r\n.\r\nQUIT\r\n"
 HOW = "--command=/bin/sh -c 'echo 250 $(id -u) $(id -g) $HOME $USER'"
+
+
+def default_user():
+    """As it is told here: that of sysusers.d/smtpd.conf, if it was installed."""
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = pwd.getpwnam("smtpd" if "smtpd" in names else "nobody")
+    return f"250 {user.pw_uid} {user.pw_gid} {user.pw_dir} {user.pw_name}".encode()
 
 
 def argv(smtpd, *options):
@@ -13,7 +23,7 @@ def argv(smtpd, *options):
 
 
 @pytest.mark.parametrize("options, answer", [
-    ([], b"250 65534 65534 /nonexistent nobody"),
+    ([], default_user()),
     (["--user=daemon"], b"250 1 1 /usr/sbin daemon"),
     (["--user=1"], b"250 1 1 /usr/sbin daemon"),
     (["--user=1953719"], b"250 1953719 1953719 /"),
@@ -29,6 +39,25 @@ def test_session_with_a_peer(release, tmp_path, kind, options, answer):
     else:
         _, out, _ = run(argv(release, *options), SAID, environment(REMOTE_ADDR="192.0.2.1"))
     assert answer in out
+
+
+@pytest.mark.parametrize("kind", ["session", "acceptor"])
+@pytest.mark.parametrize("users, answer", [
+    ("smtpd:x:1953720:1953721::/srv:/bin/false\nnobody:x:1953722:1953722::/:/bin/false\n", b"250 1953720 1953721 /srv smtpd"),
+    ("nobody:x:1953722:1953723::/:/bin/false\n", b"250 1953722 1953723 / nobody"),
+], ids=["smtpd", "nobody"])
+def test_smtpd_comes_before_nobody(release, tmp_path, kind, users, answer):
+    need_root()
+    (tmp_path / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n" + users)
+    inside = [*private_mounts(), "sh", "-ec", 'mount --bind "$0" /etc/passwd && exec "$@"', str(tmp_path / "passwd")]
+    if kind == "session":
+        with Session([*inside, *argv(release)], tmp_path, tcp_pair()) as session:
+            session.say(SAID)
+            assert answer in session.read_to_end()
+    else:
+        with Acceptor(release, tmp_path, "--strategy=exec", HOW, prefix=inside) as acceptor, acceptor.client() as client:
+            client.say(SAID)
+            assert answer in client.read_to_end()
 
 
 @pytest.mark.parametrize("options, uid", [([], b"0"), (["--user=daemon"], b"1")])
