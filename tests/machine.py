@@ -64,6 +64,7 @@ for generator in lib/systemd/system-generators/*; do # what is configured outsid
 	ln -sf /dev/null "etc/systemd/system-generators/${generator##*/}"
 done
 DESTDIR=/run/machine meson install --no-rebuild --quiet -C "$2"
+systemd-sysusers --root=/run/machine /run/machine/usr/lib/sysusers.d/smtpd.conf
 cd /
 
 # A control group of our own in the unified hierarchy, which has to be where systemd looks for it.
@@ -95,7 +96,7 @@ def is_first_of_two(pid):
 
 
 class Machine:
-    """A context manager. `leader` is its process 1."""
+    """A context manager. `leader` is its process 1, `user` who its services run as."""
 
     def __init__(self, folder, build=BUILDS["release"]):
         self.log_path = os.path.join(folder, "console")
@@ -141,6 +142,7 @@ class Machine:
             time.sleep(0.01)
         state = self.run("systemctl", "is-system-running", "--wait", check=False, timeout=3 * PATIENCE).stdout.strip()
         assert state == "running", f"{state}: {self.console()}{self.run('systemctl', '--failed').stdout}"
+        self.user = int(self.run("id", "-u", "smtpd").stdout)
         self.sample = self.path("/etc/smtpd/smtpd.conf").read_text()
         self.mark()
 

@@ -155,7 +155,7 @@ def test_exec(machine):
     assert deliver(machine).startswith(b"250 ")
     file, = machine.path("/var/lib/private/smtpd/Maildir/new").iterdir()
     assert file.read_bytes() == b"Return-Path: <a@example.org>\nSubject: greetings\n\ntext\n"
-    assert file.stat().st_uid > 60000 and file.stat().st_mode & 0o77 == 0
+    assert file.stat().st_uid == machine.user and file.stat().st_mode & 0o77 == 0
 
 
 def test_exec_without_its_dropin_delivers_nothing(machine):
@@ -309,7 +309,7 @@ def test_mailman2_and_an_upstream(machine, tmp_path):
 # --- the sandbox ------------------------------------------------------------------------------------------
 
 PROBE = r"""
-import glob, mmap, os, re, socket, sys, tempfile
+import glob, mmap, os, pwd, re, socket, sys, tempfile
 
 def attempt(name, function):
     try:
@@ -336,7 +336,7 @@ for name in ("NoNewPrivs", "Seccomp", "CapEff", "CapBnd"):
     print(name, re.search(name + r":\s*(\w+)", status)[1], file=sys.stderr)
 for name in ("net", "user", "mnt"):
     print("namespace:" + name, os.readlink("/proc/self/ns/" + name), file=sys.stderr)
-print("uid", "dynamic" if 61184 <= os.getuid() <= 65519 else os.getuid(), file=sys.stderr)
+print("user", "dynamic" if 61184 <= os.getuid() <= 65519 else pwd.getpwuid(os.getuid()).pw_name, file=sys.stderr)
 """
 
 READ_ONLY, DENIED, NOT_PERMITTED = "Read-only-file-system", "Permission-denied", "Operation-not-permitted"
@@ -347,7 +347,7 @@ SANDBOX = {
     "read:journal": "OK",  # strategy journal does that
     "AF_UNIX": "OK", "AF_INET": NO_FAMILY, "AF_INET6": NO_FAMILY, "AF_NETLINK": NO_FAMILY, "AF_PACKET": NO_FAMILY,
     "write-and-execute": NOT_PERMITTED, "setuid": NOT_PERMITTED, "chroot": NOT_PERMITTED, "nice": NOT_PERMITTED,
-    "NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000000", "CapBnd": "0000000000000000", "uid": "dynamic",
+    "NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000000", "CapBnd": "0000000000000000", "user": "smtpd",
 }
 EXCEPT = {
     "": {},
@@ -561,7 +561,7 @@ def test_second_port_with_its_own_configuration(machine):
     assert deliver(machine, port=587) == b"250 2.0.0 delivered"
     assert deliver(machine) == STORED
     found = probed(machine, "smtpd-submission@*")
-    assert {name: found.get(name) for name in SANDBOX} == SANDBOX
+    assert {name: found.get(name) for name in SANDBOX} == SANDBOX | {"user": "dynamic"}
     with machine.client("::1", 587) as six, machine.client("127.0.0.1", 587) as four:
         for client in (six, four):
             client.begin("EHLO")
