@@ -543,3 +543,18 @@ def test_it_is_the_user_of_sysusers(machine):
         users = machine.run("stat", "-c", "%u", *(f"/proc/{pid}" for pid in pids)).stdout.split()
         assert len(pids) >= 2 and set(users) == {str(machine.user)}
         client.quit()
+
+
+@pytest.mark.parametrize("unit, n_sessions", [(UNIT, 100), ("smtpd@x.service", 1)])
+def test_resources_are_bounded(machine, unit, n_sessions):
+    """Four processes for each session there can be, by default; and a program's own."""
+    assert 4 * n_sessions < int(machine.show(unit, "TasksMax")) < 20_000
+    assert int(machine.show(unit, "LimitFSIZE")) == 1 << 30
+    assert 0 < int(machine.show(unit, "MemoryMax")) < 1 << 44  # else it is "infinity"
+
+
+def test_spool_has_a_limit_too(machine):
+    """The largest file there may be: nobody is served worse for the message of one."""
+    configure(machine, "max-size=0\n", more="[Service]\nLimitFSIZE=1M\n")
+    assert deliver(machine, b"x" * 70 + b"\r\n" + 30_000 * (b"y" * 70 + b"\r\n")).startswith(b"452 4.3.1 ")
+    assert deliver(machine) == STORED and main_pid(machine) > 0
