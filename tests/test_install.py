@@ -20,6 +20,7 @@ INSTALLED = """
     /usr/lib/systemd/system/smtpd-@.service.d/10-smtpd.conf
     /usr/lib/systemd/system/smtpd@.service
     /usr/lib/systemd/system/smtpd@.service.d/exec.conf.example
+    /usr/lib/systemd/system/smtpd@.service.d/log.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/mailman2.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/proxy.conf.example
     /usr/lib/sysusers.d/smtpd.conf

@@ -558,3 +558,18 @@ def test_spool_has_a_limit_too(machine):
     configure(machine, "max-size=0\n", more="[Service]\nLimitFSIZE=1M\n")
     assert deliver(machine, b"x" * 70 + b"\r\n" + 30_000 * (b"y" * 70 + b"\r\n")).startswith(b"452 4.3.1 ")
     assert deliver(machine) == STORED and main_pid(machine) > 0
+
+
+@pytest.mark.parametrize("strategy", ["journal", "print"])
+def test_log_of_its_own(machine, strategy):
+    """The journal of the host has nothing of what clients do, and the unit's has all."""
+    configure(machine, f"strategy={strategy}\n", "log")
+    verdict = deliver(machine)
+    assert verdict == STORED if strategy == "journal" else verdict.startswith(b"250 ")
+    machine.systemctl("stop", UNIT)
+    own = machine.run("journalctl", "--namespace=smtpd", "--no-pager", "-u", UNIT, "-o", "cat").stdout
+    assert f" strategy={strategy} " in own and re.search(r'^message id=.* verdict="250 ', own, re.M)
+    assert re.search(r"^(message|session|listening) ", log(machine), re.M) is None
+    if strategy == "journal":
+        assert stored(machine) == []
+        assert "SMTPD_TEXT" in machine.run("journalctl", "--namespace=smtpd", "--no-pager", "-o", "json", "SMTPD_RCPT_TO=bob@example.net").stdout

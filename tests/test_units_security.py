@@ -40,7 +40,7 @@ def root(installed, tmp_path):
     """With the system's own units that ours are connected with."""
     shutil.copytree(installed, tmp_path / "root")
     theirs = next(filter(os.path.isdir, ("/usr/lib/systemd/system", "/lib/systemd/system")), None) or missing("no systemd")
-    for path in [*Path(theirs).glob("*.target"), *Path(theirs).glob("*.slice")]:
+    for path in [path for name in ("*.target", "*.slice", "systemd-journald*") for path in Path(theirs).glob(name) if path.is_file()]:
         shutil.copyfile(path, tmp_path / "root" / UNITS / path.name)
     shell = tmp_path / "root/bin/sh"  # which every system has
     shell.parent.mkdir(parents=True, exist_ok=True)
