@@ -292,6 +292,7 @@ static int load(const struct given *g, struct config *ret) {
 }
 
 static bool load_again(void *context, struct config *ret) {
+        ret->is_reload = true;
         return load(context, ret) == 0;
 }
 

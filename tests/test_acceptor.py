@@ -16,7 +16,7 @@ from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user
 from conftest import missing, need, need_root, private_mounts
 from logs import lines
 from processes import descriptors, stat_of, status_of, zombies
-from session import (BEGIN, END, PATIENCE, codes, environment, free_port, reset, wait_until,
+from session import (BEGIN, END, PATIENCE, PYTHON, codes, environment, free_port, reset, wait_until,
                      with_x_peer)
 
 _ = folder  # a fixture
@@ -586,8 +586,11 @@ def greeting(acceptor):
 
 def start_with_file(smtpd, folder, config, *options, **given):
     """Without the options of session.command(), which would beat the file."""
-    argv = ["sh", "-c", 'program=$1; shift 4; exec "$program" "$@"', "sh"]
-    return Acceptor(smtpd, folder, f"--config={config}", *options, prefix=argv, **given)
+    return Acceptor(smtpd, folder, f"--config={config}", *options, prefix=without_options(), **given)
+
+
+def without_options(redirections=""):
+    return ["sh", "-c", 'program=$1; shift 4; exec "$program" "$@" ' + redirections, "sh"]
 
 
 def test_new_sessions_have_the_new_configuration(smtpd, folder, config):
@@ -639,6 +642,86 @@ def test_file_that_the_user_cannot_read_is_not_taken(smtpd, folder, config):
         acceptor.reload(b"not reloaded")
         assert b"%s: cannot be opened: Permission denied" % str(config).encode() in acceptor.err()
         assert greeting(acceptor) == "one.example"
+
+
+ONCE = b"a pipe, or a descriptor, can be read only once: name a file"
+
+
+def test_configuration_that_became_a_fifo(smtpd, folder, config):
+    """Nobody writes to it, and whoever opened it would wait for that."""
+    with start_with_file(smtpd, folder, config) as acceptor:
+        config.unlink()
+        os.mkfifo(config)
+        config.chmod(0o644)
+        acceptor.reload(b"not reloaded")
+        assert b"%s: cannot be opened: %s" % (bytes(config), ONCE) in acceptor.err()
+        assert greeting(acceptor) == "one.example"
+
+
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/9"])
+def test_configuration_from_a_pipe(smtpd, folder, name):
+    """As `<(...)` of a shell makes it: good for the beginning. Read again it would be empty, or another descriptor."""
+    reader, writer = os.pipe()
+    with open(reader, "rb") as source:
+        os.write(writer, b"hostname=one.example\nstrategy=print\n")
+        os.close(writer)
+        with Acceptor(smtpd, folder, f"--config={name}", stdin=source, prefix=without_options("9<&0")) as acceptor:
+            assert greeting(acceptor) == "one.example"
+            acceptor.reload(b"not reloaded")
+            why = ONCE if name == "/dev/fd/9" or os.geteuid() != 0 else b"Permission denied"  # it is root's
+            assert b"%s: cannot be opened: %s" % (name.encode(), why) in acceptor.err()
+            assert greeting(acceptor) == "one.example"
+
+
+# A file system that says nothing, not even to the kernel's first question, until its standard input ends.
+SILENT = """
+import ctypes, os, sys
+fuse = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+if ctypes.CDLL(None, use_errno=True).mount(b"silent", sys.argv[1].encode(), b"fuse", 0, options):
+    sys.exit(os.strerror(ctypes.get_errno()))
+print("mounted", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def silent_file_system(acceptor, folder):
+    """Over a folder, as the acceptor sees it."""
+    if not os.access("/dev/fuse", os.W_OK):
+        missing("/dev/fuse is not there")
+    argv = [need("nsenter"), f"--mount=/proc/{acceptor.pid}/ns/mnt", PYTHON, "-c", SILENT, str(folder)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        if process.stdout.readline() != b"mounted\n":
+            missing(f"there can be no such file system: {process.stderr.read()}")
+        try:
+            yield
+        finally:
+            process.stdin.close()
+            process.wait(PATIENCE)
+
+
+def test_configuration_on_a_file_system_that_hangs(smtpd, folder):
+    """Sessions go on meanwhile, and after ten seconds new ones too."""
+    need_root()
+    there = folder / "etc"
+    there.mkdir(mode=0o755)
+    config = there / "smtpd.conf"
+    config.write_text("hostname=one.example\n")
+    config.chmod(0o644)
+    with Acceptor(smtpd, folder, f"--config={config}", prefix=[*private_mounts(), *without_options()]) as acceptor:
+        with acceptor.client("DATA") as client, silent_file_system(acceptor, there):
+            then = time.monotonic()
+            acceptor.signal(signal.SIGHUP)
+            client.say(b"\r\n")
+            client.expect((b".", b"250 2.0.0 printed"))
+            client.quit()
+            assert time.monotonic() - then < 9
+            wait_until(lambda: acceptor.log("not reloaded"), "an end of the wait")
+            assert 9 < time.monotonic() - then < 15
+            assert b"no answer within 10 seconds; does its file system hang?" in acceptor.err()
+            assert greeting(acceptor) == "one.example"
+        wait_until(lambda: zombies(acceptor.pid) == [], "its process to be reaped")
 
 
 def test_limits_change_while_there_are_more_sessions(smtpd, folder, config):

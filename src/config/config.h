@@ -32,6 +32,7 @@ struct config {
         const char *file;          /* read as configuration file; NULL if there was none */
         const struct delivery_ops *const *strategies; /* those that there are; then NULL */
         const struct delivery_ops *strategy;
+        bool is_reload;            /* the file was read before, and may take ten seconds now */
         bool is_strategy_given;    /* by the command line or the file */
         char hostname[HOSTNAME_MAX + 1];
         bool is_lmtp;
@@ -75,7 +76,8 @@ typedef void config_complaint(const char *where, const char *what);
 
 /* Reads the command line, the file it names (or else the system's, if that exists and the command
  * line does not say to listen, on loopback only), and puts both together; the command line wins.
- * The caller sets `c->strategies`, and `c->strategy` to the default; all else is overwritten.
+ * The caller sets `c->strategies`, `c->strategy` to the default, and `c->is_reload`; all else is
+ * overwritten.
  * `argv[argc]` is NULL. Complains about every mistake, not only the first. Returns 0, EX_USAGE if
  * the command line was wrong, EX_CONFIG if the file was (sysexits.h); `c` is usable for the action
  * in any case. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/ascii.h"
+#include "config/again.h"
 #include "config/read.h"
 
 /* Without the blanks at both ends; in place. */
@@ -48,19 +49,26 @@ static void take_line(struct reading *r, char *line, size_t n, struct place plac
                 read_value(r, o, value, place);
 }
 
-/* /dev/fd/N is the descriptor N itself, which is closed behind us: so the acceptor passes a
- * configuration on. */
-static int open_file(const char *name) {
+int read_passed(const char *name) {
         static const char passed[] = "/dev/fd/";
         size_t n = sizeof(passed) - 1;
         uint64_t fd;
 
         if (strncmp(name, passed, n) == 0 && ascii_parse_number(name + n, INT_MAX, &fd))
                 return (int) fd;
-        return open(name, O_RDONLY | O_CLOEXEC);
+        return -1;
 }
 
-enum { FILE_MAX = 16 * 1024 * 1024 }; /* octets that a file may not reach */
+/* A descriptor or a negative errno. */
+static int open_file(const char *name, bool is_reload) {
+        int fd = read_passed(name);
+
+        if (is_reload)
+                return again_open(name);
+        if (fd < 0)
+                fd = open(name, O_RDONLY | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
 
 /* What a file says. Most need no heap, and stdio(3) would be a part of each session's start. */
 struct text {
@@ -85,10 +93,10 @@ static int read_text(int fd, struct text *t) {
                         return -errno;
                 t->n += k > 0 ? (size_t) k : 0;
                 if (t->n == room) {
-                        char *more = room < FILE_MAX ? malloc(2 * room) : NULL;
+                        char *more = room < READ_FILE_MAX ? malloc(2 * room) : NULL;
 
                         if (!more)
-                                return room < FILE_MAX ? -ENOMEM : -EFBIG;
+                                return room < READ_FILE_MAX ? -ENOMEM : -EFBIG;
                         memcpy(more, t->octets, t->n);
                         free_text(t);
                         t->octets = more;
@@ -110,12 +118,12 @@ static void take_lines(struct reading *r, struct text *t, struct place place) {
 }
 
 bool read_file(struct reading *r, const char *name, bool must_exist) {
-        int fd = open_file(name), error;
+        int fd = open_file(name, r->config->is_reload), error;
         struct place place = { name, 0 };
         struct text t;
 
-        if (fd < 0 && (must_exist || errno != ENOENT)) {
-                read_complain(r, place, "cannot be opened: %s", strerror(errno));
+        if (fd < 0 && (must_exist || fd != -ENOENT)) {
+                read_complain(r, place, "cannot be opened: %s", again_why(-fd));
                 r->is_incomplete = true;
         }
         if (fd < 0)

@@ -136,7 +136,8 @@ static void check_together(struct reading *r) {
 static void set_defaults(struct config *c) {
         struct utsname system;
 
-        *c = (struct config) { .strategies = c->strategies, .strategy = c->strategy };
+        *c = (struct config) { .strategies = c->strategies, .strategy = c->strategy,
+                              .is_reload = c->is_reload };
         for (const struct option *o = options; o->name; o++)
                 if (o->initial)
                         o->kind->parse(o, o->initial, options_field(o, c));

@@ -31,6 +31,12 @@ void read_arguments(struct reading *r, int argc, char **argv, enum pass pass);
 /* Takes the options of a file. Returns whether there is one. */
 bool read_file(struct reading *r, const char *name, bool must_exist);
 
+/* The descriptor that /dev/fd/N is, which is closed behind us (so the acceptor passes a configuration
+ * on), or -1. */
+int read_passed(const char *name);
+
+enum { READ_FILE_MAX = 16 * 1024 * 1024 }; /* octets that a file may not reach */
+
 /* Takes one option's value. */
 void read_value(struct reading *r, const struct option *o, const char *value, struct place place);
 
