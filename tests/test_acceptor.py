@@ -724,6 +724,16 @@ def test_configuration_on_a_file_system_that_hangs(smtpd, folder):
         wait_until(lambda: zombies(acceptor.pid) == [], "its process to be reaped")
 
 
+def without_proc():
+    return [*private_mounts(), "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+
+
+def test_without_proc(release, folder):
+    """Said once, and not to each client."""
+    status, said = start_that_fails(release, folder, prefix=without_proc())
+    assert status == 75 and said == b"smtpd: cannot accept connections: /proc is not mounted, and sessions are started by it: mount -t proc proc /proc\n"
+
+
 def test_limits_change_while_there_are_more_sessions(smtpd, folder, config):
     with start_with_file(smtpd, folder, config) as acceptor, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(acceptor.client("EHLO")) for _ in range(5)]

@@ -330,6 +330,11 @@ static int start(struct acceptor *a) {
         if ((status = listeners_open(a->listeners, config_of(a))) != 0 ||
             (status = give_up_privileges(config_of(a))) != 0)
                 return status;
+        if (!spawn_is_possible()) {
+                log_say(LOG_ERR, "cannot accept connections: /proc is not mounted, and sessions "
+                                 "are started by it: mount -t proc proc /proc");
+                return EX_TEMPFAIL;
+        }
         if ((r = prepare(a)) < 0) {
                 log_say(LOG_ERR, "cannot accept connections: %s", strerror(-r));
                 return EX_TEMPFAIL;

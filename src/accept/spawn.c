@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -56,6 +57,12 @@ static void set_number(const char *variable, int fd) {
 
         text_format(number, sizeof(number), "%d", fd);
         setenv(variable, number, 1);
+}
+
+bool spawn_is_possible(void) {
+        struct stat st;
+
+        return lstat(ourselves, &st) == 0;
 }
 
 void spawn_init(struct spawn *ret, int counter) {

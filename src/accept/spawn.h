@@ -28,6 +28,9 @@ struct spawn {
         int output; /* -1: not passed on */
 };
 
+/* Whether this program can be executed afresh. It cannot without /proc. */
+bool spawn_is_possible(void);
+
 /* Before the first session, and after everything that wants our whole environment. `counter` is
  * where sessions are to count their messages. */
 void spawn_init(struct spawn *ret, int counter);
