@@ -12,6 +12,8 @@
 #include "session_log.h"
 #include "smtp/server.h"
 
+enum { IDLE_SECONDS = 10 }; /* of silence, and the strategy lets go what it can have again */
+
 struct session {
         struct channel *channel;
         struct patience *patience;
@@ -185,6 +187,20 @@ static void confine(struct session *s) {
         sandbox_enter(s->log.config);
 }
 
+/* The beginning of a wait: what a silent client holds up elsewhere is let go. */
+static void wait_a_while(struct session *s) {
+        const struct delivery_ops *strategy = s->mail.strategy;
+        struct pollfd in = { .fd = s->channel->in, .events = POLLIN };
+
+        s->channel->timeout = s->log.config->timeout;
+        if (!strategy->idle || server_has_sender(&s->server) || s->channel->timeout <= IDLE_SECONDS)
+                return;
+        if (patience_wait(s->patience, &in, 1, deadline_after(IDLE_SECONDS)) != -ETIMEDOUT)
+                return;
+        s->channel->timeout -= IDLE_SECONDS;
+        strategy->idle(s->mail.delivery);
+}
+
 /* Waits for input. Returns the octets that came, 0 if the session has to end. */
 static size_t on_more(struct session *s, char **ret) {
         int64_t n;
@@ -192,6 +208,7 @@ static size_t on_more(struct session *s, char **ret) {
         confine(s);
         if (!flush_replies(s))
                 return 0;
+        wait_a_while(s);
         n = channel_read(s->channel, ret);
         if (n >= 0 || n == -ETIMEDOUT || n == -ETIME || n == -ECANCELED)
                 receipt_settle(&s->receipt, s->channel);

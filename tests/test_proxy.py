@@ -922,7 +922,9 @@ def test_what_was_offered_holds(smtpd, tmp_path):
         assert session.send_message(b"Subject: x\r\n\r\ntext\r\n").startswith(b"250 ")
         assert session.end() == 0
     with Upstream({"EHLO": close}, less) as up, Session(proxy(smtpd, up), tmp_path) as session:
+        session.deadline += 20
         session.begin("EHLO")
+        time.sleep(10.2)  # until it is asked again
         session.expect((b"MAIL FROM:<a@example.org> SIZE=5000", b"452 4.3.4 "))
         assert session.send_message(eight_bits).startswith(b"451 4.6.3 ")
         assert session.end() == 0
@@ -1404,12 +1406,12 @@ def test_all_recipients_refused(smtpd, tmp_path):
 
 FAILURES = {  # what each connection does; how many there are; the words for it
     "silent at MAIL": ({"MAIL": silent}, 1, b'step=MAIL reason="no answer in time"'),
-    "silent at RCPT": ({"RCPT": silent}, 2, b'step=RCPT reason="no answer in time"'),
+    "silent at RCPT": ({"RCPT": silent}, 1, b'step=RCPT reason="no answer in time"'),
     "silent at DATA": ({"DATA": silent}, 1, b'step=DATA reason="no answer in time"'),
     "closes at MAIL": ({"MAIL": close}, 2, b'step=MAIL reason="it closed the connection"'),
     "closes at RCPT": ({"RCPT": close}, 2, b'step=RCPT reason="it closed the connection"'),
     "closes at DATA": ({"DATA": close}, 2, b'step=DATA reason="it closed the connection"'),
-    "out of step at MAIL": ({"MAIL": b"250 fine\r\n250 too much\r\n"}, 2, b'step="while we were silent" reason="it answered before it was asked"'),
+    "out of step at MAIL": ({"MAIL": b"250 fine\r\n250 too much\r\n"}, 1, b'step="while we were silent" reason="it answered before it was asked"'),
     "out of step at DATA": ({"DATA": b"354 go on\r\n250 too much\r\n"}, 1, b'step="while we were silent" reason="it answered before it was asked"'),
     "nonsense at MAIL": ({"MAIL": b"what?\r\n"}, 2, b'step=MAIL reason="the answer is no SMTP"'),
 }

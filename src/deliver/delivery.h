@@ -124,6 +124,11 @@ struct delivery_ops {
         void (*process_message)(struct delivery *d, struct envelope *e, struct message *m);
 
         void (*reset)(struct delivery *d); /* the transaction is over. NULL: nothing to do */
+
+        /* There is no transaction, and the client has been silent for a while: what is held open for
+         * it elsewhere can be let go. NULL: nothing is. */
+        void (*idle)(struct delivery *d);
+
         void (*close)(struct delivery *d); /* frees what open() made. NULL: nothing to do */
 };
 

@@ -364,6 +364,11 @@ static void mailman_process_message(struct delivery *d, struct envelope *e, stru
                 delivery_verdict(e, &refusal);
 }
 
+static void mailman_idle(struct delivery *d) {
+        upstream_idle(&d->upstream);
+        mailman3_close(&d->mailman3);
+}
+
 static const char *mailman_check(const struct config *c) {
         return !c->mailman_wrapper == !c->mailman_lists
                        ? NULL
@@ -383,5 +388,6 @@ const struct delivery_ops mailman_ops = {
         .is_same = mailman_is_same,
         .process_message = mailman_process_message,
         .reset = mailman_reset,
+        .idle = mailman_idle,
         .close = mailman_close,
 };

@@ -86,6 +86,10 @@ static void proxy_reset(struct delivery *d) {
         upstream_reset(&d->upstream);
 }
 
+static void proxy_idle(struct delivery *d) {
+        upstream_idle(&d->upstream);
+}
+
 static void proxy_process_message(struct delivery *d, struct envelope *e, struct message *m) {
         struct reply refusal;
         struct trace trace;
@@ -117,5 +121,6 @@ const struct delivery_ops proxy_ops = {
         .collect = proxy_collect,
         .process_message = proxy_process_message,
         .reset = proxy_reset,
+        .idle = proxy_idle,
         .close = proxy_close,
 };

@@ -6,9 +6,13 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "io/deadline.h"
 
 static const struct fixed_reply no_upstream = {
         451, "4.4.1", "no upstream server can be reached, try again later"
+};
+static const struct fixed_reply too_many_names = {
+        451, "4.7.0", "you have had too many names, try again in another session"
 };
 static const struct fixed_reply no_sender = { 503, "5.5.1", "the sender was refused" };
 static const struct fixed_reply no_smtputf8 = { 451, "4.6.7",
@@ -35,29 +39,41 @@ int upstream_init(struct upstream *u, const struct delivery_context *x) {
         u->client.rules = &u->rules;
         u->transaction.client = &u->client;
         u->transaction.addressees = calloc((size_t) c->max_recipients, sizeof(struct addressee *));
-        return u->transaction.addressees ? 0 : -ENOMEM;
+        u->retry_at = calloc(c->upstream.n + 1, sizeof(*u->retry_at));
+        return u->transaction.addressees && u->retry_at ? 0 : -ENOMEM;
 }
 
 void upstream_close(struct upstream *u) {
         client_close(&u->client);
         free(u->transaction.addressees);
+        free(u->retry_at);
 }
 
-/* The first upstream that will have us. If there is none, the last one that gave a reason speaks
+/* Nothing is under way: the connection can be had again. */
+void upstream_idle(struct upstream *u) {
+        client_close(&u->client);
+}
+
+/* The first upstream that will have us. One that has just failed is left out: a client could have
+ * it asked, and logged, again and again. If there is none, the last one that gave a reason speaks
  * for all. */
 static bool connect_upstream(struct upstream *u) {
         const struct list *upstream = &u->config->upstream;
-        struct reply last_word = { 0 };
+        struct reply last_word = u->client.said;
 
         client_close(&u->client);
         for (size_t i = 0; i < upstream->n; i++) {
-                enum client_result r = client_open(&u->client, upstream->items[i], "25", &u->rules);
+                enum client_result r;
 
+                if (deadline_left(u->retry_at[i]) > 0)
+                        continue;
+                r = client_open(&u->client, upstream->items[i], "25", &u->rules);
                 if (r == CLIENT_OK)
                         return true;
                 client_log(&u->client);
                 if (r == CLIENT_IN_VAIN)
                         return false;
+                u->retry_at[i] = deadline_after(UPSTREAM_RETRY_SECONDS);
                 client_said(&u->client, &last_word);
         }
         u->client.said = last_word;
@@ -70,7 +86,20 @@ static bool find_upstream(struct upstream *u) {
 
         if (r == CLIENT_OUT_OF_STEP) /* while to close an idle connection is no fault */
                 client_log(&u->client);
-        return r == CLIENT_OK || (r != CLIENT_IN_VAIN && connect_upstream(u));
+        return r == CLIENT_OK ||
+               (r != CLIENT_IN_VAIN && u->n_names <= UPSTREAM_NAMES_MAX && connect_upstream(u));
+}
+
+/* XCLIENT tells the name, which holds for a connection. */
+static void take_name(struct upstream *u, const char *helo) {
+        char before[sizeof(u->helo)];
+
+        memcpy(before, u->helo, sizeof(before));
+        text_format(u->helo, sizeof(u->helo), "%s", helo);
+        if (!u->rules.peer || strcmp(u->helo, before) == 0)
+                return;
+        u->n_names++;
+        client_close(&u->client);
 }
 
 /* What the upstream can do, we can offer. If none is there we do not know. */
@@ -79,9 +108,7 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
         uint64_t theirs = 0;
 
         t->promised = EXTENSION_8BITMIME;
-        text_format(u->helo, sizeof(u->helo), "%s", helo);
-        if (u->rules.peer) /* XCLIENT has told another name */
-                client_close(&u->client);
+        take_name(u, helo);
         if (find_upstream(u)) {
                 t->promised = u->client.extensions;
                 theirs = u->client.max_size;
@@ -133,7 +160,9 @@ static bool reconnect(struct upstream *u, enum client_result failure) {
         bool is_gone = failure == CLIENT_LOST || failure == CLIENT_NONSENSE;
 
         client_log(&u->client);
-        if (!is_gone || !u->may_reconnect)
+        if (!is_gone)
+                u->may_reconnect = false;
+        if (!u->may_reconnect)
                 return false;
         u->may_reconnect = false;
         if (!connect_upstream(u))
@@ -159,6 +188,8 @@ void upstream_sender(struct upstream *u, const struct envelope *e, struct reply 
         begin(u, e);
         if (find_upstream(u))
                 ask_mail(u, ret_verdict);
+        else if (u->n_names > UPSTREAM_NAMES_MAX)
+                reply_fix(ret_verdict, &too_many_names);
         else if (!client_said(&u->client, ret_verdict))
                 reply_fix(ret_verdict, &no_upstream);
 }

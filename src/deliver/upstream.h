@@ -12,12 +12,19 @@
 /* The options that a strategy with an upstream has. */
 #define UPSTREAM_OPTIONS "upstream upstream-protocol upstream-timeout xclient split"
 
+enum {
+        UPSTREAM_NAMES_MAX = 5, /* that a client may say one after another, if XCLIENT tells them */
+        UPSTREAM_RETRY_SECONDS = 10, /* until one that failed is asked again */
+};
+
 struct upstream {
         const struct config *config;
+        int64_t *retry_at; /* of each; see io/deadline.h */
         const struct envelope *envelope; /* of the transaction */
         struct client_rules rules;
         bool may_reconnect; /* in this transaction */
         char helo[256];
+        unsigned n_names; /* that the client has said */
         struct client client;
         struct transaction transaction;
 };
@@ -33,6 +40,7 @@ void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *r
 bool upstream_put(struct upstream *u, const struct envelope *e, const struct addressee *a);
 void upstream_collect(struct upstream *u, struct addressee *a, struct reply *ret_verdict);
 void upstream_reset(struct upstream *u);
+void upstream_idle(struct upstream *u);
 
 /* Sends DATA and the message, without the final dot: transaction_commit() or transaction_abort() is
  * next. If there is no sending it the addressees have the verdict, and it returns false. */

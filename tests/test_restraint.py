@@ -1,0 +1,116 @@
+"""What a client makes us cost others: connections to upstreams, and the time that they are held open."""
+
+import time
+
+from session import PATIENCE, Session, tcp_pair, wait_until
+from test_proxy import SMALL, XCLIENT, proxy
+from upstream import Upstream, silent
+
+
+def test_the_same_name_again(smtpd, tmp_path):
+    """What the upstream was told by XCLIENT is still true."""
+    with Upstream(extensions=XCLIENT) as up, Session(proxy(smtpd, up, "--xclient=yes"), tmp_path, tcp_pair()) as session:
+        session.expect((None, b"220 "))
+        session.say(b"EHLO one\r\n" * 200)
+        session.expect(*[(None, b"250-")] * 200)
+        assert session.send_message(SMALL).startswith(b"250 ")
+        assert session.end() == 0
+        assert len(up.connections) == 1 and len(up.messages) == 1
+
+
+def test_many_names(smtpd, tmp_path):
+    with Upstream(extensions=XCLIENT) as up:
+        with Session(proxy(smtpd, up, "--xclient=yes", "--max-commands=1000"), tmp_path, tcp_pair()) as session:
+            session.expect((None, b"220 "))
+            for i in range(5):
+                session.expect((b"EHLO name%d" % i, b"250-"))
+            session.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RSET", b"250 "))
+            for i in range(5, 100):
+                session.expect((b"EHLO name%d" % i, b"250-"))
+            session.expect((b"MAIL FROM:<a@example.org>", b"451 4.7.0 "))
+            assert session.end() == 0
+        assert len(up.connections) == 5 and b"EHLO name4" in up.commands and b"EHLO name5" not in up.commands
+
+
+def test_names_without_xclient_cost_nothing(smtpd, tmp_path):
+    with Upstream() as up, Session(proxy(smtpd, up), tmp_path) as session:
+        session.expect((None, b"220 "))
+        for i in range(50):
+            session.expect((b"EHLO name%d" % i, b"250-"))
+        assert session.send_message(SMALL).startswith(b"250 ")
+        assert session.end() == 0 and len(up.connections) == 1
+
+
+def test_a_dead_upstream_is_left_alone(smtpd, tmp_path):
+    """For some seconds; and it is in the log once."""
+    with Upstream({"greeting": b"421 4.3.2 busy\r\n"}) as dead, Upstream({"MAIL": [None, b"421 4.3.2 bye\r\n"]}, {}) as up:
+        with Session(proxy(smtpd, dead, up), tmp_path) as session:
+            session.begin("EHLO")
+            assert session.send_message(SMALL).startswith(b"250 ")
+            assert session.send_message(SMALL).startswith(b"250 ")
+            assert session.end() == 0
+            log = session.err()
+        assert len(dead.connections) == 1 and len(up.connections) == 2
+        assert log.count(dead.endpoint.encode() + b" step=greeting") == 1, log
+
+
+def test_all_are_dead(smtpd, tmp_path):
+    """The client hears the reason each time, and they hear nothing."""
+    with Upstream({"greeting": b"421 4.3.2 busy\r\n"}) as first, Upstream({"greeting": b"554 5.3.2 not today\r\n"}) as second:
+        with Session(proxy(smtpd, first, second), tmp_path) as session:
+            session.begin("EHLO")
+            for _ in range(20):
+                session.expect((b"MAIL FROM:<a@example.org>", b"451 4.3.2 not today"), (b"EHLO again", b"250-"))
+            assert session.end() == 0
+            assert session.err().count(b" step=greeting") == 2
+        assert len(first.connections) == len(second.connections) == 1
+
+
+def test_a_dead_upstream_comes_back(release, tmp_path):
+    with Upstream({"greeting": b"421 4.3.2 busy\r\n"}, {}) as up, Session(proxy(release, up), tmp_path) as session:
+        session.begin("EHLO")
+        session.deadline += 30
+        for i in range(15):
+            verdict = session.ask(b"MAIL FROM:<a@example.org>")
+            if verdict.startswith(b"250 "):
+                break
+            time.sleep(1)
+        assert i >= 5 and verdict.startswith(b"250 ")
+        assert len(up.connections) == 2 and session.end() == 0
+
+
+def test_an_idle_upstream_is_let_go(release, tmp_path):
+    """Where there is no transaction; and it is back for the next one."""
+    with Upstream() as up, Session(proxy(release, up), tmp_path) as session:
+        session.deadline += 60
+        session.begin("EHLO")
+        assert not up.connections[0].is_over
+        wait_until(lambda: up.connections[0].is_over, "the end of the connection", 30)
+        assert up.commands[-1] == b"QUIT"
+        assert session.send_message(SMALL).startswith(b"250 ")
+        session.expect((b"MAIL FROM:<a@example.org>", b"250 "))
+        time.sleep(12)
+        assert not up.connections[1].is_over
+        assert session.end() == 0 and len(up.connections) == 2 and b" 4.4" not in session.err()
+
+
+def test_a_client_may_be_silent_as_long_as_ever(release, tmp_path):
+    with Upstream() as up, Session(proxy(release, up, "--timeout=12"), tmp_path) as session:
+        session.begin("EHLO")
+        then = time.monotonic()
+        session.expect((None, b"421 4.4.2 "))
+        assert 11 <= time.monotonic() - then <= 12 + PATIENCE / 4
+
+
+def test_silence_at_rcpt_is_waited_for_once(smtpd, tmp_path):
+    """Whoever does not answer is not asked again in this transaction."""
+    with Upstream({"RCPT": silent}, {"RCPT": silent}, {"RCPT": silent}, {}) as up:
+        with Session(proxy(smtpd, up, "--upstream-timeout=1"), tmp_path) as session:
+            session.begin("MAIL")
+            then = time.monotonic()
+            for i in range(5):
+                session.expect((b"RCPT TO:<%d@example.com>" % i, b"451 4.4.2 "))
+            assert time.monotonic() - then < 3
+            session.expect((b"RSET", b"250 "))
+            assert session.end() == 0
+        assert len(up.connections) == 1
