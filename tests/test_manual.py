@@ -224,7 +224,7 @@ def test_exit_statuses():
 def test_files():
     """Absolute names in the source, but for what every system has."""
     found = {name for text in SOURCES.values() for name in re.findall(r'"(/[a-z][^" :]*)"', text)}
-    known = {"/dev/null", "/dev/fd/", "/proc/self/exe", "/proc/self/fd/%u", "/run/systemd/journal/socket", "/system.journal"}
+    known = {"/dev/null", "/dev/fd/", "/proc/self/exe", "/proc/self/fd/%u", "/proc/self/fd/%d", "/run/systemd/journal/socket", "/system.journal"}
     known |= {"/home", "/root", "/run/user"}
     assert {"/var/tmp", "/tmp"} <= found
     assert mentioned(found - known, section("smtpd.8", "FILES"), section("smtpd.8", "ENVIRONMENT"), section("smtpd.8", "DESCRIPTION")) == []
