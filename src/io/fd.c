@@ -41,10 +41,9 @@ static ssize_t write_ready(int fd, const void *data, size_t n) {
 /* One write that does not block: a socket knows MSG_DONTWAIT. */
 static ssize_t write_some(int fd, bool is_writable, const void *data, size_t n) {
         bool is_standard = fd <= STDERR_FILENO;
-        ssize_t k = -1;
 
         if (!is_standard || may_be_socket[fd]) {
-                k = send(fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+                ssize_t k = send(fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
                 if (k >= 0 || errno != ENOTSOCK)
                         return k < 0 ? -errno : k;
                 if (is_standard)
@@ -85,14 +84,14 @@ int fd_write(int fd, struct patience *p, const char **data, size_t *n, int64_t d
 }
 
 void fd_make_own(int fd) {
-        int flags = fcntl(fd, F_GETFL), own;
+        int flags = fcntl(fd, F_GETFL), is_closed_at_exec = fcntl(fd, F_GETFD) & FD_CLOEXEC, own;
         char path[32];
 
         text_format(path, sizeof(path), "/proc/self/fd/%d", fd);
         own = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC);
         if (own < 0)
                 return;
-        dup3(own, fd, fcntl(fd, F_GETFD) & FD_CLOEXEC ? O_CLOEXEC : 0);
+        dup3(own, fd, is_closed_at_exec ? O_CLOEXEC : 0);
         close(own);
 }
 
