@@ -3,12 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include "base/text.h"
 
 void spool_init(struct spool *s) {
         s->size = 0;
@@ -23,20 +22,11 @@ void spool_reset(struct spool *s) {
         spool_init(s);
 }
 
-/* A file without a name in `directory`, whose mode does not let its readers write; the second way
- * is for file systems without O_TMPFILE. */
+/* A file without a name in `directory`, whose mode does not let its readers write. The flags are those
+ * that the sandbox knows. */
 static int open_in(const char *directory) {
         int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0400);
 
-        if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
-                char name[4096];
-
-                if (text_format(name, sizeof(name), "%s/smtpd.XXXXXX", directory) == sizeof(name) - 1)
-                        return -ENAMETOOLONG;
-                fd = mkostemp(name, O_CLOEXEC);
-                if (fd >= 0)
-                        unlink(name);
-        }
         return fd < 0 ? -errno : fd;
 }
 
@@ -48,12 +38,39 @@ const char *const *spool_directories(void) {
         return given[0] && *given[0] == '/' ? given : usual;
 }
 
+/* Whether there is no such file to be had in a directory, as against no space for it, for example. */
+static bool is_unable(int error) {
+        return error == -ENOENT || error == -EACCES || error == -EROFS || error == -EPERM ||
+               error == -EOPNOTSUPP || error == -EISDIR;
+}
+
 static int open_file(void) {
         int fd = -ENOENT;
 
-        for (const char *const *p = spool_directories(); *p && (fd == -ENOENT || fd == -EACCES || fd == -EROFS || fd == -EPERM); p++)
+        for (const char *const *p = spool_directories(); *p && is_unable(fd); p++)
                 fd = open_in(*p);
         return fd;
+}
+
+int spool_check_files(void) {
+        int fd = open_file();
+
+        if (fd >= 0)
+                close(fd);
+        return is_unable(fd) ? fd : 0;
+}
+
+static int make_memory_file(void) {
+        int fd = memfd_create("message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+        return fd < 0 ? -errno : fd;
+}
+
+/* Without O_TMPFILE, in memory: max-size bounds it. */
+static int open_any(void) {
+        int fd = open_file();
+
+        return is_unable(fd) ? make_memory_file() : fd;
 }
 
 static int write_all(int fd, const char *data, size_t n) {
@@ -69,7 +86,7 @@ static int write_all(int fd, const char *data, size_t n) {
 }
 
 static int write_out(struct spool *s, const char *data, size_t n) {
-        if (s->fd < 0 && (s->fd = open_file()) < 0)
+        if (s->fd < 0 && (s->fd = open_any()) < 0)
                 return s->fd;
         return write_all(s->fd, data, n);
 }
@@ -139,10 +156,6 @@ int64_t spool_next(struct spool *s, uint64_t *from, uint64_t to, const char **re
 
 /* --- for programs ----------------------------------------------------------------------------- */
 
-static int make_memory_file(void) {
-        return memfd_create("message", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-}
-
 /* From now on nobody changes it, not even by opening it again. Files on disk have no seals. */
 static void seal(int fd) {
         fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
@@ -175,7 +188,7 @@ static int open_copy(struct spool *s) {
         int fd = make_memory_file(), r;
 
         if (fd < 0)
-                return -errno;
+                return fd;
         r = copy_to(s, fd);
         seal(fd);
         if (r < 0)

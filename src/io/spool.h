@@ -1,6 +1,7 @@
 /* io/spool.h - the message at rest: in memory as long as it is small, then in a file without a name.
  *
- * The file is in $TMPDIR, or else in /var/tmp, or else in /tmp, and vanishes with the process however that ends.
+ * The file is in $TMPDIR, or else in /var/tmp, or else in /tmp, and vanishes with the process however that ends. If none of
+ * their file systems has O_TMPFILE it is in memory.
  */
 #pragma once
 
@@ -19,6 +20,9 @@ struct spool {
 
 /* Where the file is made, in the first one that works; NULL is behind the last. */
 const char *const *spool_directories(void);
+
+/* Looks whether a long message goes to a file: 0; or a negative errno, and it stays in memory. */
+int spool_check_files(void);
 
 /* An empty one. */
 void spool_init(struct spool *s);
