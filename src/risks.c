@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include "base/text.h"
-#include "deliver/executable.h"
+#include "broker/executable.h"
 #include "io/connect.h"
 #include "io/peer.h"
+#include "io/spool.h"
+#include "sandbox.h"
 #include "user.h"
 
 struct checking {
@@ -155,6 +157,12 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
                         check_access(&k, c, c->file, R_OK,
                                      "so that it could not be read again at SIGHUP");
         }
+        k.option = "sandbox";
+        if (c->sandbox && sandbox_missing())
+                warn(&k, "sessions are not confined: %s", sandbox_missing());
+        k.option = "max-size";
+        if (spool_check_files() < 0)
+                warn(&k, "long messages stay in memory: neither $TMPDIR nor /var/tmp nor /tmp has O_TMPFILE");
         k.option = "relay-from";
         for (size_t i = 0; i < c->relay_from.n; i++)
                 check_network(&k, c->relay_from.items[i]);

@@ -2,9 +2,12 @@
 #include "session.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/text.h"
+#include "broker/broker.h"
 #include "io/deadline.h"
+#include "io/log.h"
 #include "io/notify.h"
 #include "io/receipt.h"
 #include "mail.h"
@@ -19,7 +22,6 @@ struct session {
         struct patience *patience;
         struct server server;
         enum session_end end;
-        bool is_confined;
         struct session_log log;
         struct receipt receipt;
         struct mail mail; /* last: it is large */
@@ -178,13 +180,37 @@ static void on_reply(struct session *s, const struct event *event) {
                 lose_unheard(s, error);
 }
 
+/* The strategy has the broker that it needs: it is started once the client has its greeting,
+ * and before we hear of the client. */
+static bool start_broker(struct session *s) {
+        struct services services = { .peer = s->log.peer, .hostname = s->log.config->hostname };
+        int r;
+
+        if (broker_socket() >= 0 || !s->mail.strategy->needs)
+                return true;
+        s->mail.strategy->needs(s->mail.delivery, &services);
+        r = broker_start(&services);
+        if (r < 0) {
+                log_say(LOG_ERR, "cannot start the broker: %s", strerror(-r));
+                server_close(&s->server, 421, "4.3.2", "short of resources, try again later");
+        }
+        return r == 0;
+}
+
+/* Few. A list of Mailman 3 has a connection of its own. */
+static size_t descriptors_of(const struct session *s) {
+        return 64 + (broker_socket() >= 0 ? s->log.config->max_recipients : 0);
+}
+
 /* Before the first octet of a stranger. What stands ready in a transcript is our user's own, and is read as it is: a filter
  * would be a tenth of such a session's time. One that has to wait for its client is no different from a stranger's. */
 static void confine(struct session *s) {
-        if (s->is_confined || (s->server.rules.lf_is_line_end && channel_has_input(s->channel)))
+        bool is_transcript = s->server.rules.lf_is_line_end && channel_has_input(s->channel);
+
+        if (s->log.confinement || is_transcript || !s->log.config->sandbox)
                 return;
-        s->is_confined = true;
-        sandbox_enter(s->log.config);
+        s->log.confinement = sandbox_enter(broker_socket(), descriptors_of(s)) ? CONFINED
+                                                                                : NOT_CONFINED;
 }
 
 /* The beginning of a wait: what a silent client holds up elsewhere is let go. */
@@ -205,9 +231,9 @@ static void wait_a_while(struct session *s) {
 static size_t on_more(struct session *s, char **ret) {
         int64_t n;
 
-        confine(s);
-        if (!flush_replies(s))
+        if (!flush_replies(s) || !start_broker(s))
                 return 0;
+        confine(s);
         wait_a_while(s);
         n = channel_read(s->channel, ret);
         if (n >= 0 || n == -ETIMEDOUT || n == -ETIME || n == -ECANCELED)
@@ -250,6 +276,7 @@ static void finish(struct session *s) {
                 session_log_unheard(&s->log, &s->receipt);
         session_log_end(&s->log, s->end);
         mail_close(&s->mail);
+        broker_stop();
 }
 
 /* Whether the strategy will be asked. */

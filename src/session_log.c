@@ -236,6 +236,8 @@ void session_log_end(const struct session_log *s, enum session_end end) {
         log_number(&l, "errors", s->server->n_errors);
         log_number(&l, "messages", s->n_messages);
         log_number(&l, "accepted", s->n_accepted);
+        if (s->confinement == NOT_CONFINED)
+                log_field(&l, "confined", "no");
         log_reason(&l, "end", s, end);
         log_duration(&l, s->started);
         log_helo(&l, s);

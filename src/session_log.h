@@ -35,6 +35,7 @@ struct session_log {
         unsigned n_messages; /* that came whole */
         unsigned n_accepted; /* that at least one recipient has */
         unsigned n_rejected; /* refusals of MAIL, of RCPT, and of messages by the server */
+        enum { CONFINEMENT_NONE, CONFINED, NOT_CONFINED } confinement; /* NONE: it was not tried */
 };
 
 /* The strategy was asked, at `asked`. `verdict` speaks for the message; the recipients' own are named if they differ. */

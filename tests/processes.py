@@ -47,6 +47,17 @@ def children(pid):
     return {child: status for child, status in processes().items() if status.parent == pid}
 
 
+def broker_of(session):
+    """The process that runs programs and connects for a session; None if it has none (any more)."""
+    return next((child for child, status in children(session).items() if not status.is_over), None)
+
+
+def programs(session):
+    """Those that a session's broker runs, and those that it has not waited for: number to status."""
+    broker = broker_of(session)
+    return children(broker) if broker else {}
+
+
 def running_children(pid):
     return sorted(child for child, status in children(pid).items() if not status.is_over)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import BUILDS, ROOT, everybodys, missing, need, need_root, private_mounts
 from journald import Journald
+from processes import broker_of
 from session import PATIENCE, STAY, Session, command, environment, replies, run, tcp_pair, with_x_peer
 
 MESSAGE_ID = b"03ee138b80854283b52b6fce238bfc85"
@@ -555,14 +556,14 @@ def test_priorities_in_the_log(journald, smtpd, tmp_path):
     stream, name = journald.stream("smtpd-test")
     argv = journald.inside(*command(smtpd, "--strategy=exec", f"--command={hook}"))
     with stream, Session(argv, tmp_path, err=stream, env=environment(JOURNAL_STREAM=name)) as session:
-        pid = session.pid
         session.begin("EHLO")
+        pids = session.pid, broker_of(session.pid)
         assert session.send_message(SMALL).startswith(b"451 ")
         hook.unlink()
         assert session.send_message(SMALL).startswith(b"451 ")
         session.expect((b"MAIL FROM:<>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "))
         assert session.end() == 0
-    log = [(only(entry, "MESSAGE"), only(entry, "PRIORITY")) for entry in journald.entries(f"_PID={pid}")]
+    log = [(only(entry, "MESSAGE"), only(entry, "PRIORITY")) for entry in journald.entries(*[f"_PID={pid}" for pid in pids])]
     kinds = [(re.match(rb"\w+", message)[0], priority) for message, priority in log]
     assert kinds == [(b"program", b"5"), (b"message", b"4"), (b"cannot", b"3"), (b"message", b"4"), (b"abandoned", b"5"), (b"session", b"6")]
     assert b'stderr=<0>panic' in log[0][0]

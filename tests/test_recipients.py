@@ -129,7 +129,7 @@ def refused(replies):
     return [reply for reply in replies if not reply.startswith(b"250 ")]
 
 
-@pytest.mark.parametrize("version, limit, n_each", [(3, None, 1), (2, None, 5), (3, 40, 1), (2, 40, 5)])
+@pytest.mark.parametrize("version, limit, n_each", [(3, None, 1), (2, None, 0), (3, 40, 1), (2, 40, 0)])
 def test_as_many_lists_as_there_are_descriptors_for(smtpd, tmp_path, version, limit, n_each):
     """Those past it are refused at RCPT, and come in other messages; who is accepted gets the message."""
     names = [f"list{n}" for n in range(60)]
@@ -145,9 +145,9 @@ def test_as_many_lists_as_there_are_descriptors_for(smtpd, tmp_path, version, li
             assert verdicts[0].startswith(b"250 ") and replies[-1].startswith(b"250 "), verdicts
             assert all(reply.startswith(b"452 4.5.3 ") for reply in refused(replies)), refused(replies)
             n_messages += 1
-            assert len(left) - len(refused(replies)) >= (limit - 24) // n_each if limit and refused(replies) else True
+            assert len(left) - len(refused(replies)) >= limit - 24 if limit and refused(replies) else True
             left = [one for one, reply in zip(left, replies) if not reply.startswith(b"250 ")]
-        assert copies(up) == [[b"other@example.com"]] * n_messages and (n_messages == 1) == (limit is None)
+        assert copies(up) == [[b"other@example.com"]] * n_messages and (n_messages == 1) == (limit is None or n_each == 0)
         taken = [one for copy in copies(lists) for one in copy]
     if version == 2:
         taken = [path.read_text().split()[1].encode() + b"@example.com" for path in folder.glob("qfiles/in/*.argv")]

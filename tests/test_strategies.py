@@ -99,7 +99,7 @@ def test_strategy_that_says_nothing(template, tmp_path):
         assert session.end() == 0
 
 
-@pytest.mark.parametrize("field", ["needs", "open", "process_message", "collect"])
+@pytest.mark.parametrize("field", ["open", "process_message", "collect"])
 def test_incomplete_row(template, tmp_path, field):
     """It does not start, and says what is missing: over a socket, over a pipe, and with --check."""
     argv = command(template, f"no-{field}")

@@ -20,6 +20,7 @@
 #include "io/log.h"
 #include "io/notify.h"
 #include "io/patience.h"
+#include "sandbox.h"
 #include "user.h"
 
 enum {
@@ -343,6 +344,8 @@ static int start(struct acceptor *a) {
                 return status;
         set_idle_deadline(a);
         listeners_say(a->listeners, config_of(a));
+        if (config_of(a)->sandbox && sandbox_missing())
+                log_say(LOG_WARNING, "sessions are not confined: %s", sandbox_missing());
         notify_state("READY=1");
         return 0;
 }

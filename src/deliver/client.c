@@ -12,7 +12,7 @@
 #include "base/array.h"
 #include "base/ascii.h"
 #include "base/text.h"
-#include "io/connect.h"
+#include "broker/broker.h"
 #include "io/deadline.h"
 #include "io/fd.h"
 
@@ -273,7 +273,7 @@ static enum client_result send_xclient(struct client *c) {
                                  : client_refuse(c, CLIENT_REFUSED, "XCLIENT", &reply);
 }
 
-enum client_result client_open(struct client *c, const char *endpoint, const char *port,
+enum client_result client_open(struct client *c, unsigned index, const char *endpoint,
                                const struct client_rules *rules) {
         struct reply reply;
         enum client_result r;
@@ -285,10 +285,10 @@ enum client_result client_open(struct client *c, const char *endpoint, const cha
         timeout = seconds(c, CLIENT_CONNECT_SECONDS);
         c->step = NULL;
         c->said.code = 0;
+        if (timeout > CLIENT_CONNECT_SECONDS)
+                timeout = CLIENT_CONNECT_SECONDS;
         text_format(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
-        fd = connect_to(endpoint, port,
-                        timeout < CLIENT_CONNECT_SECONDS ? timeout : CLIENT_CONNECT_SECONDS,
-                        client_patience(c), &why);
+        fd = broker_connect(index, timeout * 1000, client_patience(c), &why);
         if (fd < 0)
                 return client_fail(c, CLIENT_UNREACHABLE, "connect", why);
         channel_init(&c->channel, fd, fd, client_patience(c));

@@ -75,9 +75,9 @@ struct client {
 /* How long anything may take: that of the session. */
 struct patience *client_patience(const struct client *c);
 
-/* Connects to an endpoint (io/connect.h; `port` is for one that names none), hears its greeting and
+/* Connects to an endpoint (which of the broker's, and its name for the log), hears its greeting and
  * introduces us. The rules stay in use while it is open. */
-enum client_result client_open(struct client *c, const char *endpoint, const char *port,
+enum client_result client_open(struct client *c, unsigned index, const char *endpoint,
                                const struct client_rules *rules);
 
 /* Whether it is there, has answered all and said no more than that, as far as it is known yet. */

@@ -25,8 +25,6 @@ const struct delivery_ops *delivery_default(bool is_for_journal) {
 }
 
 static const char *missing_field(const struct delivery_ops *s) {
-        if (s->needs == NEEDS_UNSET)
-                return "needs";
         if (!s->open)
                 return "open";
         if (!s->process_message)

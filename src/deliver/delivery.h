@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/request.h"
 #include "config/config.h"
 #include "io/channel.h"
 #include "io/peer.h"
@@ -53,16 +54,6 @@ struct message {
 /* The state of a strategy in a session. A strategy has its own behind this. */
 struct delivery;
 
-/* What a strategy does after open(), beyond talking to the client and storing the message. The
- * sandbox (sandbox.h) allows that and no more: any other system call kills the session silently. */
-enum delivery_needs {
-        NEEDS_UNSET,    /* the strategy does not say, and does not start */
-        NEEDS_NOTHING,  /* it reads and writes descriptors that it has */
-        NEEDS_NETWORK,  /* it connects to the upstreams in the configuration */
-        NEEDS_HELPER,   /* it runs a program of ours, which is confined with it */
-        NEEDS_PROGRAMS, /* it runs the administrator's programs: nothing is confined */
-};
-
 /* What a strategy has of its session. */
 struct delivery_context {
         const struct config *config;
@@ -71,8 +62,7 @@ struct delivery_context {
                                  * patience. NULL: nobody is there yet, and it is only found out whether it can be opened */
 };
 
-/* The row of a strategy. It has to set .name, .needs, .open and .process_message, and to have both
- * of .put and .collect or neither, or it does not start. All else is optional. */
+/* The row of a strategy. It has to set .name, .open and .process_message, and to have both of .put and .collect or neither, or it does not start. All else is optional. */
 struct delivery_ops {
         const char *name;
         const char *summary; /* what becomes of a message, for --help */
@@ -84,7 +74,6 @@ struct delivery_ops {
         /* Whether its options go together: a complaint that says what to do, or NULL. NULL: they do. */
         const char *(*check)(const struct config *c);
 
-        enum delivery_needs needs;
         bool needs_output; /* it shows messages: io/output.h */
 
         /* Looks for programs of ours that the strategy runs. Returns 0, or -EINVAL if one is not
@@ -95,6 +84,11 @@ struct delivery_ops {
          * -EINVAL if the strategy cannot work as configured (it has said why), or another negative
          * errno. */
         int (*open)(const struct delivery_context *x, struct delivery **ret);
+
+        /* What the session's broker does for it (broker/broker.h), in `*ret`: to run programs, to
+         * connect and to open what has a name the session cannot do itself. Asked after open().
+         * NULL: nothing, and there is no broker. */
+        void (*needs)(const struct delivery *d, struct services *ret);
 
         /* At HELO, EHLO, LHLO: what can be offered to the client (enum extension, or-ed); may lower `*max_size` (octets, 0 no
          * limit). NULL: everything. */

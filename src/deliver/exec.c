@@ -34,6 +34,7 @@ static int new_delivery(const struct config *c, size_t n, struct delivery **ret)
                 free(argv);
                 return -ENOMEM;
         }
+        environment_measure();
         d->config = c;
         d->argv = argv;
         *ret = d;
@@ -125,7 +126,9 @@ static void exec_recipient(struct delivery *d, struct addressee *a, struct reply
 }
 
 static void exec_process_message(struct delivery *d, struct envelope *e, struct message *m) {
-        const struct program program = { .argv = d->argv, .hostname = d->config->hostname, .timeout = d->config->timeout,
+        const struct program program = { .name = d->argv[0],
+                                         .request.index = REQUEST_PROGRAM,
+                                         .timeout = d->config->timeout,
                                          .by = REPLY_BY_PROGRAM };
 
         program_run(&program, e, m);
@@ -133,6 +136,10 @@ static void exec_process_message(struct delivery *d, struct envelope *e, struct 
 
 static void exec_reset(struct delivery *d) {
         d->room = (struct environment_room) { 0 };
+}
+
+static void exec_needs(const struct delivery *d, struct services *ret) {
+        ret->program = d->argv;
 }
 
 static const char *exec_check(const struct config *c) {
@@ -144,7 +151,7 @@ const struct delivery_ops exec_ops = {
         .summary = "your program gets it, and decides: smtpd-exec(7)",
         .options = "command",
         .check = exec_check,
-        .needs = NEEDS_PROGRAMS,
+        .needs = exec_needs,
         .open = exec_open,
         .recipient = exec_recipient,
         .process_message = exec_process_message,
@@ -155,7 +162,7 @@ const struct delivery_ops exec_ops = {
 const struct delivery_ops journal_ops = {
         .name = "journal",
         .summary = "it becomes an entry in the systemd journal",
-        .needs = NEEDS_HELPER,
+        .needs = exec_needs,
         .require = journal_require,
         .open = journal_open,
         .recipient = exec_recipient,

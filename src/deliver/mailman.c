@@ -14,6 +14,7 @@
 
 #include "base/ascii.h"
 #include "base/text.h"
+#include "broker/broker.h"
 #include "deliver/mailman2.h"
 #include "deliver/mailman3.h"
 #include "deliver/relay.h"
@@ -96,17 +97,19 @@ static unsigned mailman_hello(struct delivery *d, const char *helo, uint64_t *ma
 
 static enum mailman_owner find_owner2(const struct delivery *d, const struct recipient *recipient,
                                       struct reply *ret_verdict) {
-        const char *lists = d->config->mailman_lists;
-        struct mailman2_target target;
-        int r = mailman2_find(lists, &recipient->address, &target);
+        struct answer answer;
 
-        if (r == 0)
+        broker_find_list(&recipient->address, REQUEST_TO_LOOK, d->envelope->patience, &answer);
+        if (answer.outcome == ANSWER_NONE)
                 return MAILMAN_OTHER;
-        reply_fix(ret_verdict, r > 0 ? &list_ok : &mailman3_gone);
-        if (r < 0)
-                log_say(LOG_ERR, "cannot look for lists in mailman-lists=%s: %s", lists,
-                        strerror(-r));
-        return r > 0 ? MAILMAN_LIST : MAILMAN_UNKNOWN;
+        if (answer.outcome == ANSWER_DONE) {
+                reply_fix(ret_verdict, &list_ok);
+                return MAILMAN_LIST;
+        }
+        reply_fix(ret_verdict, &mailman3_gone);
+        log_say(LOG_ERR, "cannot look for lists in mailman-lists=%s: %s", d->config->mailman_lists,
+                answer.reason);
+        return MAILMAN_UNKNOWN;
 }
 
 /* --- the envelope ----------------------------------------------------------------------------- */
@@ -138,15 +141,12 @@ static void say_no_list(struct reply *ret_verdict) {
         ret_verdict->by = REPLY_BY_MAILMAN;
 }
 
-/* What a message needs beside its lists: the upstream, its text in files, what the resolver opens,
- * the log. */
+/* What a message needs beside its lists: the upstream, its text in files, the log. */
 enum { DESCRIPTORS_SPARE = 10 };
 
-/* All lists of a message have their descriptors at once. */
+/* All lists of a message have their connections at once. */
 static int check_room_for_list(const struct delivery *d) {
-        size_t n_each = is_mailman2(d) ? PROGRAM_DESCRIPTORS : 1;
-
-        return fd_check_room((d->n_lists + 1) * n_each + DESCRIPTORS_SPARE);
+        return is_mailman2(d) ? 0 : fd_check_room(d->n_lists + 1 + DESCRIPTORS_SPARE);
 }
 
 static void add_list(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
@@ -233,11 +233,9 @@ static bool confirm_list(struct delivery *d, size_t i) {
 
 static void drop_list(struct delivery *d, union copy *copy) {
         if (is_mailman2(d))
-                mailman2_drop(&copy->for2);
-        else {
-                transaction_abort(&copy->for3.transaction);
-                client_close(&copy->for3.client);
-        }
+                return;
+        transaction_abort(&copy->for3.transaction);
+        client_close(&copy->for3.client);
 }
 
 static bool allot_copies(struct delivery *d, const struct envelope *e, struct message *m,
@@ -322,7 +320,7 @@ static bool commit_others(struct delivery *d, const char *id, struct reply *ret_
 }
 
 static void commit_list(struct delivery *d, union copy *copy, const char *id) {
-        if (is_mailman2(d) && copy->for2.job)
+        if (is_mailman2(d) && copy->for2.is_ready)
                 mailman2_deliver(&copy->for2);
         else if (!is_mailman2(d) && copy->for3.transaction.state == TRANSACTION_SENT)
                 mailman3_commit(&copy->for3, id);
@@ -369,6 +367,13 @@ static void mailman_idle(struct delivery *d) {
         mailman3_close(&d->mailman3);
 }
 
+static void mailman_needs(const struct delivery *d, struct services *ret) {
+        ret->upstream = &d->config->upstream;
+        ret->mailman = d->config->mailman_lists ? NULL : d->mailman3.endpoint;
+        ret->wrapper = d->config->mailman_wrapper;
+        ret->lists = d->config->mailman_lists;
+}
+
 static const char *mailman_check(const struct config *c) {
         return !c->mailman_wrapper == !c->mailman_lists
                        ? NULL
@@ -380,7 +385,7 @@ const struct delivery_ops mailman_ops = {
         .summary = "lists go to GNU Mailman, all others to the upstream",
         .options = "mailman mailman-wrapper mailman-lists " UPSTREAM_OPTIONS " " RELAY_OPTIONS,
         .check = mailman_check,
-        .needs = NEEDS_NETWORK,
+        .needs = mailman_needs,
         .open = mailman_open,
         .hello = mailman_hello,
         .sender = mailman_sender,

@@ -14,6 +14,7 @@ static void say_failed(struct reply *ret) {
 
 void mailman3_init(struct mailman3 *m, const struct delivery_context *x) {
         m->endpoint = x->config->mailman ? x->config->mailman : MAILMAN_DEFAULT;
+        m->index = (unsigned) x->config->upstream.n; /* after those */
         m->rules = (struct client_rules) {
                 .name = "Mailman",
                 .title = "the list server",
@@ -46,7 +47,7 @@ static enum client_result ask(struct mailman3 *m, const struct recipient *recipi
 
         if (r != CLIENT_OK) {
                 transaction_forget(&m->question);
-                r = client_open(&m->client, m->endpoint, "8024", &m->rules);
+                r = client_open(&m->client, m->index, m->endpoint, &m->rules);
         }
         if (r == CLIENT_OK && m->question.state == TRANSACTION_IDLE)
                 r = transaction_begin(&m->question, &nobody, ret);
@@ -97,7 +98,7 @@ bool mailman3_send(struct mailman3 *m, struct mailman3_copy *copy, struct addres
         *t = (struct transaction) { .client = &copy->client,
                                     .addressees = list,
                                     .n_addressees = 1 };
-        if (client_open(&copy->client, m->endpoint, "8024", &m->rules) != CLIENT_OK) {
+        if (client_open(&copy->client, m->index, m->endpoint, &m->rules) != CLIENT_OK) {
                 client_log(&copy->client);
                 if (!client_said(&copy->client, &reply))
                         reply_fix(&reply, &mailman3_gone);

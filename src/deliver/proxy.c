@@ -102,6 +102,10 @@ static void proxy_process_message(struct delivery *d, struct envelope *e, struct
         text_format(e->destination, sizeof(e->destination), "%s", d->upstream.client.endpoint);
 }
 
+static void proxy_needs(const struct delivery *d, struct services *ret) {
+        ret->upstream = &d->config->upstream;
+}
+
 static const char *proxy_check(const struct config *c) {
         return c->upstream.n > 0 ? NULL : "strategy=proxy needs upstream=HOST[:PORT]";
 }
@@ -111,7 +115,7 @@ const struct delivery_ops proxy_ops = {
         .summary = "an upstream SMTP or LMTP server is asked live, and decides",
         .options = UPSTREAM_OPTIONS " " RELAY_OPTIONS,
         .check = proxy_check,
-        .needs = NEEDS_NETWORK,
+        .needs = proxy_needs,
         .open = proxy_open,
         .hello = proxy_hello,
         .sender = proxy_sender,

@@ -62,12 +62,12 @@ static bool connect_upstream(struct upstream *u) {
         struct reply last_word = u->client.said;
 
         client_close(&u->client);
-        for (size_t i = 0; i < upstream->n; i++) {
+        for (unsigned i = 0; i < upstream->n; i++) {
                 enum client_result r;
 
                 if (deadline_left(u->retry_at[i]) > 0)
                         continue;
-                r = client_open(&u->client, upstream->items[i], "25", &u->rules);
+                r = client_open(&u->client, i, upstream->items[i], &u->rules);
                 if (r == CLIENT_OK)
                         return true;
                 client_log(&u->client);

@@ -34,6 +34,11 @@ static const struct program_verdict verdicts[] = {
         { 100, { 554, "5.0.0", "the message was refused" } },
 };
 
+/* Of one that did not end by itself, or of which nothing is known. */
+static const struct fixed_reply *verdict_of_error(int error) {
+        return error == -EPIPE ? &try_again : &killed[error == -ECANCELED];
+}
+
 static const struct fixed_reply *verdict_of_status(const struct program *p, int wait_status) {
         const struct program_verdict *table = p->verdicts ? p->verdicts : verdicts;
         size_t n = p->verdicts ? p->n_verdicts : ELEMENTS(verdicts);
@@ -110,7 +115,8 @@ static void take_reply(const struct output *o, struct reply *ret, struct ignored
 void verdict_judge(const struct program *p, const struct ending *e, const struct output *o,
                    struct reply *ret, struct ignored *ret_ignored) {
         *ret_ignored = (struct ignored) { 0 };
-        reply_fix(ret, e->error < 0 ? &killed[e->error == -ECANCELED] : verdict_of_status(p, e->wait_status));
+        reply_fix(ret, e->error < 0 ? verdict_of_error(e->error)
+                                    : verdict_of_status(p, e->wait_status));
         if (is_blank(o->text))
                 return;
         if (e->error < 0)

@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -128,17 +129,32 @@ int fd_make_pipe(int ret[static 2]) {
         return 0;
 }
 
-/* Numbers are given out from the lowest: the n-th free one is tried. To ask for the limit itself a
- * session may no longer be allowed. */
-int fd_check_room(size_t n) {
-        int fd = STDIN_FILENO, copy;
+/* Numbers are below this one. A confined session cannot ask for it any more. */
+static rlim_t limit = RLIM_INFINITY;
 
-        for (size_t n_free = 0; n_free < n; n_free += fcntl(fd, F_GETFD) < 0)
-                fd++;
-        copy = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, fd);
-        if (copy >= 0)
-                close(copy);
-        return copy < 0 ? -EMFILE : 0;
+void fd_set_limit(size_t n) {
+        struct rlimit r = { n, n };
+
+        if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur > n)
+                r.rlim_cur = n;
+        r.rlim_max = r.rlim_cur;
+        setrlimit(RLIMIT_NOFILE, &r);
+        limit = r.rlim_cur;
+}
+
+static rlim_t get_limit(void) {
+        struct rlimit r;
+
+        return limit != RLIM_INFINITY || getrlimit(RLIMIT_NOFILE, &r) < 0 ? limit : r.rlim_cur;
+}
+
+int fd_check_room(size_t n) {
+        rlim_t end = get_limit();
+        size_t n_free = 0;
+
+        for (rlim_t fd = 0; fd < end && n_free < n; fd++)
+                n_free += fcntl((int) fd, F_GETFD) < 0;
+        return n_free < n ? -EMFILE : 0;
 }
 
 int fd_close_range(unsigned first, unsigned flags) {

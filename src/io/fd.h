@@ -42,6 +42,9 @@ void fd_close(int *fd);
  * errno. */
 int fd_make_pipe(int ret[static 2]);
 
+/* Lowers RLIMIT_NOFILE to n. */
+void fd_set_limit(size_t n);
+
 /* Returns 0 if n more descriptors can be had at once, as far as RLIMIT_NOFILE goes, or -EMFILE. */
 int fd_check_room(size_t n);
 

@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 void spool_init(struct spool *s) {
         s->size = 0;
         s->fd = -1;
@@ -161,42 +163,7 @@ static void seal(int fd) {
         fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
 }
 
-/* Another description of the same file. */
-static int open_again(int fd) {
-        char path[32];
-        int again;
-
-        text_format(path, sizeof(path), "/proc/self/fd/%u", (unsigned) fd);
-        again = open(path, O_RDONLY | O_CLOEXEC);
-        return again < 0 ? -errno : again;
-}
-
-static int copy_to(struct spool *s, int fd) {
-        uint64_t from = 0;
-        const char *text = "";
-        int64_t n;
-        int r = 0;
-
-        while (r == 0 && (n = spool_next(s, &from, s->size, &text)) != 0)
-                r = n < 0 ? (int) n : write_all(fd, text, (size_t) n);
-        if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
-                r = -errno;
-        return r;
-}
-
-static int open_copy(struct spool *s) {
-        int fd = make_memory_file(), r;
-
-        if (fd < 0)
-                return fd;
-        r = copy_to(s, fd);
-        seal(fd);
-        if (r < 0)
-                close(fd);
-        return r < 0 ? r : fd;
-}
-
-int spool_open(struct spool *s) {
+int spool_file(struct spool *s) {
         int r;
 
         if (s->fd < 0)
@@ -205,6 +172,46 @@ int spool_open(struct spool *s) {
         if (r < 0)
                 return r;
         seal(s->fd);
-        r = open_again(s->fd);
-        return r == -ENOENT ? open_copy(s) : r; /* there is no /proc */
+        return s->fd;
+}
+
+static int copy(int from, int to) {
+        char block[4096];
+        off_t at = 0;
+
+        for (;;) {
+                ssize_t n = pread(from, block, sizeof(block), at);
+                int r;
+
+                if (n < 0 && errno != EINTR)
+                        return -errno;
+                if (n == 0)
+                        return lseek(to, 0, SEEK_SET) < 0 ? -errno : 0;
+                if (n > 0 && (r = write_all(to, block, (size_t) n)) < 0)
+                        return r;
+                at += n > 0 ? n : 0;
+        }
+}
+
+static int open_copy(int from) {
+        int fd = make_memory_file(), r;
+
+        if (fd < 0)
+                return fd;
+        r = copy(from, fd);
+        seal(fd);
+        if (r < 0)
+                close(fd);
+        return r < 0 ? r : fd;
+}
+
+int spool_open_again(int file) {
+        char path[32];
+        int fd;
+
+        text_format(path, sizeof(path), "/proc/self/fd/%u", (unsigned) file);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 && errno == ENOENT) /* there is no /proc */
+                return open_copy(file);
+        return fd < 0 ? -errno : fd;
 }

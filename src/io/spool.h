@@ -42,8 +42,13 @@ int64_t spool_read(struct spool *s, uint64_t offset, const char **ret);
  * shorter. */
 int64_t spool_next(struct spool *s, uint64_t *from, uint64_t to, const char **ret);
 
-/* A new descriptor that reads the whole from its beginning, for a program; the caller closes it. It
+/* The file with the whole message, which the session hands to its broker; it belongs to the spool. A
+ * message in memory becomes a sealed file in memory (memfd_create(2)). Nothing can be appended any
+ * more. Returns a negative errno if that fails. */
+int spool_file(struct spool *s);
+
+/* A new descriptor that reads such a file from its beginning, for a program; the caller closes it. It
  * can neither write nor truncate, and has an offset of its own: nobody who has another one notices
- * what is done with it. A message in memory becomes a sealed file in memory (memfd_create(2)).
- * Without /proc, each gets a sealed copy in memory. Returns a negative errno if that fails. */
-int spool_open(struct spool *s);
+ * what is done with it. Without /proc, each gets a sealed copy in memory. Returns a negative errno
+ * if that fails. */
+int spool_open_again(int file);

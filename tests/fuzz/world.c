@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/connect.h"
+#include "broker/broker.h"
 
 #define must world_must
 
@@ -79,6 +79,8 @@ static struct {
         struct server_end servers[SERVERS_MAX];
         size_t n_servers;
         int err, real_err, stop;
+        struct services services;
+        bool has_broker;
 } w = { .err = -1 };
 
 struct world world;
@@ -480,11 +482,40 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout) {
         return r > 0 || timeout == 0 ? r : __wrap_poll(fds, n, timeout);
 }
 
-int connect_to(const char *endpoint, const char *port, uint64_t timeout, struct patience *p, const char **ret_why) {
+int broker_start(const struct services *s) {
+        w.services = *s;
+        w.has_broker = true;
+        return 0;
+}
+
+int broker_socket(void) {
+        return w.has_broker ? w.stop : -1;
+}
+
+void broker_stop(void) {
+        w.has_broker = false;
+}
+
+/* No strategy of the target runs programs. */
+void broker_run(const struct request *r, const char *variables, int message, struct patience *p, struct answer *ret,
+                char ret_output[static ANSWER_TEXT_MAX]) {
+        (void) r, (void) variables, (void) message, (void) p, (void) ret, (void) ret_output;
+        must(false);
+}
+
+void broker_find_list(const struct address *a, enum request_purpose purpose, struct patience *p,
+                      struct answer *ret) {
+        (void) a, (void) purpose, (void) p, (void) ret;
+        must(false);
+}
+
+int broker_connect(unsigned index, uint64_t milliseconds, struct patience *p, const char **ret_why) {
         struct server_end *s = w.servers + w.n_servers;
+        const char *port, *endpoint = request_endpoint(&w.services, index, &port);
         int pair[2];
 
-        (void) port, (void) timeout, (void) p;
+        (void) milliseconds, (void) p;
+        must(endpoint && w.has_broker);
         *ret_why = "it is not there";
         if (w.n_servers == SERVERS_MAX || (w.n_servers < 8 && w.rules.failures & 1U << w.n_servers)) {
                 w.rules.failures &= (uint8_t) ~(w.n_servers < 8 ? 1U << w.n_servers : 0); /* it fails once */

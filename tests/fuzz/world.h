@@ -2,7 +2,7 @@
  * or network.
  *
  * It is made of pieces, each of which the client or a server says when the program waits for it, and not before: poll(2)
- * and connect_to() are ours (world.c). A server that has no piece left answers as a friendly one does. What the servers hear
+ * and the broker are ours (world.c). A server that has no piece left answers as a friendly one does. What the servers hear
  * is read as by a server of the RFCs' words, with no code of the program, and kept as handovers.
  *
  *      0xfe   the client says what follows              0xfd   a server says it, in place of its friendly answer; the
@@ -51,7 +51,7 @@ struct world {
 
 extern struct world world;
 
-/* Where connect_to() finds Mailman; all else is an upstream. */
+/* Where the broker finds Mailman; all else is an upstream. */
 #define WORLD_MAILMAN "192.0.2.80:8024"
 
 /* Once in a process. */

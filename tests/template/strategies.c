@@ -23,27 +23,18 @@ static bool put_nothing(struct delivery *d, const struct envelope *e, struct add
 }
 
 /* Each lacks the field that it is named after. */
-static const struct delivery_ops no_needs = {
-        .name = "no-needs",
-        .open = open_nothing,
-        .process_message = process_nothing,
-};
-
 static const struct delivery_ops no_open = {
         .name = "no-open",
-        .needs = NEEDS_NOTHING,
         .process_message = process_nothing,
 };
 
 static const struct delivery_ops no_process_message = {
         .name = "no-process_message",
-        .needs = NEEDS_NOTHING,
         .open = open_nothing,
 };
 
 static const struct delivery_ops no_collect = {
         .name = "no-collect",
-        .needs = NEEDS_NOTHING,
         .open = open_nothing,
         .put = put_nothing,
         .process_message = process_nothing,
@@ -52,7 +43,6 @@ static const struct delivery_ops no_collect = {
 /* It says all that it must, but nothing of the message. */
 static const struct delivery_ops silent = {
         .name = "silent",
-        .needs = NEEDS_NOTHING,
         .open = open_nothing,
         .process_message = process_nothing,
 };
@@ -60,6 +50,6 @@ static const struct delivery_ops silent = {
 const struct delivery_ops *const delivery_strategies[] = {
         &print_ops,  &journal_ops, /* the defaults */
         &tally_ops,
-        &no_needs,   &no_open,     &no_process_message, &no_collect, &silent,
+        &no_open,    &no_process_message, &no_collect, &silent,
         NULL,
 };

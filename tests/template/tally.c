@@ -78,7 +78,6 @@ static void tally_process_message(struct delivery *d, struct envelope *e, struct
 const struct delivery_ops tally_ops = {
         .name = "tally",
         .summary = "a line in the file $TALLY_FILE for each message",
-        .needs = NEEDS_NOTHING, /* no connection and no program */
         .open = tally_open,
         .process_message = tally_process_message,
 };

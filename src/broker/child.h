@@ -1,4 +1,4 @@
-/* deliver/child.h - the process of a program, up to its execve(2).
+/* broker/child.h - the process of a program, up to its execve(2).
  *
  * The child is made by vfork(2): it shares our memory until it executes the program, which costs nothing however large
  * we are, and between the two it makes system calls only.

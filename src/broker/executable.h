@@ -1,4 +1,4 @@
-/* deliver/executable.h - the file of a program: where it is, and why it cannot be executed. */
+/* broker/executable.h - the file of a program: where it is, and why it cannot be executed. */
 #pragma once
 
 #include <limits.h>

@@ -1,5 +1,5 @@
-/* deliver/child.c - the process of a program, up to its execve(2). */
-#include "deliver/child.h"
+/* broker/child.c - the process of a program, up to its execve(2). */
+#include "broker/child.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,0 +1,95 @@
+/* broker/request.h - what a session asks of its broker, and what is allowed. Pure: no descriptors.
+ *
+ * Both are the same program, one forked from the other: structs go over the socket as they are. A
+ * request is a struct request and n_text octets; a descriptor may go with its first octet. So is an
+ * answer. The session may have been taken over: nothing in a request is believed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "io/peer.h"
+#include "smtp/address.h"
+
+enum {
+        REQUEST_TEXT_MAX = 2 * 31 * 4096 + 16 * 1024, /* recipients as environment_reserve() has
+                                                         them, and the rest */
+        REQUEST_VARIABLES = 8,
+        REQUEST_LIST_MAX = 127,
+        ANSWER_TEXT_MAX = 17 * 1024,
+        ANSWER_REASON_MAX = 1023,
+};
+
+enum request_kind {
+        REQUEST_RUN = 1, /* a program; the message comes with it */
+        REQUEST_CONNECT, /* to an endpoint; the connection comes with the answer */
+        REQUEST_LIST,    /* whether an address is that of a list of Mailman 2.1 */
+        REQUEST_TLS,     /* has its place, and is not served yet */
+        REQUEST_CANCEL,  /* the request under way; there is no other answer than to that */
+};
+
+/* REQUEST_RUN: which program. */
+enum request_program { REQUEST_PROGRAM, REQUEST_WRAPPER };
+
+/* REQUEST_LIST: what is to be known of it. */
+enum request_purpose {
+        REQUEST_TO_LOOK, /* whether it is a list */
+        REQUEST_TO_RUN,  /* and whether the wrapper can be run for it, as far as can be seen */
+};
+
+struct request {
+        uint32_t kind;
+        uint32_t index;        /* RUN: enum request_program; CONNECT: which endpoint;
+                                  LIST: enum request_purpose */
+        uint32_t milliseconds; /* RUN, CONNECT: that are left for it */
+        uint32_t n_text;       /* RUN: the variables; LIST: the local part */
+        uint32_t command;      /* RUN of the wrapper: which of its commands (broker/lists.h) */
+        char list[REQUEST_LIST_MAX + 1]; /* and for which list */
+};
+
+enum answer_outcome {
+        ANSWER_LOST,     /* there is none: the broker is gone, or was left alone */
+        ANSWER_DONE,     /* the program ended by itself; it is connected; it is a list */
+        ANSWER_NONE,     /* it is no list */
+        ANSWER_UNABLE,   /* it is a list, but the wrapper cannot be run */
+        ANSWER_FAILED,   /* it could not be run, connected to, looked for */
+        ANSWER_LATE,     /* the program was killed at its deadline */
+        ANSWER_CANCELED, /* or because the session said so */
+        ANSWER_SURVIVED, /* it did not end when it was killed, and was left behind */
+};
+
+struct answer {
+        uint32_t outcome;
+        int32_t wait_status; /* of a program that ended */
+        uint32_t n_text;     /* octets of its standard output */
+        uint32_t is_cut;     /* there was more */
+        uint32_t command;    /* of a list's address */
+        char list[REQUEST_LIST_MAX + 1];
+        char reason[ANSWER_REASON_MAX + 1]; /* UNABLE, FAILED, LOST; a program that could not run */
+};
+
+/* What a broker does for its session, and nothing else. */
+struct services {
+        const struct peer *peer;
+        const char *hostname;
+        char *const *program;         /* argv of exec's and journal's; NULL: none */
+        const char *wrapper, *lists;  /* of Mailman 2.1; NULL: none */
+        const struct list *upstream;  /* endpoints: these; NULL: none */
+        const char *mailman;          /* and last that of Mailman 3; NULL: none */
+};
+
+/* Which it is, and the port where it names none; NULL: there is no such endpoint. */
+const char *request_endpoint(const struct services *s, uint32_t index, const char **ret_port);
+
+/* What is wrong with a request that claims to have this many octets of text, or NULL. */
+const char *request_check(const struct request *r, const struct services *s);
+
+/* What is wrong with the variables, or NULL: each of those that the session has to say of a message,
+ * "NAME=value" with its NUL, once and in the order of the table. */
+const char *request_check_variables(const char *text, size_t n);
+
+/* Their names, each with its "=". */
+extern const char *const request_variables[REQUEST_VARIABLES];

@@ -1,0 +1,219 @@
+/* broker/serve.c - the broker's end. */
+#include "broker/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "broker/lists.h"
+#include "broker/run.h"
+#include "broker/vector.h"
+#include "broker/wire.h"
+#include "io/connect.h"
+#include "io/fd.h"
+#include "io/log.h"
+#include "io/spool.h"
+
+/* Where the session's socket is; the other standard descriptors are /dev/null and the log. */
+enum { SESSION = STDIN_FILENO, DESCRIPTORS = 1024 };
+
+static struct {
+        const struct services *services;
+        char **vector;
+        struct request request;
+        char text[REQUEST_TEXT_MAX + 1];
+        int passed; /* the descriptor that came with it, or -1 */
+        struct answer answer;
+        char output[ANSWER_TEXT_MAX];
+} b;
+
+/* The session has been taken over, or is wrong. Either way it gets no more. */
+_Noreturn static void refuse(const char *why) {
+        log_say(LOG_ERR, "broker: ended, because the session asked what it must not: %s", why);
+        _exit(EX_PROTOCOL);
+}
+
+static void fail(const char *reason) {
+        b.answer.outcome = ANSWER_FAILED;
+        text_format(b.answer.reason, sizeof(b.answer.reason), "%s", reason);
+}
+
+/* --- run -------------------------------------------------------------------------------------- */
+
+/* The message, read-only and with an offset of its own. It has to be a file without a name, as spools
+ * are: what has one is not the session's to give away. */
+static int open_message(void) {
+        int flags = fcntl(b.passed, F_GETFL);
+        struct stat st;
+
+        if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY || flags & O_PATH ||
+            fstat(b.passed, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink > 0)
+                refuse("the message is not a file without a name");
+        return spool_open_again(b.passed);
+}
+
+static void run(char *const *argv) {
+        int message = open_message();
+        struct order o = {
+                .argv = argv,
+                .environment = b.vector,
+                .id = b.text + strlen(request_variables[0]),
+                .milliseconds = b.request.milliseconds,
+                .message = message,
+                .session = SESSION,
+        };
+
+        if (message < 0) {
+                fail(strerror(-message));
+                return;
+        }
+        vector_set(b.vector, b.text);
+        prctl(PR_SET_PDEATHSIG, 0); /* we have to end all of its group */
+        run_order(&o, &b.answer, b.output);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(message);
+}
+
+/* For a list that it has, whatever the session says. */
+static void run_wrapper(void) {
+        const struct services *s = b.services;
+        const char *command = lists_commands[b.request.command];
+        char *const argv[] = { (char *) s->wrapper, (char *) command, b.request.list, NULL };
+        int r = lists_has(s->lists, b.request.list);
+
+        if (r > 0)
+                run(argv);
+        else
+                fail(r == 0 ? "there is no such list" : strerror(-r));
+}
+
+static void do_run(void) {
+        const char *mistake = request_check_variables(b.text, b.request.n_text);
+
+        if (mistake)
+                refuse(mistake);
+        if (b.passed < 0)
+                refuse("there is no message with it");
+        if (!b.vector)
+                b.vector = vector_new(b.services);
+        if (!b.vector)
+                fail(strerror(ENOMEM));
+        else if (b.request.index == REQUEST_WRAPPER)
+                run_wrapper();
+        else
+                run(b.services->program);
+}
+
+/* --- the others ------------------------------------------------------------------------------- */
+
+/* A session that has something to say, or is gone, ends it. Returns the connection, or -1. */
+static int do_connect(void) {
+        struct patience p;
+        const char *port, *endpoint = request_endpoint(b.services, b.request.index, &port), *why;
+        int64_t seconds = (b.request.milliseconds + 999) / 1000;
+        int fd;
+
+        patience_init(&p, SESSION, -1);
+        fd = connect_to(endpoint, port, (uint64_t) seconds, &p, &why);
+        b.answer.outcome = ANSWER_DONE;
+        if (fd < 0)
+                fail(why);
+        return fd;
+}
+
+static void do_list(void) {
+        int r = lists_find(b.services->lists, b.text, b.request.n_text, b.answer.list,
+                           &b.answer.command);
+
+        b.answer.outcome = r > 0 ? ANSWER_DONE : ANSWER_NONE;
+        if (r < 0)
+                fail(strerror(-r));
+        else if (r > 0 && b.request.index == REQUEST_TO_RUN &&
+                 run_check(b.services->wrapper, b.answer.reason) < 0)
+                b.answer.outcome = ANSWER_UNABLE;
+}
+
+/* --- one after another ------------------------------------------------------------------------ */
+
+static void drop_passed(void) {
+        if (b.passed >= 0)
+                close(b.passed);
+        b.passed = -1;
+}
+
+static void answer(int connection) {
+        int r;
+
+        drop_passed();
+        r = wire_send(SESSION, &b.answer, sizeof(b.answer), connection, INT64_MAX);
+        if (r == 0)
+                r = wire_send(SESSION, b.output, b.answer.n_text, -1, INT64_MAX);
+        if (connection >= 0)
+                close(connection);
+        if (r < 0)
+                _exit(EXIT_SUCCESS); /* nobody waits for it */
+}
+
+static void receive(void) {
+        const char *mistake;
+
+        if (wire_receive(SESSION, &b.request, sizeof(b.request), &b.passed, INT64_MAX) < 0)
+                _exit(EXIT_SUCCESS);
+        if ((mistake = request_check(&b.request, b.services)))
+                refuse(mistake);
+        if (wire_receive(SESSION, b.text, b.request.n_text, NULL, INT64_MAX) < 0)
+                _exit(EXIT_SUCCESS);
+        b.text[b.request.n_text] = '\0';
+        if (b.request.kind != REQUEST_RUN)
+                drop_passed();
+}
+
+static void serve_one(void) {
+        int connection = -1;
+
+        receive();
+        b.answer = (struct answer) { 0 };
+        switch ((enum request_kind) b.request.kind) {
+        case REQUEST_RUN: do_run(); break;
+        case REQUEST_CONNECT: connection = do_connect(); break;
+        case REQUEST_LIST: do_list(); break;
+        case REQUEST_TLS: break;    /* request_check() lets none pass */
+        case REQUEST_CANCEL: return; /* what it was about has been answered meanwhile */
+        }
+        answer(connection);
+}
+
+static void keep_little(int session) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        if (null < 0 || dup2(session, SESSION) < 0 || dup2(null, STDOUT_FILENO) < 0)
+                _exit(EX_TEMPFAIL);
+        if (fd_close_range(STDERR_FILENO + 1, 0) < 0)
+                for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS; fd++)
+                        close(fd);
+        log_open(log_current_target()); /* with a connection of its own */
+}
+
+static void ignore_signals(void) {
+        signal(SIGTERM, SIG_IGN);
+        signal(SIGINT, SIG_IGN);
+        signal(SIGHUP, SIG_IGN);
+        signal(SIGPIPE, SIG_IGN);
+}
+
+_Noreturn void serve(const struct services *s, int session) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a resolver may not look at the socket for long */
+        ignore_signals();
+        keep_little(session);
+        b.services = s;
+        for (;;)
+                serve_one();
+}

@@ -1,0 +1,39 @@
+/* stand.c - a broker alone, for a client that is made by hand.
+ *
+ *   stand SOCKET PROGRAM WRAPPER LISTS MAILMAN [UPSTREAM...]
+ *
+ * It serves at the descriptor SOCKET; "-" is what it does not have. Printed first are the sizes of a request and an
+ * answer.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/serve.h"
+#include "io/log.h"
+
+static const char *value(const char *s) {
+        return strcmp(s, "-") == 0 ? NULL : s;
+}
+
+int main(int argc, char **argv) {
+        static const struct peer peer = { .address = "192.0.2.1", .port = "1024" };
+        static char *program[2];
+        struct list upstream = { argv + 6, (size_t) argc - 6 };
+        struct services s = {
+                .peer = &peer,
+                .hostname = "mx.example.com",
+                .program = value(argv[2]) ? program : NULL,
+                .wrapper = value(argv[3]),
+                .lists = value(argv[4]),
+                .mailman = value(argv[5]),
+                .upstream = &upstream,
+        };
+
+        program[0] = argv[2];
+        printf("%zu %zu\n", sizeof(struct request), sizeof(struct answer));
+        fflush(stdout);
+        log_open(LOG_TO_STDERR);
+        serve(&s, atoi(argv[1]));
+}
