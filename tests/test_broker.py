@@ -14,12 +14,14 @@ import time
 import pytest
 from conftest import BUILDS
 from processes import broker_of, children, group, is_running, programs
-from session import PATIENCE, Session, command, stop, tcp_pair, wait_until
+from session import PATIENCE, Session, command, reset, stop, tcp_pair, wait_until
 from upstream import Upstream
+from world import World
 
 RUN, CONNECT, LIST, TLS, CANCEL = range(1, 6)
 LOST, DONE, NONE, UNABLE, FAILED, LATE, CANCELED, SURVIVED = range(8)
 PROGRAM, WRAPPER = range(2)
+TO_LOOK, TO_RUN = range(2)
 NAMES = ["ID", "HELO", "PROTOCOL", "MAIL_FROM", "MAIL_OPTIONS", "SIZE", "RCPT_TO", "RCPT_OPTIONS"]
 VARIABLES = b"".join(f"SMTPD_{name}=the {name}\0".encode() for name in NAMES)
 REQUEST, ANSWER = "=5I128s", "=IiIII128s1024s"
@@ -229,6 +231,17 @@ def test_list(build, tmp_path, lists, local, found):
         assert outcome == found[0] and (outcome != DONE or (number, name) == found[1:])
 
 
+def test_list_whose_wrapper_cannot_run(build, tmp_path, lists):
+    """Who only asks whether it is a list is not told."""
+    with Stand(build, tmp_path, wrapper="/nonexistent/wrapper", lists=lists) as broker:
+        assert broker.ask(request(LIST, TO_LOOK, text=b"test"))[0] == DONE
+        outcome, *_, reason, _ = broker.ask(request(LIST, TO_RUN, text=b"test"))
+        assert outcome == UNABLE and reason.startswith(b"No such file or directory")
+        assert broker.ask(request(LIST, TO_RUN, text=b"nobody"))[0] == NONE
+        broker.send(request(LIST, 2, text=b"test"))
+        assert b"no such purpose" in broker.refuses()
+
+
 def test_lists_that_cannot_be_looked_at(build, tmp_path):
     with Stand(build, tmp_path, wrapper="/bin/true", lists="/nonexistent") as broker:
         assert broker.ask(request(LIST, text=b"test"))[0:7:6] == (FAILED, b"No such file or directory")
@@ -427,6 +440,51 @@ def test_broker_that_hangs(smtpd, tmp_path):
                 os.kill(broker, signal.SIGKILL)
 
 
+@contextlib.contextmanager
+def silent_resolver(tmp_path, release):
+    """A world whose name server hears all and says nothing. Yields it, and the command line of a session in it."""
+    with World(tmp_path, release) as world:
+        world.write("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:10 attempts:2\n")
+        world.write("/etc/nsswitch.conf", "hosts: files dns\n")
+        with world.in_network(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
+            server.bind(("127.0.0.1", 53))
+            server.settimeout(PATIENCE)
+            yield server, world.inside(*command(release, "--strategy=proxy", "--upstream=mail.example.net", "--upstream-timeout=1"))
+
+
+def test_silent_name_server(release, tmp_path):
+    """The session waits for its upstream-timeout and two seconds more, then for nobody any more. Nothing stays."""
+    with silent_resolver(tmp_path, release) as (_, argv), Session(argv, tmp_path, tcp_pair()) as session:
+        session.begin("greeting")
+        broker = wait_until(lambda: broker_of(session.pid), "the broker")
+        started = time.monotonic()
+        session.expect((b"EHLO client.example.org", b"250-"))
+        assert 2.5 < time.monotonic() - started < 6
+        session.expect((b"MAIL FROM:<a@example.org>", b"451 4.4.1 "))
+        assert session.end() == 0 and time.monotonic() - started < 7
+        wait_until(lambda: not is_running(broker), "the broker's end", 1)
+        assert re.search(rb"^smtpd: cannot ask the broker, .*: it does not answer$", session.err(), re.M)
+
+
+@pytest.mark.parametrize("how", ["stop", "leave", "kill"])
+def test_end_while_the_name_server_is_silent(release, tmp_path, how):
+    with silent_resolver(tmp_path, release) as (server, argv):
+        argv = [one.replace("--upstream-timeout=1", "--upstream-timeout=60") for one in argv]
+        with Session(argv, tmp_path, tcp_pair()) as session:
+            session.begin("greeting")
+            broker = wait_until(lambda: broker_of(session.pid), "the broker")
+            session.say(b"EHLO client.example.org\r\n")
+            server.recv(512)
+            if how == "stop":
+                session.process.terminate()
+            if how == "leave":
+                reset(session.ours)
+            if how == "kill":
+                session.process.kill()
+            assert session.process.wait(5) == (-signal.SIGKILL if how == "kill" else 0)
+            wait_until(lambda: not is_running(broker), "the broker's end", 1)
+
+
 def test_session_is_killed_while_a_program_runs(smtpd, tmp_path):
     """The group and the broker are gone too."""
     text = f"trap '' TERM; sleep 1000 & echo $$ >{tmp_path}/pid; wait; sleep 1000"
@@ -461,3 +519,14 @@ def test_broker_has_not_the_connection(smtpd, tmp_path):
         fds = {fd: os.readlink(f"/proc/{broker_of(session.pid)}/fd/{fd}") for fd in fds_of(broker_of(session.pid))}
         assert sorted(fds) == [0, 1, 2] and fds[1] == "/dev/null" and fds[2] == session.err_path
         assert fds[0].startswith("socket:") and fds[0] != os.readlink(f"/proc/{session.pid}/fd/0")
+
+
+def test_broker_under_inetd_has_not_the_connection(smtpd, tmp_path):
+    """Which is standard error there, too."""
+    ours, theirs = tcp_pair()
+    with Session(command(smtpd, "--strategy=exec", "--command=/bin/true"), tmp_path, (ours, theirs), err=theirs) as session:
+        session.begin("EHLO")
+        connection = os.readlink(f"/proc/{session.pid}/fd/0")
+        links = {fd: os.readlink(f"/proc/{broker_of(session.pid)}/fd/{fd}") for fd in fds_of(broker_of(session.pid))}
+        assert connection not in links.values() and links[2] == "/dev/null"
+        assert session.end() == 0

@@ -196,6 +196,8 @@ static void keep_little(int session) {
 
         if (null < 0 || dup2(session, SESSION) < 0 || dup2(null, STDOUT_FILENO) < 0)
                 _exit(EX_TEMPFAIL);
+        if (log_current_target() == LOG_TO_SYSLOG && dup2(null, STDERR_FILENO) < 0)
+                _exit(EX_TEMPFAIL); /* under inetd, it is the client */
         if (fd_close_range(STDERR_FILENO + 1, 0) < 0)
                 for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS; fd++)
                         close(fd);

@@ -37,7 +37,10 @@ static void check_request(const struct request *r, unsigned has, const struct se
                 assert(strcmp(port, *endpoint == 'u' ? "25" : "8024") == 0);
                 assert(has & (*endpoint == 'u' ? HAS_UPSTREAM : HAS_MAILMAN) && r->n_text == 0);
                 break;
-        case REQUEST_LIST: assert(has & HAS_WRAPPER && r->n_text <= ADDRESS_MAX); break;
+        case REQUEST_LIST:
+                assert(has & HAS_WRAPPER && r->n_text <= ADDRESS_MAX);
+                assert(r->index == REQUEST_TO_LOOK || r->index == REQUEST_TO_RUN);
+                break;
         case REQUEST_CANCEL: assert(r->n_text == 0); break;
         default: assert(!"such a request");
         }
