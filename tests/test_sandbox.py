@@ -232,13 +232,19 @@ def request_socket(pid):
     return max((fd for fd, name in descriptors(pid).items() if fd > 2 and name.startswith("socket:")), default=63)
 
 
+def perform(inject, pid, folders, call):
+    """Has that process make the call: what came of it, and what has to."""
+    words, outcome = CALLS[call]
+    for name, value in {"SPOOL": folders / "spool", "ELSEWHERE": folders / "elsewhere", "PID": pid, "OTHER": os.getpid(),
+                        "REQUEST": request_socket(pid), "SPARE": 62}.items():
+        words = words.replace(name, str(value))
+    return inject(pid, *words.split()), outcome
+
+
 def check(session, folders, inject, call):
     """It dies, or goes on as if nothing had been."""
-    words, outcome = CALLS[call]
-    for name, value in {"SPOOL": folders / "spool", "ELSEWHERE": folders / "elsewhere", "PID": session.pid, "OTHER": os.getpid(),
-                        "REQUEST": request_socket(session.pid), "SPARE": 62}.items():
-        words = words.replace(name, str(value))
-    assert inject(session.pid, *words.split()) in outcome.split()
+    got, outcome = perform(inject, session.pid, folders, call)
+    assert got in outcome.split()
     if outcome == "dies":
         assert session.process.wait(PATIENCE) == -signal.SIGSYS and session.read_to_end() == b""
     else:
