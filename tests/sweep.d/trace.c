@@ -1,8 +1,8 @@
 /* trace.c - runs smtpd under ptrace(2), counts its system calls, and makes one of them go wrong.
  *
- * Only the program itself is followed, and its vfork(2) children until they execute something other than smtpd-journal. After the
- * fault it runs on without us. Three things make a run the same as the one before: the program does not go on from a poll(2) while the
- * world is still sending; it does not begin one while a program it has started is running; and the calls that are made once
+ * Only the session is followed, its broker, and the broker's vfork(2) children until they execute something other than smtpd-journal.
+ * After the fault the process runs on without us. Three things make a run the same as the one before: the session does not go on from a poll(2) while the
+ * world is still sending; the broker does not begin one while a program it has started is running; and the calls that are made once
  * the program was detached do not matter.
  *
  * A call that is to fail is replaced by getpid(2), which any sandbox allows, and its result afterwards.
@@ -95,7 +95,7 @@ static void set_registers(pid_t pid, registers *r) {
 
 /* --- who is traced ------------------------------------------------------------------------------------------ */
 
-/* The program, or its child until that has executed something, or as long as it is smtpd-journal. */
+/* The session; its broker; or a child of that until it has executed something, or as long as it is smtpd-journal. */
 struct tracee {
         pid_t pid; /* 0: not there, or not traced any more */
         bool is_started, is_hurt;
@@ -105,19 +105,26 @@ struct tracee {
 
 static struct run *the_run;
 static struct report *the_report;
-static struct tracee program, child;
-static int n_children;      /* so far */
+static struct tracee program, broker, child;
+static int n_children;      /* so far, the broker too */
 static pid_t last_child;
 static int program_of_ours; /* a pidfd: what the child has become */
+static bool is_over;        /* the session has ended */
 static FILE *list;
 
 static bool is_listing(void) {
         return the_run->fault.kind == FAULT_LIST;
 }
 
+enum { BROKER = 1 }; /* it is the first child */
+
+static int number_of(const struct tracee *t) {
+        return t == &program ? 0 : t == &broker ? BROKER : n_children;
+}
+
 /* Whether each call of it is to be looked at. */
 static bool is_followed(const struct tracee *t) {
-        return is_listing() || (the_run->fault.kind != FAULT_NONE && the_run->fault.child == (t == &child ? n_children : 0));
+        return is_listing() || (the_run->fault.kind != FAULT_NONE && the_run->fault.child == number_of(t));
 }
 
 static void go_on(struct tracee *t, int signal) {
@@ -148,13 +155,13 @@ static bool is_poll(const struct tracee *t) {
 
 /* --- faults ------------------------------------------------------------------------------------------------- */
 
-/* Kills the program, waits until it is dead, and leaves the child alone. */
+/* Kills the session, and waits until it is dead. */
 static void kill_parent(void) {
         kill(program.pid, SIGKILL);
         while (waitpid(program.pid, &the_run->wait_status, __WALL) == program.pid && WIFSTOPPED(the_run->wait_status))
                 ;
         program.pid = 0;
-        detach(&child, 0);
+        is_over = true;
 }
 
 static void hurt_entry(struct tracee *t) {
@@ -212,14 +219,14 @@ static void at_entry(struct tracee *t) {
 
         t->n_calls += (long) t->entry.entry.nr == f->call;
         if (list)
-                fprintf(list, "%c %llu %llx %llx %llx\n", t == &child ? 'c' : 'p', (unsigned long long) t->entry.entry.nr,
+                fprintf(list, "%c %llu %llx %llx %llx\n", "pbc"[t == &program ? 0 : t == &broker ? 1 : 2], (unsigned long long) t->entry.entry.nr,
                         (unsigned long long) t->entry.entry.args[0], (unsigned long long) t->entry.entry.args[1],
                         (unsigned long long) t->entry.entry.args[2]);
         if (is_to_be_hurt(t)) {
                 t->is_hurt = the_run->is_reached = true;
                 hurt_entry(t);
         }
-        if (t == &program && is_poll(t) && !(t->is_hurt && f->kind == FAULT_KILL))
+        if (t == &broker && is_poll(t) && !(t->is_hurt && f->kind == FAULT_KILL))
                 settle_programs();
 }
 
@@ -309,12 +316,13 @@ static bool is_breakpoint(struct tracee *t, int signal) {
         return true;
 }
 
-/* By its parent's word, or its own first stop, which may come before that. */
+/* By its parent's word, or its own first stop, which may come before that. The first one is the broker, which the session
+ * makes; all others are the broker's. */
 static void meet_child(pid_t pid) {
-        if (pid == last_child)
+        if (pid == last_child || pid == broker.pid)
                 return;
         last_child = pid;
-        child = (struct tracee) { .pid = pid, .is_started = true };
+        *(n_children == 0 ? &broker : &child) = (struct tracee) { .pid = pid, .is_started = true };
         n_children++;
         if (list)
                 fprintf(list, "- child\n");
@@ -414,6 +422,22 @@ static void set_alarm(int seconds) {
         setitimer(ITIMER_REAL, &when, NULL);
 }
 
+static void forget(pid_t pid) {
+        struct tracee *const all[] = { &program, &broker, &child };
+
+        for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+                if (all[i]->pid == pid)
+                        all[i]->pid = 0;
+}
+
+static void kill_all(void) {
+        const pid_t all[] = { program.pid, broker.pid, child.pid };
+
+        for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+                if (all[i])
+                        kill(all[i], SIGKILL);
+}
+
 /* The program, started by its parent and stopped if it is to be traced, until it is dead. The list, if one is wanted, is to
  * be freed. */
 void trace_run(struct run *r, pid_t pid, struct report *report, char **ret_list, size_t *n_list) {
@@ -422,34 +446,39 @@ void trace_run(struct run *r, pid_t pid, struct report *report, char **ret_list,
         the_run = r;
         the_report = report;
         program = (struct tracee) { .pid = pid };
-        child = (struct tracee) { 0 };
+        broker = child = (struct tracee) { 0 };
+        is_over = false;
         n_children = last_child = 0;
         program_of_ours = -1;
         breakpoint.at = 0;
         list = is_listing() ? open_memstream(ret_list, n_list) : NULL;
         r->is_reached = r->is_hung = false;
         set_alarm(RUN_SECONDS);
-        for (;;) {
+        while (!is_over || broker.pid || child.pid) {
                 pid_t who = waitpid(-1, &status, __WALL);
 
                 if (who < 0 && errno == EINTR && is_late && !r->is_hung) {
                         r->is_hung = true;
-                        kill(pid, SIGKILL);
+                        kill_all();
                 }
                 if (who < 0 && errno == ECHILD)
                         errx(1, "the program is lost");
-                if (who > 0 && WIFSTOPPED(status) && (who == program.pid || who == child.pid))
-                        at_stop(who == program.pid ? &program : &child, status);
+                if (who > 0 && WIFSTOPPED(status) && who == program.pid)
+                        at_stop(&program, status);
+                else if (who > 0 && WIFSTOPPED(status) && who == broker.pid)
+                        at_stop(&broker, status);
+                else if (who > 0 && WIFSTOPPED(status) && who == child.pid)
+                        at_stop(&child, status);
                 else if (who > 0 && WIFSTOPPED(status) && who != pid) { /* a child whose parent has not told us yet */
                         meet_child(who);
-                        at_stop(&child, status);
+                        at_stop(who == broker.pid ? &broker : &child, status);
                 }
                 if (who == pid && !WIFSTOPPED(status)) {
                         r->wait_status = status;
-                        break;
+                        is_over = true;
                 }
-                if (!program.pid && r->fault.kind == FAULT_KILL_PARENT)
-                        break;
+                if (who > 0 && !WIFSTOPPED(status))
+                        forget(who);
         }
         set_alarm(0);
         if (program_of_ours >= 0)
