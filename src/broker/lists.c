@@ -83,7 +83,7 @@ int lists_find(const char *lists, const char *local, size_t n,
         int r;
 
         local += is_quoted;
-        n -= 2U * is_quoted;
+        n -= is_quoted ? 2 : 0;
         r = copy_name(local, n, name) ? find_name(lists, name, ret_list, ret_command) : 0;
         while (r == 0 && n > 0) /* LIST-confirm+TOKEN, LIST-bounces+user=host; and a list may be
                                    called "c++" */
