@@ -183,7 +183,11 @@ static void on_reply(struct session *s, const struct event *event) {
 /* The strategy has the broker that it needs: it is started once the client has its greeting,
  * and before we hear of the client. */
 static bool start_broker(struct session *s) {
-        struct services services = { .peer = s->log.peer, .hostname = s->log.config->hostname };
+        struct services services = {
+                .client = s->channel->out,
+                .peer = s->log.peer,
+                .hostname = s->log.config->hostname,
+        };
         int r;
 
         if (broker_socket() >= 0 || !s->mail.strategy->needs)

@@ -2,7 +2,9 @@
 
 import time
 
-from session import PATIENCE, Session, tcp_pair, wait_until
+import pytest
+from acceptor import Acceptor, folder  # noqa: F401
+from session import PATIENCE, Session, free_port, tcp_pair, wait_until
 from test_proxy import SMALL, XCLIENT, proxy
 from upstream import Upstream, silent
 
@@ -114,3 +116,24 @@ def test_silence_at_rcpt_is_waited_for_once(smtpd, tmp_path):
             session.expect((b"RSET", b"250 "))
             assert session.end() == 0
         assert len(up.connections) == 1
+
+
+@pytest.mark.parametrize("family", ["127.0.0.1", "[::1]", "localhost", "socket", "any"])
+def test_a_loop(smtpd, folder, family):
+    """An upstream that is this server: that is seen at once, not when all connections are taken."""
+    port = free_port()
+    where = f"{folder}/socket" if family == "socket" else f"{family}:{port}".replace("any", "127.0.0.1")
+    listen = {"any": f"0.0.0.0:{port}", "localhost": f"127.0.0.1:{port},[::1]:{port}"}.get(family, where)
+    with Acceptor(smtpd, folder, "--strategy=proxy", f"--upstream={where}", listen=listen) as acceptor:
+        with acceptor.client("EHLO") as client:
+            client.expect((b"MAIL FROM:<a@example.org>", b"451 4.4.1 "), (b"QUIT", b"221 "))
+        wait_until(lambda: acceptor.log("session") and not acceptor.sessions(), "the end of the session")
+        assert len(acceptor.log("session")) <= 2  # by another address of ours it is seen the second time
+        assert b'step=connect reason="a loop: it leads back to this server"' in acceptor.err()
+
+
+def test_no_loop_through_another(smtpd, folder):
+    """Two of us, one after the other, on one host under one name."""
+    with Acceptor(smtpd, folder, "--strategy=print") as last:
+        with Acceptor(smtpd, folder, "--strategy=proxy", f"--upstream={last.address}") as first, first.client("EHLO") as client:
+            assert client.send_message(SMALL).startswith(b"250 ")

@@ -73,6 +73,7 @@ struct answer {
 
 /* What a broker does for its session, and nothing else. */
 struct services {
+        int client;                   /* its connection, as long as the broker is not there yet */
         const struct peer *peer;
         const char *hostname;
         char *const *program;         /* argv of exec's and journal's; NULL: none */

@@ -20,6 +20,7 @@
 #include "io/connect.h"
 #include "io/fd.h"
 #include "io/log.h"
+#include "io/served.h"
 #include "io/spool.h"
 
 /* Where the session's socket is; the other standard descriptors are /dev/null and the log. */
@@ -27,6 +28,7 @@ enum { SESSION = STDIN_FILENO, DESCRIPTORS = 1024 };
 
 static struct {
         const struct services *services;
+        struct served served; /* where the client has found us */
         char **vector;
         struct request request;
         char text[REQUEST_TEXT_MAX + 1];
@@ -126,6 +128,10 @@ static int do_connect(void) {
         b.answer.outcome = ANSWER_DONE;
         if (fd < 0)
                 fail(why);
+        else if (served_is_reached(&b.served, fd)) {
+                fail("a loop: it leads back to this server");
+                fd_close(&fd);
+        }
         return fd;
 }
 
@@ -214,6 +220,7 @@ static void ignore_signals(void) {
 _Noreturn void serve(const struct services *s, int session) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* a resolver may not look at the socket for long */
         ignore_signals();
+        served_read(&b.served, s->client);
         keep_little(session);
         b.services = s;
         for (;;)

@@ -1,0 +1,20 @@
+/* io/served.h - the address that a client has reached us at, and whether a connection of ours leads
+ * to the same place: then it leads to us, and mail would go in circles.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct served {
+        struct sockaddr_storage address;
+        socklen_t n;      /* 0: the client is not at the other end of a socket with an address */
+        uint64_t network; /* 127.0.0.1 of one network namespace is not that of another; 0: not known */
+};
+
+/* Of the client's connection. */
+void served_read(struct served *s, int fd);
+
+/* Whether the connection, which we have made, is to that address. */
+bool served_is_reached(const struct served *s, int fd);
