@@ -6,7 +6,7 @@ import pytest
 from acceptor import Acceptor, folder  # noqa: F401
 from session import PATIENCE, Session, free_port, tcp_pair, wait_until
 from test_proxy import SMALL, XCLIENT, proxy
-from upstream import Upstream, silent
+from upstream import EVERYTHING, Upstream, close, last, silent
 
 
 def test_the_same_name_again(smtpd, tmp_path):
@@ -79,6 +79,37 @@ def test_a_dead_upstream_comes_back(release, tmp_path):
             time.sleep(1)
         assert i >= 5 and verdict.startswith(b"250 ")
         assert len(up.connections) == 2 and session.end() == 0
+
+
+MAIL_ALONE = b"MAIL FROM:<a@example.org>\r\n"
+NO_MESSAGE = MAIL_ALONE + b"RCPT TO:<b@example.com>\r\nRSET\r\n"
+A_MESSAGE = MAIL_ALONE + b"RCPT TO:<b@example.com>\r\nDATA\r\n" + SMALL + b".\r\n"
+
+
+@pytest.mark.parametrize(("step", "said"), [("MAIL", MAIL_ALONE), ("RCPT", NO_MESSAGE), ("DATA", A_MESSAGE)])
+@pytest.mark.parametrize("extensions", [EVERYTHING, ("SIZE", "8BITMIME")], ids=["at once", "one by one"])
+def test_who_goes_away_again_and_again_is_left_out(smtpd, tmp_path, step, said, extensions):
+    """For some seconds: a client that does not give up costs no connection and no log line each time."""
+    with Upstream({step: last(b"421 4.3.2 not now\r\n")}, extensions=extensions) as up:
+        with Session(proxy(smtpd, up), tmp_path) as session:
+            session.begin("EHLO")
+            session.say(said)
+            session.say((MAIL_ALONE + b"RSET\r\n") * 30 + b"QUIT\r\n")
+            heard = session.read_to_end()
+            assert session.status() == 0
+        assert heard.count(b"451 4.3.2 not now\r\n") == 31
+        assert len(up.connections) == 2
+        assert session.err().count(b"smtpd: upstream ") == 2
+
+
+def test_the_next_upstream_has_its_turn_after_that(smtpd, tmp_path):
+    with Upstream({"MAIL": close}) as bad, Upstream({}) as good:
+        with Session(proxy(smtpd, bad, good), tmp_path) as session:
+            session.begin("EHLO")
+            session.expect((b"MAIL FROM:<a@example.org>", b"451 "))
+            assert session.send_message(SMALL).startswith(b"250 ")
+            assert session.end() == 0
+        assert len(bad.connections) == 2 and len(good.messages) == 1
 
 
 def test_an_idle_upstream_is_let_go(release, tmp_path):

@@ -54,6 +54,10 @@ void upstream_idle(struct upstream *u) {
         client_close(&u->client);
 }
 
+static void leave_out(struct upstream *u) {
+        u->retry_at[u->index] = deadline_after(UPSTREAM_RETRY_SECONDS);
+}
+
 /* The first upstream that will have us. One that has just failed is left out: a client could have
  * it asked, and logged, again and again. If there is none, the last one that gave a reason speaks
  * for all. */
@@ -67,13 +71,14 @@ static bool connect_upstream(struct upstream *u) {
 
                 if (deadline_left(u->retry_at[i]) > 0)
                         continue;
+                u->index = i;
                 r = client_open(&u->client, i, upstream->items[i], &u->rules);
                 if (r == CLIENT_OK)
                         return true;
                 client_log(&u->client);
                 if (r == CLIENT_IN_VAIN)
                         return false;
-                u->retry_at[i] = deadline_after(UPSTREAM_RETRY_SECONDS);
+                leave_out(u);
                 client_said(&u->client, &last_word);
         }
         u->client.said = last_word;
@@ -154,13 +159,15 @@ static enum client_result say_again(struct upstream *u) {
         return r;
 }
 
+static bool is_gone(enum client_result r) {
+        return r == CLIENT_LOST || r == CLIENT_NONSENSE;
+}
+
 /* After a failure: a new connection that knows the envelope. Once in a transaction, and only if the
  * upstream went away: one that is silent or out of step is not asked again. */
 static bool reconnect(struct upstream *u, enum client_result failure) {
-        bool is_gone = failure == CLIENT_LOST || failure == CLIENT_NONSENSE;
-
         client_log(&u->client);
-        if (!is_gone)
+        if (!is_gone(failure))
                 u->may_reconnect = false;
         if (!u->may_reconnect)
                 return false;
@@ -168,6 +175,12 @@ static bool reconnect(struct upstream *u, enum client_result failure) {
         if (!connect_upstream(u))
                 return false;
         return u->transaction.state == TRANSACTION_IDLE || say_again(u) == CLIENT_OK;
+}
+
+/* One that goes away twice in a transaction would do so in the next. */
+static void heed_failure(struct upstream *u, enum client_result r) {
+        if (is_gone(r) && !u->may_reconnect)
+                leave_out(u);
 }
 
 static void begin(struct upstream *u, const struct envelope *e) {
@@ -181,6 +194,7 @@ static void ask_mail(struct upstream *u, struct reply *ret_verdict) {
 
         if (r != CLIENT_OK && reconnect(u, r))
                 r = say_mail(u, ret_verdict);
+        heed_failure(u, r);
         transaction_verdict(&u->transaction, r, ret_verdict);
 }
 
@@ -200,6 +214,7 @@ void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *r
 
         if (r != CLIENT_OK && reconnect(u, r))
                 r = transaction_recipient(t, &a->recipient, ret_verdict);
+        heed_failure(u, r);
         transaction_verdict(t, r, ret_verdict);
         if (reply_is_positive(ret_verdict))
                 t->addressees[t->n_addressees++] = a;
@@ -255,6 +270,7 @@ bool upstream_send(struct upstream *u, struct message *m, const struct trace *tr
 
         if (r != CLIENT_OK && reconnect(u, r))
                 r = transaction_send(t, m, trace, &refusal);
+        heed_failure(u, r);
         transaction_verdict(t, r, &refusal);
         if (t->state != TRANSACTION_SENT)
                 transaction_refuse(t, &refusal);

@@ -20,6 +20,7 @@ enum {
 struct upstream {
         const struct config *config;
         int64_t *retry_at; /* of each; see io/deadline.h */
+        unsigned index;    /* of the one that was last connected to */
         const struct envelope *envelope; /* of the transaction */
         struct client_rules rules;
         bool may_reconnect; /* in this transaction */
