@@ -24,6 +24,7 @@ struct session {
         enum session_end end;
         struct session_log log;
         struct receipt receipt;
+        int64_t idle_at; /* when the strategy will not have been asked for so long; INT64_MAX: it has nothing to let go */
         struct mail mail; /* last: it is large */
 };
 
@@ -217,17 +218,19 @@ static void confine(struct session *s) {
                                                                                 : NOT_CONFINED;
 }
 
-/* The beginning of a wait: what a silent client holds up elsewhere is let go. */
+/* The beginning of a wait: what a client that asks for nothing holds up elsewhere is let go. */
 static void wait_a_while(struct session *s) {
         const struct delivery_ops *strategy = s->mail.strategy;
         struct pollfd in = { .fd = s->channel->in, .events = POLLIN };
+        int64_t now = deadline_now();
 
         s->channel->timeout = s->log.config->timeout;
-        if (!strategy->idle || server_has_sender(&s->server) || s->channel->timeout <= IDLE_SECONDS)
+        if (!strategy->idle || server_has_sender(&s->server) || s->idle_at >= deadline_after(s->channel->timeout))
                 return;
-        if (patience_wait(s->patience, &in, 1, deadline_after(IDLE_SECONDS)) != -ETIMEDOUT)
+        if (s->idle_at > now && patience_wait(s->patience, &in, 1, s->idle_at) != -ETIMEDOUT)
                 return;
-        s->channel->timeout -= IDLE_SECONDS;
+        s->channel->timeout -= (uint64_t) (deadline_now() - now + 500) / 1000;
+        s->idle_at = INT64_MAX;
         strategy->idle(s->mail.delivery);
 }
 
@@ -259,6 +262,7 @@ static int start(struct session *s, const struct config *c, const struct peer *p
                 .config = c, .peer = p, .server = &s->server, .envelope = &s->mail.envelope, .started = deadline_now(),
         };
         channel->timeout = c->timeout;
+        s->idle_at = INT64_MAX;
         s->patience = channel->patience;
         s->patience->client = channel->out;
         s->patience->stop_timeout = c->stop_timeout;
@@ -320,6 +324,8 @@ static void converse(struct session *s) {
                 case SERVER_CLOSE: s->end = s->server.reply.code == 221 ? END_QUIT : END_REFUSED; break;
                 case SERVER_MORE: n = on_more(s, &in); break;
                 }
+                if (is_asking(&event))
+                        s->idle_at = deadline_after(IDLE_SECONDS);
         }
 }
 

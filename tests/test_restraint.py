@@ -127,6 +127,22 @@ def test_an_idle_upstream_is_let_go(release, tmp_path):
         assert session.end() == 0 and len(up.connections) == 2 and b" 4.4" not in session.err()
 
 
+@pytest.mark.parametrize("options", [[], ["--timeout=5"]], ids=["", "short timeout"])
+@pytest.mark.parametrize("said", [b"NOOP\r\n", b"N"], ids=["commands", "octets"])
+def test_small_talk_does_not_hold_an_upstream(release, tmp_path, said, options):
+    with Upstream() as up, Session(proxy(release, up, *options), tmp_path) as session:
+        session.deadline += 60
+        session.begin("EHLO")
+        end = time.monotonic() + 10 + PATIENCE / 4
+        while not up.connections[0].is_over and time.monotonic() < end:
+            session.say(said)
+            time.sleep(1)
+        assert up.connections[0].commands[-1] == b"QUIT"
+        session.say(b"\r\nQUIT\r\n")
+        session.read_to_end()
+        assert session.status() == 0
+
+
 def test_a_client_may_be_silent_as_long_as_ever(release, tmp_path):
     with Upstream() as up, Session(proxy(release, up, "--timeout=12"), tmp_path) as session:
         session.begin("EHLO")
