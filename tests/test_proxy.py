@@ -287,7 +287,8 @@ def gone_at(step, how):
     return {step: how}
 
 
-BEFORE_DOT = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "body at once", "body"]
+FIRST_WORDS = ["greeting", "EHLO"]
+BEFORE_DOT = ["MAIL", "RCPT", "DATA", "body at once", "body"]
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -304,12 +305,13 @@ def test_gone_once_before_the_dot(smtpd, tmp_path, step, how):
 
 
 @pytest.mark.parametrize("how", ENDS)
-@pytest.mark.parametrize("step", BEFORE_DOT)
+@pytest.mark.parametrize("step", FIRST_WORDS + BEFORE_DOT)
 def test_gone_always_before_the_dot(smtpd, tmp_path, step, how):
     with Upstream(gone_at(step, ENDS[how])) as up:
         outcome = play(proxy(smtpd, up), tmp_path, HUGE if step.startswith("body") else SMALL)
         check_honest(outcome, up)
-        assert outcome.codes[-1] == 451 and len(up.connections) == 2 and up.messages == []
+        assert outcome.codes[-1] == 451 and up.messages == []
+        assert len(up.connections) == (1 if step in FIRST_WORDS else 2)  # it is left out for some seconds
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -569,7 +571,7 @@ def test_codes(smtpd, tmp_path, step):
                 assert up.messages == []
 
 
-@pytest.mark.parametrize("step", ["EHLO", "MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA"])
 def test_421_before_the_dot(smtpd, tmp_path, step):
     """It goes away, with a word: connected to again."""
     with Upstream({step: last(b"421 4.3.2 going down\r\n")}, {}) as up:
@@ -711,7 +713,7 @@ def closed_port():
 def test_nobody_listens(smtpd, tmp_path):
     outcome = play(proxy(smtpd, closed_port(), "/nonexistent/socket"), tmp_path)
     assert outcome.codes == [250, 451] and outcome.last.startswith(b"451 4.4.1 ")
-    assert outcome.log.count(b"smtpd: upstream ") == 4 and outcome.seconds < 1
+    assert outcome.log.count(b"smtpd: upstream ") == 2 and outcome.seconds < 1  # once each
 
 
 @pytest.mark.parametrize("bad", ["refused", "no socket", "not a socket", "greets 554", "greets 421", "garbage", "closes", "silent", "EHLO refused"])
