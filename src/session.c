@@ -24,7 +24,7 @@ struct session {
         enum session_end end;
         struct session_log log;
         struct receipt receipt;
-        int64_t idle_at; /* when the strategy will not have been asked for so long; INT64_MAX: it has nothing to let go */
+        int64_t idle_at; /* when what the strategy holds is let go; INT64_MAX: it has nothing */
         struct mail mail; /* last: it is large */
 };
 
@@ -223,13 +223,16 @@ static void wait_a_while(struct session *s) {
         const struct delivery_ops *strategy = s->mail.strategy;
         struct pollfd in = { .fd = s->channel->in, .events = POLLIN };
         int64_t now = deadline_now();
+        uint64_t waited;
 
         s->channel->timeout = s->log.config->timeout;
-        if (!strategy->idle || server_has_sender(&s->server) || s->idle_at >= deadline_after(s->channel->timeout))
+        if (!strategy->idle || server_has_sender(&s->server) ||
+            s->idle_at >= deadline_after(s->channel->timeout))
                 return;
         if (s->idle_at > now && patience_wait(s->patience, &in, 1, s->idle_at) != -ETIMEDOUT)
                 return;
-        s->channel->timeout -= (uint64_t) (deadline_now() - now + 500) / 1000;
+        waited = (uint64_t) (deadline_now() - now + 500) / 1000;
+        s->channel->timeout -= waited < s->channel->timeout ? waited : s->channel->timeout;
         s->idle_at = INT64_MAX;
         strategy->idle(s->mail.delivery);
 }
