@@ -429,6 +429,19 @@ def test_acceptor_survives_a_session_that_is_killed(release, folder, inject):
         assert len(acceptor.messages()) == 2
 
 
+def test_build_for_debugging_names_the_call(tmp_path, folders, inject):
+    """-Dsandbox-debug=true: for who writes a strategy."""
+    build = tmp_path / "build"
+    for argv in (["setup", "-Dsandbox-debug=true", build, ROOT], ["compile", "-C", build, "smtpd"]):
+        subprocess.run([need("meson"), *argv], stdout=subprocess.DEVNULL, check=True, timeout=300)
+    for call, name in (("execve", "execve"), ("unlink", "unlink"), ("dup2-onto-client", "dup2")):
+        with confined(build / "smtpd", folders, "print") as session:
+            perform(inject, session.pid, folders, call)
+            session.ours.close()
+            assert session.process.wait(PATIENCE) == -signal.SIGSYS
+            assert session.err().endswith(b"smtpd: the sandbox stopped the system call %s\n" % name.encode())
+
+
 # --- it lacks nothing ----------------------------------------------------------------------------------------------
 
 # In all other tests of the release build sessions on sockets are confined too: here is what is not tested there, or was near
