@@ -184,7 +184,10 @@ void session_log_abandoned(const struct session_log *s, enum session_end end) {
 
         log_start(&l, "abandoned");
         log_id(&l, s);
-        log_reason(&l, "reason", s, end);
+        if (end == GOES_ON && !server_is_closed(s->server))
+                log_field(&l, "reason", "the client began anew");
+        else
+                log_reason(&l, "reason", s, end);
         log_kind(&l, s);
         log_names(&l, s);
         log_recipients(&l, s->envelope);

@@ -1,6 +1,8 @@
 """What the log says: lines that any program can read, whatever a client, an upstream or a program says; who has a message, who
 has not, and whose word it was."""
 
+import socket
+
 import pytest
 from logs import lines, one
 from session import Session, command
@@ -39,6 +41,25 @@ def cut(value):
             break
         kept += bytes([octet])
     return kept + b"..."
+
+
+@pytest.mark.parametrize(("said", "reason"), [
+    (b"RSET", b"the client began anew"),
+    (b"EHLO again", b"the client began anew"),
+    (b"QUIT", b"221 goodbye"),
+    (b"BDAT 1", b"502 BDAT is not offered, closing connection"),
+    (b"", b"the client closed the connection"),
+])  # fmt: skip
+def test_why_a_transaction_was_abandoned(smtpd, tmp_path, said, reason):
+    """A 250 is no reason."""
+    with Session(command(smtpd), tmp_path) as session:
+        session.begin("RCPT")
+        if said:
+            session.ask(said)
+        session.ours.shutdown(socket.SHUT_WR)
+        session.read_to_end()
+        assert session.status() == 0
+        assert one(session.err(), "abandoned")["reason"] == reason
 
 
 @pytest.mark.parametrize("name", NASTY)

@@ -277,6 +277,10 @@ bool server_has_sender(const struct server *s) {
         return s->done & SENDER;
 }
 
+bool server_is_closed(const struct server *s) {
+        return s->phase == SERVER_CLOSED;
+}
+
 void server_init(struct server *s, const struct server_rules *rules) {
         *s = (struct server) { .rules = *rules };
 }

@@ -131,6 +131,9 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret);
 /* Whether there is a sender: MAIL was accepted, or its answer is deferred. */
 bool server_has_sender(const struct server *s);
 
+/* Whether `reply` is the last one. */
+bool server_is_closed(const struct server *s);
+
 /* The verdict on the last question. A 421 closes the session. */
 void server_answer(struct server *s, const struct reply *verdict);
 
