@@ -388,9 +388,9 @@ def lists(*names):
     return act
 
 
-def scripted(*scripts):
+def scripted(*scripts, known=(LIST, b"my-list@example.com")):
     """The first connection asks what is a list; each copy has one of its own."""
-    return Upstream(*({"RCPT": lists(LIST, b"my-list@example.com")} | script for script in scripts), lmtp=True, extensions=ONLY)
+    return Upstream(*({"RCPT": lists(*known)} | script for script in scripts), lmtp=True, extensions=ONLY)
 
 
 def check_nobody_has_it(mm, up):
@@ -545,6 +545,28 @@ def test_faults_at_the_dot(release, tmp_path, name):
     assert verdict.startswith(expected) and len(up.messages) == 1
     assert logged(log) == ({LIST: expected[:3], OTHER: b"250"}, expected[:3])
     assert (UNHEARD in log) == is_possible and (b"message" in log)
+
+
+@pytest.mark.parametrize("name", AT_THE_DOT)
+def test_first_list_refuses_at_the_dot(release, tmp_path, name):
+    """Nobody else has the message yet, and nobody gets it: the client will send it to all of them again."""
+    action, expected, _ = AT_THE_DOT[name]
+    known = (LIST, b"my-list@example.com")
+    with scripted({}, {"dot": action}, {}) as mm:
+        verdict, log = play(mailman(release, mm.endpoint, "--upstream-timeout=1"), tmp_path, message(token()), *known)
+        mm.wait_until_over()
+    assert verdict.startswith(expected) and [m.recipients for m in mm.messages] == [[b"<%s>" % LIST]]
+    assert b"this recipient has the message" not in log
+
+
+def test_second_list_refuses_at_the_dot(release, tmp_path):
+    """The first one has it; so has the third."""
+    known = (LIST, b"my-list@example.com", b"their-list@example.com")
+    with scripted({}, {}, {"dot": b"451 not now\r\n"}, {}, known=known) as mm:
+        verdict, log = play(mailman(release, mm.endpoint), tmp_path, message(token()), *known)
+        mm.wait_until_over()
+    assert verdict.startswith(b"451") and len(mm.messages) == 3
+    assert logged(log)[0] == dict(zip(known, (b"250", b"451", b"250")))
 
 
 def test_order_of_commitment(smtpd, tmp_path):

@@ -1,12 +1,11 @@
-/* deliver/mailman.c - strategy mailman: addresses of lists to GNU Mailman, all others to the
- * upstream.
+/* deliver/mailman.c - strategy mailman: lists' addresses to GNU Mailman, others to the upstream.
  *
  * At RCPT each address is put to Mailman first: to the LMTP server of Mailman 3, whose answer to
  * RCPT says whether it is a list's, or to the lists directory of Mailman 2.1. Of a message for
  * lists and others every copy is sent, except for its final dot, before the first dot follows; a
- * copy for Mailman 2.1 is a program that can run. Until then whoever refuses or fails leaves
- * nothing delivered anywhere. The upstream is sent its copy last, so that it waits least, and has
- * its dot first, because its verdict is the least foreseeable. Each list has a copy of its own.
+ * copy for Mailman 2.1 is a program that can run. Whoever refuses before somebody has the message
+ * leaves nothing delivered anywhere. The upstream is sent its copy last, so that it waits least,
+ * and has its dot first: its verdict is the least foreseeable. Each list has a copy of its own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -208,13 +207,13 @@ static bool mailman_is_same(const struct delivery *d, const struct addressee *a,
 
 /* --- the message ------------------------------------------------------------------------------ */
 
-static void add_worst(const struct transaction *t, struct reply *worst) {
-        for (size_t i = 0; i < t->n_addressees; i++)
-                *worst = *reply_worst(worst, &t->addressees[i]->verdict);
-}
-
 static void add(const struct reply *verdict, struct reply *worst) {
         *worst = *reply_worst(worst, verdict);
+}
+
+static void add_worst(const struct transaction *t, struct reply *worst) {
+        for (size_t i = 0; i < t->n_addressees; i++)
+                add(&t->addressees[i]->verdict, worst);
 }
 
 static bool send_to_list(struct delivery *d, size_t i, struct envelope *e, struct message *m,
@@ -271,10 +270,11 @@ static void begin_copies(struct delivery *d, const struct envelope *e, struct me
 static void end_copies(struct delivery *d) {
         for (size_t i = 0; i < d->n_copies; i++)
                 drop_list(d, d->copies + i);
-        if (d->n_copies > 0 && is_mailman2(d))
+        if (d->n_copies == 0)
+                return;
+        if (is_mailman2(d))
                 mailman2_end();
-        if (d->n_copies > 0)
-                free(d->copies);
+        free(d->copies);
 }
 
 static void send_to_lists(struct delivery *d, struct envelope *e, struct message *m,
@@ -329,17 +329,19 @@ static void commit_list(struct delivery *d, union copy *copy, const char *id) {
 /* If there is one reply for all (SMTP), a refusal before anybody has the message is everybody's. In
  * LMTP each has its own. */
 static void deliver(struct delivery *d, struct envelope *e, struct message *m) {
-        bool is_lmtp = d->config->is_lmtp;
+        bool is_lmtp = d->config->is_lmtp, has_others = d->upstream.transaction.n_addressees > 0;
         struct reply refusal;
+        bool goes_on = (send_all(d, e, m, &refusal) || is_lmtp) &&
+                       (commit_others(d, e->id, &refusal) || is_lmtp);
 
-        if ((send_all(d, e, m, &refusal) || is_lmtp) &&
-            (commit_others(d, e->id, &refusal) || is_lmtp))
-                for (size_t i = 0; i < d->n_copies; i++)
-                        commit_list(d, d->copies + i, e->id);
-        else {
-                transaction_abort(&d->upstream.transaction);
-                delivery_verdict(e, &refusal);
+        for (size_t i = 0; goes_on && i < d->n_copies; i++) {
+                commit_list(d, d->copies + i, e->id);
+                add(&d->lists[i]->verdict, &refusal);
+                goes_on = is_lmtp || has_others || i > 0 || reply_is_positive(&refusal);
         }
+        if (!goes_on)
+                delivery_verdict(e, &refusal);
+        transaction_abort(&d->upstream.transaction); /* unless it is committed */
         end_copies(d);
 }
 
