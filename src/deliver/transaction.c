@@ -7,7 +7,7 @@ static const struct fixed_reply unreadable = { 451, "4.3.0",
                                                "cannot read the message again, try again later" };
 
 static const struct fixed_reply in_vain = { 451, "4.4.2",
-                                            "the session ended before, try again later" };
+                                            "not delivered in time, try again later" };
 
 void transaction_forget(struct transaction *t) {
         t->state = TRANSACTION_IDLE;

@@ -70,7 +70,7 @@ int patience_check(struct patience *p) {
 }
 
 const char *patience_reason(int error) {
-        return error == -ETIME       ? "the session's time is over"
+        return error == -ETIME       ? "no time is left"
                : error == -ECANCELED ? "shutting down"
                : error == -EPIPE     ? "the client has left"
                                      : strerror(-error);
