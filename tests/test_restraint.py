@@ -184,3 +184,21 @@ def test_no_loop_through_another(smtpd, folder):
     with Acceptor(smtpd, folder, "--strategy=print") as last:
         with Acceptor(smtpd, folder, "--strategy=proxy", f"--upstream={last.address}") as first, first.client("EHLO") as client:
             assert client.send_message(SMALL).startswith(b"250 ")
+
+
+@pytest.mark.parametrize("step", ["MAIL", "RCPT", "RSET"])
+def test_an_upstream_that_waits_for_a_message(smtpd, tmp_path, step):
+    """354 to anything but DATA: what is said next may be taken for text. Nothing more is said over that connection."""
+    with Upstream({step: b"354 go on\r\n"}, extensions=["SIZE"]) as up, Session(proxy(smtpd, up), tmp_path) as session:
+        session.begin("EHLO")
+        first = session.ask(b"MAIL FROM:<a@example.org>")
+        if step == "RCPT":
+            first = session.ask(b"RCPT TO:<b@example.com>")
+        if step == "RSET":
+            session.expect((b"RCPT TO:<b@example.com>", b"250 "), (b"RSET", b"250 "))
+            first = session.ask(b"MAIL FROM:<a@example.org>")
+        assert first.startswith(b"451 4.4.2 " if step != "RSET" else b"451 "), first
+        assert b"that is no answer to it" in session.err()
+        wait_until(lambda: up.connections[0].is_over, "the end of that connection")
+        assert up.connections[0].commands[-1].startswith(step.encode())
+        assert session.end() == 0

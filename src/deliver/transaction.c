@@ -50,6 +50,13 @@ static enum client_result fail_out_of_step(struct client *c, const char *step) {
         return client_fail(c, CLIENT_OUT_OF_STEP, step, "that is no answer to it");
 }
 
+/* Of a command that no message follows. */
+static enum client_result get(struct client *c, const char *step, struct reply *ret) {
+        enum client_result r = client_get(c, step, ret);
+
+        return r == CLIENT_OK && ret->code / 100 == 3 ? fail_out_of_step(c, step) : r;
+}
+
 /* The end of the last transaction, for a server that is asked one thing at a time. */
 static enum client_result say_rset(struct client *c) {
         enum client_result r = client_look(c);
@@ -59,7 +66,7 @@ static enum client_result say_rset(struct client *c) {
                 return r;
         client_put_rset(c);
         c->is_begun = false;
-        return client_get(c, "RSET", &reply);
+        return get(c, "RSET", &reply);
 }
 
 bool transaction_check_size(const struct transaction *t, uint64_t size, struct reply *ret) {
@@ -98,11 +105,9 @@ enum client_result transaction_begin(struct transaction *t, const struct sender 
         enum client_result r = ask_mail(t, s);
 
         if (r == CLIENT_OK && c->is_begun)
-                r = client_get(c, "RSET", ret);
-        if (r == CLIENT_OK && c->is_begun && ret->code / 100 == 3)
-                r = fail_out_of_step(c, "RSET");
+                r = get(c, "RSET", ret);
         if (r == CLIENT_OK)
-                r = client_get(c, "MAIL", ret);
+                r = get(c, "MAIL", ret);
         c->is_begun = r == CLIENT_OK && reply_is_positive(ret);
         t->state = c->is_begun ? TRANSACTION_OPEN : TRANSACTION_IDLE;
         return r;
@@ -116,7 +121,7 @@ enum client_result transaction_recipient(const struct transaction *t, const stru
                 return result;
         if (t->client->n_owed == 0)
                 client_put_rcpt(t->client, r);
-        return client_get(t->client, "RCPT", ret);
+        return get(t->client, "RCPT", ret);
 }
 
 /* --- the message ------------------------------------------------------------------------------ */
