@@ -111,6 +111,22 @@ def test_hung_syslogd_and_the_acceptor(smtpd, tmp_path):
             assert acceptor.status() == 0 and time.monotonic() - then < 10
 
 
+def test_stream_that_nobody_accepts(smtpd, tmp_path):
+    """connect(2) itself would wait there without end."""
+    with syslogd(tmp_path, socket.SOCK_STREAM) as (log, prefix), contextlib.ExitStack() as stack:
+        log.listen(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+                waiting.connect(str(tmp_path / "log"))
+        argv = [*prefix, *command(smtpd, "--strategy=exec", "--command=/bin/true")]
+        with inetd_session(argv, tmp_path) as session:
+            then = time.monotonic()
+            session.begin("EHLO")
+            assert session.send_message(b"text\r\n").startswith(b"250 ")
+            assert session.end() == 0 and time.monotonic() - then < 10
+
+
 def serves(address):
     try:
         client = Client(address)

@@ -22,7 +22,7 @@ static struct {
 /* 0 or a negative errno. */
 static int connect_as(int type) {
         const struct sockaddr_un name = { .sun_family = AF_UNIX, .sun_path = "/dev/log" };
-        int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
         if (fd < 0 || connect(fd, (const struct sockaddr *) &name, sizeof(name)) < 0) {
                 int error = errno;
@@ -59,7 +59,8 @@ static size_t format(char *line, int priority, const char *text, size_t n) {
 
         localtime_r(&now, &t);
         return text_format(line, LINE_ROOM, "<%d>%.*s %s%d %02d:%02d:%02d smtpd[%d]: %.*s",
-                           LOG_MAIL | priority, 3, &months[3 * (size_t) t.tm_mon], t.tm_mday < 10 ? " " : "",
+                           LOG_MAIL | priority, 3, &months[3 * (size_t) t.tm_mon],
+                           t.tm_mday < 10 ? " " : "",
                            t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, (int) getpid(), (int) n, text);
 }
 
