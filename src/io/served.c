@@ -1,22 +1,19 @@
 /* io/served.c - the address that a client has reached us at. */
 #include "io/served.h"
 
-#include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 
 /* IPv4 as IPv6 sees it: a listener for both shows it so. */
 static void map(struct served *s) {
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+        in_addr_t host = s->address.v4.sin_addr.s_addr;
+        struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = s->address.v4.sin_port };
 
-        if (s->address.ss_family != AF_INET)
+        if (s->address.any.sa_family != AF_INET)
                 return;
-        memcpy(&v4, &s->address, sizeof(v4));
-        v6.sin6_port = v4.sin_port;
         v6.sin6_addr.s6_addr[10] = v6.sin6_addr.s6_addr[11] = 0xff;
-        memcpy(v6.sin6_addr.s6_addr + 12, &v4.sin_addr, 4);
-        memcpy(&s->address, &v6, sizeof(v6));
+        memcpy(v6.sin6_addr.s6_addr + 12, &host, sizeof(host));
+        s->address.v6 = v6;
         s->n = sizeof(v6);
 }
 
@@ -43,22 +40,20 @@ static void complete(struct served *s, int fd, bool is_known) {
 
 void served_read(struct served *s, int fd) {
         *s = (struct served) { .n = sizeof(s->address) };
-        complete(s, fd, getsockname(fd, (struct sockaddr *) &s->address, &s->n) == 0);
+        complete(s, fd, getsockname(fd, &s->address.any, &s->n) == 0);
 }
 
 bool served_is_reached(const struct served *s, int fd) {
         struct served there = { .n = sizeof(there.address) };
-        struct sockaddr_in6 a, b;
+        const struct sockaddr_in6 *a = &s->address.v6, *b = &there.address.v6;
 
-        complete(&there, fd, getpeername(fd, (struct sockaddr *) &there.address, &there.n) == 0);
+        complete(&there, fd, getpeername(fd, &there.address.any, &there.n) == 0);
         if (s->n == 0 || s->n != there.n || s->network != there.network ||
-            s->address.ss_family != there.address.ss_family)
+            s->address.any.sa_family != there.address.any.sa_family)
                 return false;
-        if (s->address.ss_family == AF_UNIX) /* one without a name is any socket's */
+        if (s->address.any.sa_family == AF_UNIX) /* one without a name is any socket's */
                 return s->n > offsetof(struct sockaddr, sa_data) &&
                        memcmp(&s->address, &there.address, s->n) == 0;
-        memcpy(&a, &s->address, sizeof(a));
-        memcpy(&b, &there.address, sizeof(b));
-        return a.sin6_family == AF_INET6 && a.sin6_port == b.sin6_port &&
-               memcmp(&a.sin6_addr, &b.sin6_addr, sizeof(a.sin6_addr)) == 0;
+        return a->sin6_family == AF_INET6 && a->sin6_port == b->sin6_port &&
+               memcmp(&a->sin6_addr, &b->sin6_addr, sizeof(a->sin6_addr)) == 0;
 }

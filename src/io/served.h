@@ -3,12 +3,18 @@
  */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
 struct served {
-        struct sockaddr_storage address;
+        union {
+                struct sockaddr any;
+                struct sockaddr_in v4;
+                struct sockaddr_in6 v6;
+                struct sockaddr_storage room;
+        } address;
         socklen_t n;      /* 0: the client is not at the other end of a socket with an address */
         uint64_t network; /* 127.0.0.1 of one network namespace is not that of another; 0: not known */
 };
