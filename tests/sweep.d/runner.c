@@ -8,7 +8,7 @@
  *
  *   TOKEN FAULT CHILD CALL NUMBER ARGUMENT VALUE  WHO AT HOW IS_EAGER IS_GONE  ALLOCATION        (see sweep.h)
  *
- * and each is answered on standard output by a line "REACHED HUNG LEAKED STATUS MS" and the octets of three
+ * and each is answered on standard output by a line "REACHED HUNG LEAKED STATUS MS MS_LEFT" and the octets of three
  * reports: "N M K\n" and as many octets of what the world saw, the program's standard error, and its calls.
  */
 #include <arpa/inet.h>
@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -40,7 +41,7 @@ static bool is_tcp;
 static char *words[WORDS + 1];
 static struct report *report;
 
-static long now(void) {
+long now(void) {
         struct timespec t;
 
         clock_gettime(CLOCK_MONOTONIC, &t);
@@ -196,8 +197,8 @@ static void answer(const struct run *r, int log, const char *list, size_t n_list
         text = malloc((size_t) st.st_size + 1);
         if (pread(log, text, (size_t) st.st_size, 0) != st.st_size)
                 err(1, "pread");
-        snprintf(line, sizeof(line), "%d %d %d %d %ld\n%zu %zu %zu\n", r->is_reached, r->is_hung, r->has_leaked,
-                 r->wait_status, r->ms, report->n, (size_t) st.st_size, n_list);
+        snprintf(line, sizeof(line), "%d %d %d %d %ld %ld\n%zu %zu %zu\n", r->is_reached, r->is_hung, r->has_leaked,
+                 r->wait_status, r->ms, r->ms_left, report->n, (size_t) st.st_size, n_list);
         write_all(line, strlen(line));
         write_all(report->text, report->n);
         write_all(text, (size_t) st.st_size);
@@ -205,42 +206,43 @@ static void answer(const struct run *r, int log, const char *list, size_t n_list
         free(text);
 }
 
-static pid_t start_world(const struct run *r, int client, const int over[static 2]) {
+static pid_t start_world(const struct run *r, int client, const int over[static 2], int event) {
         pid_t pid = fork();
 
         if (pid != 0)
                 return pid;
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(over[1]);
-        world_play(r, client, over[0], report);
+        world_play(r, client, over[0], event, report);
         _exit(0);
 }
 
 static void play(struct run *r) {
-        int pair[2], over[2], log = memfd_create("log", MFD_CLOEXEC);
+        int pair[2], over[2], log = memfd_create("log", MFD_CLOEXEC), event = eventfd(0, EFD_CLOEXEC);
         char *list = NULL;
         size_t n_list = 0;
         long began = now();
         pid_t pid, world;
 
-        if (log < 0 || pipe2(over, O_CLOEXEC) < 0)
+        if (log < 0 || event < 0 || pipe2(over, O_CLOEXEC) < 0)
                 err(1, "pipe2");
         fcntl(log, F_SETFL, O_APPEND);
         connect_pair(pair);
         report->n = 0;
-        report->is_sending = 0;
+        report->is_sending = report->at_wait = 0;
         pid = start_program(r, pair[1], log);
         close(pair[1]);
-        world = start_world(r, pair[0], over);
+        world = start_world(r, pair[0], over, event);
         close(pair[0]);
         close(over[0]);
-        trace_run(r, pid, report, &list, &n_list);
+        trace_run(r, pid, event, report, &list, &n_list);
         r->has_leaked = has_leaked(world);
         close(over[1]);
         waitpid(world, NULL, 0);
         r->ms = now() - began;
         answer(r, log, list ? list : "", n_list);
         free(list);
+        close(event);
         close(log);
 }
 

@@ -19,6 +19,17 @@ enum fault_kind {
         FAULT_KILL = 'k',        /* SIGKILL before it */
         FAULT_LATE_KILL = 'K',   /* ... after it */
         FAULT_KILL_PARENT = 'p', /* at a call of the child: SIGKILL to the program before it */
+        FAULT_WAIT = 'w',        /* at a wait: `argument` is what happens then, of enum at_wait */
+};
+
+/* At a wait, together as one likes. */
+enum at_wait {
+        WAIT_LEAVE = 1,     /* the client is gone: it resets its connection, or closes a local one */
+        WAIT_CLOSE = 2,     /* it closes it: over TCP it may still be reading, as far as anybody can tell */
+        WAIT_STOP = 4,      /* SIGTERM to the session and its broker, as systemd does */
+        WAIT_STOP_SOON = 8, /* SIGUSR1 to the session, as the acceptor does */
+        WAIT_MUTE = 16,     /* client and servers say no more; a program that runs is stopped, and each that begins */
+        WAIT_FROZEN = 32,   /* ... and hear nothing until the session is over */
 };
 
 /* The `argument` of FAULT_ERROR: only this call, all later ones with the same first argument (a descriptor), or all. */
@@ -27,7 +38,7 @@ enum { ERROR_ONCE, ERROR_STAYS_THERE, ERROR_STAYS };
 struct fault {
         enum fault_kind kind;
         int child;   /* whose call: 0 is the program's, 1 its first child's */
-        long call;   /* __NR_... */
+        long call;   /* __NR_..., of FAULT_WAIT any that waits */
         long number; /* which of its calls of that, from 1 */
         int argument;
         long value;
@@ -47,6 +58,7 @@ struct cut {
 /* A growing text that world and runner share. */
 struct report {
         volatile int is_sending; /* the world has begun to send, and not finished */
+        volatile int at_wait;    /* what the world has to do now, of enum at_wait; 0 when it has */
         size_t n;
         char text[16 * 1024 * 1024];
 };
@@ -62,10 +74,12 @@ struct run {
         bool is_hung, has_leaked;
         int wait_status;
         long ms;
+        long ms_left; /* from what happened at a wait to the end of session and broker */
 };
 
 void world_listen(const char *folder, const char *upstream, char ret_names[N_SERVERS][128]);
 void world_load(const char *session);
-void world_play(const struct run *r, int client, int over, struct report *report);
+void world_play(const struct run *r, int client, int over, int event, struct report *report);
 
-void trace_run(struct run *r, pid_t pid, struct report *report, char **list, size_t *n_list);
+void trace_run(struct run *r, pid_t pid, int event, struct report *report, char **list, size_t *n_list);
+long now(void);

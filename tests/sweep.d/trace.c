@@ -3,7 +3,7 @@
  * Only the session is followed, its broker, and the broker's vfork(2) children until they execute something other than smtpd-journal.
  * After the fault the process runs on without us. Three things make a run the same as the one before: the session does not go on from a poll(2) while the
  * world is still sending; the broker does not begin one while a program it has started is running; and the calls that are made once
- * the program was detached do not matter.
+ * the program was detached do not matter. What happens at a wait leaves all of this to chance from then on.
  *
  * A call that is to fail is replaced by getpid(2), which any sandbox allows, and its result afterwards.
  */
@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -100,6 +101,7 @@ struct tracee {
         pid_t pid; /* 0: not there, or not traced any more */
         bool is_started, is_hurt;
         long n_calls; /* of that which is to fail */
+        long n_waits;
         struct ptrace_syscall_info entry;
 };
 
@@ -110,6 +112,8 @@ static int n_children;      /* so far, the broker too */
 static pid_t last_child;
 static int program_of_ours; /* a pidfd: what the child has become */
 static bool is_over;        /* the session has ended */
+static int event_fd;        /* the world is told by it to look at the report's at_wait */
+static long happened;       /* when that was, or 0 */
 static FILE *list;
 
 static bool is_listing(void) {
@@ -124,6 +128,8 @@ static int number_of(const struct tracee *t) {
 
 /* Whether each call of it is to be looked at. */
 static bool is_followed(const struct tracee *t) {
+        if (the_run->fault.kind == FAULT_WAIT && the_run->is_reached)
+                return false;
         return is_listing() || (the_run->fault.kind != FAULT_NONE && the_run->fault.child == number_of(t));
 }
 
@@ -153,7 +159,52 @@ static bool is_poll(const struct tracee *t) {
         return t->entry.entry.nr == SYS_ppoll;
 }
 
+/* Whether it is at a call that may wait; a poll that only looks does not. */
+static bool is_wait(const struct tracee *t) {
+#ifdef SYS_poll
+        if (t->entry.entry.nr == SYS_poll)
+                return t->entry.entry.args[2] != 0;
+#endif
+        switch (t->entry.entry.nr) {
+        case SYS_ppoll:
+        case SYS_pselect6:
+        case SYS_wait4:
+        case SYS_waitid:
+        case SYS_connect:
+        case SYS_nanosleep:
+        case SYS_clock_nanosleep: return true;
+        default: return false;
+        }
+}
+
 /* --- faults ------------------------------------------------------------------------------------------------- */
+
+static bool is_endless(void) {
+        return happened && the_run->fault.argument & (WAIT_MUTE | WAIT_FROZEN);
+}
+
+/* The wait that is meant begins, or is about to. */
+static void happen(void) {
+        int what = the_run->fault.argument;
+
+        happened = now();
+        the_run->is_reached = true;
+        if (is_endless() && program_of_ours >= 0)
+                kill(-last_child, SIGSTOP);
+        if (what & ~(WAIT_STOP | WAIT_STOP_SOON)) {
+                the_report->at_wait = what;
+                eventfd_write(event_fd, 1);
+                for (int i = 0; the_report->at_wait && i < 1000000; i++)
+                        sched_yield();
+        }
+        if (what & WAIT_STOP) {
+                kill(program.pid, SIGTERM);
+                if (broker.pid)
+                        kill(broker.pid, SIGTERM);
+        }
+        if (what & WAIT_STOP_SOON)
+                kill(program.pid, SIGUSR1);
+}
 
 /* Kills the session, and waits until it is dead. */
 static void kill_parent(void) {
@@ -204,7 +255,7 @@ static bool is_to_be_hurt(const struct tracee *t) {
         const struct fault *f = &the_run->fault;
         static uint64_t first;
 
-        if (is_listing() || !is_followed(t))
+        if (is_listing() || f->kind == FAULT_WAIT || !is_followed(t))
                 return false;
         if ((long) t->entry.entry.nr != f->call)
                 return false;
@@ -218,15 +269,17 @@ static void at_entry(struct tracee *t) {
         const struct fault *f = &the_run->fault;
 
         t->n_calls += (long) t->entry.entry.nr == f->call;
+        t->n_waits += is_wait(t);
         if (list)
-                fprintf(list, "%c %llu %llx %llx %llx\n", "pbc"[t == &program ? 0 : t == &broker ? 1 : 2], (unsigned long long) t->entry.entry.nr,
-                        (unsigned long long) t->entry.entry.args[0], (unsigned long long) t->entry.entry.args[1],
+                fprintf(list, "%c %llu %d %llx %llx %llx\n", "pbc"[t == &program ? 0 : t == &broker ? 1 : 2],
+                        (unsigned long long) t->entry.entry.nr, is_wait(t), (unsigned long long) t->entry.entry.args[0], (unsigned long long) t->entry.entry.args[1],
                         (unsigned long long) t->entry.entry.args[2]);
         if (is_to_be_hurt(t)) {
                 t->is_hurt = the_run->is_reached = true;
                 hurt_entry(t);
-        }
-        if (t == &broker && is_poll(t) && !(t->is_hurt && f->kind == FAULT_KILL))
+        } else if (f->kind == FAULT_WAIT && is_followed(t) && is_wait(t) && t->n_waits == f->number)
+                happen();
+        if (t == &broker && is_poll(t) && !happened && !(t->is_hurt && f->kind == FAULT_KILL))
                 settle_programs();
 }
 
@@ -352,7 +405,7 @@ static void at_exec(struct tracee *t) {
                         close(program_of_ours);
                 program_of_ours = pidfd_open(t->pid, 0);
                 if (!is_followed(t) || the_run->is_reached || !is_helper(t->pid)) {
-                        detach(t, 0);
+                        detach(t, is_endless() ? SIGSTOP : 0);
                         return;
                 }
         }
@@ -440,7 +493,7 @@ static void kill_all(void) {
 
 /* The program, started by its parent and stopped if it is to be traced, until it is dead. The list, if one is wanted, is to
  * be freed. */
-void trace_run(struct run *r, pid_t pid, struct report *report, char **ret_list, size_t *n_list) {
+void trace_run(struct run *r, pid_t pid, int event, struct report *report, char **ret_list, size_t *n_list) {
         int status;
 
         the_run = r;
@@ -448,6 +501,8 @@ void trace_run(struct run *r, pid_t pid, struct report *report, char **ret_list,
         program = (struct tracee) { .pid = pid };
         broker = child = (struct tracee) { 0 };
         is_over = false;
+        event_fd = event;
+        happened = 0;
         n_children = last_child = 0;
         program_of_ours = -1;
         breakpoint.at = 0;
@@ -481,6 +536,7 @@ void trace_run(struct run *r, pid_t pid, struct report *report, char **ret_list,
                         forget(who);
         }
         set_alarm(0);
+        r->ms_left = happened ? now() - happened : 0;
         if (program_of_ours >= 0)
                 close(program_of_ours);
         if (list)

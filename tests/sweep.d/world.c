@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -56,6 +57,9 @@ static size_t n_said[128]; /* by who */
 static bool is_gone[128];
 static int at_step, n_replies;
 static bool is_good;
+static int event_fd;   /* the tracer wants something: see do_at_wait() */
+static bool is_silent; /* nobody says anything any more */
+static bool is_frozen; /* nobody hears anything, until the session is over */
 
 /* --- the report ------------------------------------------------------------------------------------------ */
 
@@ -93,12 +97,11 @@ static void leave(struct connection *c) {
         c->n = 0;
 }
 
-static void vanish(struct connection *c) {
+static void vanish(struct connection *c, int how) {
         const struct linger linger = { 1, 0 };
 
-        is_gone[(unsigned char) c->who] = the_run->cut.is_gone;
         c->is_mute = true;
-        switch (the_run->cut.how) {
+        switch (how) {
         case CUT_RESET: setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); /* fall through */
         case CUT_CLOSE: leave(c); break;
         case CUT_HALF: shutdown(c->fd, SHUT_WR); break;
@@ -107,23 +110,52 @@ static void vanish(struct connection *c) {
         put_line("V\n");
 }
 
+/* What the tracer wants. It waits until that was done. */
+static void do_at_wait(void) {
+        struct connection *client = &connections[0];
+        int what = the_report->at_wait;
+        eventfd_t n;
+
+        eventfd_read(event_fd, &n);
+        is_silent = what & (WAIT_MUTE | WAIT_FROZEN);
+        is_frozen = what & WAIT_FROZEN;
+        if (what & (WAIT_LEAVE | WAIT_CLOSE) && client->fd >= 0)
+                vanish(client, what & WAIT_LEAVE ? CUT_RESET : CUT_CLOSE);
+        the_report->at_wait = 0;
+}
+
+/* Whoever does not listen has ended, or shows in the report. */
+static void send_all(const struct connection *c, const char *text, size_t n) {
+        while (n > 0 && c->fd >= 0 && !is_silent) {
+                struct pollfd fds[] = { { c->fd, POLLOUT, 0 }, { event_fd, POLLIN, 0 } };
+                ssize_t k = send(c->fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+                if (k < 0 && errno != EAGAIN)
+                        return;
+                if (k < 0 && poll(fds, 2, RUN_SECONDS * 2000) > 0 && fds[1].revents)
+                        do_at_wait();
+                if (k > 0)
+                        text += k, n -= (size_t) k;
+        }
+}
+
 static void say(struct connection *c, const char *text, size_t n) {
         bool is_cut = c->who == the_run->cut.who;
         size_t *said = &n_said[(unsigned char) c->who], at = (size_t) the_run->cut.at;
 
-        if (c->is_mute || c->fd < 0)
+        if (c->is_mute || is_silent || c->fd < 0)
                 return;
         is_cut = is_cut && *said <= at && (the_run->cut.is_eager ? *said + n >= at : *said + n > at);
         if (is_cut)
                 n = at - *said;
         the_report->is_sending = 1;
-        if (n > 0)
-                send(c->fd, text, n, MSG_NOSIGNAL); /* whoever does not listen has ended, or shows in the report */
+        send_all(c, text, n);
         the_report->is_sending = 0;
         *said += n;
         if (is_cut) {
                 *said = SIZE_MAX / 2; /* once */
-                vanish(c);
+                is_gone[(unsigned char) c->who] = the_run->cut.is_gone;
+                vanish(c, the_run->cut.how);
         }
 }
 
@@ -365,18 +397,24 @@ static bool is_anybody_there(void) {
 
 /* Waits, and does what there is to do. false when that was nothing. `over` is readable when smtpd is dead. */
 static bool turn(int over, bool *is_over) {
-        struct pollfd fds[CONNECTIONS + N_SERVERS + 1];
+        struct pollfd fds[CONNECTIONS + N_SERVERS + 2];
+        bool is_deaf = is_frozen && !*is_over;
         int n = n_connections, r;
 
         for (int i = 0; i < n; i++)
-                fds[i] = (struct pollfd) { .fd = connections[i].fd, .events = POLLIN };
+                fds[i] = (struct pollfd) { .fd = is_deaf ? NOBODY : connections[i].fd, .events = POLLIN };
         for (int i = 0; i < N_SERVERS; i++)
-                fds[n + i] = (struct pollfd) { .fd = listeners[i], .events = POLLIN };
+                fds[n + i] = (struct pollfd) { .fd = is_deaf ? NOBODY : listeners[i], .events = POLLIN };
         fds[n + N_SERVERS] = (struct pollfd) { .fd = *is_over ? NOBODY : over, .events = POLLIN };
-        r = poll(fds, (nfds_t) n + N_SERVERS + 1, *is_over ? (is_anybody_there() ? 1000 : 0) : RUN_SECONDS * 2000);
+        fds[n + N_SERVERS + 1] = (struct pollfd) { .fd = event_fd, .events = POLLIN };
+        r = poll(fds, (nfds_t) n + N_SERVERS + 2, *is_over ? (is_anybody_there() ? 1000 : 0) : RUN_SECONDS * 2000);
         if (r <= 0)
                 return false;
         *is_over |= fds[n + N_SERVERS].revents != 0;
+        if (fds[n + N_SERVERS + 1].revents) {
+                do_at_wait();
+                return true;
+        }
         for (int i = 0; i < N_SERVERS; i++)
                 if (fds[n + i].revents)
                         accept_one(i);
@@ -386,12 +424,13 @@ static bool turn(int over, bool *is_over) {
         return true;
 }
 
-void world_play(const struct run *r, int client, int over, struct report *report) {
+void world_play(const struct run *r, int client, int over, int event, struct report *report) {
         bool is_over = false;
         struct connection *c;
 
         the_run = r;
         the_report = report;
+        event_fd = event;
         c = add(client, 'c');
         do_step(c);
         while (turn(over, &is_over))
