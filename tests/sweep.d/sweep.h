@@ -30,6 +30,8 @@ enum at_wait {
         WAIT_STOP_SOON = 8, /* SIGUSR1 to the session, as the acceptor does */
         WAIT_MUTE = 16,     /* client and servers say no more; a program that runs is stopped, and each that begins */
         WAIT_FROZEN = 32,   /* ... and hear nothing until the session is over */
+        WAIT_HUSHED = 64,   /* like WAIT_MUTE, but the client goes on, and from the wait before: the answer to what is asked
+                             * between the two does not come, but may have been on its way with the others */
 };
 
 /* The `argument` of FAULT_ERROR: only this call, all later ones with the same first argument (a descriptor), or all. */

@@ -114,6 +114,7 @@ static int program_of_ours; /* a pidfd: what the child has become */
 static bool is_over;        /* the session has ended */
 static int event_fd;        /* the world is told by it to look at the report's at_wait */
 static long happened;       /* when that was, or 0 */
+static bool is_endless;     /* a program that begins is stopped */
 static FILE *list;
 
 static bool is_listing(void) {
@@ -179,8 +180,16 @@ static bool is_wait(const struct tracee *t) {
 
 /* --- faults ------------------------------------------------------------------------------------------------- */
 
-static bool is_endless(void) {
-        return happened && the_run->fault.argument & (WAIT_MUTE | WAIT_FROZEN);
+enum { ENDLESS = WAIT_MUTE | WAIT_FROZEN | WAIT_HUSHED };
+
+static void tell_world(int what) {
+        is_endless |= (what & ENDLESS) != 0;
+        if (is_endless && program_of_ours >= 0)
+                kill(-last_child, SIGSTOP);
+        the_report->at_wait = what;
+        eventfd_write(event_fd, 1);
+        for (int i = 0; the_report->at_wait && i < 1000000; i++)
+                sched_yield();
 }
 
 /* The wait that is meant begins, or is about to. */
@@ -189,14 +198,8 @@ static void happen(void) {
 
         happened = now();
         the_run->is_reached = true;
-        if (is_endless() && program_of_ours >= 0)
-                kill(-last_child, SIGSTOP);
-        if (what & ~(WAIT_STOP | WAIT_STOP_SOON)) {
-                the_report->at_wait = what;
-                eventfd_write(event_fd, 1);
-                for (int i = 0; the_report->at_wait && i < 1000000; i++)
-                        sched_yield();
-        }
+        if (what & ~(WAIT_STOP | WAIT_STOP_SOON))
+                tell_world(what);
         if (what & WAIT_STOP) {
                 kill(program.pid, SIGTERM);
                 if (broker.pid)
@@ -279,7 +282,10 @@ static void at_entry(struct tracee *t) {
                 hurt_entry(t);
         } else if (f->kind == FAULT_WAIT && is_followed(t) && is_wait(t) && t->n_waits == f->number)
                 happen();
-        if (t == &broker && is_poll(t) && !happened && !(t->is_hurt && f->kind == FAULT_KILL))
+        else if (f->kind == FAULT_WAIT && is_followed(t) && is_wait(t) && t->n_waits == f->number - 1 &&
+                 f->argument & WAIT_HUSHED)
+                tell_world(WAIT_HUSHED);
+        if (t == &broker && is_poll(t) && !happened && !is_endless && !(t->is_hurt && f->kind == FAULT_KILL))
                 settle_programs();
 }
 
@@ -405,7 +411,7 @@ static void at_exec(struct tracee *t) {
                         close(program_of_ours);
                 program_of_ours = pidfd_open(t->pid, 0);
                 if (!is_followed(t) || the_run->is_reached || !is_helper(t->pid)) {
-                        detach(t, is_endless() ? SIGSTOP : 0);
+                        detach(t, is_endless ? SIGSTOP : 0);
                         return;
                 }
         }
@@ -503,6 +509,7 @@ void trace_run(struct run *r, pid_t pid, int event, struct report *report, char 
         is_over = false;
         event_fd = event;
         happened = 0;
+        is_endless = false;
         n_children = last_child = 0;
         program_of_ours = -1;
         breakpoint.at = 0;

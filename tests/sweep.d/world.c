@@ -59,6 +59,7 @@ static int at_step, n_replies;
 static bool is_good;
 static int event_fd;   /* the tracer wants something: see do_at_wait() */
 static bool is_silent; /* nobody says anything any more */
+static bool is_hushed; /* no server does */
 static bool is_frozen; /* nobody hears anything, until the session is over */
 
 /* --- the report ------------------------------------------------------------------------------------------ */
@@ -118,6 +119,7 @@ static void do_at_wait(void) {
 
         eventfd_read(event_fd, &n);
         is_silent = what & (WAIT_MUTE | WAIT_FROZEN);
+        is_hushed |= (what & WAIT_HUSHED) != 0;
         is_frozen = what & WAIT_FROZEN;
         if (what & (WAIT_LEAVE | WAIT_CLOSE) && client->fd >= 0)
                 vanish(client, what & WAIT_LEAVE ? CUT_RESET : CUT_CLOSE);
@@ -143,7 +145,7 @@ static void say(struct connection *c, const char *text, size_t n) {
         bool is_cut = c->who == the_run->cut.who;
         size_t *said = &n_said[(unsigned char) c->who], at = (size_t) the_run->cut.at;
 
-        if (c->is_mute || is_silent || c->fd < 0)
+        if (c->is_mute || is_silent || (is_hushed && c->who != 'c') || c->fd < 0)
                 return;
         is_cut = is_cut && *said <= at && (the_run->cut.is_eager ? *said + n >= at : *said + n > at);
         if (is_cut)
