@@ -134,6 +134,7 @@ static void send_all(const struct connection *c, const char *text, size_t n) {
 
                 if (k < 0 && errno != EAGAIN)
                         return;
+                the_report->is_sending = k >= 0; /* what does not fit is not on its way */
                 if (k < 0 && poll(fds, 2, RUN_SECONDS * 2000) > 0 && fds[1].revents)
                         do_at_wait();
                 if (k > 0)
