@@ -204,7 +204,7 @@ static bool start_broker(struct session *s) {
 
 /* Few. A list of Mailman 3 has a connection of its own. */
 static size_t descriptors_of(const struct session *s) {
-        return 64 + (broker_socket() >= 0 ? s->log.config->max_recipients : 0);
+        return 64 + (broker_socket() >= 0 ? (size_t) s->log.config->max_recipients : 0);
 }
 
 /* Before the first octet of a stranger. What stands ready in a transcript is our user's own, and is read as it is: a filter

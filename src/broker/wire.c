@@ -31,22 +31,23 @@ static ssize_t send_some(int fd, const char *data, size_t n, int passed) {
         return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* The first one that came, if we want one and have none. */
+/* The first one that came, if we want one and have none. There is room for one control message. */
 static void take_descriptors(struct msghdr *m, int *ret_passed) {
-        for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-                const unsigned char *data = CMSG_DATA(c);
-                size_t n = c->cmsg_len - CMSG_LEN(0);
-                int fd;
+        const struct cmsghdr *c = CMSG_FIRSTHDR(m);
+        const unsigned char *data;
+        size_t n;
+        int fd;
 
-                if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-                        continue;
-                for (; n >= sizeof(fd); data += sizeof(fd), n -= sizeof(fd)) {
-                        memcpy(&fd, data, sizeof(fd));
-                        if (*ret_passed < 0)
-                                *ret_passed = fd;
-                        else
-                                close(fd);
-                }
+        if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+                return;
+        data = CMSG_DATA(c);
+        for (n = c->cmsg_len - CMSG_LEN(0); n >= sizeof(fd); n -= sizeof(fd)) {
+                memcpy(&fd, data, sizeof(fd));
+                data += sizeof(fd);
+                if (*ret_passed < 0)
+                        *ret_passed = fd;
+                else
+                        close(fd);
         }
 }
 
