@@ -86,10 +86,12 @@ int again_open(const char *name) {
         if (read_passed(name) >= 0)
                 return -ESPIPE;
         file = memfd_create("smtpd.conf", MFD_CLOEXEC);
-        error = file < 0 ? errno : fill(name, file);
+        if (file < 0)
+                return -errno;
+        error = fill(name, file);
         if (!error && lseek(file, 0, SEEK_SET) < 0)
                 error = errno;
-        if (error && file >= 0)
+        if (error)
                 close(file);
         return error ? -error : file;
 }

@@ -93,6 +93,8 @@ static void add_file(struct journal_files *f, int place, const char *folder, con
         int fd;
 
         snprintf(path, sizeof(path), "%s/%s", folder, name);
+        if (place < 0)
+                return;
         fd = f->n < JOURNAL_FILES_MAX ? openat(place, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
         if (fd >= 0 && fstat(fd, &st) == 0 && !is_known(f, &st))
                 f->fds[f->n++] = fd;

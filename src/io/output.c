@@ -96,7 +96,7 @@ static void put(const char *data, size_t n) {
 }
 
 void output_show(const char *data, size_t n) {
-        char shown[DISPLAY_ROOM(PIECE)];
+        static char shown[DISPLAY_ROOM(PIECE)];
 
         if (message.display.kind == DISPLAY_PLAIN) {
                 put(data, n);

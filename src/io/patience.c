@@ -47,16 +47,12 @@ static int judge(struct patience *p, const struct pollfd fds[static WATCHED]) {
         return p->stage == PATIENCE_IDLE && fds[SOON].revents ? -ECANCELED : 0;
 }
 
-/* poll(2), or its negative errno: nothing is known of the descriptors then. */
+/* poll(2), or its negative errno: then nothing is known of the descriptors, whose events are as they
+ * were: none. */
 static int look(struct pollfd *fds, size_t n, int64_t until) {
         int r = poll(fds, n, deadline_left(until));
 
-        if (r >= 0)
-                return r;
-        r = -errno;
-        for (size_t i = 0; i < n; i++)
-                fds[i].revents = 0;
-        return r;
+        return r < 0 ? -errno : r;
 }
 
 int patience_check(struct patience *p) {
@@ -95,7 +91,7 @@ static int wait_with(struct patience *p, struct pollfd *fds, size_t n, int64_t u
 
         assert(n <= PATIENCE_FDS_MAX);
         for (size_t i = 0; i < n; i++)
-                all[i] = fds[i];
+                all[i] = (struct pollfd) { fds[i].fd, fds[i].events, 0 };
         watch(p, watched);
         n_ready = look(all, n + WATCHED, end);
         if ((r = judge(p, watched)) < 0)
@@ -110,8 +106,11 @@ static int wait_with(struct patience *p, struct pollfd *fds, size_t n, int64_t u
 }
 
 static int wait_alone(struct pollfd *fds, size_t n, int64_t until) {
-        int n_ready = look(fds, n, until);
+        int n_ready;
 
+        for (size_t i = 0; i < n; i++)
+                fds[i].revents = 0;
+        n_ready = look(fds, n, until);
         return n_ready > 0 ? 0 : n_ready == 0 ? -ETIMEDOUT : n_ready;
 }
 
