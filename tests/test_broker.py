@@ -528,6 +528,7 @@ def test_broker_under_inetd_has_not_the_connection(smtpd, tmp_path):
     with Session(command(smtpd, "--strategy=exec", "--command=/bin/true"), tmp_path, (ours, theirs), err=theirs) as session:
         session.begin("EHLO")
         connection = os.readlink(f"/proc/{session.pid}/fd/0")
-        links = {fd: os.readlink(f"/proc/{broker_of(session.pid)}/fd/{fd}") for fd in fds_of(broker_of(session.pid))}
-        assert connection not in links.values() and links[2] == "/dev/null"
+        fds = f"/proc/{broker_of(session.pid)}/fd"
+        wait_until(lambda: os.readlink(f"{fds}/2") == "/dev/null", "the broker to let go of it")
+        wait_until(lambda: connection not in [os.readlink(f"{fds}/{fd}") for fd in fds_of(broker_of(session.pid))], "no connection")
         assert session.end() == 0
