@@ -13,7 +13,7 @@ import time
 
 import pytest
 from conftest import BUILDS
-from processes import broker_of, children, group, is_running, programs
+from processes import broker_of, children, descriptors, group, is_running, programs
 from session import PATIENCE, Session, command, reset, stop, tcp_pair, wait_until
 from upstream import Upstream
 from world import World
@@ -165,7 +165,7 @@ def test_program_that_is_late(build, tmp_path, body, least):
         started = time.monotonic()
         assert broker.run(milliseconds=300)[0] == LATE
         assert least - 0.1 < time.monotonic() - started < least + 5
-        assert group(int((tmp_path / "pid").read_text())) == []
+        wait_until(lambda: group(int((tmp_path / "pid").read_text())) == [], "the end of the group")
 
 
 @pytest.mark.parametrize("body", ["sleep 1000", "trap '' TERM; sleep 1000 & wait; sleep 1000"])
@@ -517,8 +517,9 @@ def test_broker_has_not_the_connection(smtpd, tmp_path):
     """Nor anything else of the session's."""
     with Session(command(smtpd, "--strategy=exec", "--command=/bin/true"), tmp_path, tcp_pair()) as session:
         session.begin("EHLO")
-        fds = {fd: os.readlink(f"/proc/{broker_of(session.pid)}/fd/{fd}") for fd in fds_of(broker_of(session.pid))}
-        assert sorted(fds) == [0, 1, 2] and fds[1] == "/dev/null" and fds[2] == session.err_path
+        broker = broker_of(session.pid)
+        fds = wait_until(lambda: (fds := descriptors(broker)) and sorted(fds) == [0, 1, 2] and fds, "it to let go of the rest")
+        assert fds[1] == "/dev/null" and fds[2] == session.err_path
         assert fds[0].startswith("socket:") and fds[0] != os.readlink(f"/proc/{session.pid}/fd/0")
 
 
@@ -528,7 +529,7 @@ def test_broker_under_inetd_has_not_the_connection(smtpd, tmp_path):
     with Session(command(smtpd, "--strategy=exec", "--command=/bin/true"), tmp_path, (ours, theirs), err=theirs) as session:
         session.begin("EHLO")
         connection = os.readlink(f"/proc/{session.pid}/fd/0")
-        fds = f"/proc/{broker_of(session.pid)}/fd"
-        wait_until(lambda: os.readlink(f"{fds}/2") == "/dev/null", "the broker to let go of it")
-        wait_until(lambda: connection not in [os.readlink(f"{fds}/{fd}") for fd in fds_of(broker_of(session.pid))], "no connection")
+        broker = broker_of(session.pid)
+        wait_until(lambda: connection not in descriptors(broker).values(), "it to let go of the connection")
+        assert descriptors(broker)[2] == "/dev/null"
         assert session.end() == 0

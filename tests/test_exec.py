@@ -1247,7 +1247,7 @@ def test_we_are_killed_while_the_hook_runs(smtpd, tmp_path, seen, hook):
         session.process.kill()
         assert session.process.wait(PATIENCE) == -signal.SIGKILL
         wait_until(lambda: not is_running(pid), "the hook's end", 5)
-        assert group(pid) == []
+        wait_until(lambda: group(pid) == [], "the end of its group", 5)
         assert session.read_to_end() == b""
     assert not (seen / "delivered").exists()
 

@@ -157,6 +157,14 @@ class Hostile:
         self.is_over = not part
 
 
+def is_executed(session):
+    """Up to its execve(2) a session is a thread of the acceptor in all but name, and has its memory."""
+    try:
+        return b"--config=/dev/fd/" in Path(f"/proc/{session}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class Siege:
     """An acceptor with the limits of a large one, an honest client, and whatever crowd a test adds."""
 
@@ -182,7 +190,7 @@ class Siege:
         """Notes the sessions' memory and number, the acceptor's memory and descriptors. Returns how many sessions there are."""
         sessions = self.acceptor.sessions()
         self.sessions.update(sessions)
-        for pid in sessions:
+        for pid in filter(is_executed, sessions):
             self.peak = max(self.peak, status_of(pid, "VmHWM") or 0)
         self.n_peak = max(self.n_peak, len(sessions))
         assert self.peak <= self.idle + ROOM, f"{self.peak} KiB in a session; an idle one has {self.idle}"
