@@ -1,4 +1,5 @@
-"""The promise under every fault: tests/sweep, in the part of it that has each kind of system call with each of its errors."""
+"""The promise under every fault: tests/sweep, in the part of it that has each kind of system call with each of its errors. The two
+builds share the points: one has the sandbox, the other sees wrong uses of memory. tests/sweep alone has all points for each."""
 
 import subprocess
 
@@ -14,8 +15,9 @@ SECONDS = 900  # on a busy machine
 def test_sweep(smtpd, strategy):
     """Whatever one call fails, whoever vanishes: 250 is a message at its destination, and half a message is none."""
     need("cc")
+    part = "1/2" if "/release/" in smtpd else "2/2"
     run = subprocess.run(
-        [ROOT / "tests/sweep", "--subset", "--smtpd", smtpd, "--only", strategy],
+        [ROOT / "tests/sweep", "--subset", "--part", part, "--smtpd", smtpd, "--only", strategy],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
