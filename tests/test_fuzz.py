@@ -23,7 +23,7 @@ def outcome(tmp_path_factory):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=SECONDS * 30,
+        timeout=SECONDS * 100,
         check=False,
     )
     said = run.stdout.decode(errors="replace")
