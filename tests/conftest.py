@@ -35,6 +35,24 @@ def release():
 NOTES = []  # what tests have to say beside passed and failed; shown at the end
 
 
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # one of several processes that share the tests (pytest-xdist)
+        session.config.workeroutput["notes"] = NOTES
+
+
+# Files that take minutes, each of them in one process: first, so that nobody waits for them at the end.
+LONG = ["test_sweep.py", "test_fuzz.py", "test_coverage.py", "test_analysis.py", "test_intrusion.py", "test_restraint.py"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    NOTES.extend(getattr(node, "workeroutput", {}).get("notes", []))
+
+
 def pytest_terminal_summary(terminalreporter):
     for note in NOTES:
         terminalreporter.write_line(note)
@@ -104,7 +122,7 @@ def everybodys(smtpd):
 
 def pytest_unconfigure(config):
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter:
+    if reporter and not hasattr(config, "workeroutput"):
         count = {key: len(reporter.stats.get(key, [])) for key in ("passed", "failed", "error", "skipped")}
         skipped = f", {count['skipped']} skipped" if count["skipped"] else ""
         print(f"\n{count['passed']} passed, {count['failed'] + count['error']} failed{skipped}")
