@@ -95,6 +95,16 @@ static void on_data(struct session *s) {
         server_answer(&s->server, &verdict);
 }
 
+static void on_tls(struct session *s) {
+        static const struct fixed_reply no_tls = {
+                454, "4.7.0", "TLS is not available, try again later"
+        };
+        struct reply verdict;
+
+        reply_fix(&verdict, &no_tls);
+        server_answer(&s->server, &verdict);
+}
+
 /* Once for each message. In LMTP each recipient has a reply of its own; the best one speaks for the message in the log. */
 static void deliver(struct session *s) {
         int64_t asked = deadline_now();
@@ -320,6 +330,8 @@ static void converse(struct session *s) {
                 case SERVER_RECIPIENT: on_recipient(s, event.recipient); break;
                 case SERVER_COLLECT: on_collect(s, event.is_sender); break;
                 case SERVER_DATA: on_data(s); break;
+                case SERVER_TLS: on_tls(s); break;
+                case SERVER_SECURE: break; /* not without a 220 */
                 case SERVER_BODY: mail_append(&s->mail, event.data, event.n); break;
                 case SERVER_REPLY: on_reply(s, &event); break;
                 case SERVER_END: on_end(s, event.n); break;

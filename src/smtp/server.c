@@ -14,8 +14,9 @@ void server_emit(struct server *s, enum event_kind kind) {
 }
 
 static bool is_question(enum event_kind kind) {
-        return kind == SERVER_HELLO || kind == SERVER_SENDER || kind == SERVER_RECIPIENT || kind == SERVER_DATA ||
-               kind == SERVER_END || kind == SERVER_COLLECT;
+        return kind == SERVER_HELLO || kind == SERVER_SENDER || kind == SERVER_RECIPIENT ||
+               kind == SERVER_DATA || kind == SERVER_END || kind == SERVER_TLS ||
+               kind == SERVER_SECURE || kind == SERVER_COLLECT;
 }
 
 /* Takes the first event, if there is one. */
@@ -267,12 +268,6 @@ static void resume(struct server *s) {
 
 /* --- the machine --------------------------------------------------------------------------------------- */
 
-const char *server_protocol(const struct server *s) {
-        if (s->rules.is_lmtp)
-                return s->is_smtputf8 ? "UTF8LMTP" : "LMTP";
-        return s->is_smtputf8 ? "UTF8SMTP" : s->is_extended ? "ESMTP" : "SMTP";
-}
-
 bool server_has_sender(const struct server *s) {
         return s->done & SENDER;
 }
@@ -311,22 +306,6 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
                         used += take_line(s, in + used, n - used);
         }
         return used;
-}
-
-void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
-        assert(s->question == SERVER_HELLO);
-        s->question = SERVER_MORE;
-        s->rules.extensions = extensions;
-        s->rules.max_size = max_size;
-        if (s->is_extended)
-                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s%s\nHELP",
-                          s->rules.hostname, (unsigned long long) max_size,
-                          extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
-                          extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "",
-                          extensions & EXTENSION_ENHANCEDSTATUSCODES ? "\nENHANCEDSTATUSCODES" : "");
-        else
-                reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
-        server_emit(s, SERVER_REPLY);
 }
 
 static void answer_sender(struct server *s, bool is_yes, bool is_smtputf8) {
@@ -378,6 +357,11 @@ void server_answer(struct server *s, const struct reply *verdict) {
                         server_reset(s);
                         s->is_data_refused = true;
                 }
+                break;
+        case SERVER_TLS:
+                server_say_reply(s);
+                if (verdict->code == 220 && s->phase != SERVER_CLOSED)
+                        server_emit(s, SERVER_SECURE);
                 break;
         case SERVER_END:
                 s->n_verdicts++;

@@ -1,7 +1,7 @@
 /* smtp/server.h - the server's side of an SMTP or LMTP session, as a machine that eats octets and says what to do.
  *
  * RFC 5321 (SMTP), RFC 2033 (LMTP), RFC 2920 (pipelining), RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531
- * (SMTPUTF8), RFC 2034 (enhanced codes).
+ * (SMTPUTF8), RFC 2034 (enhanced codes), RFC 3207 (STARTTLS).
  *
  * It owns no descriptor, clock, memory or log. The caller feeds it and does what its events say:
  *
@@ -42,6 +42,11 @@ struct server_rules {
         unsigned max_recipients;  /* of a message; and RCPT commands of a transaction, refused or not */
         unsigned max_commands;    /* since a message was accepted: real work is not limited */
         unsigned max_errors;      /* commands answered 5xx, likewise; refused recipients only if none was accepted */
+        enum {
+                SERVER_NO_TLS,
+                SERVER_TLS_OFFERED,
+                SERVER_TLS_REQUIRED, /* before anything that leads to a message */
+        } tls;
 };
 
 /* "?" is a question: the caller gives its verdict with server_answer() before the next step. */
@@ -57,6 +62,11 @@ enum event_kind {
         SERVER_END,       /* ? the message is complete. Asked once (SMTP), or for each accepted recipient in order
                            * (LMTP): event.n is its index */
         SERVER_RESET,     /* the transaction is over, for whatever reason */
+        SERVER_TLS,       /* ? STARTTLS: 220 if TLS can begin after that reply, or a refusal. Octets
+                           * that are there already must never be presented inside TLS: somebody
+                           * else may have put them there */
+        SERVER_SECURE,    /* ? its 220 was said: TLS begins, or the session ends. The answer is
+                           * server_secured() */
         SERVER_COLLECT,   /* ? the oldest deferred question needs its answer: MAIL's (event.is_sender), or a RCPT's */
         SERVER_CLOSE,     /* the session is over */
 };
@@ -85,6 +95,7 @@ struct server {
         char helo[HELO_MAX + 1]; /* "" until the client said it */
         unsigned n_commands, n_errors; /* of the session */
         bool is_extended;        /* it was EHLO or LHLO */
+        bool is_secure;          /* it is spoken inside TLS */
         bool is_smtputf8;        /* of this transaction */
         unsigned n_recipients;   /* accepted in this transaction */
         uint64_t size;           /* of the message in DATA, in octets as RFC 1870 counts */
@@ -119,7 +130,8 @@ struct server {
         char line[COMMAND_MAX];
 };
 
-/* As in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, UTF8LMTP. */
+/* As in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, UTF8LMTP; and inside TLS
+ * with an S at the end, but for SMTP: the registry has no such word. */
 const char *server_protocol(const struct server *s);
 
 void server_init(struct server *s, const struct server_rules *rules);
@@ -147,6 +159,11 @@ void server_postpone(struct server *s);
 
 /* The answer to SERVER_HELLO: what to offer (enum extension, or-ed), and the size limit from now on (as in the rules). */
 void server_offer(struct server *s, unsigned extensions, uint64_t max_size);
+
+/* The answer to SERVER_SECURE; or, before the first step, TLS was there from the first octet. All that
+ * the client said in clear is forgotten (RFC 3207 section 4.2), but for how many commands and errors
+ * there were. */
+void server_secured(struct server *s);
 
 /* Ends the session from outside (time is up, SIGTERM): the next steps say `reply` and close, whatever was due. */
 void server_close(struct server *s, int code, const char *enhanced, const char *text);

@@ -39,6 +39,11 @@ static void do_ehlo(struct server *s, const char *args, size_t n) {
         greet(s, args, n, true);
 }
 
+static void do_starttls(struct server *s, const char *args, size_t n) {
+        (void) args, (void) n;
+        server_emit(s, SERVER_TLS);
+}
+
 static void do_mail(struct server *s, const char *args, size_t n) {
         struct command_rules rules = command_rules(s);
 
@@ -116,32 +121,46 @@ static const struct verb {
         enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
         bool has_content; /* if it is refused, a message may follow that is no commands */
         bool may_follow;  /* a refused DATA: no line of a message looks like that */
+        bool is_in_clear; /* allowed before TLS that is required */
+        bool is_of_tls;   /* without TLS it is only known to be refused */
         bool is_hidden;   /* from HELP: it is only known to be refused */
         const char *syntax;
         void (*run)(struct server *s, const char *args, size_t n);
 } verbs[] = {
-        { "HELO", SMTP, .may_follow = true, .argument = ONE_ARGUMENT, .syntax = "HELO hostname", .run = do_helo },
-        { "EHLO", SMTP, .may_follow = true, .argument = ONE_ARGUMENT, .syntax = "EHLO hostname", .run = do_ehlo },
-        { "LHLO", LMTP, .may_follow = true, .argument = ONE_ARGUMENT, .syntax = "LHLO hostname", .run = do_ehlo },
+        { "HELO", SMTP, .may_follow = true, .is_in_clear = true, .argument = ONE_ARGUMENT,
+          .syntax = "HELO hostname", .run = do_helo },
+        { "EHLO", SMTP, .may_follow = true, .is_in_clear = true, .argument = ONE_ARGUMENT,
+          .syntax = "EHLO hostname", .run = do_ehlo },
+        { "LHLO", LMTP, .may_follow = true, .is_in_clear = true, .argument = ONE_ARGUMENT,
+          .syntax = "LHLO hostname", .run = do_ehlo },
+        { "STARTTLS", BOTH, .needs = HELLO | NO_SENDER, .is_in_clear = true, .is_of_tls = true,
+          .syntax = "STARTTLS", .run = do_starttls },
         { "MAIL", BOTH, .may_follow = true, .needs = HELLO | NO_SENDER, .argument = ANY_ARGUMENT,
           .syntax = "MAIL FROM:<address> [parameters]", .run = do_mail },
         { "RCPT", BOTH, .may_follow = true, .needs = HELLO | SENDER, .argument = ANY_ARGUMENT,
           .syntax = "RCPT TO:<address> [parameters]", .run = do_rcpt },
         { "DATA", BOTH, .needs = HELLO | SENDER | RECIPIENT, .has_content = true,
           .syntax = "DATA", .run = do_data },
-        { "RSET", BOTH, .may_follow = true, .syntax = "RSET", .run = do_rset },
-        { "NOOP", BOTH, .may_follow = true, .argument = ANY_ARGUMENT, .syntax = "NOOP", .run = do_noop },
+        { "RSET", BOTH, .may_follow = true, .is_in_clear = true, .syntax = "RSET", .run = do_rset },
+        { "NOOP", BOTH, .may_follow = true, .is_in_clear = true, .argument = ANY_ARGUMENT,
+          .syntax = "NOOP", .run = do_noop },
         { "VRFY", BOTH, .argument = ONE_ARGUMENT, .syntax = "VRFY address", .run = do_vrfy },
         { "EXPN", BOTH, .argument = ANY_ARGUMENT, .is_hidden = true,
           .syntax = "EXPN list", .run = do_unimplemented },
         { "BDAT", BOTH, .argument = ANY_ARGUMENT, .has_content = true, .is_hidden = true,
           .syntax = "BDAT", .run = do_bdat },
-        { "HELP", BOTH, .argument = ANY_ARGUMENT, .syntax = "HELP", .run = do_help },
-        { "QUIT", BOTH, .may_follow = true, .syntax = "QUIT", .run = do_quit },
+        { "HELP", BOTH, .is_in_clear = true, .argument = ANY_ARGUMENT, .syntax = "HELP",
+          .run = do_help },
+        { "QUIT", BOTH, .may_follow = true, .is_in_clear = true, .syntax = "QUIT", .run = do_quit },
 };
 
 static unsigned dialect(const struct server *s) {
         return s->rules.is_lmtp ? LMTP : SMTP;
+}
+
+static bool is_shown(const struct server *s, const struct verb *v) {
+        return v->dialects & dialect(s) && !v->is_hidden &&
+               (!v->is_of_tls || s->rules.tls != SERVER_NO_TLS);
 }
 
 static void do_help(struct server *s, const char *args, size_t n) {
@@ -149,7 +168,7 @@ static void do_help(struct server *s, const char *args, size_t n) {
 
         (void) args, (void) n;
         for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
-                if (v->dialects & dialect(s) && !v->is_hidden)
+                if (is_shown(s, v))
                         strcat(strcat(text, " "), v->name);
         server_say(s, 214, "2.0.0", text);
 }
@@ -165,6 +184,8 @@ static const struct verb *find_verb(const struct server *s, const char *name, si
 static const char *wrong_order(const struct server *s, const struct verb *v) {
         unsigned missing = v->needs & ~(s->done | (s->done & SENDER ? 0 : NO_SENDER));
 
+        if (v->is_of_tls && s->is_secure)
+                return "TLS is spoken already";
         if (missing & HELLO)
                 return s->rules.is_lmtp ? "send LHLO first" : "send HELO or EHLO first";
         if (missing & SENDER)
@@ -182,13 +203,17 @@ static void refuse(struct server *s, const struct verb *v, int code, const char 
         s->is_data_refused |= v && v->has_content;
 }
 
-/* Order is judged before syntax (RFC 5321 section 4.1.4). */
+/* TLS that is required is judged before order, and that before syntax (RFC 5321 section 4.1.4). */
 static void run_verb(struct server *s, const struct verb *v, const char *args, size_t n) {
         const char *complaint = wrong_order(s, v);
         char text[60];
 
         s->is_data_refused = false;
-        if (complaint)
+        if (v->is_of_tls && s->rules.tls == SERVER_NO_TLS)
+                refuse(s, v, 502, "5.5.1", "TLS is not available here");
+        else if (s->rules.tls == SERVER_TLS_REQUIRED && !s->is_secure && !v->is_in_clear)
+                refuse(s, v, 530, "5.7.0", "must issue a STARTTLS command first");
+        else if (complaint)
                 refuse(s, v, 503, "5.5.1", complaint);
         else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
                 text_format(text, sizeof(text), "syntax: %s", v->syntax);

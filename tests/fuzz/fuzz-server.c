@@ -29,7 +29,9 @@ static void give_verdict(void *userdata, enum event_kind question, const char *a
         struct verdicts *v = userdata;
         unsigned choice = v->seed ? draw(v) % 64 : 0;
 
-        if (choice < 48)
+        if (choice < 48 && question == SERVER_TLS)
+                reply_set(ret, 220, "2.0.0", "go ahead");
+        else if (choice < 48)
                 reply_set(ret, question == SERVER_DATA ? 354 : 250, question == SERVER_DATA ? "" : "2.0.0", "OK");
         else if (choice < 55)
                 reply_set(ret, 451, "4.3.0", "later, %s", address);
@@ -56,6 +58,7 @@ static struct server_rules choose_rules(const uint8_t *choices) {
                 .max_recipients = recipients[choices[2] >> 2 & 3],
                 .max_commands = commands[choices[2] >> 4 & 3],
                 .max_errors = errors[choices[2] >> 6 & 3],
+                .tls = choices[1] >> 6 & 1 ? SERVER_TLS_OFFERED + (choices[1] >> 7) : SERVER_NO_TLS,
         };
 }
 

@@ -71,8 +71,9 @@ static bool is_same(const struct record *a, const struct record *b) {
 }
 
 static void print_record(const char *label, const struct log *l, size_t i) {
-        static const char *const names[] = { "MORE",  "HELLO", "SENDER", "RECIPIENT", "DATA", "BODY",
-                                             "REPLY", "END",   "RESET",  "COLLECT",   "CLOSE" };
+        static const char *const names[] = { "MORE",  "HELLO", "SENDER", "RECIPIENT", "DATA",
+                                             "BODY",  "REPLY", "END",    "RESET",     "TLS",
+                                             "SECURE", "COLLECT", "CLOSE" };
 
         if (i >= l->n)
                 fprintf(stderr, "  %s: nothing\n", label);
@@ -132,6 +133,7 @@ static void hear_sender(struct player *p, const struct sender *s, struct reply *
         char details[60];
 
         must(p->has_hello && !p->has_sender);
+        must(p->rules.tls != SERVER_TLS_REQUIRED || p->server.is_secure);
         must(strlen(s->address.text) <= ADDRESS_MAX && strlen(s->options) <= OPTIONS_MAX);
         must(p->server.is_extended || !*s->options);
         snprintf(details, sizeof(details), "size %llu%s%s%s", (unsigned long long) s->size, s->is_8bit ? " 8bit" : "",
@@ -213,6 +215,26 @@ static void hear_reply(struct player *p, const struct reply *reply) {
         r->code = reply->code;
 }
 
+static void hear_tls(struct player *p, struct reply *verdict) {
+        add_record(p, SERVER_TLS);
+        must(p->rules.tls != SERVER_NO_TLS && !p->server.is_secure);
+        must(p->has_hello && !p->has_sender);
+        p->verdict(p->userdata, SERVER_TLS, "", verdict);
+        p->may_be_secure = verdict->code == 220;
+}
+
+/* TLS begins at once, and what comes next is said inside. */
+static void hear_secure(struct player *p) {
+        unsigned n_commands = p->server.n_commands, n_errors = p->server.n_errors;
+
+        add_record(p, SERVER_SECURE);
+        must(p->may_be_secure);
+        server_secured(&p->server);
+        must(p->server.is_secure && !*p->server.helo && !p->server.is_extended);
+        must(p->server.n_commands == n_commands && p->server.n_errors == n_errors);
+        p->has_hello = p->may_be_secure = false;
+}
+
 static void hear_close(struct player *p) {
         struct event again;
 
@@ -238,6 +260,8 @@ static void hear(struct player *p, const struct event *e, const char *in, size_t
                 end_transaction(p);
                 break;
         case SERVER_CLOSE: hear_close(p); break;
+        case SERVER_TLS: hear_tls(p, &verdict); break;
+        case SERVER_SECURE: hear_secure(p); break;
         case SERVER_COLLECT: must(!"nothing is deferred here"); break;
         case SERVER_MORE: break;
         }

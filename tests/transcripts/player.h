@@ -54,7 +54,7 @@ struct player {
 
         /* its own business: what we know of the transaction from events and verdicts alone */
         struct server server;
-        bool has_hello, has_sender, is_in_message;
+        bool has_hello, has_sender, is_in_message, may_be_secure;
         unsigned n_recipients, n_ends;
         struct text sender, *recipients;
         struct text envelope, body;

@@ -27,6 +27,8 @@ static void give_verdict(void *userdata, enum event_kind question, const char *a
                 }
         if (question == SERVER_DATA)
                 reply_set(ret, 354, "", "go on");
+        else if (question == SERVER_TLS)
+                reply_set(ret, 220, "2.0.0", "ready to start TLS");
         else
                 reply_set(ret, 250, question == SERVER_SENDER      ? "2.1.0"
                                     : question == SERVER_RECIPIENT ? "2.1.5"

@@ -103,6 +103,8 @@ static bool take_option(struct session *s, const char *option) {
                 r->max_size = strtoull(option, NULL, 10);
         else if (take_prefix(&option, "protocol="))
                 r->is_lmtp = strcmp(option, "lmtp") == 0;
+        else if (take_prefix(&option, "tls="))
+                r->tls = strcmp(option, "required") == 0 ? SERVER_TLS_REQUIRED : SERVER_TLS_OFFERED;
         else if (take_prefix(&option, "hostname="))
                 snprintf(s->hostname, sizeof(s->hostname), "%s", option);
         else if (strcmp(option, "lf") == 0)
@@ -128,6 +130,7 @@ static bool take_answer(struct session *s, const char *text) {
                 { "RCPT ", SERVER_RECIPIENT },
                 { "DATA ", SERVER_DATA },
                 { "END ", SERVER_END },
+                { "STARTTLS ", SERVER_TLS },
         };
         struct answer a = { .question = SERVER_HELLO };
         const char *end;

@@ -7,6 +7,7 @@
  *                                                B(text)  SERVER_BODY, as one however it came; "|" is an LF
  *      H(name)   SERVER_HELLO                    E0:5     SERVER_END, its index and the size of the message
  *      S(address), T(address)  sender, recipient          D  DATA   X  RESET   C  CLOSE
+ *      L  TLS   Z  SECURE
  *
  * SERVER_MORE is written (as M) only where a test asks for it: where it comes depends on how the input was cut.
  */
@@ -70,6 +71,8 @@ static void note_event(struct session *s, const struct event *e) {
         case SERVER_END: note(s, "E%zu:%llu", e->n, (unsigned long long) s->server.size); break;
         case SERVER_RESET: note(s, "X"); break;
         case SERVER_CLOSE: note(s, "C"); break;
+        case SERVER_TLS: note(s, "L"); break;
+        case SERVER_SECURE: note(s, "Z"); break;
         case SERVER_COLLECT: ck_abort_msg("nothing is deferred here"); break;
         case SERVER_MORE:
                 if (s->is_more_told)
@@ -101,7 +104,11 @@ static void answer(struct session *s, enum event_kind question) {
                  question == SERVER_END) {
                 reply_set(&verdict, next_answer(s, question == SERVER_DATA ? 354 : 250), "", "verdict");
                 server_answer(&s->server, &verdict);
-        }
+        } else if (question == SERVER_TLS) {
+                reply_set(&verdict, next_answer(s, 220), "", "verdict");
+                server_answer(&s->server, &verdict);
+        } else if (question == SERVER_SECURE)
+                server_secured(&s->server);
 }
 
 /* One step, with octets that end where their memory ends. It must leave alone those it did not use. */
@@ -117,6 +124,10 @@ static enum event_kind step(struct session *s, const char *in, size_t n, size_t 
                 ck_abort_msg("text is not in the input");
         if (e.kind == SERVER_MORE && *used < n)
                 ck_abort_msg("asks for more with octets left");
+        if (e.kind == SERVER_TLS && (*used == 0 || in[*used - 1] != '\n'))
+                ck_abort_msg("uses octets after STARTTLS");
+        if (e.kind == SERVER_SECURE && *used > 0)
+                ck_abort_msg("uses octets before TLS");
         note_event(s, &e);
         return e.kind;
 }
@@ -296,6 +307,43 @@ static const struct {
         { TEXT("\x16\x03\x01\x02"), .log = "R220 R554 X C" },
         { TEXT("NOOP\r\n\x16\r\n"), .log = "R220 R250 R500" },
         { TEXT("N\x16\r\n"), .log = "R220 R500" },
+
+        /* TLS */
+        { TEXT("EHLO c\r\nSTARTTLS\r\nNOOP\r\n" MAIL "HELO d\r\n" MAIL),
+          .log = "R220 H(c) R250 L R220 Z R250 R503 H(d) R250 S(a@b) R250",
+          .rules = { .tls = SERVER_TLS_OFFERED } },
+        { TEXT("STARTTLS\r\nEHLO c\r\nSTARTTLS x\r\n" MAIL "STARTTLS\r\nSTARTTLS x\r\n"),
+          .log = "R220 R503 H(c) R250 R501 S(a@b) R250 R503 R503",
+          .rules = { .tls = SERVER_TLS_OFFERED } },
+        { TEXT("EHLO c\r\nSTARTTLS\r\nSTARTTLS\r\nEHLO c\r\nSTARTTLS\r\nSTARTTLS x\r\n"),
+          .log = "R220 H(c) R250 L R220 Z R503 H(c) R250 R503 R503",
+          .rules = { .tls = SERVER_TLS_OFFERED } },
+        { TEXT("EHLO c\r\nSTARTTLS\r\n" MAIL),
+          .log = "R220 H(c) R250 L R454 S(a@b) R250", .answers = "454",
+          .rules = { .tls = SERVER_TLS_OFFERED } },
+        { TEXT("EHLO c\r\nSTARTTLS\r\n" MAIL), .log = "R220 H(c) R250 L R421 X C", .answers = "421",
+          .rules = { .tls = SERVER_TLS_OFFERED } },
+        { TEXT("STARTTLS\r\nEHLO c\r\nSTARTTLS\r\nSTARTTLS x\r\n"), .log = "R220 R502 H(c) R250 R502 R502" },
+        { TEXT(MAIL "DATA\r\nEHLO c\r\n" MAIL "MAIL x\r\nVRFY\r\nNOOP\r\nRSET\r\n"
+               "STARTTLS\r\nEHLO c\r\n" ENVELOPE),
+          .log = "R220 R530 R530 H(c) R250 R530 R530 R530 R250 R250 X "
+                 "L R220 Z H(c) R250 S(a@b) R250 T(d@e) R250",
+          .rules = { .tls = SERVER_TLS_REQUIRED } },
+        { TEXT("DATA\r\na\r\n"), .log = "R220 R530 R554 X C", .rules = { .tls = SERVER_TLS_REQUIRED } },
+        { TEXT("BDAT 1\r\na\r\n"), .log = "R220 R530 R554 X C", .rules = { .tls = SERVER_TLS_REQUIRED } },
+        { TEXT(READY "DATA\r\nSTARTTLS\r\n"), .log = READY_LOG " D R451 X R554 X C", .answers = "250 250 451",
+          .rules = { .tls = SERVER_TLS_OFFERED } },
+        { TEXT("LHLO c\r\n" MAIL "STARTTLS\r\nLHLO c\r\n" MAIL),
+          .log = "R220 H(c) R250 R530 L R220 Z H(c) R250 S(a@b) R250", .flags = LMTP,
+          .rules = { .tls = SERVER_TLS_REQUIRED } },
+        { TEXT("X\r\nEHLO c\r\nX\r\nSTARTTLS\r\nX\r\n"),
+          .log = "R220 R500 H(c) R250 R500 L R220 Z R421 X C",
+          .rules = { .tls = SERVER_TLS_OFFERED, .max_errors = 2 } },
+        { TEXT("EHLO c\r\nSTARTTLS\r\nNOOP\r\nNOOP\r\n"), .log = "R220 H(c) R250 L R220 Z R250 R421 X C",
+          .rules = { .tls = SERVER_TLS_OFFERED, .max_commands = 3 } },
+        { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\nRSET\r\nSTARTTLS\r\nHELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n"),
+          .log = "R220 H(c) R250 S(a@b) R250 R250 X L R220 Z H(c) R250 R501s",
+          .rules = { .tls = SERVER_TLS_OFFERED } },
 
         /* limits */
         { TEXT("EHLO c\r\n" MAIL TO("d@e") TO("f@g") TO("h@i") "DATA\r\n.\r\n"),
@@ -545,6 +593,37 @@ START_TEST(means_what_it_offers) {
 }
 END_TEST
 
+/* --- how it is called ---------------------------------------------------------------------------------- */
+
+static const struct {
+        const char *in, *plain, *secure; /* before TLS, inside it */
+        int flags;
+} protocols[] = {
+        { "", "SMTP", "SMTP", 0 },
+        { "HELO c\r\n" MAIL, "SMTP", "SMTP", 0 },
+        { "EHLO c\r\n" MAIL, "ESMTP", "ESMTPS", 0 },
+        { "EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n", "UTF8SMTP", "UTF8SMTPS", 0 },
+        { "EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\nRSET\r\n", "ESMTP", "ESMTPS", 0 },
+        { "LHLO c\r\n" MAIL, "LMTP", "LMTPS", LMTP },
+        { "LHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n", "UTF8LMTP", "UTF8LMTPS", LMTP },
+};
+
+START_TEST(has_a_name) {
+        const struct server_rules rules = { .is_lmtp = protocols[_i].flags & LMTP,
+                                            .tls = SERVER_TLS_OFFERED };
+        static struct session s;
+
+        start(&s, &rules, NULL);
+        feed(&s, protocols[_i].in, strlen(protocols[_i].in), INPUT_MAX);
+        ck_assert_str_eq(server_protocol(&s.server), protocols[_i].plain);
+        start(&s, &rules, NULL);
+        server_secured(&s.server); /* from the first octet on */
+        feed(&s, protocols[_i].in, strlen(protocols[_i].in), INPUT_MAX);
+        ck_assert_str_eq(server_protocol(&s.server), protocols[_i].secure);
+        ck_assert_int_eq(strncmp(s.log, "R220", 4), 0);
+}
+END_TEST
+
 /* --- what the caller can see --------------------------------------------------------------------------- */
 
 static const struct {
@@ -596,6 +675,7 @@ int main(void) {
         UNIT_TABLE(tcase, asks_for_more_when_all_is_said, mores);
         UNIT_TABLE(tcase, bounds_lines, lines);
         UNIT_TABLE(tcase, means_what_it_offers, offers);
+        UNIT_TABLE(tcase, has_a_name, protocols);
         UNIT_TABLE(tcase, shows_its_state, states);
         return unit_run(suite);
 }
