@@ -1,0 +1,38 @@
+/* smtp/security.h - what is known of the TLS that a session is spoken in, as its engine tells it.
+ *
+ * Pure. An engine says it once, after the handshake: "NAME=value" strings, each with its NUL, and one
+ * more NUL; the names are those of Apache's mod_ssl, as UCSPI-TLS wants it. Whatever the values are
+ * (a server's name and a certificate are the client's choice), they come out as printable ASCII.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+        SECURITY_ANSWER_MAX = 4096, /* octets of all of it */
+        SECURITY_REASON_MAX = 200,
+};
+
+/* "" where there is nothing to say: all of them outside TLS. */
+struct security {
+        char protocol[16];     /* TLSv1.3 */
+        char cipher[64];       /* TLS_AES_256_GCM_SHA384 */
+        char sni[256];         /* whom the client asked for */
+        char fingerprint[65];  /* of the client's certificate: SHA-256, in hexadecimal */
+        char verify[128];      /* whether it is trusted: NONE, SUCCESS, FAILED:reason */
+};
+
+/* Whether TLS is spoken. */
+static inline bool security_is_on(const struct security *s) {
+        return *s->protocol != '\0';
+}
+
+/* Whether the answer has come to its end. */
+bool security_is_whole(const char *answer, size_t n);
+
+/* Reads one that has. */
+void security_read(struct security *ret, const char *answer, size_t n);
+
+/* Why there is no TLS, if an answer that broke off says so; or "". */
+void security_read_reason(const char *answer, size_t n, char ret[static SECURITY_REASON_MAX]);
