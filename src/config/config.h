@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "io/peer.h"
 
@@ -21,7 +22,13 @@
 /* The highest number of a user: -1 is none. */
 #define USER_NUMBER_MAX UINT64_C(0xfffffffe)
 
+/* A certificate that the engine of an acceptor makes for itself. */
+#define TLS_SELF_SIGNED "self-signed"
+
 enum { HOSTNAME_MAX = 255 };
+
+/* What clients are offered: smtpd.conf(5). */
+enum tls_mode { TLS_UNSET, TLS_NO, TLS_STARTTLS, TLS_REQUIRED, TLS_IMPLICIT };
 
 struct list {
         char **items;
@@ -54,8 +61,17 @@ struct config {
         struct peer peer;          /* address "" if not given */
         char *user;                /* a name or a number; NULL: that of user.h */
 
+        /* TLS toward clients, by smtpd-tls(8) or another engine */
+        enum tls_mode tls;         /* after config_load() it is set */
+        struct list tls_certificate, tls_key; /* files; or the certificate is TLS_SELF_SIGNED */
+        char *tls_user;            /* of the acceptor's engine; NULL: the same as `user` */
+        char *tls_engine;          /* the socket of one that serves all; NULL if not given */
+        bool tls_client;           /* ask for a certificate */
+        char *tls_client_ca;       /* a file; NULL if not given */
+        bool tls_is_13;            /* not TLS 1.2 */
+
         /* for accepting connections */
-        struct list listen;        /* endpoints: io/listen.h */
+        struct list listen, listen_tls; /* endpoints: io/listen.h */
         uint64_t max_connections, max_connections_per_source;
         uint64_t stop_timeout;     /* seconds */
         uint64_t exit_idle_time;   /* seconds; 0 if not given */
@@ -69,6 +85,19 @@ struct config {
                 ACTION_VERSION,
         } action;
 };
+
+/* Whether it says where to listen. */
+static inline bool config_is_listening(const struct config *c) {
+        return c->listen.n + c->listen_tls.n > 0;
+}
+
+/* Whether the engine makes its certificate. */
+static inline bool config_is_self_signed(const struct config *c) {
+        for (size_t i = 0; i < c->tls_certificate.n; i++)
+                if (strcmp(c->tls_certificate.items[i], TLS_SELF_SIGNED) == 0)
+                        return true;
+        return false;
+}
 
 /* Called for each mistake. `where` is "FILE:LINE", "FILE" or "command line"; `what` says what is
  * wrong and what to do. */
@@ -91,6 +120,14 @@ void config_print_for_session(const struct config *c, FILE *out);
 
 /* Frees what config_load() has put into it. */
 void config_free(struct config *c);
+
+/* What smtpd-tls(8) is to do: speak on one connection, serve many, or look at its files. */
+enum tls_task { TLS_TASK_CONNECTION, TLS_TASK_SERVE, TLS_TASK_CHECK };
+
+/* The arguments of smtpd-tls(8), from its name to NULL. With `user` it becomes that, unless it is
+ * NULL. Returns them, to be freed by config_tls_free(), or NULL if memory is out. */
+char **config_tls_arguments(const struct config *c, enum tls_task task, const char *user);
+void config_tls_free(char **arguments);
 
 /* Prints the options as --help shows them. Of the configuration only the strategies matter. */
 void config_help(const struct config *c, FILE *out);

@@ -36,18 +36,18 @@ bool value_parse_list(const char *value, struct list *list, bool (*is_item)(cons
         return true;
 }
 
-static void print_list(const void *field, FILE *out) {
+void value_print_list(const void *field, FILE *out) {
         const struct list *list = field;
 
         for (size_t i = 0; i < list->n; i++)
                 fprintf(out, "%s%s", i > 0 ? "," : "", list->items[i]);
 }
 
-static bool is_list_set(const void *field) {
+bool value_is_list_set(const void *field) {
         return ((const struct list *) field)->n > 0;
 }
 
-static void clear_list(void *field) {
+void value_clear_list(void *field) {
         struct list *list = field;
 
         for (size_t i = 0; i < list->n; i++)
@@ -84,8 +84,8 @@ static bool parse_networks(const struct option *o, const char *value, void *fiel
 
 #define LIST(parse_, expected_)                                                                    \
         {                                                                                          \
-                .parse = (parse_), .print = print_list, .is_set = is_list_set,                     \
-                .clear = clear_list, .is_list = true, .expected = (expected_)                      \
+                .parse = (parse_), .print = value_print_list, .is_set = value_is_list_set,                     \
+                .clear = value_clear_list, .is_list = true, .expected = (expected_)                      \
         }
 
 const struct kind value_endpoints =

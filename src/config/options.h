@@ -20,10 +20,10 @@ struct option {
         uint64_t min, max;    /* of a number */
         const char *initial;  /* the default, a value; NULL: the field is not set */
         const char *fallback; /* what is used while it is not set, in words; NULL: nothing */
-        bool is_for_acceptor; /* it means nothing to a session */
+        bool is_for_acceptor; /* it means nothing to a session of the acceptor */
 };
 
-enum { N_OPTIONS_MAX = 40 }; /* rows, with the end */
+enum { N_OPTIONS_MAX = 48 }; /* rows, with the end */
 
 extern const struct option options[];
 

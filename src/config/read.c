@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "config/strategies.h"
+#include "config/tls.h"
 
 void read_complain(struct reading *r, struct place place, const char *format, ...) {
         char what[512], where[512] = "command line";
@@ -116,6 +117,10 @@ static size_t index_of(const char *name) {
         return (size_t) (options_find(name, strlen(name)) - options);
 }
 
+struct place read_place(const struct reading *r, const char *name) {
+        return r->given[index_of(name)];
+}
+
 /* The strategy has the word on its options. */
 static void check_together(struct reading *r) {
         const struct config *c = r->config;
@@ -123,7 +128,7 @@ static void check_together(struct reading *r) {
         char others[STRATEGIES_TEXT_MAX];
 
         if (complaint)
-                read_complain(r, r->given[index_of("strategy")], "%s", complaint);
+                read_complain(r, read_place(r, "strategy"), "%s", complaint);
         for (const struct option *o = options; o->name; o++)
                 if (r->is_given[o - options] && !strategies_allow(c, o)) {
                         strategies_having(c, o, others);
@@ -158,6 +163,7 @@ int config_load(int argc, char **argv, struct config *c, config_complaint *compl
         c->is_strategy_given = r.is_given[index_of("strategy")];
         if (c->strategy && !r.is_incomplete)
                 check_together(&r);
+        tls_settle(&r);
         return r.n_in_arguments > 0 ? EX_USAGE : r.n_in_files > 0 ? EX_CONFIG : 0;
 }
 

@@ -37,6 +37,9 @@ int read_passed(const char *name);
 
 enum { READ_FILE_MAX = 16 * 1024 * 1024 }; /* octets that a file may not reach */
 
+/* Where an option was given last. */
+struct place read_place(const struct reading *r, const char *name);
+
 /* Takes one option's value. */
 void read_value(struct reading *r, const struct option *o, const char *value, struct place place);
 

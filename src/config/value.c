@@ -7,6 +7,7 @@
 #include "base/ascii.h"
 #include "config/options.h"
 #include "io/connect.h"
+#include "io/endpoint.h"
 
 /* --- numbers ---------------------------------------------------------------------------------- */
 
@@ -56,14 +57,14 @@ const struct kind value_size = {
 
 /* --- one of two words ------------------------------------------------------------------------- */
 
-static bool parse_word(const char *value, const char *yes, const char *no, bool *ret) {
+bool value_parse_word(const char *value, const char *yes, const char *no, bool *ret) {
         *ret = strcmp(value, yes) == 0;
         return *ret || strcmp(value, no) == 0;
 }
 
 static bool parse_yes_no(const struct option *o, const char *value, void *field) {
         (void) o;
-        return parse_word(value, "yes", "no", field);
+        return value_parse_word(value, "yes", "no", field);
 }
 
 static void print_yes_no(const void *field, FILE *out) {
@@ -72,7 +73,7 @@ static void print_yes_no(const void *field, FILE *out) {
 
 static bool parse_protocol(const struct option *o, const char *value, void *field) {
         (void) o;
-        return parse_word(value, "lmtp", "smtp", field);
+        return value_parse_word(value, "lmtp", "smtp", field);
 }
 
 static void print_protocol(const void *field, FILE *out) {
@@ -126,33 +127,40 @@ const struct kind value_peer = {
 
 /* --- texts of their own ----------------------------------------------------------------------- */
 
-static void clear_pointer(void *field) {
+void value_clear_pointer(void *field) {
         free(*(char **) field);
         *(char **) field = NULL;
 }
 
-static bool set_pointer(char **field, const char *value) {
+bool value_set_pointer(char **field, const char *value) {
         free(*field);
         *field = strdup(value);
         return *field != NULL;
 }
 
-static void print_pointer(const void *field, FILE *out) {
+void value_print_pointer(const void *field, FILE *out) {
         fputs(*(const char *const *) field, out);
 }
 
-static bool is_pointer_set(const void *field) {
+bool value_is_pointer_set(const void *field) {
         return *(const char *const *) field != NULL;
 }
 
 static bool parse_endpoint(const struct option *o, const char *value, void *field) {
         (void) o;
-        return connect_is_endpoint(value) && set_pointer(field, value);
+        return connect_is_endpoint(value) && value_set_pointer(field, value);
+}
+
+static bool parse_local_socket(const struct option *o, const char *value, void *field) {
+        struct sockaddr_un address;
+
+        (void) o;
+        return *value == '/' && endpoint_local(value, &address) && value_set_pointer(field, value);
 }
 
 static bool parse_path(const struct option *o, const char *value, void *field) {
         (void) o;
-        return *value == '/' && set_pointer(field, value);
+        return *value == '/' && value_set_pointer(field, value);
 }
 
 static bool parse_user(const struct option *o, const char *value, void *field) {
@@ -162,16 +170,20 @@ static bool parse_user(const struct option *o, const char *value, void *field) {
         if (strspn(value, "0123456789") == strlen(value) &&
             !ascii_parse_number(value, USER_NUMBER_MAX, &number))
                 return false;
-        return *value && !strpbrk(value, " \t:/\"'") && set_pointer(field, value);
+        return *value && !strpbrk(value, " \t:/\"'") && value_set_pointer(field, value);
 }
 
 const struct kind value_endpoint = {
-        parse_endpoint, print_pointer, is_pointer_set, clear_pointer,
+        parse_endpoint, value_print_pointer, value_is_pointer_set, value_clear_pointer,
         .expected = "HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535",
 };
-const struct kind value_path = { parse_path, print_pointer, is_pointer_set, clear_pointer,
+const struct kind value_local_socket = {
+        parse_local_socket, value_print_pointer, value_is_pointer_set, value_clear_pointer,
+        .expected = "the path of a socket, which begins with / and has at most 107 octets",
+};
+const struct kind value_path = { parse_path, value_print_pointer, value_is_pointer_set, value_clear_pointer,
                                  .expected = "a path that begins with /" };
-const struct kind value_user = { parse_user, print_pointer, is_pointer_set, clear_pointer,
+const struct kind value_user = { parse_user, value_print_pointer, value_is_pointer_set, value_clear_pointer,
                                  .expected = "the name of a user, or its number" };
 
 /* --- of the command line only ----------------------------------------------------------------- */

@@ -25,9 +25,22 @@ extern const struct kind value_number, value_seconds, value_optional_seconds, va
 extern const struct kind value_yes_no, value_protocol, value_hostname, value_peer, value_strategy;
 extern const struct kind value_command, value_endpoint, value_path, value_user;
 extern const struct kind value_endpoints, value_listen, value_domains, value_networks;
+extern const struct kind value_tls, value_tls_client, value_tls_minimum;
+extern const struct kind value_tls_certificates, value_tls_keys, value_tls_file;
+extern const struct kind value_local_socket;
 
 /* Of the command line only: what to do instead of serving, and which file to read. */
 extern const struct kind value_action, value_file;
 
 /* ITEM[,ITEM...]: adds them to the list. false at the first that is none. */
 bool value_parse_list(const char *value, struct list *list, bool (*is_item)(const char *item));
+
+/* The functions of further kinds. */
+bool value_parse_word(const char *value, const char *yes, const char *no, bool *ret);
+bool value_set_pointer(char **field, const char *value);
+void value_print_pointer(const void *field, FILE *out);
+bool value_is_pointer_set(const void *field);
+void value_clear_pointer(void *field);
+void value_print_list(const void *field, FILE *out);
+bool value_is_list_set(const void *field);
+void value_clear_list(void *field);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/ascii.h"
 #include "io/fd.h"
 #include "io/notify.h"
@@ -33,16 +34,24 @@ static int number_from(const char *text, int from) {
         return (int) number;
 }
 
+static int lower(int a, int b) {
+        return a < b ? a : b;
+}
+
 /* The lowest number of those that we were told of, not below `from`; or NONE. */
 static int next_told(char **argv, int from) {
-        int a = number_from(getenv(NOTIFY_COUNTER), from);
-        int b = number_from(getenv(OUTPUT_VARIABLE), from), next = a < b ? a : b;
+        static const char *const variables[] = {
+                NOTIFY_COUNTER, OUTPUT_VARIABLE, INHERITED_TLS,
+                INHERITED_UCSPI_CONTROL, INHERITED_UCSPI_IN, INHERITED_UCSPI_OUT,
+        };
+        int next = NONE;
 
+        for (size_t i = 0; i < ELEMENTS(variables); i++)
+                next = lower(next, number_from(getenv(variables[i]), from));
         for (; *argv; argv++) {
                 const char *name = strstr(*argv, "fd/"); /* /dev/fd/N, /proc/self/fd/N */
-                int n = name ? number_from(name + 3, from) : NONE;
 
-                next = n < next ? n : next;
+                next = lower(next, name ? number_from(name + 3, from) : NONE);
         }
         return next;
 }

@@ -1,8 +1,17 @@
 /* io/inherited.h - descriptors that whoever started us left open. */
 #pragma once
 
+/* Tells a session the number of the socket that asks its acceptor's TLS engine. */
+#define INHERITED_TLS "SMTPD_TLS_FD"
+
+/* UCSPI-TLS: the numbers of descriptors of the TLS engine that started us, for its orders, what the
+ * client says, and what it hears. */
+#define INHERITED_UCSPI_CONTROL "SSLCTLFD"
+#define INHERITED_UCSPI_IN "SSLREADFD"
+#define INHERITED_UCSPI_OUT "SSLWRITEFD"
+
 /* Closes those that nobody told us of: all but the standard ones, those of systemd's protocol
- * (sd_listen_fds(3)), those that a variable SMTPD_..._FD has, and those that an argument names
+ * (sd_listen_fds(3)), those that a variable SMTPD_..._FD or SSL...FD has, and those that an argument names
  * ("--config=/dev/fd/63", a shell's <(...)). Before anything else is opened. */
 void inherited_close(char **argv);
 

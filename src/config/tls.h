@@ -1,0 +1,7 @@
+/* config/tls.h - the options of TLS toward clients: their values, and what does not go together. */
+#pragma once
+
+#include "config/read.h"
+
+/* Where everything has been read: completes the names of files and the mode, and complains. */
+void tls_settle(struct reading *r);

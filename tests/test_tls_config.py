@@ -1,0 +1,133 @@
+"""The options of TLS toward clients: their values, their defaults, and what does not go together."""
+
+import re
+import subprocess
+
+import pytest
+from session import PATIENCE, Session, environment, replies, run
+from test_config import NOT_CONFIGURED
+
+FILE = "/nonexistent/certificate.pem"
+
+
+def check(smtpd, *options, **variables):
+    """(exit status, what --check prints as a dictionary, complaints)"""
+    status, out, err = run([smtpd, "--config=/dev/null", "--check", *options], env=environment(**variables))
+    lines = out.decode().splitlines()
+    return status, dict(line.split("=", 1) for line in lines if "=" in line), err.decode().splitlines()
+
+
+def mistakes(smtpd, *options, **variables):
+    """What --check complains of, without its place."""
+    status, shown, complaints = check(smtpd, *options, **variables)
+    assert (status, shown) == (64, {}) and complaints
+    assert all(line.startswith("smtpd: command line: ") for line in complaints)
+    return [line.removeprefix("smtpd: command line: ") for line in complaints]
+
+
+# --- values ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, value, expected", [
+    *(("tls", value, "no, starttls, required or implicit") for value in ("", "yes", "STARTTLS", "tls", "no,no")),
+    *(("tls-client", value, "no or ask") for value in ("", "yes", "require")),
+    *(("tls-minimum", value, "1.2 or 1.3") for value in ("", "1", "1.1", "1.4", "TLSv1.2")),
+    *(("tls-certificate", value, "the path of a file") for value in ("", "a/b", "./a", "..", ".", "/a,", "/a b")),
+    *(("tls-key", value, "the path of a file") for value in ("", "a/b", "..", "self-signed")),
+    *(("tls-client-ca", value, "the path of a file") for value in ("", "a/b", "..", "self-signed")),
+    *(("tls-engine", value, "the path of a socket") for value in ("", "a", "127.0.0.1:25", "/" + "x" * 107)),
+    *(("tls-user", value, "the name of a user") for value in ("", "a b", "root:root")),
+    *(("listen-tls", value, "ADDRESS:PORT") for value in ("", "127.0.0.1", "127.0.0.1:65536", "::1:465")),
+])
+def test_value_that_is_none(release, tmp_path, name, value, expected):
+    complaints = mistakes(release, f"--{name}={value}")
+    assert complaints[0].startswith(f"{name}={value}: use {expected}")
+    path = tmp_path / "smtpd.conf"
+    path.write_text(f"{name}={value}\n")
+    status, _, err = run([release, f"--config={path}", "--check"])
+    assert status == 78 and err.startswith(f"smtpd: {path}:1: {name}={value}: use ".encode())
+
+
+@pytest.mark.parametrize("options, shown", [
+    ([], {"tls": "no", "tls-client": "no", "tls-minimum": "1.2"}),
+    (["--tls=no"], {"tls": "no"}),
+    (["--tls-engine=/run/smtpd/tls"], {"tls": "starttls", "tls-engine": "/run/smtpd/tls"}),
+    (["--tls-engine=/run/smtpd/tls", "--tls=no"], {"tls": "no"}),
+    (["--tls-engine=/run/smtpd/tls", "--tls=required"], {"tls": "required"}),
+    (["--tls-engine=/run/smtpd/tls", "--listen-tls=465,[::1]:1465"], {"listen-tls": "465,[::1]:1465", "tls": "starttls"}),
+    (["--tls-engine=/run/smtpd/tls", "--listen-tls=465", "--tls=no"], {"listen-tls": "465", "tls": "no"}),
+])
+def test_what_is_shown(smtpd, options, shown):
+    status, got, complaints = check(smtpd, *options)
+    assert (status, complaints) == (0, [])
+    assert got.items() >= shown.items()
+
+
+def test_what_is_shown_reads_as_the_same_again(release, tmp_path):
+    options = ["--tls-engine=/run/smtpd/tls", "--tls=implicit", "--listen-tls=127.0.0.1:465", "--listen=25"]
+    status, out, _ = run([release, "--config=/dev/null", "--check", *options])
+    assert status == 0
+    path = tmp_path / "smtpd.conf"
+    path.write_bytes(out)
+    assert run([release, f"--config={path}", "--check"])[:2] == (0, out.replace(b"/dev/null", str(path).encode(), 1))
+
+
+def test_ucspi_tls_is_an_engine(smtpd):
+    """Whoever started us, and speaks TLS for us, says so in the environment."""
+    assert check(smtpd, SSLCTLFD="5")[1]["tls"] == "starttls"
+    assert check(smtpd, "--tls=no", SSLCTLFD="5")[1]["tls"] == "no"
+    assert check(smtpd, "--tls=required", SSLCTLFD="5")[1]["tls"] == "required"
+
+
+# --- what does not go together ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options, complaint", [
+    *(([f"--tls={mode}"], f"tls={mode} needs tls-certificate=FILE (for developers: tls-certificate=self-signed) or "
+                          "tls-engine=/SOCKET") for mode in ("starttls", "required", "implicit")),
+    (["--listen-tls=465"], "listen-tls needs tls-certificate=FILE (for developers: tls-certificate=self-signed) or "
+                           "tls-engine=/SOCKET"),
+    (["--tls-engine=/x", f"--tls-certificate={FILE}"],
+     "tls-engine makes no sense with tls-certificate: the engine has a certificate of its own; remove one of the two"),
+    *(([f"--{option}", "--tls-engine=/x"],
+       f"{option.split('=')[0]} makes no sense with tls-engine: it is an option of the engine, smtpd-tls(8)")
+      for option in ("tls-key=/x", "tls-user=nobody", "tls-client=ask", "tls-minimum=1.3")),
+    *(([f"--{option}"], f"{option.split('=')[0]} makes no sense without tls-certificate")
+      for option in ("tls-key=/x", "tls-user=nobody", "tls-client=ask", "tls-minimum=1.3")),
+    (["--tls-certificate=self-signed", f"--tls-certificate={FILE}"], "tls-certificate=self-signed: there can be no other one"),
+    ([f"--tls-certificate={FILE}", "--tls-certificate=self-signed"], "tls-certificate=self-signed: there can be no other one"),
+    (["--tls-certificate=self-signed", "--tls-key=/x"],
+     "tls-key makes no sense with tls-certificate=self-signed, which has a key of its own"),
+    ([f"--tls-certificate={FILE}", "--tls-key=/x,/y"],
+     "tls-key: there are 2 keys and 1 certificate: give each certificate its key, in the same order"),
+    ([f"--tls-certificate={FILE}", "--tls-client-ca=/x"], "tls-client-ca makes no sense without tls-client=ask"),
+])
+def test_what_does_not_go_together(smtpd, options, complaint):
+    assert mistakes(smtpd, *options) == [complaint]
+
+
+def test_each_mistake_has_its_place(release, tmp_path):
+    path = tmp_path / "smtpd.conf"
+    path.write_text("tls=required\ntls-minimum=1.3\nlisten-tls=465\n")
+    status, _, err = run([release, f"--config={path}", "--check"])
+    assert status == 78 and [re.match(r"smtpd: .*:(\d): ([a-z-]+)", line)[0][-20:] for line in err.decode().splitlines()]
+    assert sorted(re.findall(rb":(\d): ([a-z-]+)", err)) == [(b"1", b"tls"), (b"2", b"tls-minimum"), (b"3", b"listen-tls")]
+
+
+# --- names of credentials --------------------------------------------------------------------------------
+
+
+def test_credentials_need_a_directory(release, tmp_path):
+    """A client that is there already hears that nothing is configured."""
+    with Session([release, "--config=/dev/null", "--tls-certificate=certificate"], tmp_path) as session:
+        assert replies(session.read_to_end()) == [NOT_CONFIGURED]
+        assert session.status() == 64
+        assert b"tls-certificate=certificate: there are no credentials here ($CREDENTIALS_DIRECTORY is not set): use the " \
+               b"path of a file, or LoadCredential=certificate:FILE in the unit" in session.err()
+
+
+def test_listen_tls_is_listening(release):
+    """And on loopback only, it is somebody who tries something out: without the system's file."""
+    done = subprocess.run([release, "--listen-tls=127.0.0.1:0", "--check", "--tls-engine=/x"], capture_output=True,
+                          env=environment(), timeout=PATIENCE)
+    assert done.returncode == 0 and b"# configuration file: none\n" in done.stdout
