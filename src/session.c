@@ -24,6 +24,7 @@ struct session {
         enum session_end end;
         struct session_log log;
         struct receipt receipt;
+        struct security security; /* of the connection */
         int64_t idle_at; /* when what the strategy holds is let go; INT64_MAX: it has nothing */
         struct mail mail; /* last: it is large */
 };
@@ -276,6 +277,7 @@ static int start(struct session *s, const struct config *c, const struct peer *p
         };
         channel->timeout = c->timeout;
         s->idle_at = INT64_MAX;
+        s->mail.envelope.security = &s->security;
         s->patience = channel->patience;
         s->patience->client = channel->out;
         s->patience->stop_timeout = c->stop_timeout;

@@ -66,13 +66,31 @@ static void log_id(struct log_line *l, const struct session_log *s) {
         log_peer(l, s->peer);
 }
 
+/* An engine need not know the cipher. */
+static void log_tls(struct log_line *l, const struct session_log *s) {
+        const struct security *tls = s->envelope->security;
+
+        if (!security_is_on(tls))
+                return;
+        log_field(l, "tls", "%s%s%s", tls->protocol, *tls->cipher ? " " : "", tls->cipher);
+        if (*tls->fingerprint)
+                log_field(l, "client-certificate", "sha256:%s", tls->fingerprint);
+}
+
+static void log_sni(struct log_line *l, const struct session_log *s) {
+        if (*s->envelope->security->sni)
+                log_chosen(l, "sni", "%s", s->envelope->security->sni);
+}
+
 static void log_kind(struct log_line *l, const struct session_log *s) {
         log_field(l, "protocol", "%s", server_protocol(s->server));
+        log_tls(l, s);
         log_number(l, "size", s->server->size);
         log_number(l, "recipients", s->envelope->n_addressees);
 }
 
 static void log_names(struct log_line *l, const struct session_log *s) {
+        log_sni(l, s);
         log_helo(l, s);
         log_address(l, "from", &s->envelope->sender.address);
 }
@@ -235,6 +253,7 @@ void session_log_end(const struct session_log *s, enum session_end end) {
         log_start(&l, "session");
         log_peer(&l, s->peer);
         log_field(&l, "protocol", "%s", server_protocol(s->server));
+        log_tls(&l, s);
         log_number(&l, "commands", s->server->n_commands);
         log_number(&l, "errors", s->server->n_errors);
         log_number(&l, "messages", s->n_messages);
@@ -243,6 +262,7 @@ void session_log_end(const struct session_log *s, enum session_end end) {
                 log_field(&l, "confined", "no");
         log_reason(&l, "end", s, end);
         log_duration(&l, s->started);
+        log_sni(&l, s);
         log_helo(&l, s);
         log_send(&l, LOG_INFO);
 }

@@ -26,6 +26,9 @@ TRY_AGAIN = b"451 4.3.0 temporary failure, try again later"
 TOO_LATE = b"451 4.3.0 the delivery program took too long, try again later"
 VARIABLES = {"SMTPD_ID", "SMTPD_PEER", "SMTPD_PEER_PORT", "SMTPD_HELO", "SMTPD_PROTOCOL", "SMTPD_HOSTNAME", "SMTPD_MAIL_FROM",
              "SMTPD_MAIL_OPTIONS", "SMTPD_RCPT_TO", "SMTPD_RCPT_OPTIONS", "SMTPD_SIZE"}
+OF_TLS = {"SMTPD_TLS", "SMTPD_TLS_CIPHER", "SMTPD_TLS_SNI", "SMTPD_TLS_CLIENT_FINGERPRINT",
+          "SMTPD_TLS_CLIENT_VERIFY"}
+VARIABLES |= OF_TLS
 
 # --- hooks -----------------------------------------------------------------------------------------------
 
@@ -380,6 +383,7 @@ def test_environment_of_a_message(smtpd, tmp_path, hook):
             "SMTPD_RCPT_TO": b"b@example.com\nc@example.com\nd@example.com",
             "SMTPD_RCPT_OPTIONS": b"\n\n",
             "SMTPD_SIZE": b"%d" % (len(content) - 2),
+            **{name: b"" for name in OF_TLS},
         }
         hook.let_go()
         assert session.reply() == DELIVERED and session.end() == 0
@@ -398,7 +402,7 @@ def test_environment_of_nearly_nothing(smtpd, tmp_path, hook):
             assert set(found) == VARIABLES
             ids.add(found.pop("SMTPD_ID"))
             assert {value for name, value in found.items() if name in (
-                "SMTPD_PEER_PORT", "SMTPD_MAIL_FROM", "SMTPD_MAIL_OPTIONS", "SMTPD_RCPT_OPTIONS")} == {b""}
+                "SMTPD_PEER_PORT", "SMTPD_MAIL_FROM", "SMTPD_MAIL_OPTIONS", "SMTPD_RCPT_OPTIONS", *OF_TLS)} == {b""}
             assert found["SMTPD_PEER"] == b"local" and found["SMTPD_PROTOCOL"] == b"SMTP" and found["SMTPD_SIZE"] == b"0"
             assert found["SMTPD_RCPT_TO"] == b"Postmaster" and found["SMTPD_HELO"] == b"c"
             hook.let_go()
@@ -429,7 +433,7 @@ def test_what_is_inherited(smtpd, tmp_path, hook):
     """Everything but what is about us; what claims to be from us is not believed."""
     lies = {f"{name}": "lie" for name in VARIABLES} | {"SMTPD_ANYTHING": "lie"}
     about_us = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "LISTEN_FDNAMES": "x", "NOTIFY_SOCKET": "/nowhere",
-                "WATCHDOG_PID": "1", "WATCHDOG_USEC": "1"}
+                "WATCHDOG_PID": "1", "WATCHDOG_USEC": "1", "SSL_PROTOCOL": "TLSv1.3", "SSL_CLIENT_S_DN": "CN=x"}
     others = {"EMPTY": "", "ODD": "a=b\nc d\"'$(x)`y`", "SMTPDX": "mine", "STATE_DIRECTORY": "/somewhere", "PATH": os.environ["PATH"]}
     with Session(exec_command(smtpd, hook.command), tmp_path, env=environment(**lies, **about_us, **others)) as session:
         session.begin("EHLO")

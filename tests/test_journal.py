@@ -26,6 +26,9 @@ STORED = b"250 2.0.0 stored in the journal"
 FIELDS = {"MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "SMTPD_ID", "SMTPD_PEER", "SMTPD_PEER_PORT",
           "SMTPD_HELO", "SMTPD_PROTOCOL", "SMTPD_HOSTNAME", "SMTPD_MAIL_FROM", "SMTPD_MAIL_OPTIONS", "SMTPD_SIZE",
           "SMTPD_RECIPIENTS", "SMTPD_RCPT_TO", "SMTPD_TEXT"}
+FIELDS_OF_TLS = {"SMTPD_TLS", "SMTPD_TLS_CIPHER", "SMTPD_TLS_SNI",
+                 "SMTPD_TLS_CLIENT_FINGERPRINT", "SMTPD_TLS_CLIENT_VERIFY"}
+FIELDS |= FIELDS_OF_TLS
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,7 @@ def test_every_field(journald, smtpd, tmp_path):
         "SMTPD_MAIL_FROM": [b"a@example.org"],
         "SMTPD_MAIL_OPTIONS": [b"SIZE=30 BODY=8BITMIME"],
         "SMTPD_SIZE": [b"22"],
+        **{name: [b""] for name in FIELDS_OF_TLS},
         "SMTPD_RECIPIENTS": [b"2"],
         "SMTPD_RCPT_TO": [b"b@example.com", b'"c d"@example.com'],
         "SMTPD_TEXT": [b"Subject: x\nX-Peer: 127.0.0.1\n\n.\nend\n"],
@@ -102,7 +106,7 @@ def test_empty_fields(journald, smtpd, tmp_path):
         entry, = stored(journald, session)
     assert set(entry) == FIELDS
     assert {name for name, value in entry.items() if value == [b""]} == {
-        "SMTPD_PEER_PORT", "SMTPD_MAIL_FROM", "SMTPD_MAIL_OPTIONS", "SMTPD_TEXT"}
+        "SMTPD_PEER_PORT", "SMTPD_MAIL_FROM", "SMTPD_MAIL_OPTIONS", "SMTPD_TEXT"} | FIELDS_OF_TLS
     assert entry["SMTPD_PEER"] == [b"local"] and entry["SMTPD_PROTOCOL"] == [b"SMTP"] and entry["SMTPD_SIZE"] == [b"0"]
 
 

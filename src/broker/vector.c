@@ -9,10 +9,15 @@
 #include "base/text.h"
 #include "broker/executable.h"
 
-/* Variables that say something about us and would be wrong for a program of ours. */
+/* Variables that say something about us, or about a TLS engine that started us, and would be wrong
+ * for a program of ours. */
 static const char *const not_inherited[] = { "LISTEN_FDS=",   "LISTEN_PID=",   "LISTEN_FDNAMES=",
                                              "NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=",
-                                             "SMTPD_" };
+                                             "SMTPD_", "SSL_", "SSLCTLFD=", "SSLREADFD=",
+                                             "SSLWRITEFD=" };
+
+/* These are OpenSSL's own: whom a program trusts. */
+static const char *const inherited[] = { "SSL_CERT_FILE=", "SSL_CERT_DIR=" };
 
 /* What the session cannot be wrong about, because it is not asked. */
 static struct {
@@ -21,11 +26,16 @@ static struct {
         char hostname[sizeof("SMTPD_HOSTNAME=") + HOSTNAME_MAX + 1];
 } own;
 
+static bool has_prefix(const char *variable, const char *const *prefixes, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
+                        return true;
+        return false;
+}
+
 static bool is_inherited(const char *variable) {
-        for (size_t i = 0; i < ELEMENTS(not_inherited); i++)
-                if (strncmp(variable, not_inherited[i], strlen(not_inherited[i])) == 0)
-                        return false;
-        return true;
+        return has_prefix(variable, inherited, ELEMENTS(inherited)) ||
+               !has_prefix(variable, not_inherited, ELEMENTS(not_inherited));
 }
 
 static void set_own(const struct services *s) {

@@ -18,6 +18,7 @@
 #include "io/spool.h"
 #include "smtp/command.h"
 #include "smtp/reply.h"
+#include "smtp/security.h"
 #include "smtp/trace.h"
 
 enum { ENVELOPE_ID_MAX = 47 };
@@ -36,7 +37,8 @@ struct envelope {
         const struct peer *peer;
         struct patience *patience;    /* with all that is waited for; whoever is given the message says so in its stage */
         const char *helo;             /* the client's name for itself */
-        const char *protocol;         /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, ... */
+        const char *protocol;         /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTPS, ... */
+        const struct security *security; /* the TLS that it came in, if it did */
         struct sender sender;
         struct addressee *addressees;
         size_t n_addressees;

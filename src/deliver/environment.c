@@ -59,8 +59,10 @@ static void put_list(struct environment *v, const struct envelope *e, bool is_op
  * there, and empty. */
 bool environment_make(struct environment *v, const struct envelope *e, const struct message *m) {
         char size[32];
+        const struct security *tls = e->security;
         const char *const values[] = { e->id, e->helo, e->protocol, e->sender.address.text,
-                                       e->sender.options, size };
+                                       e->sender.options, size, tls->protocol, tls->cipher, tls->sni,
+                                       tls->fingerprint, tls->verify };
 
         text_format(size, sizeof(size), "%llu", (unsigned long long) m->size);
         v->n = 0;

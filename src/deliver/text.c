@@ -26,6 +26,7 @@ void text_trace(const struct config *c, const struct envelope *e, const struct m
                 .address = e->peer->address,
                 .hostname = c->hostname,
                 .protocol = e->protocol,
+                .tls = e->security->protocol,
                 .id = e->id,
                 .recipient = e->n_addressees == 1 ? e->addressees[0].recipient.address.text : "",
                 .time = time(NULL),

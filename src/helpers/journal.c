@@ -121,7 +121,9 @@ static void add_summary(struct entry *e, const char *recipients, unsigned n) {
 static void add_envelope(struct entry *e) {
         static const char *const names[] = { "SMTPD_ID",       "SMTPD_PEER",     "SMTPD_PEER_PORT", "SMTPD_HELO",
                                              "SMTPD_PROTOCOL", "SMTPD_HOSTNAME", "SMTPD_MAIL_FROM", "SMTPD_MAIL_OPTIONS",
-                                             "SMTPD_SIZE" };
+                                             "SMTPD_SIZE", "SMTPD_TLS", "SMTPD_TLS_CIPHER",
+                                             "SMTPD_TLS_SNI", "SMTPD_TLS_CLIENT_FINGERPRINT",
+                                             "SMTPD_TLS_CLIENT_VERIFY" };
         const char *recipients = variable("SMTPD_RCPT_TO");
         char count[16];
         unsigned n;

@@ -142,12 +142,16 @@ void date_format(int64_t seconds, char out[static DATE_MAX]) {
 }
 
 size_t received_format(const struct received *r, char out[static RECEIVED_MAX]) {
-        char helo[256], address[80], date[DATE_MAX];
+        char helo[256], address[80], tls[16], date[DATE_MAX];
+        bool is_secure = *r->tls != '\0';
 
         copy_clean(helo, sizeof(helo), *r->helo ? r->helo : "unknown", "-._:[]");
         format_address(address, sizeof(address), r->address);
+        copy_clean(tls, sizeof(tls), r->tls, "-._");
         date_format(r->time, date);
-        return text_format(out, RECEIVED_MAX, "Received: from %s (%s)\n\tby %s (smtpd) with %s id %s%s%s%s;\n\t%s\n", helo,
-                           address, r->hostname, r->protocol, r->id, *r->recipient ? "\n\tfor <" : "", r->recipient,
-                           *r->recipient ? ">" : "", date);
+        return text_format(out, RECEIVED_MAX,
+                           "Received: from %s (%s)\n\tby %s (smtpd) with %s%s%s%s id %s%s%s%s;\n\t%s\n",
+                           helo, address, r->hostname, r->protocol, is_secure ? " (" : "", tls,
+                           is_secure ? ")" : "", r->id, *r->recipient ? "\n\tfor <" : "",
+                           r->recipient, *r->recipient ? ">" : "", date);
 }

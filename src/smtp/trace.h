@@ -42,6 +42,7 @@ struct received {
         const char *helo, *address; /* of the client; address "local" where there is none */
         const char *hostname;       /* ours */
         const char *protocol;       /* ESMTP, ... */
+        const char *tls;            /* the version of TLS, for a comment */
         const char *id;
         const char *recipient;      /* the only one; "" where there are several */
         int64_t time;               /* seconds since 1970 */
