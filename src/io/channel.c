@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "io/deadline.h"
 #include "io/fd.h"
 
@@ -17,6 +18,7 @@ enum { LINGER_SECONDS = 2 };
 void channel_init(struct channel *c, int in, int out, struct patience *p) {
         c->in = in;
         c->out = out;
+        c->wire = -1;
         c->patience = p;
         c->timeout = 0;
         c->deadline = INT64_MAX;
@@ -105,15 +107,27 @@ bool channel_has_input(const struct channel *c) {
 }
 
 bool channel_is_reset(const struct channel *c) {
-        struct pollfd fd = { .fd = c->out, .events = 0 };
+        struct pollfd fds[] = { { .fd = c->out }, { .fd = c->wire } };
 
-        return poll(&fd, 1, 0) > 0 && fd.revents & POLLERR;
+        return poll(fds, ELEMENTS(fds), 0) > 0 && (fds[0].revents | fds[1].revents) & POLLERR;
+}
+
+/* What is on its way, in octets; or, for a socket of this host, memory. -1: who knows. The wire is last:
+ * what leaves `out` meanwhile is found there. */
+static int count_unheard(const struct channel *c) {
+        int n_out = 0, n_wire = 0;
+
+        if (ioctl(c->out, SIOCOUTQ, &n_out) < 0)
+                return -1;
+        if (c->wire >= 0 && ioctl(c->wire, SIOCOUTQ, &n_wire) < 0)
+                return -1;
+        return n_out + n_wire;
 }
 
 bool channel_is_heard(const struct channel *c) {
-        int n = 0;
+        int n = count_unheard(c);
 
-        return ioctl(c->out, SIOCOUTQ, &n) < 0 || (n == 0 && !channel_is_reset(c));
+        return n < 0 || (n == 0 && !channel_is_reset(c));
 }
 
 /* To the end of input, or the deadline. 0, or -1 if the connection is lost. */
@@ -128,7 +142,7 @@ static ssize_t read_rest(struct channel *c, int64_t deadline) {
 
 bool channel_hang_up(struct channel *c) {
         int64_t deadline = earlier(c->linger_deadline, deadline_after(LINGER_SECONDS));
-        int n_unheard = 0;
+        int n_unheard;
 
         if (channel_flush(c) < 0)
                 return false;
@@ -136,9 +150,10 @@ bool channel_hang_up(struct channel *c) {
                 return errno == ENOTSOCK;
         if (read_rest(c, deadline) < 0)
                 return false;
-        do /* it has ended its side, and acknowledges what is still on its way */
-                if (ioctl(c->out, SIOCOUTQ, &n_unheard) < 0 || channel_is_reset(c))
+        do { /* it has ended its side, and acknowledges what is still on its way */
+                n_unheard = count_unheard(c);
+                if (n_unheard < 0 || channel_is_reset(c))
                         return false;
-        while (n_unheard > 1 && deadline_left(deadline) > 0 && poll(NULL, 0, 10) == 0); /* on TCP, our end is one, too */
+        } while (n_unheard > 1 && deadline_left(deadline) > 0 && poll(NULL, 0, 10) == 0); /* on TCP, our end is one, too */
         return n_unheard <= 1;
 }
