@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "deliver/environment.h"
 #include "deliver/program.h"
+#include "io/helper.h"
 #include "io/log.h"
 
 #define HELPER "smtpd-journal"
@@ -73,22 +74,8 @@ static int exec_open(const struct delivery_context *x, struct delivery **ret) {
         return 0;
 }
 
-/* The helper beside the running program (in the build directory), or else where it is installed. */
-static bool find_helper(char ret[static PATH_MAX]) {
-        ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - sizeof(HELPER) - 1);
-
-        if (n > 0) {
-                ret[n] = '\0';
-                strcpy(strrchr(ret, '/') + 1, HELPER);
-                if (access(ret, X_OK) == 0)
-                        return true;
-        }
-        strcpy(ret, LIBEXECDIR "/" HELPER);
-        return access(ret, X_OK) == 0;
-}
-
 static int require_helper(char ret[static PATH_MAX]) {
-        if (find_helper(ret))
+        if (helper_find(HELPER, ret))
                 return 0;
         log_say(LOG_ERR,
                 "strategy=journal: smtpd-journal is not installed (cannot run %s): build smtpd "
