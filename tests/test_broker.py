@@ -37,11 +37,11 @@ def request(kind, index=0, milliseconds=20_000, text=b"", command=0, name=b"", n
 class Stand:
     """A broker, and our end of its socket."""
 
-    def __init__(self, build, folder, program="-", wrapper="-", lists="-", mailman="-", upstream=(), **popen):
+    def __init__(self, build, folder, program="-", wrapper="-", lists="-", mailman="-", engine="-", upstream=(), **popen):
         self.socket, theirs = socket.socketpair()
         self.socket.settimeout(PATIENCE)
         self.err_path = folder / "broker-err"
-        argv = [BUILDS[build] / "tests/broker.d/broker-stand", str(theirs.fileno()), program, wrapper, lists, mailman, *upstream]
+        argv = [BUILDS[build] / "tests/broker.d/broker-stand", str(theirs.fileno()), program, wrapper, lists, mailman, engine, *upstream]
         with theirs, open(self.err_path, "wb") as err:
             self.process = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, stderr=err, **popen)
         sizes = self.process.stdout.readline().split()
@@ -261,7 +261,8 @@ def test_wrapper(build, tmp_path, lists):
 MALFORMED = {
     "kind-0": (request(0), b"no such request"),
     "kind-large": (request(2**32 - 1), b"no such request"),
-    "tls": (request(TLS), b"no such request"),
+    "tls": (request(TLS), b"no TLS engine"),
+    "tls-text": (request(TLS, text=b"x"), b"too long"),
     "program": (request(RUN, 2, text=VARIABLES), b"no such program"),
     "no-wrapper": (request(RUN, WRAPPER, text=VARIABLES, name=b"test"), b"no such program"),
     "time": (request(RUN, milliseconds=2**31, text=VARIABLES), b"too much time"),
@@ -358,6 +359,78 @@ def test_octet_by_octet(build, tmp_path):
         for i in range(1, len(octets)):
             broker.send(octets[i:i + 1])
         assert broker.answer()[:3] == (DONE, 0, MESSAGE)
+
+
+# --- a TLS engine --------------------------------------------------------------------------------------------
+
+
+def engine_of(folder, text):
+    """One that writes what it is given, and then does `text`."""
+    return script(folder, f"cat >&3; echo $0 $* >{folder}/argv; ls /proc/self/fd | tr '\\n' ' ' >{folder}/fds; {text}")
+
+
+@contextlib.contextmanager
+def three_pairs():
+    pairs = [socket.socketpair() for _ in range(3)]
+    try:
+        yield [ours for ours, _ in pairs], [theirs.fileno() for _, theirs in pairs]
+    finally:
+        for one in sum(pairs, ()):
+            one.close()
+
+
+def test_engine(build, tmp_path):
+    """It has the connection, the control socket and the plain side as 0, 3 and 4, and the log; and it outlives the broker."""
+    with Stand(build, tmp_path, engine=engine_of(tmp_path, "echo end >&4; echo log >&2")) as broker, three_pairs() as (ours, fds):
+        broker.send(request(TLS), *fds)
+        assert broker.answer()[0] == DONE
+        ours[0].sendall(b"hello")
+        assert ours[1].recv(100) == b"hello"
+        broker.socket.close()
+        assert broker.process.wait(PATIENCE) == 0
+        ours[0].shutdown(socket.SHUT_WR)
+        assert ours[2].recv(100) == b"end\n"
+        wait_until(lambda: b"log\n" in broker.err(), "its log")
+        assert (tmp_path / "argv").read_text().endswith(" --minimum=1.3\n")
+        assert (tmp_path / "fds").read_text().split() == ["0", "1", "2", "3", "4", "5"]  # the last one is of ls
+
+
+def test_engine_that_cannot_run(build, tmp_path):
+    """The broker goes on, and may be asked again."""
+    with Stand(build, tmp_path, script(tmp_path, "exit 0"), engine=str(tmp_path / "nothing")) as broker, three_pairs() as (_, fds):
+        for _ in range(2):
+            broker.send(request(TLS), *fds)
+            outcome, *_, reason, descriptors = broker.answer()
+            assert outcome == FAILED and reason.startswith(b"No such file or directory") and descriptors == []
+        assert broker.run()[:2] == (DONE, 0)
+
+
+def test_second_engine(build, tmp_path):
+    """There is one connection."""
+    with Stand(build, tmp_path, engine=engine_of(tmp_path, "")) as broker, three_pairs() as (_, fds):
+        broker.send(request(TLS), *fds)
+        assert broker.answer()[0] == DONE
+        broker.send(request(TLS), *fds)
+        assert b"engine already" in broker.refuses()
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_engine_without_its_descriptors(build, tmp_path, n):
+    with Stand(build, tmp_path, engine=engine_of(tmp_path, f"touch {tmp_path}/ran")) as broker, three_pairs() as (_, fds):
+        broker.send(request(TLS), *fds[:n])
+        assert b"not three" in broker.refuses() and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("at", range(3))
+@pytest.mark.parametrize("make", [
+    lambda: open("/dev/null", "rb"), lambda: open("/proc/self/mem", "rb", buffering=0),
+    lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)[0],
+], ids=["device", "proc", "datagrams", "packets"])
+def test_engine_on_what_is_no_stream(build, tmp_path, make, at):
+    with Stand(build, tmp_path, engine=engine_of(tmp_path, f"touch {tmp_path}/ran")) as broker, three_pairs() as (_, fds), make() as one:
+        fds[at] = one.fileno()
+        broker.send(request(TLS), *fds)
+        assert b"no stream socket" in broker.refuses() and not (tmp_path / "ran").exists()
 
 
 # --- how it ends ---------------------------------------------------------------------------------------------

@@ -71,10 +71,10 @@ static void lose(int error, enum answer_outcome outcome, struct answer *ret) {
         broker.is_lost = true;
 }
 
-static int send_request(const struct request *r, const char *text, int passed) {
+static int send_request(const struct request *r, const char *text, const struct passed *passed) {
         int error = wire_send(broker.fd, r, sizeof(*r), passed, soon());
 
-        return error < 0 ? error : wire_send(broker.fd, text, r->n_text, -1, soon());
+        return error < 0 ? error : wire_send(broker.fd, text, r->n_text, NULL, soon());
 }
 
 /* Waits for the answer to begin. If the session may not wait so long, the broker has to make an
@@ -86,11 +86,11 @@ static int wait_for_answer(struct patience *p, int64_t until) {
 
         if (error == 0)
                 return 0;
-        error = send_request(&cancel, "", -1);
+        error = send_request(&cancel, "", NULL);
         return error < 0 ? error : patience_wait(NULL, &answer, 1, soon());
 }
 
-static int receive_answer(struct answer *ret, char *ret_text, int *ret_passed) {
+static int receive_answer(struct answer *ret, char *ret_text, struct passed *ret_passed) {
         int error = wire_receive(broker.fd, ret, sizeof(*ret), ret_passed, soon());
 
         if (error == 0 && ret->n_text > (ret_text ? ANSWER_TEXT_MAX : 0))
@@ -99,8 +99,9 @@ static int receive_answer(struct answer *ret, char *ret_text, int *ret_passed) {
 }
 
 /* Whatever goes wrong, there is an answer: ANSWER_FAILED if the broker cannot have begun. */
-static void ask(const struct request *r, const char *text, int passed, struct patience *p,
-                int64_t until, struct answer *ret, char *ret_text, int *ret_passed) {
+static void ask(const struct request *r, const char *text, const struct passed *passed,
+                struct patience *p, int64_t until, struct answer *ret, char *ret_text,
+                struct passed *ret_passed) {
         int error = broker.fd < 0 || broker.is_lost ? -EPIPE : send_request(r, text, passed);
 
         if (error < 0) {
@@ -122,10 +123,11 @@ static uint32_t cap(uint64_t milliseconds) {
 
 void broker_run(const struct request *r, const char *variables, int message, struct patience *p,
                 struct answer *ret, char ret_output[static ANSWER_TEXT_MAX]) {
+        const struct passed passed = { 1, { message } };
         struct request run = *r;
 
         run.kind = REQUEST_RUN;
-        ask(&run, variables, message, p, deadline_now() + run.milliseconds + MILLISECONDS_MORE, ret,
+        ask(&run, variables, &passed, p, deadline_now() + run.milliseconds + MILLISECONDS_MORE, ret,
             ret_output, NULL);
 }
 
@@ -135,11 +137,12 @@ int broker_connect(unsigned endpoint, uint64_t milliseconds, struct patience *p,
                 .kind = REQUEST_CONNECT, .index = endpoint, .milliseconds = cap(milliseconds)
         };
         static struct answer answer;
-        int fd = -1;
+        struct passed passed = { 0 };
 
-        ask(&r, "", -1, p, deadline_now() + r.milliseconds, &answer, NULL, &fd);
+        ask(&r, "", NULL, p, deadline_now() + r.milliseconds, &answer, NULL, &passed);
+        wire_drop(&passed, 1);
         *ret_why = *answer.reason ? answer.reason : "no descriptor left for the connection";
-        return fd >= 0 ? fd : -EHOSTUNREACH;
+        return passed.n > 0 ? passed.fds[0] : -EHOSTUNREACH;
 }
 
 void broker_find_list(const struct address *a, enum request_purpose purpose, struct patience *p,
@@ -148,7 +151,14 @@ void broker_find_list(const struct address *a, enum request_purpose purpose, str
                 .kind = REQUEST_LIST, .index = purpose, .n_text = (uint32_t) a->n_local
         };
 
-        ask(&r, a->text, -1, p, deadline_now() + MILLISECONDS_TO_LOOK, ret, NULL, NULL);
+        ask(&r, a->text, NULL, p, deadline_now() + MILLISECONDS_TO_LOOK, ret, NULL, NULL);
+}
+
+bool broker_start_tls(const struct passed *p, struct answer *ret) {
+        const struct request r = { .kind = REQUEST_TLS };
+
+        ask(&r, "", p, NULL, soon(), ret, NULL, NULL);
+        return ret->outcome == ANSWER_DONE;
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "broker/request.h"
+#include "broker/wire.h"
 #include "io/patience.h"
 
 /* Starts the broker of this process. Returns 0 or a negative errno. */
@@ -30,6 +31,10 @@ int broker_connect(unsigned endpoint, uint64_t milliseconds, struct patience *p,
  * ANSWER_NONE, or ANSWER_UNABLE, ANSWER_FAILED or ANSWER_LOST and the reason. */
 void broker_find_list(const struct address *a, enum request_purpose purpose, struct patience *p,
                       struct answer *ret);
+
+/* Starts a TLS engine with a connection, its control socket and the plain side: smtpd-tls(8). Returns
+ * whether it was; or else `ret->reason` says why not. */
+bool broker_start_tls(const struct passed *p, struct answer *ret);
 
 /* Ends it, and waits until it has: two seconds at most. */
 void broker_stop(void);

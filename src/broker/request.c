@@ -58,10 +58,11 @@ const char *request_check(const struct request *r, const struct services *s) {
         static const uint32_t text_max[] = {
                 [REQUEST_RUN] = REQUEST_TEXT_MAX,
                 [REQUEST_LIST] = ADDRESS_MAX,
+                [REQUEST_TLS] = 0,
                 [REQUEST_CANCEL] = 0,
         };
 
-        if (r->kind < REQUEST_RUN || r->kind > REQUEST_CANCEL || r->kind == REQUEST_TLS)
+        if (r->kind < REQUEST_RUN || r->kind > REQUEST_CANCEL)
                 return "there is no such request";
         if (r->n_text > text_max[r->kind])
                 return "it is too long";
@@ -69,6 +70,8 @@ const char *request_check(const struct request *r, const struct services *s) {
                 return check_run(r, s);
         if (r->kind == REQUEST_CONNECT)
                 return check_connect(r, s);
+        if (r->kind == REQUEST_TLS)
+                return s->engine ? NULL : "there is no TLS engine";
         return r->kind == REQUEST_LIST ? check_list(r, s) : NULL;
 }
 

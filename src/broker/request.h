@@ -1,7 +1,7 @@
 /* broker/request.h - what a session asks of its broker, and what is allowed. Pure: no descriptors.
  *
  * Both are the same program, one forked from the other: structs go over the socket as they are. A
- * request is a struct request and n_text octets; a descriptor may go with its first octet. So is an
+ * request is a struct request and n_text octets; descriptors may go with its first octet. So is an
  * answer. The session may have been taken over: nothing in a request is believed.
  */
 #pragma once
@@ -27,7 +27,7 @@ enum request_kind {
         REQUEST_RUN = 1, /* a program; the message comes with it */
         REQUEST_CONNECT, /* to an endpoint; the connection comes with the answer */
         REQUEST_LIST,    /* whether an address is that of a list of Mailman 2.1 */
-        REQUEST_TLS,     /* has its place, and is not served yet */
+        REQUEST_TLS,     /* a TLS engine for the connection; its three descriptors come with it */
         REQUEST_CANCEL,  /* the request under way; there is no other answer than to that */
 };
 
@@ -52,7 +52,7 @@ struct request {
 
 enum answer_outcome {
         ANSWER_LOST,     /* there is none: the broker is gone, or was left alone */
-        ANSWER_DONE,     /* the program ended by itself; it is connected; it is a list */
+        ANSWER_DONE,     /* the program ended by itself; it is connected; it is a list; the engine runs */
         ANSWER_NONE,     /* it is no list */
         ANSWER_UNABLE,   /* it is a list, but the wrapper cannot be run */
         ANSWER_FAILED,   /* it could not be run, connected to, looked for */
@@ -80,6 +80,8 @@ struct services {
         const char *wrapper, *lists;  /* of Mailman 2.1; NULL: none */
         const struct list *upstream;  /* endpoints: these; NULL: none */
         const char *mailman;          /* and last that of Mailman 3; NULL: none */
+        const char *engine;           /* the program of a TLS engine for the connection; NULL: none */
+        char *const *engine_argv;
 };
 
 /* Which it is, and the port where it names none; NULL: there is no such endpoint. */

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "broker/executable.h"
+#include "broker/handover.h"
 #include "broker/lists.h"
 #include "broker/run.h"
 #include "broker/vector.h"
@@ -32,7 +34,8 @@ static struct {
         char **vector;
         struct request request;
         char text[REQUEST_TEXT_MAX + 1];
-        int passed; /* the descriptor that came with it, or -1 */
+        struct passed passed; /* the descriptors that came with it */
+        bool has_engine;
         struct answer answer;
         char output[ANSWER_TEXT_MAX];
 } b;
@@ -53,13 +56,13 @@ static void fail(const char *reason) {
 /* The message, read-only and with an offset of its own. It has to be a file without a name, as spools
  * are: what has one is not the session's to give away. */
 static int open_message(void) {
-        int flags = fcntl(b.passed, F_GETFL);
+        int message = b.passed.fds[0], flags = fcntl(message, F_GETFL);
         struct stat st;
 
         if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY || flags & O_PATH ||
-            fstat(b.passed, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink > 0)
+            fstat(message, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink > 0)
                 refuse("the message is not a file without a name");
-        return spool_open_again(b.passed);
+        return spool_open_again(message);
 }
 
 static void run(char *const *argv) {
@@ -102,7 +105,7 @@ static void do_run(void) {
 
         if (mistake)
                 refuse(mistake);
-        if (b.passed < 0)
+        if (b.passed.n == 0)
                 refuse("there is no message with it");
         if (!b.vector)
                 b.vector = vector_new(b.services);
@@ -147,21 +150,35 @@ static void do_list(void) {
                 b.answer.outcome = ANSWER_UNABLE;
 }
 
-/* --- one after another ------------------------------------------------------------------------ */
+/* Once: a session has one connection. */
+static void do_tls(void) {
+        const char *engine = b.services->engine;
+        int error;
 
-static void drop_passed(void) {
-        if (b.passed >= 0)
-                close(b.passed);
-        b.passed = -1;
+        if (b.has_engine)
+                refuse("there is a TLS engine already");
+        if (b.passed.n != PASSED_MAX)
+                refuse("the descriptors for TLS are not three");
+        for (size_t i = 0; i < b.passed.n; i++)
+                if (!handover_is_socket(b.passed.fds[i]))
+                        refuse("a descriptor for TLS is no stream socket");
+        error = handover_start(engine, b.services->engine_argv, &b.passed);
+        b.has_engine = error == 0;
+        b.answer.outcome = error == 0 ? ANSWER_DONE : ANSWER_FAILED;
+        if (error < 0)
+                executable_diagnose(engine, engine, -error, b.answer.reason);
 }
 
+/* --- one after another ------------------------------------------------------------------------ */
+
 static void answer(int connection) {
+        const struct passed passed = { 1, { connection } };
         int r;
 
-        drop_passed();
-        r = wire_send(SESSION, &b.answer, sizeof(b.answer), connection, INT64_MAX);
+        wire_drop(&b.passed, 0);
+        r = wire_send(SESSION, &b.answer, sizeof(b.answer), connection >= 0 ? &passed : NULL, INT64_MAX);
         if (r == 0)
-                r = wire_send(SESSION, b.output, b.answer.n_text, -1, INT64_MAX);
+                r = wire_send(SESSION, b.output, b.answer.n_text, NULL, INT64_MAX);
         if (connection >= 0)
                 close(connection);
         if (r < 0)
@@ -178,8 +195,8 @@ static void receive(void) {
         if (wire_receive(SESSION, b.text, b.request.n_text, NULL, INT64_MAX) < 0)
                 _exit(EXIT_SUCCESS);
         b.text[b.request.n_text] = '\0';
-        if (b.request.kind != REQUEST_RUN)
-                drop_passed();
+        if (b.request.kind != REQUEST_TLS)
+                wire_drop(&b.passed, b.request.kind == REQUEST_RUN);
 }
 
 static void serve_one(void) {
@@ -191,7 +208,7 @@ static void serve_one(void) {
         case REQUEST_RUN: do_run(); break;
         case REQUEST_CONNECT: connection = do_connect(); break;
         case REQUEST_LIST: do_list(); break;
-        case REQUEST_TLS: break;    /* request_check() lets none pass */
+        case REQUEST_TLS: do_tls(); break;
         case REQUEST_CANCEL: return; /* what it was about has been answered meanwhile */
         }
         answer(connection);

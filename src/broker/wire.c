@@ -1,4 +1,4 @@
-/* broker/wire.c - octets, and a descriptor, over the socket between a session and its broker. */
+/* broker/wire.c - octets, and descriptors, over the socket between a session and its broker. */
 #include "broker/wire.h"
 
 #include <errno.h>
@@ -10,29 +10,30 @@
 
 union control {
         struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int))];
+        char room[CMSG_SPACE(PASSED_MAX * sizeof(int))];
 };
 
-static ssize_t send_some(int fd, const char *data, size_t n, int passed) {
+static ssize_t send_some(int fd, const char *data, size_t n, const struct passed *passed) {
+        size_t n_passed = passed ? passed->n * sizeof(int) : 0;
         struct iovec octets = { (char *) data, n };
         union control control = { 0 };
         struct msghdr m = { .msg_iov = &octets, .msg_iovlen = 1 };
         struct cmsghdr *c;
 
-        if (passed >= 0) {
+        if (n_passed > 0) {
                 m.msg_control = &control;
-                m.msg_controllen = sizeof(control);
+                m.msg_controllen = CMSG_SPACE(n_passed);
                 c = CMSG_FIRSTHDR(&m);
                 c->cmsg_level = SOL_SOCKET;
                 c->cmsg_type = SCM_RIGHTS;
-                c->cmsg_len = CMSG_LEN(sizeof(int));
-                memcpy(CMSG_DATA(c), &passed, sizeof(int));
+                c->cmsg_len = CMSG_LEN(n_passed);
+                memcpy(CMSG_DATA(c), passed->fds, n_passed);
         }
         return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* The first one that came, if we want one and have none. There is room for one control message. */
-static void take_descriptors(struct msghdr *m, int *ret_passed) {
+/* Those that came, as long as we have not all that we can take. There is room for one control message. */
+static void take_descriptors(struct msghdr *m, struct passed *passed) {
         const struct cmsghdr *c = CMSG_FIRSTHDR(m);
         const unsigned char *data;
         size_t n;
@@ -44,27 +45,27 @@ static void take_descriptors(struct msghdr *m, int *ret_passed) {
         for (n = c->cmsg_len - CMSG_LEN(0); n >= sizeof(fd); n -= sizeof(fd)) {
                 memcpy(&fd, data, sizeof(fd));
                 data += sizeof(fd);
-                if (*ret_passed < 0)
-                        *ret_passed = fd;
+                if (passed->n < PASSED_MAX)
+                        passed->fds[passed->n++] = fd;
                 else
                         close(fd);
         }
 }
 
 /* Without room for a descriptor the kernel closes it. */
-static ssize_t receive_some(int fd, void *data, size_t n, int *ret_passed) {
+static ssize_t receive_some(int fd, void *data, size_t n, struct passed *passed) {
         struct iovec octets = { data, n };
         union control control;
         struct msghdr m = {
                 .msg_iov = &octets,
                 .msg_iovlen = 1,
-                .msg_control = ret_passed ? &control : NULL,
-                .msg_controllen = ret_passed ? sizeof(control) : 0,
+                .msg_control = passed ? &control : NULL,
+                .msg_controllen = passed ? sizeof(control) : 0,
         };
         ssize_t k = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-        if (k > 0 && ret_passed)
-                take_descriptors(&m, ret_passed);
+        if (k > 0 && passed)
+                take_descriptors(&m, passed);
         return k;
 }
 
@@ -77,7 +78,7 @@ static int wait_for(int fd, short events, int64_t deadline) {
         return errno == EAGAIN ? patience_wait(NULL, &ready, 1, deadline) : -errno;
 }
 
-int wire_send(int fd, const void *data, size_t n, int passed, int64_t deadline) {
+int wire_send(int fd, const void *data, size_t n, const struct passed *passed, int64_t deadline) {
         const char *octets = data;
         int r = 0;
 
@@ -87,7 +88,7 @@ int wire_send(int fd, const void *data, size_t n, int passed, int64_t deadline) 
                 if (k < 0)
                         r = wait_for(fd, POLLOUT, deadline);
                 else {
-                        passed = -1;
+                        passed = NULL;
                         octets += k;
                         n -= (size_t) k;
                 }
@@ -95,11 +96,11 @@ int wire_send(int fd, const void *data, size_t n, int passed, int64_t deadline) 
         return r;
 }
 
-static int receive_all(int fd, char *octets, size_t n, int *ret_passed, int64_t deadline) {
+static int receive_all(int fd, char *octets, size_t n, struct passed *passed, int64_t deadline) {
         int r = 0;
 
         while (n > 0 && r == 0) {
-                ssize_t k = receive_some(fd, octets, n, ret_passed);
+                ssize_t k = receive_some(fd, octets, n, passed);
 
                 if (k < 0)
                         r = wait_for(fd, POLLIN, deadline);
@@ -113,15 +114,18 @@ static int receive_all(int fd, char *octets, size_t n, int *ret_passed, int64_t 
         return r;
 }
 
-int wire_receive(int fd, void *data, size_t n, int *ret_passed, int64_t deadline) {
+void wire_drop(struct passed *passed, size_t n) {
+        while (passed->n > n)
+                close(passed->fds[--passed->n]);
+}
+
+int wire_receive(int fd, void *data, size_t n, struct passed *ret_passed, int64_t deadline) {
         int r;
 
         if (ret_passed)
-                *ret_passed = -1;
+                ret_passed->n = 0;
         r = receive_all(fd, data, n, ret_passed, deadline);
-        if (r < 0 && ret_passed && *ret_passed >= 0) {
-                close(*ret_passed);
-                *ret_passed = -1;
-        }
+        if (r < 0 && ret_passed)
+                wire_drop(ret_passed, 0);
         return r;
 }

@@ -1,6 +1,6 @@
 /* stand.c - a broker alone, for a client that is made by hand.
  *
- *   stand SOCKET PROGRAM WRAPPER LISTS MAILMAN [UPSTREAM...]
+ *   stand SOCKET PROGRAM WRAPPER LISTS MAILMAN ENGINE [UPSTREAM...]
  *
  * It serves at the descriptor SOCKET; "-" is what it does not have. Printed first are the sizes of a request and an
  * answer.
@@ -20,7 +20,8 @@ static const char *value(const char *s) {
 int main(int argc, char **argv) {
         static const struct peer peer = { .address = "192.0.2.1", .port = "1024" };
         static char *program[2];
-        struct list upstream = { argv + 6, (size_t) argc - 6 };
+        static char *engine[] = { (char *) "smtpd-tls", (char *) "--minimum=1.3", NULL };
+        struct list upstream = { argv + 7, (size_t) argc - 7 };
         struct services s = {
                 .peer = &peer,
                 .hostname = "mx.example.com",
@@ -28,6 +29,8 @@ int main(int argc, char **argv) {
                 .wrapper = value(argv[3]),
                 .lists = value(argv[4]),
                 .mailman = value(argv[5]),
+                .engine = value(argv[6]),
+                .engine_argv = engine,
                 .upstream = &upstream,
         };
 

@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { HAS_PROGRAM = 1, HAS_WRAPPER = 2, HAS_MAILMAN = 4, HAS_UPSTREAM = 8 };
+enum { HAS_PROGRAM = 1, HAS_WRAPPER = 2, HAS_MAILMAN = 4, HAS_UPSTREAM = 8, HAS_ENGINE = 16 };
 
 static void check_run(const struct request *r, unsigned has) {
         assert(r->index == REQUEST_PROGRAM || r->index == REQUEST_WRAPPER);
@@ -41,6 +41,7 @@ static void check_request(const struct request *r, unsigned has, const struct se
                 assert(has & HAS_WRAPPER && r->n_text <= ADDRESS_MAX);
                 assert(r->index == REQUEST_TO_LOOK || r->index == REQUEST_TO_RUN);
                 break;
+        case REQUEST_TLS: assert(has & HAS_ENGINE && r->n_text == 0); break;
         case REQUEST_CANCEL: assert(r->n_text == 0); break;
         default: assert(!"such a request");
         }
@@ -95,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         s.lists = *data & HAS_WRAPPER ? "/" : NULL;
         s.mailman = *data & HAS_MAILMAN ? "m" : NULL;
         s.upstream = *data & HAS_UPSTREAM ? &list : NULL;
+        s.engine = *data & HAS_ENGINE ? "/bin/true" : NULL;
         memcpy(&r, data + 1, sizeof(r));
         if (!request_check(&r, &s))
                 check_request(&r, *data, &s);

@@ -503,6 +503,12 @@ void broker_run(const struct request *r, const char *variables, int message, str
         must(false);
 }
 
+bool broker_start_tls(const struct passed *p, struct answer *ret) {
+        (void) p, (void) ret;
+        must(false);
+        return false;
+}
+
 void broker_find_list(const struct address *a, enum request_purpose purpose, struct patience *p,
                       struct answer *ret) {
         (void) a, (void) purpose, (void) p, (void) ret;

@@ -1,0 +1,62 @@
+/* broker/handover.c - the broker starts a TLS engine. */
+#include "broker/handover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "io/fd.h"
+
+/* As smtpd-tls(8) has them. */
+static const int numbers[] = { 0, 3, 4 };
+
+enum { OUT_OF_THE_WAY = 8 };
+
+bool handover_is_socket(int fd) {
+        int type = 0;
+        socklen_t n = sizeof(type);
+
+        return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM;
+}
+
+static bool arrange_descriptors(const int fds[static ELEMENTS(numbers)]) {
+        int moved[ELEMENTS(numbers)];
+
+        for (size_t i = 0; i < ELEMENTS(numbers); i++)
+                if ((moved[i] = fcntl(fds[i], F_DUPFD, OUT_OF_THE_WAY)) < 0)
+                        return false;
+        for (size_t i = 0; i < ELEMENTS(numbers); i++)
+                if (dup2(moved[i], numbers[i]) < 0)
+                        return false;
+        return fd_close_range(5, 0) == 0;
+}
+
+/* In the child, between vfork(2) and execve(2): a group of its own, which no terminal interrupts. */
+static void become_engine(const char *path, char *const *argv, const struct passed *passed,
+                          volatile int *ret_error) {
+        const struct sigaction by_default = { .sa_handler = SIG_DFL };
+        sigset_t none;
+
+        setpgid(0, 0);
+        for (int i = 1; i < NSIG; i++)
+                sigaction(i, &by_default, NULL);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        if (arrange_descriptors(passed->fds) && chdir("/") == 0)
+                execve(path, argv, environ);
+        *ret_error = errno;
+        _exit(EX_TEMPFAIL);
+}
+
+int handover_start(const char *path, char *const *argv, const struct passed *passed) {
+        volatile int error = 0;
+        pid_t pid = vfork();
+
+        if (pid == 0)
+                become_engine(path, argv, passed, &error);
+        return pid < 0 ? -errno : -error;
+}
