@@ -34,8 +34,8 @@ struct filter {
         unsigned short n;
 };
 
-/* As `jt` and `jf`: to the last instruction, which allows the call. */
-enum { TO_ALLOW = 255 };
+/* As `jt` and `jf`: to the last instruction, which allows the call, and to that before it. */
+enum { TO_ALLOW = 255, TO_REFUSE = 254 };
 
 static void put(struct filter *f, unsigned code, unsigned k, unsigned jt, unsigned jf) {
         if (f->n < INSTRUCTIONS)
@@ -49,7 +49,8 @@ static void put_load(struct filter *f, size_t offset) {
 
 static void put_rule(struct filter *f, const struct filter_rule *r) {
         size_t argument = offsetof(struct seccomp_data, args) + 8UL * (unsigned) r->argument;
-        unsigned is_equal = r->is_unless ? 0 : TO_ALLOW, is_other = r->is_unless ? TO_ALLOW : 0;
+        unsigned hit = r->is_never ? TO_REFUSE : TO_ALLOW;
+        unsigned is_equal = r->is_unless ? 0 : hit, is_other = r->is_unless ? hit : 0;
 
         if (r->argument == FILTER_ANY) {
                 put(f, BPF_JMP | BPF_JEQ | BPF_K, r->number, TO_ALLOW, 0);
@@ -63,6 +64,13 @@ static void put_rule(struct filter *f, const struct filter_rule *r) {
         put_load(f, argument);
         put(f, BPF_JMP | BPF_JEQ | BPF_K, r->value, is_equal, is_other);
         put_load(f, offsetof(struct seccomp_data, nr));
+}
+
+/* How far the instruction at `i` jumps. */
+static unsigned char resolve(const struct filter *f, unsigned short i, unsigned char jump) {
+        if (jump != TO_ALLOW && jump != TO_REFUSE)
+                return jump;
+        return (unsigned char) (f->n - (jump == TO_ALLOW ? 1 : 2) - i - 1);
 }
 
 /* Where it is the only filter it begins with an instruction that does nothing, at which the kernel
@@ -83,12 +91,8 @@ static void put_filter(struct filter *f, const struct filter_rule *rules, size_t
         put(f, BPF_RET | BPF_K, OTHERWISE, 0, 0);
         put(f, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
         for (unsigned short i = 0; i < f->n; i++) {
-                unsigned char to_last = (unsigned char) (f->n - 1 - i - 1);
-
-                if (f->code[i].jt == TO_ALLOW)
-                        f->code[i].jt = to_last;
-                if (f->code[i].jf == TO_ALLOW)
-                        f->code[i].jf = to_last;
+                f->code[i].jt = resolve(f, i, f->code[i].jt);
+                f->code[i].jf = resolve(f, i, f->code[i].jf);
         }
 }
 

@@ -20,11 +20,12 @@
 
 enum { FILTER_ANY = -1 };
 
-/* A call that is allowed: always, or if (or unless) an argument has a value. */
+/* A call that is allowed: always, or if (or unless) an argument has a value; or that is not, whatever
+ * the rules after this one say of it. */
 struct filter_rule {
         unsigned number;
         int argument;
-        bool is_unless, is_pointer; /* pointers have two halves */
+        bool is_unless, is_never, is_pointer; /* pointers have two halves */
         unsigned value;
 };
 
@@ -32,6 +33,11 @@ struct filter_rule {
 #define IF(call, index, is) { .number = __NR_##call, .argument = (index), .value = (unsigned) (is) }
 #define UNLESS(call, index, is) \
         { .number = __NR_##call, .argument = (index), .value = (unsigned) (is), .is_unless = true }
+#define NEVER(call, index, is) \
+        { .number = __NR_##call, .argument = (index), .value = (unsigned) (is), .is_never = true }
+#define NEVER_UNLESS(call, index, is)                                                              \
+        { .number = __NR_##call, .argument = (index), .value = (unsigned) (is), .is_unless = true, \
+          .is_never = true }
 #define IF_NULL(call, index) \
         { .number = __NR_##call, .argument = (index), .is_pointer = true }
 

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/array.h"
@@ -15,20 +16,22 @@
 
 #if FILTER_IS_KNOWN
 
-enum { SPOOL_FLAGS = O_TMPFILE | O_RDWR | O_CLOEXEC };
+enum { SPOOL_FLAGS = O_TMPFILE | O_RDWR | O_CLOEXEC, PAIR = SOCK_STREAM | SOCK_CLOEXEC };
 
-/* All that a session needs. Its socket to the broker (-1: it has none) is the only one over which
- * descriptors can go, and stays what it is: it is not closed, and no descriptor is made from
- * another. What it shares with other sessions (the log, the output) keeps its flags and its owner.
- * Frequent ones are first. */
-static bool restrict_calls(int broker) {
+/* All that a session needs. Its sockets to the broker and to a TLS engine (-1: it has none) are the only
+ * ones over which descriptors can go, and stay what they are: they are not closed, and no descriptor is
+ * made from another. A pair of its own is of streams: datagrams could be sent to others. What it shares
+ * with other sessions (the log, the output, the engine) keeps its flags and its owner, and is not shut
+ * down. Frequent ones are first. */
+static bool restrict_calls(const struct sandbox_sockets *s) {
         const struct filter_rule rules[] = {
 #ifdef __NR_poll
                 ALWAYS(poll),
 #endif
                 ALWAYS(read), ALWAYS(write), IF_NULL(sendto, 4), ALWAYS(recvfrom), ALWAYS(ppoll),
-                ALWAYS(clock_gettime), ALWAYS(getpid), IF(sendmsg, 0, broker), ALWAYS(recvmsg),
-                IF(shutdown, 0, STDOUT_FILENO), IF(shutdown, 0, broker), UNLESS(close, 0, broker),
+                ALWAYS(clock_gettime), ALWAYS(getpid), IF(sendmsg, 0, s->broker), ALWAYS(recvmsg),
+                IF(shutdown, 0, STDOUT_FILENO), IF(shutdown, 0, s->broker),
+                NEVER(close, 0, s->engine), UNLESS(close, 0, s->broker),
                 /* the message, and the output */
                 IF(openat, 2, SPOOL_FLAGS), ALWAYS(memfd_create), ALWAYS(pread64), ALWAYS(lseek),
                 ALWAYS(fstat), IF(newfstatat, 3, AT_EMPTY_PATH), ALWAYS(ftruncate),
@@ -39,6 +42,10 @@ static bool restrict_calls(int broker) {
                 IF(mmap, 2, PROT_READ | PROT_WRITE), IF(mmap, 2, PROT_NONE),
                 IF(mprotect, 2, PROT_READ | PROT_WRITE), ALWAYS(munmap), ALWAYS(mremap),
                 ALWAYS(brk), ALWAYS(madvise), ALWAYS(futex), ALWAYS(getrandom),
+                /* TLS */
+                NEVER_UNLESS(socketpair, 0, AF_UNIX), IF(socketpair, 1, PAIR),
+                IF(sendmsg, 0, s->engine), IF(shutdown, 0, STDIN_FILENO),
+                IF(shutdown, 0, s->farewell),
                 /* time, and the end */
                 ALWAYS(nanosleep), ALWAYS(clock_nanosleep), ALWAYS(restart_syscall),
                 ALWAYS(rt_sigaction), ALWAYS(rt_sigprocmask), ALWAYS(rt_sigreturn), ALWAYS(gettid),
@@ -50,8 +57,8 @@ static bool restrict_calls(int broker) {
 
 #else
 
-static bool restrict_calls(int broker) {
-        (void) broker;
+static bool restrict_calls(const struct sandbox_sockets *s) {
+        (void) s;
         return false;
 }
 
@@ -61,11 +68,11 @@ const char *sandbox_missing(void) {
         return filter_missing();
 }
 
-bool sandbox_enter(int broker, size_t n_descriptors) {
+bool sandbox_enter(const struct sandbox_sockets *s, size_t n_descriptors) {
         const struct rlimit none = { 0, 0 };
 
         setrlimit(RLIMIT_CORE, &none); /* with somebody's mail in it */
         fd_set_limit(n_descriptors);
         prctl(PR_SET_DUMPABLE, 0); /* nobody of the same user looks into our memory */
-        return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && restrict_calls(broker);
+        return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && restrict_calls(s);
 }

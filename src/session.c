@@ -221,12 +221,12 @@ static size_t descriptors_of(const struct session *s) {
 /* Before the first octet of a stranger. What stands ready in a transcript is our user's own, and is read as it is: a filter
  * would be a tenth of such a session's time. One that has to wait for its client is no different from a stranger's. */
 static void confine(struct session *s) {
+        const struct sandbox_sockets sockets = { .broker = broker_socket(), .engine = -1, .farewell = -1 };
         bool is_transcript = s->server.rules.lf_is_line_end && channel_has_input(s->channel);
 
         if (s->log.confinement || is_transcript || !s->log.config->sandbox)
                 return;
-        s->log.confinement = sandbox_enter(broker_socket(), descriptors_of(s)) ? CONFINED
-                                                                                : NOT_CONFINED;
+        s->log.confinement = sandbox_enter(&sockets, descriptors_of(s)) ? CONFINED : NOT_CONFINED;
 }
 
 /* The beginning of a wait: what a client that asks for nothing holds up elsewhere is let go. */

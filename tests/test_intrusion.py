@@ -22,7 +22,8 @@ _ = booted, folder, inject, packages, start, tools  # fixtures
 # or by the client's; the standard descriptors of others who share them; journald's, syslogd's or systemd's ear.
 ACTIONS = ["execve", "fork", "ptrace", "process_vm_readv", "open-proc-mem", "pidfd_getfd", "kill", "socket-inet", "socket-inet6",
            "socket-unix", "socket-netlink", "socket-packet", "connect-client", "connect-dissolve", "read-etc", "write-spool",
-           "unlink", "rename", "dup2-onto-client", "dup2-onto-output", "sendto-address", "sendmsg-log", "accept"]
+           "unlink", "rename", "dup2-onto-client", "dup2-onto-output", "sendto-address", "sendmsg-log", "accept",
+           "socketpair-dgram", "socketpair-inet"]
 
 
 def filters(pid):
