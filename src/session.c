@@ -6,14 +6,15 @@
 
 #include "base/text.h"
 #include "broker/broker.h"
+#include "confine.h"
 #include "io/deadline.h"
 #include "io/log.h"
 #include "io/notify.h"
 #include "io/receipt.h"
 #include "mail.h"
-#include "sandbox.h"
 #include "session_log.h"
 #include "smtp/server.h"
+#include "tls.h"
 
 enum { IDLE_SECONDS = 10 }; /* of silence, and the strategy lets go what it can have again */
 
@@ -96,16 +97,6 @@ static void on_data(struct session *s) {
         server_answer(&s->server, &verdict);
 }
 
-static void on_tls(struct session *s) {
-        static const struct fixed_reply no_tls = {
-                454, "4.7.0", "TLS is not available, try again later"
-        };
-        struct reply verdict;
-
-        reply_fix(&verdict, &no_tls);
-        server_answer(&s->server, &verdict);
-}
-
 /* Once for each message. In LMTP each recipient has a reply of its own; the best one speaks for the message in the log. */
 static void deliver(struct session *s) {
         int64_t asked = deadline_now();
@@ -142,6 +133,13 @@ static void close_for(struct session *s, int error) {
                 server_close(&s->server, 421, "4.3.2", "service is shutting down, closing connection");
         else
                 s->end = error == -EPIPE ? END_GONE : END_LOST;
+}
+
+static void end_input(struct session *s, int64_t n) {
+        if (n == 0)
+                s->end = END_CLOSED;
+        else
+                close_for(s, (int) n);
 }
 
 /* A client that sends all at once, and the time that the strategy needs for it, are no reason to go on. */
@@ -192,41 +190,16 @@ static void on_reply(struct session *s, const struct event *event) {
                 lose_unheard(s, error);
 }
 
-/* The strategy has the broker that it needs: it is started once the client has its greeting,
- * and before we hear of the client. */
-static bool start_broker(struct session *s) {
-        struct services services = {
-                .client = s->channel->out,
-                .peer = s->log.peer,
-                .hostname = s->log.config->hostname,
-        };
-        int r;
-
-        if (broker_socket() >= 0 || !s->mail.strategy->needs)
-                return true;
-        s->mail.strategy->needs(s->mail.delivery, &services);
-        r = broker_start(&services);
-        if (r < 0) {
-                log_say(LOG_ERR, "cannot start the broker: %s", strerror(-r));
+/* Returns false if there is none although one is needed: then the session ends. */
+static bool prepare(struct session *s) {
+        if (confine_start_broker(&s->mail, s->log.config, s->log.peer, s->channel) < 0) {
                 server_close(&s->server, 421, "4.3.2", "short of resources, try again later");
+                return false;
         }
-        return r == 0;
-}
-
-/* Few. A list of Mailman 3 has a connection of its own. */
-static size_t descriptors_of(const struct session *s) {
-        return 64 + (broker_socket() >= 0 ? (size_t) s->log.config->max_recipients : 0);
-}
-
-/* Before the first octet of a stranger. What stands ready in a transcript is our user's own, and is read as it is: a filter
- * would be a tenth of such a session's time. One that has to wait for its client is no different from a stranger's. */
-static void confine(struct session *s) {
-        const struct sandbox_sockets sockets = { .broker = broker_socket(), .engine = -1, .farewell = -1 };
-        bool is_transcript = s->server.rules.lf_is_line_end && channel_has_input(s->channel);
-
-        if (s->log.confinement || is_transcript || !s->log.config->sandbox)
-                return;
-        s->log.confinement = sandbox_enter(&sockets, descriptors_of(s)) ? CONFINED : NOT_CONFINED;
+        if (s->log.confinement == CONFINEMENT_NONE)
+                s->log.confinement = confine(s->log.config, s->channel,
+                                             s->server.rules.lf_is_line_end);
+        return true;
 }
 
 /* The beginning of a wait: what a client that asks for nothing holds up elsewhere is let go. */
@@ -252,20 +225,69 @@ static void wait_a_while(struct session *s) {
 static size_t on_more(struct session *s, char **ret) {
         int64_t n;
 
-        if (!flush_replies(s) || !start_broker(s))
+        if (!flush_replies(s) || !prepare(s))
                 return 0;
-        confine(s);
         wait_a_while(s);
         n = channel_read(s->channel, ret);
+        if (n == 0 && tls_is_lost())
+                n = -ECONNRESET;
         if (n >= 0 || n == -ETIMEDOUT || n == -ETIME || n == -ECANCELED)
                 receipt_settle(&s->receipt, s->channel);
         if (n > 0)
                 return (size_t) n;
-        if (n == 0)
-                s->end = END_CLOSED;
-        else
-                close_for(s, (int) n);
+        end_input(s, n);
         return 0;
+}
+
+/* --- TLS -------------------------------------------------------------------------------------------------- */
+
+/* What comes before our 220 would be taken for something said inside TLS: whoever sits in between may
+ * have put it there. `n` octets came already. */
+static bool check_quiet(struct session *s, size_t n) {
+        char *in;
+        int64_t more;
+
+        if (n == 0 && !channel_has_input(s->channel))
+                return true;
+        more = n > 0 ? (int64_t) n : channel_read(s->channel, &in);
+        if (more > 0)
+                s->end = END_INJECTED;
+        else
+                end_input(s, more);
+        return false;
+}
+
+static void on_tls(struct session *s, size_t n_after) {
+        static const struct fixed_reply ready = { 220, "2.0.0", "ready to start TLS" };
+        static const struct fixed_reply none = { 454, "4.7.0",
+                                                 "TLS is not available, try again later" };
+        struct reply verdict;
+
+        if (!check_quiet(s, n_after))
+                return;
+        reply_fix(&verdict, tls_start(s->log.config, s->log.peer, s->channel) ? &ready : &none);
+        server_answer(&s->server, &verdict);
+}
+
+static void on_secure(struct session *s) {
+        if (!flush_replies(s))
+                return;
+        if (tls_finish(s->channel, &s->security, s->log.no_tls))
+                server_secured(&s->server);
+        else
+                s->end = END_NO_TLS;
+}
+
+/* TLS from the first octet on (RFC 8314): nothing is said before it. */
+static void begin_with_tls(struct session *s) {
+        s->end = END_NO_TLS;
+        strcpy(s->log.no_tls, "there is no engine");
+        if (!prepare(s))
+                return;
+        if (tls_start(s->log.config, s->log.peer, s->channel)) {
+                s->end = GOES_ON;
+                on_secure(s);
+        }
 }
 
 /* --- the session ------------------------------------------------------------------------------------------ */
@@ -298,6 +320,7 @@ static void finish(struct session *s) {
         if (!take_leave(s))
                 session_log_unheard(&s->log, &s->receipt);
         session_log_end(&s->log, s->end);
+        tls_end(s->channel);
         mail_close(&s->mail);
         broker_stop();
 }
@@ -332,8 +355,8 @@ static void converse(struct session *s) {
                 case SERVER_RECIPIENT: on_recipient(s, event.recipient); break;
                 case SERVER_COLLECT: on_collect(s, event.is_sender); break;
                 case SERVER_DATA: on_data(s); break;
-                case SERVER_TLS: on_tls(s); break;
-                case SERVER_SECURE: break; /* not without a 220 */
+                case SERVER_TLS: on_tls(s, n); break;
+                case SERVER_SECURE: on_secure(s); break;
                 case SERVER_BODY: mail_append(&s->mail, event.data, event.n); break;
                 case SERVER_REPLY: on_reply(s, &event); break;
                 case SERVER_END: on_end(s, event.n); break;
@@ -357,6 +380,7 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
                 .max_recipients = (unsigned) c->max_recipients,
                 .max_commands = (unsigned) c->max_commands,
                 .max_errors = (unsigned) c->max_errors,
+                .tls = tls_find(c, channel, lf_is_line_end),
         };
         int r;
 
@@ -364,6 +388,8 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
         if (r < 0)
                 return r;
         server_init(&s.server, &rules);
+        if (rules.tls != SERVER_NO_TLS && c->tls == TLS_IMPLICIT)
+                begin_with_tls(&s);
         session_log_waiting(&s.log);
         converse(&s);
         finish(&s);

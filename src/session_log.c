@@ -17,12 +17,16 @@ const struct session_ending session_ends[] = {
         [END_GONE] = { "the client is gone", .is_loss = true },
         [END_DEAF] = { "the client does not read our replies", .is_loss = true },
         [END_STOPPED] = { "shutting down, and the client does not read our replies", .is_loss = true },
+        [END_INJECTED] = { "octets came behind STARTTLS", .is_ours = true },
+        [END_NO_TLS] = { "no TLS", .is_ours = true },
 };
 
 static void log_reason(struct log_line *l, const char *key, const struct session_log *s, enum session_end end) {
         const struct reply *last = &s->server->reply;
 
-        if (session_ends[end].text)
+        if (end == END_NO_TLS)
+                log_field(l, key, "%s: %s", session_ends[end].text, s->no_tls);
+        else if (session_ends[end].text)
                 log_field(l, key, "%s", session_ends[end].text);
         else
                 log_field(l, key, "%u %.100s", (unsigned) last->code, last->text);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "config/config.h"
+#include "confine.h"
 #include "deliver/delivery.h"
 #include "io/peer.h"
 #include "io/receipt.h"
@@ -17,6 +18,8 @@ enum session_end {
         END_GONE,    /* ... while we replied */
         END_DEAF,    /* the client does not read our replies */
         END_STOPPED, /* ... and we are to end */
+        END_INJECTED, /* somebody said something after STARTTLS, which would have been heard inside TLS */
+        END_NO_TLS,  /* TLS did not come about */
 };
 
 extern const struct session_ending {
@@ -35,7 +38,8 @@ struct session_log {
         unsigned n_messages; /* that came whole */
         unsigned n_accepted; /* that at least one recipient has */
         unsigned n_rejected; /* refusals of MAIL, of RCPT, and of messages by the server */
-        enum { CONFINEMENT_NONE, CONFINED, NOT_CONFINED } confinement; /* NONE: it was not tried */
+        char no_tls[SECURITY_REASON_MAX]; /* why not */
+        enum confinement confinement;
 };
 
 /* The strategy was asked, at `asked`. `verdict` speaks for the message; the recipients' own are named if they differ. */

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from acceptor import Acceptor, folder
 from conftest import BUILDS, ROOT, missing, need
+from engine import Engine
 from processes import children, descriptors, status_of
 from session import BEGIN, END, PATIENCE, Session, codes, command, environment, printed, stop, tcp_pair, wait_until
 from upstream import Upstream, close
@@ -272,6 +273,41 @@ def test_system_calls_of_all_strategies(release, folders, inject, strategy):
                  "sendto-address", "sendmsg-log", "nameless-spool", "getpid"):
         with confined(release, folders, strategy) as session:
             check(session, folders, inject, call)
+
+
+# The socket of a TLS engine is shared by all sessions: requests go there, and it stays what and as it is.
+CALLS_OF_TLS = {
+    "sendmsg":        ("46 REQUEST 0 0", "EFAULT"),
+    "sendmsg-other":  ("46 0 0 0", "dies"),
+    "sendto-address": (f"44 REQUEST =x 1 0 :{'01002f78' + '00' * 12} 16", "dies"),
+    "close":          ("3 REQUEST", "dies"),
+    "close-other":    ("3 SPARE", "EBADF"),
+    "shutdown":       ("48 REQUEST 1", "dies"),
+    "dup2-onto-it":   ("33 2 REQUEST", "dies"),
+    "dup3-onto-it":   ("292 2 REQUEST 0x80000", "dies"),
+    "flags":          ("72 REQUEST 4 0x800", "dies"),
+    "owner":          ("72 REQUEST 8 OTHER", "dies"),
+    "connect":        (f"42 REQUEST :{'00' * 16} 16", "dies"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS_OF_TLS)
+@pytest.mark.parametrize("strategy", ["print", "exec"])
+def test_system_call_on_an_engine(release, folders, inject, strategy, call):
+    """Where there is a broker, its socket is another one."""
+    with Engine(folders) as engine, confined(release, folders, strategy, *engine.options()) as session:
+        wait_until(lambda: engine.accepted, "the session")
+        words, outcome = CALLS_OF_TLS[call]
+        fds = sorted(fd for fd, name in descriptors(session.pid).items() if fd > 2 and name.startswith("socket:"))
+        assert len(fds) == 1 + (strategy == "exec")  # the engine's comes first
+        for name, value in {"REQUEST": fds[0], "OTHER": os.getpid(), "SPARE": 62}.items():
+            words = words.replace(name, str(value))
+        assert inject(session.pid, *words.split()) == outcome
+        if outcome == "dies":
+            assert session.process.wait(PATIENCE) == -signal.SIGSYS
+        else:
+            session.expect((b"NOOP", b"250 "))
+            assert session.end() == 0
 
 
 # --- who is confined ---------------------------------------------------------------------------------------------

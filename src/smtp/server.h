@@ -42,7 +42,7 @@ struct server_rules {
         unsigned max_recipients;  /* of a message; and RCPT commands of a transaction, refused or not */
         unsigned max_commands;    /* since a message was accepted: real work is not limited */
         unsigned max_errors;      /* commands answered 5xx, likewise; refused recipients only if none was accepted */
-        enum {
+        enum server_tls {
                 SERVER_NO_TLS,
                 SERVER_TLS_OFFERED,
                 SERVER_TLS_REQUIRED, /* before anything that leads to a message */
