@@ -535,6 +535,28 @@ def test_client_stops_reading_and_resets(smtpd, tmp_path, n):
         assert b" recipients=1 to=<b@example.com>" in warning
 
 
+@pytest.mark.parametrize("where", ["engine", "client", "nowhere"])
+def test_stop_with_a_250_on_its_way(smtpd, tmp_path, where):
+    """Before the engine, which takes nothing; or after it, before a client that reads nothing."""
+    n = 3000 if where == "client" else 0
+    with Engine(tmp_path) as engine, secured(smtpd, tmp_path, engine, "--max-commands=1000000", pair=narrow_pair()) as session:
+        session.ours.settimeout(PATIENCE)
+        session.ours.sendall(b"NOOP\r\n" * n + b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
+        if where == "engine":
+            session.expect((None, b"250 "), (None, b"250 "), (None, b"354 "))
+            engine.relays[0].is_stuck = True
+            time.sleep(0.2)
+        session.ours.sendall(SMALL + b".\r\n")
+        wait_until(lambda: b"smtpd: message " in session.err(), "the message")
+        time.sleep(0.1)
+        session.process.terminate()
+        if where == "nowhere":
+            session.ours.setblocking(False)
+            session.read_to_end()
+        assert session.status() == 0
+        assert len(warnings(session)) == (where != "nowhere") and len(session.messages()) == 1
+
+
 def test_end_does_not_wait_for_an_engine_that_hangs(smtpd, tmp_path):
     """But two seconds."""
     def hangs(relay):
