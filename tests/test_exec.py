@@ -434,7 +434,8 @@ def test_what_is_inherited(smtpd, tmp_path, hook):
     lies = {f"{name}": "lie" for name in VARIABLES} | {"SMTPD_ANYTHING": "lie"}
     about_us = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "LISTEN_FDNAMES": "x", "NOTIFY_SOCKET": "/nowhere",
                 "WATCHDOG_PID": "1", "WATCHDOG_USEC": "1", "SSL_PROTOCOL": "TLSv1.3", "SSL_CLIENT_S_DN": "CN=x"}
-    others = {"EMPTY": "", "ODD": "a=b\nc d\"'$(x)`y`", "SMTPDX": "mine", "STATE_DIRECTORY": "/somewhere", "PATH": os.environ["PATH"]}
+    others = {"EMPTY": "", "ODD": "a=b\nc d\"'$(x)`y`", "SMTPDX": "mine", "STATE_DIRECTORY": "/somewhere", "PATH": os.environ["PATH"],
+              "SSL_CERT_FILE": "/etc/ssl/cert.pem", "SSL_CERT_DIR": "/etc/ssl/certs"}
     with Session(exec_command(smtpd, hook.command), tmp_path, env=environment(**lies, **about_us, **others)) as session:
         session.begin("EHLO")
         start_transaction(session, b"<>", [b"<b@example.com>"], SMALL)

@@ -12,8 +12,9 @@ import time
 
 import pytest
 from engine import Engine, Relay, Secure, make_certificate
-from processes import broker_of, children, is_running
-from session import PATIENCE, PYTHON, command, environment, printed, reset, tcp_pair, wait_until
+from processes import broker_of
+from session import PATIENCE, PYTHON, command, environment, reset, tcp_pair, wait_until
+from upstream import Upstream
 
 SMALL = b"Subject: x\r\n\r\ntext\r\n"
 PROTOCOL = rb'TLSv1\.[23] [A-Z0-9_-]+'
@@ -97,6 +98,20 @@ class Ucspi(Shared):
                           env=environment(SSLCTLFD=str(fds[0]), SSLREADFD=str(fds[1]), SSLWRITEFD=str(fds[1]), SSL_PROTOCOL="lie"))
 
 
+class UcspiOfTwo(Ucspi):
+    """The client's words and ours take two ways."""
+
+    def session(self, smtpd, folder, mode, *options):
+        ours, theirs = tcp_pair()
+        control, read, write = socket.socketpair(), socket.socketpair(), socket.socketpair()
+        fds = [control[1].fileno(), read[1].fileno(), write[1].fileno()]
+        relay = Relay(self.certificate, theirs.dup(), control[0], write[0], read[0])
+        self.engine.start(self.wait_for_order, relay)
+        with control[1], read[1], write[1]:
+            return Secure(command(smtpd, f"--tls={mode}", *options), folder, (ours, theirs), pass_fds=fds,
+                          env=environment(SSLCTLFD=str(fds[0]), SSLREADFD=str(fds[1]), SSLWRITEFD=str(fds[2])))
+
+
 class Own(Shared):
     """tls-certificate=FILE: the broker starts smtpd-tls, which is looked for beside smtpd"""
 
@@ -117,7 +132,7 @@ class Own(Shared):
         return Secure(command(copy, f"--tls={mode}", f"--tls-certificate={self.certificate}", *options), folder, tcp_pair())
 
 
-ENGINES = [pytest.param(kind, id=kind.__name__.lower()) for kind in (Shared, Inherited, Ucspi, Own)]
+ENGINES = [pytest.param(kind, id=kind.__name__.lower()) for kind in (Shared, Inherited, Ucspi, UcspiOfTwo, Own)]
 
 
 @pytest.mark.parametrize("kind", ENGINES)
@@ -203,6 +218,21 @@ def test_variables(smtpd, tmp_path):
     found = {line for line in (tmp_path / "env").read_bytes().split(b"\n") if line.startswith((b"SMTPD_TLS", b"SMTPD_PROTOCOL"))}
     assert found == {b"SMTPD_PROTOCOL=ESMTPS", b"SMTPD_TLS=TLSv1.3", b"SMTPD_TLS_CIPHER=X?[m?", b"SMTPD_TLS_SNI=a?b",
                      b"SMTPD_TLS_CLIENT_FINGERPRINT=00ff", b"SMTPD_TLS_CLIENT_VERIFY=FAILED:too old"}
+
+
+def test_proxy(smtpd, tmp_path):
+    """Received says what it was; the upstream's connection is another one, and is started in clear and within."""
+    with Engine(tmp_path) as engine, Upstream() as up:
+        options = ["--strategy=proxy", f"--upstream=127.0.0.1:{up.port}", "--relay-to=example.com"]
+        with tls_session(smtpd, tmp_path, engine, *options) as session:
+            session.begin("EHLO")
+            session.start_tls()
+            session.expect((b"EHLO other.example.org", b"250-"))
+            assert session.send_message(SMALL).startswith(b"250 ") and session.end() == 0
+        (message,) = up.messages
+        version = re.search(rb' tls="(TLSv1\.[23]) ', session_line(session))[1]
+        assert re.search(rb"^Received: from other\.example\.org \(\[127\.0\.0\.1\]\)\n"
+                         rb"\tby mx\.example\.com \(smtpd\) with ESMTPS \(" + version + rb"\) id [0-9a-f.]+\n", message.text)
 
 
 # --- somebody in between -------------------------------------------------------------------------------------
