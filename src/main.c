@@ -296,6 +296,15 @@ static bool load_again(void *context, struct config *ret) {
         return load(context, ret) == 0;
 }
 
+/* Returns 0, or an exit status, having said why. */
+static int check_single_session(const struct config *c) {
+        if (c->tls <= TLS_NO || !config_is_self_signed(c))
+                return 0;
+        log_say(LOG_ERR, "tls-certificate=" TLS_SELF_SIGNED " is for --listen: it is made when that "
+                         "starts; for a single session name a file");
+        return EX_CONFIG;
+}
+
 /* A client that is there already is served, whatever the configuration says of listening. */
 static bool is_connection(const struct descriptors *d) {
         struct peer p;
@@ -329,8 +338,8 @@ int main(int argc, char **argv) {
                 return check(&config, mistakes);
         if (S_ISSOCK(d.in.st_mode) || getenv("LISTEN_FDS"))
                 listeners_take_passed(&listeners);
-        if (listeners.n > 0 || (config.listen.n > 0 && !is_connection(&d))) {
-                if (config.listen.n > 0)
+        if (listeners.n > 0 || (config_is_listening(&config) && !is_connection(&d))) {
+                if (config_is_listening(&config))
                         show_on_stdout(&d);
                 log_be_quick();
                 return acceptor_run(&(struct acceptor_start) {
@@ -341,5 +350,7 @@ int main(int argc, char **argv) {
                 log_say(LOG_ERR, "standard %s is closed: there is no session to serve", d.has_in ? "output" : "input");
                 return EX_TEMPFAIL;
         }
+        if (!mistakes)
+                mistakes = check_single_session(&config);
         return mistakes ? refuse(&channel, mistakes) : serve(&config, &d, &channel);
 }

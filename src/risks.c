@@ -69,7 +69,7 @@ static void check_access(const struct checking *k, const struct config *c, const
 
         if (geteuid() != 0)
                 error = access(path, mode) < 0 ? errno : 0;
-        else if (c->listen.n > 0 || c->user)
+        else if (config_is_listening(c) || c->user)
                 error = access_as(user, path, mode);
         if (error == EACCES)
                 warn(k, "user %.64s has no access to %.300s, %s: chmod it, or the directories above it", user,
@@ -153,7 +153,7 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         k.option = "config";
         if (c->file) {
                 check_file(&k, c->file);
-                if (c->user && (c->listen.n > 0 || geteuid() != 0))
+                if (c->user && (config_is_listening(c) || geteuid() != 0))
                         check_access(&k, c, c->file, R_OK,
                                      "so that it could not be read again at SIGHUP");
         }

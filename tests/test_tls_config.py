@@ -114,6 +114,19 @@ def test_each_mistake_has_its_place(release, tmp_path):
     assert sorted(re.findall(rb":(\d): ([a-z-]+)", err)) == [(b"1", b"tls"), (b"2", b"tls-minimum"), (b"3", b"listen-tls")]
 
 
+def test_self_signed_is_for_who_accepts(smtpd, tmp_path):
+    """Each session would have another one."""
+    argv = [smtpd, "--config=/dev/null", "--strategy=print", "--tls-certificate=self-signed"]
+    with Session(argv, tmp_path) as session:
+        assert replies(session.read_to_end()) == [NOT_CONFIGURED]
+        assert session.status() == 78
+        assert session.err() == b"smtpd: tls-certificate=self-signed is for --listen: it is made when that starts; " \
+                                b"for a single session name a file\n"
+    with Session([*argv, "--tls=no"], tmp_path) as session:
+        session.begin("EHLO")
+        assert session.end() == 0
+
+
 # --- names of credentials --------------------------------------------------------------------------------
 
 

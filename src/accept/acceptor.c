@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "accept/engine.h"
 #include "accept/refusal.h"
 #include "accept/sessions.h"
 #include "accept/spawn.h"
@@ -24,6 +25,7 @@
 #include "user.h"
 
 enum {
+        OTHERS = 3,           /* descriptors that we wait for beside listeners */
         BATCH = 16,           /* connections accepted before other things are looked at */
         SHORTAGE_PAUSE = 100, /* milliseconds to wait if accept(2) itself is out of memory */
 };
@@ -33,6 +35,7 @@ struct acceptor {
         struct listeners *listeners;
         struct sessions sessions;
         struct spawn spawn;
+        struct engine engine;
         struct status status;
         struct refusals refusals;
         enum { ACCEPTING, STOPPING, OVER } state;
@@ -100,11 +103,12 @@ static bool is_loaded(const struct acceptor *a) {
 
 static void start_session(struct acceptor *a, const struct listener *l, int fd,
                           const union source_address *address, const struct source *source) {
-        struct peer peer;
+        struct spawn_client client = { .connection = fd, .is_tls = l->is_tls,
+                                       .is_in_hurry = is_loaded(a) };
         pid_t pid;
 
-        peer_of_address(&address->any, &peer);
-        pid = spawn_session(&a->spawn, fd, &peer, is_loaded(a));
+        peer_of_address(&address->any, &client.peer);
+        pid = spawn_session(&a->spawn, &client);
         if (pid < 0) {
                 refuse_for_shortage(a, l, fd, -pid);
                 return;
@@ -253,26 +257,29 @@ static int64_t next_time(const struct acceptor *a) {
 }
 
 static void wait_and_act(struct acceptor *a) {
-        struct pollfd fds[LISTENERS_MAX + 2] = {
+        struct pollfd fds[LISTENERS_MAX + OTHERS] = {
                 { .fd = a->signal_fd, .events = POLLIN },
                 { .fd = a->status.counter, .events = POLLIN },
+                { .fd = a->engine.orders, .events = POLLIN },
         };
         bool is_accepting = a->state == ACCEPTING && !a->resume;
         struct listener *listeners = a->listeners->items;
         size_t n = a->listeners->n;
 
         for (size_t i = 0; i < n; i++)
-                fds[i + 2] = (struct pollfd) { is_accepting ? listeners[i].fd : -1, POLLIN, 0 };
-        if (poll(fds, n + 2, deadline_left(next_time(a))) < 0) {
+                fds[i + OTHERS] = (struct pollfd) { is_accepting ? listeners[i].fd : -1, POLLIN, 0 };
+        if (poll(fds, n + OTHERS, deadline_left(next_time(a))) < 0) {
                 poll(NULL, 0, SHORTAGE_PAUSE); /* out of memory, for now */
                 return;
         }
         if (fds[1].revents)
                 status_count(&a->status);
+        if (fds[2].revents)
+                engine_keep(&a->engine);
         if (fds[0].revents)
                 on_signals(a);
         for (size_t i = 0; i < n && a->state == ACCEPTING; i++)
-                if (fds[i + 2].revents)
+                if (fds[i + OTHERS].revents)
                         accept_some(a, listeners + i);
         if (a->resume && deadline_left(a->resume) == 0)
                 a->resume = 0;
@@ -322,6 +329,7 @@ static int prepare(struct acceptor *a) {
                 return -errno;
         a->status.counter = counter[0];
         spawn_init(&a->spawn, counter[1]);
+        spawn_set_tls(&a->spawn, a->engine.requests);
         return 0;
 }
 
@@ -329,6 +337,7 @@ static int start(struct acceptor *a) {
         int status, r;
 
         if ((status = listeners_open(a->listeners, config_of(a))) != 0 ||
+            (status = engine_start(&a->engine, config_of(a), a->listeners)) != 0 ||
             (status = give_up_privileges(config_of(a))) != 0)
                 return status;
         if (!spawn_is_possible()) {
@@ -368,16 +377,19 @@ int acceptor_run(const struct acceptor_start *s) {
         int status;
 
         a = (struct acceptor) {
-                .reload = { s->config, &spare, s->load, s->context, &a.sessions, &a.spawn },
+                .reload = { s->config, &spare, s->load, s->context, &a.sessions, &a.spawn,
+                            &a.engine, s->listeners },
                 .listeners = s->listeners,
                 .status.is_new = true,
                 .signal_fd = take_signals(),
         };
+        engine_init(&a.engine);
         status = s->mistakes ? s->mistakes : start(&a);
         if (status)
                 turn_away(&a, n_passed);
         while (status == 0 && !is_over(&a))
                 wait_and_act(&a);
         leave(&a);
+        engine_stop(&a.engine);
         return status;
 }

@@ -30,7 +30,10 @@ void listeners_take_passed(struct listeners *ret) {
         names = names ? names : "";
         for (int i = 0; i < n_fds && ret->n < LISTENERS_MAX; i++) {
                 next_name(&names, name);
-                ret->n += listen_adopt(LISTEN_PASSED + i, name, ret->items + ret->n);
+                if (!listen_adopt(LISTEN_PASSED + i, name, ret->items + ret->n))
+                        continue;
+                ret->items[ret->n].is_tls = strncmp(name, "tls", 3) == 0;
+                ret->n++;
         }
         if (ret->n == 0 && listen_adopt(STDIN_FILENO, "", ret->items) &&
             open("/dev/null", O_RDWR) == STDIN_FILENO)
@@ -50,18 +53,29 @@ static void complain(const char *endpoint, int error, const char *why) {
         log_say(LOG_ERR, "cannot listen on %s: %s%s", endpoint, why, advice);
 }
 
+/* Returns 0 or an exit status. */
+static int open_at(struct listeners *l, const char *endpoint, bool is_tls) {
+        const char *why;
+        int n = listen_at(endpoint, l->items + l->n, LISTENERS_MAX - l->n, &why);
+
+        if (n < 0) {
+                complain(endpoint, n, why);
+                return n == -EINVAL ? EX_CONFIG : EX_TEMPFAIL;
+        }
+        for (; n > 0; n--)
+                l->items[l->n++].is_tls = is_tls;
+        return 0;
+}
+
 int listeners_open(struct listeners *l, const struct config *c) {
-        int status = 0;
+        int status = 0, r;
 
-        for (size_t i = 0; i < c->listen.n; i++) {
-                const char *endpoint = c->listen.items[i], *why;
-                int n = listen_at(endpoint, l->items + l->n, LISTENERS_MAX - l->n, &why);
+        for (size_t i = 0; i < c->listen.n + c->listen_tls.n; i++) {
+                bool is_tls = i >= c->listen.n;
 
-                if (n < 0) {
-                        complain(endpoint, n, why);
-                        status = n == -EINVAL ? EX_CONFIG : EX_TEMPFAIL;
-                } else
-                        l->n += (size_t) n;
+                r = open_at(l, is_tls ? c->listen_tls.items[i - c->listen.n] : c->listen.items[i],
+                            is_tls);
+                status = r != 0 ? r : status;
         }
         return status;
 }
@@ -76,6 +90,9 @@ void listeners_say(const struct listeners *l, const struct config *c) {
                         log_field(&line, "name", "%s", l->items[i].name);
                 log_field(&line, "strategy", "%s", c->strategy->name);
                 log_field(&line, "config", "%s", c->file ? c->file : "none");
+                if (c->tls > TLS_NO || l->items[i].is_tls)
+                        log_field(&line, "tls", "%s",
+                                  config_tls_word(l->items[i].is_tls ? TLS_IMPLICIT : c->tls));
                 log_send(&line, LOG_NOTICE);
         }
 }

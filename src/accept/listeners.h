@@ -15,10 +15,10 @@ struct listeners {
 };
 
 /* Takes the listening sockets that we were given: by systemd (sd_listen_fds(3)), or as standard
- * input (inetd(8), wait). `ret` is empty if there are none. */
+ * input (inetd(8), wait). Those whose name begins with "tls" are for TLS from the first octet. `ret` is empty if there are none. */
 void listeners_take_passed(struct listeners *ret);
 
-/* Adds those of the option `listen`. Says of each address that cannot be had why. Returns 0 or an
+/* Adds those of the options `listen` and `listen-tls`. Says of each address that cannot be had why. Returns 0 or an
  * exit status. */
 int listeners_open(struct listeners *l, const struct config *c);
 

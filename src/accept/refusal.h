@@ -21,7 +21,7 @@ struct refusals {
         int64_t next_line; /* the earliest time for it */
 };
 
-/* Tells the client of this connection, closes it, and logs. */
+/* Tells the client of this connection, if that begins in clear, closes it, and logs. */
 void refusal_say(struct refusals *r, const struct listener *l, int connection,
                  const struct refusal *refusal, size_t n_sessions);
 

@@ -67,10 +67,12 @@ bool reload_again(struct reload *r) {
         bool is_new;
 
         say_reloading();
-        is_new = r->load(r->context, r->spare) && can_serve(r->spare) && take(r, r->spare) == 0;
+        is_new = r->load(r->context, r->spare) && can_serve(r->spare) &&
+                 engine_reload(r->engine, r->spare, r->listeners) && take(r, r->spare) == 0;
+        spawn_set_tls(r->spawn, r->engine->requests);
         if (is_new) {
                 log_say(LOG_NOTICE, "reloaded: new sessions have the new configuration "
-                                    "(listen and user need a restart)");
+                                    "(listen, listen-tls, user and tls-user need a restart)");
                 r->config = r->spare;
                 r->spare = old;
         } else

@@ -3,6 +3,8 @@
 
 #include <stdbool.h>
 
+#include "accept/engine.h"
+#include "accept/listeners.h"
 #include "accept/sessions.h"
 #include "accept/spawn.h"
 #include "config/config.h"
@@ -16,6 +18,8 @@ struct reload {
         void *context;
         struct sessions *sessions; /* which have to have room for max-connections */
         struct spawn *spawn;       /* what new sessions get */
+        struct engine *engine;     /* who speaks TLS for them */
+        const struct listeners *listeners;
 };
 
 /* Takes the configuration into use for the first time. Returns 0, or an exit status, having said

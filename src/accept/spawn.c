@@ -23,6 +23,7 @@
 #include "base/text.h"
 #include "deliver/delivery.h"
 #include "io/fd.h"
+#include "io/inherited.h"
 #include "io/log.h"
 #include "io/notify.h"
 #include "io/output.h"
@@ -31,11 +32,11 @@
 /* This very program, whatever is at its path now and whether or not this user may go there. */
 static const char ourselves[] = "/proc/self/exe";
 
-/* Removes what says something about us and would be wrong for sessions. */
-static void clean_environment(void) {
+void spawn_clean_environment(void) {
         static const char *const names[] = {
                 "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
-                "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+                "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", INHERITED_TLS,
+                INHERITED_UCSPI_CONTROL, INHERITED_UCSPI_IN, INHERITED_UCSPI_OUT,
         };
 
         for (size_t i = 0; i < ELEMENTS(names); i++)
@@ -68,11 +69,11 @@ bool spawn_is_possible(void) {
 void spawn_init(struct spawn *ret, int counter) {
         ssize_t n;
 
-        *ret = (struct spawn) { .counter = counter, .output = -1 };
+        *ret = (struct spawn) { .counter = counter, .output = -1, .tls = -1 };
         n = readlink(ourselves, ret->program, sizeof(ret->program) - 1);
         if (n <= 0)
                 strcpy(ret->program, ourselves);
-        clean_environment();
+        spawn_clean_environment();
         keep_descriptors();
         set_number(NOTIFY_COUNTER, counter);
 }
@@ -84,6 +85,14 @@ static void pass_output(struct spawn *s, bool is_needed) {
                 set_number(OUTPUT_VARIABLE, s->output);
         else
                 unsetenv(OUTPUT_VARIABLE);
+}
+
+void spawn_set_tls(struct spawn *s, int requests) {
+        s->tls = requests;
+        if (requests >= 0)
+                set_number(INHERITED_TLS, requests);
+        else
+                unsetenv(INHERITED_TLS);
 }
 
 static void set_hurry(struct spawn *s, const struct config *c) {
@@ -130,8 +139,8 @@ static int config_file(const struct spawn *s) {
 /* What one session is started with. */
 struct start {
         const struct spawn *spawn;
-        int connection, config;
-        bool is_in_hurry;
+        const struct spawn_client *client;
+        int config;
         char config_option[32], peer_option[16 + PEER_TEXT_MAX];
         volatile int error; /* of the child */
 };
@@ -155,16 +164,22 @@ static bool pass_on(int fd) {
 
 /* In the child: what a session has open besides standard error. */
 static bool arrange_descriptors(const struct start *s) {
-        return dup2(s->connection, STDIN_FILENO) >= 0 && dup2(s->connection, STDOUT_FILENO) >= 0 &&
-               pass_on(s->config) && pass_on(s->spawn->counter) && pass_on(s->spawn->output);
+        int connection = s->client->connection;
+
+        return dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 &&
+               pass_on(s->config) && pass_on(s->spawn->counter) && pass_on(s->spawn->output) &&
+               pass_on(s->spawn->tls);
 }
 
 static void become_session(struct start *s) {
-        static char name[] = "smtpd";
-        char *hurry = s->is_in_hurry ? (char *) s->spawn->hurry[0] : NULL;
-        char *const argv[] = { name, s->config_option, s->peer_option, hurry,
-                               (char *) s->spawn->hurry[1], NULL };
+        static char name[] = "smtpd", tls[] = "--tls=implicit";
+        char *argv[7] = { name, s->config_option, s->peer_option };
+        size_t n = 3;
 
+        if (s->client->is_tls)
+                argv[n++] = tls;
+        for (size_t i = 0; i < 2 && s->client->is_in_hurry; i++)
+                argv[n++] = (char *) s->spawn->hurry[i];
         block_signals();
         if (arrange_descriptors(s)) {
                 execve(s->spawn->program, argv, environ);
@@ -189,23 +204,21 @@ static pid_t start(struct start *s) {
 }
 
 /* Of a client that has gone meanwhile the session learns only here who it was. */
-static void set_options(struct start *s, const struct peer *p) {
+static void set_options(struct start *s) {
         char peer[PEER_TEXT_MAX + 1];
 
-        peer_format(p, peer);
+        peer_format(&s->client->peer, peer);
         text_format(s->peer_option, sizeof(s->peer_option), "--peer=%s", peer);
         text_format(s->config_option, sizeof(s->config_option), "--config=/dev/fd/%d", s->config);
 }
 
-pid_t spawn_session(const struct spawn *s, int connection, const struct peer *p,
-                    bool is_in_hurry) {
-        struct start session = { s, connection, .config = config_file(s),
-                                 .is_in_hurry = is_in_hurry };
+pid_t spawn_session(const struct spawn *s, const struct spawn_client *client) {
+        struct start session = { s, client, .config = config_file(s) };
         pid_t pid;
 
         if (session.config < 0)
                 return session.config;
-        set_options(&session, p);
+        set_options(&session);
         pid = start(&session);
         close(session.config);
         return pid;

@@ -4,6 +4,8 @@
  * - the connection as descriptors 0 and 1, and standard error, unless that is a client's;
  * - the configuration, as a file that it reads and closes, and the client's address as accept(2)
  *   gave it;
+ * - the socket that asks the TLS engine (accept/engine.h), and --tls=implicit if the connection
+ *   begins with TLS;
  * - a pipe in which it counts its messages (io/notify.h), and the output (io/output.h) if its
  *   strategy shows messages; the environment says their numbers;
  * - our environment without what was for us only or names a peer, our limits, user, group and working directory;
@@ -26,18 +28,33 @@ struct spawn {
         char hurry[2][48]; /* options that beat it while many sessions run */
         int counter;
         int output; /* -1: not passed on */
+        int tls;    /* asks the TLS engine; -1: there is none */
 };
 
 /* Whether this program can be executed afresh. It cannot without /proc. */
 bool spawn_is_possible(void);
 
+/* Removes from the environment what says something about us, and would be wrong for others. */
+void spawn_clean_environment(void);
+
 /* Before the first session, and after everything that wants our whole environment. `counter` is
  * where sessions are to count their messages. */
 void spawn_init(struct spawn *ret, int counter);
 
+/* Later sessions get this socket, at which a TLS engine is asked; or none (-1). */
+void spawn_set_tls(struct spawn *s, int requests);
+
 /* Later sessions get this configuration. Returns 0, or -ENOMEM and nothing has changed. */
 int spawn_set_config(struct spawn *s, const struct config *c);
 
-/* Starts a session with this client, which has the connection too. In a hurry it waits for the client
- * ten seconds at most, and bears five errors. Returns its pid or a negative errno. */
-pid_t spawn_session(const struct spawn *s, int connection, const struct peer *p, bool is_in_hurry);
+/* A connection. */
+struct spawn_client {
+        int connection;
+        struct peer peer;
+        bool is_tls;      /* it begins with TLS */
+        bool is_in_hurry; /* we wait for it ten seconds at most, and bear five errors */
+};
+
+/* Starts a session with this client, which has the connection too. Returns its pid or a negative
+ * errno. */
+pid_t spawn_session(const struct spawn *s, const struct spawn_client *client);

@@ -121,6 +121,9 @@ void config_print_for_session(const struct config *c, FILE *out);
 /* Frees what config_load() has put into it. */
 void config_free(struct config *c);
 
+/* The mode as it is written. */
+const char *config_tls_word(enum tls_mode mode);
+
 /* What smtpd-tls(8) is to do: speak on one connection, serve many, or look at its files. */
 enum tls_task { TLS_TASK_CONNECTION, TLS_TASK_SERVE, TLS_TASK_CHECK };
 

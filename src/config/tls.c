@@ -18,6 +18,10 @@ static const char *const modes[] = {
         [TLS_IMPLICIT] = "implicit",
 };
 
+const char *config_tls_word(enum tls_mode mode) {
+        return modes[mode];
+}
+
 static bool parse_mode(const struct option *o, const char *value, void *field) {
         enum tls_mode mode = ELEMENTS(modes) - 1;
 

@@ -13,6 +13,7 @@ struct listener {
         char address[LISTEN_ADDRESS_MAX + 1]; /* ADDRESS:PORT, [IPV6]:PORT or /SOCKET */
         char name[LISTEN_NAME_MAX + 1];       /* what systemd calls it; "" if it is ours */
         bool is_passed;                       /* it is somebody else's too, who has others serve it */
+        bool is_tls;                          /* TLS begins with the first octet */
         struct socket_file file;              /* of /SOCKET, if we made it */
 };
 

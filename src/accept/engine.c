@@ -1,0 +1,217 @@
+/* accept/engine.c - the process that has the key, and speaks TLS for our sessions. */
+#include "accept/engine.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "accept/keeper.h"
+#include "io/deadline.h"
+#include "io/fd.h"
+#include "io/helper.h"
+#include "io/log.h"
+#include "user.h"
+
+enum {
+        ANSWER_SECONDS = 13, /* more than the keeper gives an engine */
+        END_SECONDS = 3,
+};
+
+static const struct engine none = { .requests = -1, .served = -1, .orders = -1 };
+
+void engine_init(struct engine *ret) {
+        *ret = none;
+}
+
+/* --- what is wanted --------------------------------------------------------------------------- */
+
+/* A socket where connections begin with TLS; or NULL. */
+static const struct listener *find_tls(const struct listeners *l) {
+        for (size_t i = 0; i < l->n; i++)
+                if (l->items[i].is_tls)
+                        return l->items + i;
+        return NULL;
+}
+
+static bool is_wanted(const struct config *c, const struct listeners *l) {
+        return c->tls_certificate.n > 0 && (c->tls > TLS_NO || find_tls(l));
+}
+
+/* config_load() does not know which sockets there are. Returns 0 or an exit status. */
+static int check(const struct config *c, const struct listeners *l) {
+        const struct listener *first = find_tls(l);
+
+        if (c->tls_certificate.n > 0 || c->tls_engine || (c->tls == TLS_NO && !first))
+                return 0;
+        log_say(LOG_ERR, "cannot offer TLS at %s: tls-certificate=FILE is missing, or "
+                         "tls-engine=/SOCKET", first ? first->address : "any address");
+        return EX_CONFIG;
+}
+
+/* Whom root's engine becomes. */
+static const char *user_of(const struct config *c) {
+        return c->tls_user ? c->tls_user : c->user ? c->user : user_default();
+}
+
+static bool is_equal(char *const *a, char *const *b) {
+        for (; *a && *b; a++, b++)
+                if (strcmp(*a, *b) != 0)
+                        return false;
+        return *a == *b;
+}
+
+/* --- the keeper ------------------------------------------------------------------------------- */
+
+/* An exit status. */
+static int get_answer(const struct engine *e) {
+        struct pollfd answer = { .fd = e->orders, .events = POLLIN };
+        int64_t deadline = deadline_after(ANSWER_SECONDS);
+        unsigned char status;
+        int n;
+
+        while ((n = poll(&answer, 1, deadline_left(deadline))) < 0 && errno == EINTR)
+                ;
+        return n > 0 && read(e->orders, &status, 1) == 1 ? status : EX_TEMPFAIL;
+}
+
+static int start_keeper(struct engine *e) {
+        char program[PATH_MAX];
+        struct keeper_engine engine = { program, e->arguments, e->served };
+
+        if (!helper_find("smtpd-tls", program)) {
+                log_say(LOG_ERR, "tls-certificate: smtpd-tls is not installed (cannot run %s): build "
+                                 "smtpd with libssl-dev and pkg-config installed, or choose tls=no",
+                        program);
+                return EX_CONFIG;
+        }
+        e->keeper = keeper_start(&engine, &e->orders);
+        if (e->keeper < 0)
+                log_say(LOG_ERR, "cannot start smtpd-tls: %s", strerror((int) -e->keeper));
+        return e->keeper < 0 ? EX_TEMPFAIL : get_answer(e);
+}
+
+/* The engine ends. */
+static void stop_keeper(struct engine *e) {
+        static const char order = KEEPER_STOP;
+        struct pollfd end = { .fd = e->orders, .events = POLLIN };
+
+        if (e->orders >= 0 && send(e->orders, &order, 1, MSG_NOSIGNAL) == 1)
+                poll(&end, 1, END_SECONDS * 1000);
+        fd_close(&e->orders);
+}
+
+/* Sessions that run still have their end of the socket. */
+static void forget(struct engine *e) {
+        fd_close(&e->requests);
+        fd_close(&e->served);
+        fd_close(&e->orders);
+        if (e->arguments)
+                config_tls_free(e->arguments);
+        *e = none;
+}
+
+/* --- from outside ----------------------------------------------------------------------------- */
+
+static int make_socket(struct engine *e) {
+        int ends[2];
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+                log_say(LOG_ERR, "cannot start smtpd-tls: %s", strerror(errno));
+                return EX_TEMPFAIL;
+        }
+        e->requests = ends[0];
+        e->served = ends[1];
+        return 0;
+}
+
+/* Another engine, at the same socket, takes the place of the one that runs, if one does. It has its
+ * own arguments. Returns 0 or an exit status. */
+static int replace(struct engine *e, char **arguments) {
+        struct engine other = { e->requests, e->served, -1, .is_of_root = geteuid() == 0,
+                                .arguments = arguments };
+        int status = e->requests < 0 ? make_socket(&other) : 0;
+
+        if (status == 0)
+                status = start_keeper(&other);
+        if (status != 0) {
+                if (e->requests >= 0)
+                        other.requests = other.served = -1;
+                forget(&other);
+                return status;
+        }
+        stop_keeper(e);
+        e->requests = e->served = -1;
+        forget(e);
+        *e = other;
+        return 0;
+}
+
+static char **arguments_of(const struct config *c, bool is_of_root) {
+        char **arguments = config_tls_arguments(c, TLS_TASK_SERVE, is_of_root ? user_of(c) : NULL);
+
+        if (!arguments)
+                log_say(LOG_ERR, "cannot start smtpd-tls: %s", strerror(ENOMEM));
+        return arguments;
+}
+
+int engine_start(struct engine *e, const struct config *c, const struct listeners *l) {
+        char **arguments;
+        int status = check(c, l);
+
+        if (status != 0 || !is_wanted(c, l))
+                return status;
+        arguments = arguments_of(c, geteuid() == 0);
+        return arguments ? replace(e, arguments) : EX_TEMPFAIL;
+}
+
+/* Only root could have another one. */
+static bool is_fixed(const struct engine *e) {
+        return e->requests >= 0 && e->is_of_root && geteuid() != 0;
+}
+
+static bool renew(const struct engine *e) {
+        static const char order = KEEPER_RENEW;
+
+        return send(e->orders, &order, 1, MSG_NOSIGNAL) == 1 && get_answer(e) == 0;
+}
+
+static bool change(struct engine *e, const struct config *c) {
+        char **arguments = arguments_of(c, is_fixed(e) || geteuid() == 0);
+        bool is_same = arguments && e->arguments && is_equal(e->arguments, arguments);
+
+        if (arguments && !is_same && !is_fixed(e))
+                return replace(e, arguments) == 0;
+        if (!arguments)
+                return false;
+        config_tls_free(arguments);
+        if (!is_same)
+                log_say(LOG_WARNING, "TLS goes on as before: options of certificate and key that "
+                                     "have changed need a restart");
+        return renew(e);
+}
+
+bool engine_reload(struct engine *e, const struct config *c, const struct listeners *l) {
+        if (check(c, l) != 0)
+                return false;
+        if (is_wanted(c, l))
+                return change(e, c);
+        forget(e);
+        return true;
+}
+
+void engine_keep(struct engine *e) {
+        log_say(LOG_ERR, "the keeper of the TLS engine (process %d) ended", (int) e->keeper);
+        fd_close(&e->orders);
+        if (is_fixed(e))
+                log_say(LOG_ERR, "TLS ends with the engine: restart smtpd");
+        else if (start_keeper(e) != 0)
+                fd_close(&e->orders);
+}
+
+void engine_stop(struct engine *e) {
+        stop_keeper(e);
+        forget(e);
+}

@@ -1,0 +1,265 @@
+/* accept/keeper.c - a process that starts the TLS engine, and starts it anew when it ends. */
+#include "accept/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "accept/spawn.h"
+#include "io/deadline.h"
+#include "io/fd.h"
+#include "io/log.h"
+
+enum {
+        REQUESTS = STDERR_FILENO + 1, /* where a keeper has them */
+        ORDERS,
+        READY = STDERR_FILENO + 1, /* where the engine says that it is ready */
+        READY_SECONDS = 10,
+        PAUSE = 1000,      /* milliseconds from a start to the next one */
+        PAUSE_MAX = 60000, /* while it cannot be started */
+        GRACE = 1000,      /* milliseconds to end in */
+        LOOK = 10,
+};
+
+struct keeper {
+        const struct keeper_engine *engine;
+        int children; /* readable when one has ended */
+        pid_t pid;    /* of the engine; 0: there is none */
+        int64_t next; /* the earliest time to start one */
+        int64_t pause;
+};
+
+/* --- an engine -------------------------------------------------------------------------------- */
+
+_Noreturn static void become_engine(const struct keeper *k, int ready) {
+        sigset_t none;
+
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        if (log_current_target() == LOG_TO_SYSLOG)
+                dup2(REQUESTS, STDERR_FILENO); /* so that it does not take that for the log */
+        if (dup2(REQUESTS, STDIN_FILENO) >= 0 && dup2(ready, READY) >= 0 &&
+            fd_close_range(READY + 1, 0) == 0)
+                execv(k->engine->program, k->engine->arguments);
+        log_say(LOG_ERR, "cannot run %s: %s", k->engine->program, strerror(errno));
+        _exit(EX_TEMPFAIL);
+}
+
+/* Waits for the process to end, and then kills it. Returns its wait status. */
+static int wait_for_end(pid_t pid, int64_t deadline) {
+        int status = 0;
+
+        while (waitpid(pid, &status, WNOHANG) == 0) {
+                if (deadline_left(deadline) == 0)
+                        kill(pid, SIGKILL);
+                poll(NULL, 0, LOOK);
+        }
+        return status;
+}
+
+static int exit_status_of(int wait_status) {
+        return WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != 0 ? WEXITSTATUS(wait_status)
+                                                                       : EX_TEMPFAIL;
+}
+
+/* Until it is ready: 0, or an exit status, and it is gone. */
+static int wait_until_ready(pid_t pid, int ready) {
+        int64_t deadline = deadline_after(READY_SECONDS);
+        struct pollfd fds[] = { { .fd = ready, .events = POLLIN }, { .fd = ORDERS } };
+        char octet;
+        int n;
+
+        while ((n = poll(fds, 2, deadline_left(deadline))) < 0 && errno == EINTR)
+                ;
+        if (n > 0 && read(ready, &octet, 1) == 1)
+                return 0;
+        if (n == 0)
+                log_say(LOG_ERR, "the TLS engine is not ready within %d seconds; does the file "
+                                 "system of its key hang?", READY_SECONDS);
+        return exit_status_of(wait_for_end(pid, n == 0 ? 0 : deadline_now() + GRACE));
+}
+
+/* 0, or an exit status, and nothing has changed. */
+static int start_engine(struct keeper *k, pid_t *ret) {
+        int ready[2], status;
+        pid_t pid;
+
+        k->next = deadline_now() + PAUSE;
+        if (fd_make_pipe(ready) < 0)
+                return EX_TEMPFAIL;
+        pid = fork();
+        if (pid == 0)
+                become_engine(k, ready[1]);
+        close(ready[1]);
+        status = pid < 0 ? EX_TEMPFAIL : wait_until_ready(pid, ready[0]);
+        close(ready[0]);
+        if (status == 0)
+                *ret = pid;
+        return status;
+}
+
+/* --- its end ---------------------------------------------------------------------------------- */
+
+static void say_end(pid_t pid, int status) {
+        if (WIFSIGNALED(status))
+                log_say(LOG_ERR, "the TLS engine (process %d) ended by signal %d (%s): it is "
+                                 "started anew", (int) pid, WTERMSIG(status),
+                        strsignal(WTERMSIG(status)));
+        else
+                log_say(WEXITSTATUS(status) == 0 ? LOG_NOTICE : LOG_ERR,
+                        "the TLS engine (process %d) ended with status %d: it is started anew",
+                        (int) pid, WEXITSTATUS(status));
+}
+
+/* One that was replaced ends without a word. */
+static void reap(struct keeper *k) {
+        struct signalfd_siginfo s;
+        int status;
+        pid_t pid;
+
+        while (read(k->children, &s, sizeof(s)) == sizeof(s))
+                ;
+        while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+                if (pid == k->pid) {
+                        say_end(pid, status);
+                        k->pid = 0;
+                }
+}
+
+/* Those who wait for an engine that cannot be started hear that there is none: the descriptors that
+ * came with their requests are closed. */
+static void drop_requests(void) {
+        char octets[1];
+
+        while (recv(REQUESTS, octets, sizeof(octets), MSG_DONTWAIT) > 0)
+                ;
+}
+
+static void start_anew(struct keeper *k) {
+        if (start_engine(k, &k->pid) == 0) {
+                k->pause = PAUSE;
+                return;
+        }
+        k->next = deadline_now() + k->pause;
+        k->pause = k->pause < PAUSE_MAX / 2 ? 2 * k->pause : PAUSE_MAX;
+        drop_requests();
+}
+
+/* --- orders ----------------------------------------------------------------------------------- */
+
+static void answer(int status) {
+        char octet = (char) status;
+
+        send(ORDERS, &octet, 1, MSG_NOSIGNAL);
+}
+
+static void renew(struct keeper *k) {
+        pid_t old = k->pid;
+        int status = start_engine(k, &k->pid);
+
+        if (status == 0 && old > 0)
+                kill(old, SIGTERM);
+        answer(status);
+}
+
+_Noreturn static void leave(struct keeper *k, bool is_stopped) {
+        if (is_stopped && k->pid > 0) {
+                kill(k->pid, SIGTERM);
+                wait_for_end(k->pid, deadline_now() + GRACE);
+        }
+        _exit(EX_OK);
+}
+
+static void obey(struct keeper *k) {
+        char order;
+        ssize_t n = recv(ORDERS, &order, 1, 0);
+
+        if (n == 1 && order == KEEPER_RENEW)
+                renew(k);
+        else if (n >= 0 || errno != EINTR)
+                leave(k, n == 1);
+}
+
+static void wait_and_act(struct keeper *k) {
+        struct pollfd fds[] = {
+                { .fd = ORDERS, .events = POLLIN },
+                { .fd = k->children, .events = POLLIN },
+        };
+
+        if (poll(fds, 2, k->pid > 0 ? -1 : deadline_left(k->next)) < 0)
+                return;
+        if (fds[0].revents)
+                obey(k);
+        if (fds[1].revents)
+                reap(k);
+        if (k->pid == 0 && deadline_left(k->next) == 0)
+                start_anew(k);
+}
+
+/* --- the process ------------------------------------------------------------------------------ */
+
+/* What it has open: the log, requests and orders. A terminal's Ctrl-C is the acceptor's. */
+static void arrange(int requests, int orders) {
+        int null = open("/dev/null", O_RDWR);
+        int spare = fcntl(requests, F_DUPFD, ORDERS + 1); /* neither is in the other's place */
+        int other = fcntl(orders, F_DUPFD, ORDERS + 1);
+
+        setpgid(0, 0);
+        if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+            dup2(spare, REQUESTS) < 0 || dup2(other, ORDERS) < 0)
+                _exit(EX_TEMPFAIL);
+        fd_close_range(ORDERS + 1, 0);
+        log_open(log_current_target());
+        log_be_quick();
+        spawn_clean_environment();
+}
+
+static int watch_children(void) {
+        sigset_t set;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+_Noreturn static void keep(const struct keeper_engine *engine, int orders) {
+        struct keeper k = { .engine = engine, .pause = PAUSE };
+        int status;
+
+        arrange(engine->requests, orders);
+        k.children = watch_children();
+        status = start_engine(&k, &k.pid);
+        answer(status);
+        if (status != 0)
+                _exit(status);
+        for (;;)
+                wait_and_act(&k);
+}
+
+pid_t keeper_start(const struct keeper_engine *engine, int *ret_orders) {
+        int ends[2];
+        pid_t pid;
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+                return -errno;
+        pid = fork();
+        if (pid == 0)
+                keep(engine, ends[1]);
+        close(ends[1]);
+        if (pid < 0) {
+                close(ends[0]);
+                return -errno;
+        }
+        *ret_orders = ends[0];
+        return pid;
+}
