@@ -17,6 +17,7 @@
 #include "accept/acceptor.h"
 #include "base/ascii.h"
 #include "base/text.h"
+#include "certificates.h"
 #include "config/config.h"
 #include "deliver/delivery.h"
 #include "io/channel.h"
@@ -218,10 +219,14 @@ static void warn(const char *option, const char *what) {
 }
 
 static int check(const struct config *c, int mistakes) {
+        int status;
+
         if (mistakes)
                 return mistakes;
         if (delivery_check(c->strategy) < 0)
                 return EX_CONFIG;
+        if ((status = certificates_check(c, complain, warn)) != 0)
+                return status;
         risks_warn(c, c->action == ACTION_CHECK_NETWORK, warn);
         printf("# configuration file: %s\n", c->file ? c->file : "none");
         config_print(c, stdout);

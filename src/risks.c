@@ -140,6 +140,18 @@ static void check_endpoint(const struct checking *k, const char *endpoint) {
                 warn(k, "%.300s: %s; until that changes, mail for it is answered 451", endpoint, why);
 }
 
+static void check_socket(const struct checking *k, const struct config *c, const char *path) {
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                warn(k, "%.300s: %s; until it is there, no client gets TLS: systemctl start "
+                        "smtpd-tls.socket", path, strerror(errno));
+        else if (!S_ISSOCK(st.st_mode))
+                warn(k, "%.300s is no socket, and no client gets TLS: name that of smtpd-tls", path);
+        else
+                check_access(k, c, path, W_OK, "so that no client would get TLS");
+}
+
 static void check_file(const struct checking *k, const char *path) {
         struct stat st;
 
@@ -178,6 +190,9 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         k.option = "mailman-lists";
         if (c->mailman_lists)
                 check_directory(&k, c, c->mailman_lists);
+        k.option = "tls-engine";
+        if (c->tls_engine)
+                check_socket(&k, c, c->tls_engine);
         k.option = "upstream";
         for (size_t i = 0; has_network && i < c->upstream.n; i++)
                 check_endpoint(&k, c->upstream.items[i]);

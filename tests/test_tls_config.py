@@ -1,11 +1,15 @@
 """The options of TLS toward clients: their values, their defaults, and what does not go together."""
 
+import os
 import re
+import socket
 import subprocess
 
 import pytest
+from conftest import need_root
 from session import PATIENCE, Session, environment, replies, run
 from test_config import NOT_CONFIGURED
+from tls_stand import install, notes
 
 FILE = "/nonexistent/certificate.pem"
 
@@ -59,7 +63,7 @@ def test_value_that_is_none(release, tmp_path, name, value, expected):
 ])
 def test_what_is_shown(smtpd, options, shown):
     status, got, complaints = check(smtpd, *options)
-    assert (status, complaints) == (0, [])
+    assert status == 0 and all("until it is there, no client gets TLS" in line for line in complaints)
     assert got.items() >= shown.items()
 
 
@@ -137,6 +141,101 @@ def test_credentials_need_a_directory(release, tmp_path):
         assert session.status() == 64
         assert b"tls-certificate=certificate: there are no credentials here ($CREDENTIALS_DIRECTORY is not set): use the " \
                b"path of a file, or LoadCredential=certificate:FILE in the unit" in session.err()
+
+
+# --- --check looks at certificate and key -----------------------------------------------------------------
+
+
+@pytest.fixture
+def program(smtpd, tmp_path):
+    return install(smtpd, tmp_path)
+
+
+def test_check_asks_smtpd_tls(program, tmp_path):
+    status, _, complaints = check(program, "--tls-certificate=/a.pem", "--tls-key=/a.key", "--tls-minimum=1.3", "--timeout=20",
+                                  "--hostname=mx.example.com")
+    (start,) = notes(tmp_path, "start")
+    assert (status, complaints) == (0, [])
+    assert start["argv"][1:] == ["--certificate=/a.pem", "--key=/a.key", "--minimum=1.3", "--client=no", "--hostname=mx.example.com",
+                                 "--timeout=20", "--check"]
+    assert start["fds"] == [0, 1, 2]
+
+
+def test_check_shows_its_findings(program, tmp_path):
+    (tmp_path / "findings").write_text("warning: the certificate /a.pem has expired\nerror: the key /a.key is open to everybody\n")
+    (tmp_path / "status").write_text("78")
+    status, shown, complaints = check(program, "--tls-certificate=/a.pem", "--tls-key=/a.key")
+    assert (status, shown) == (78, {})
+    assert complaints == ["smtpd: warning: tls-certificate: the certificate /a.pem has expired",
+                          "smtpd: tls-certificate: the key /a.key is open to everybody"]
+
+
+def test_check_counts_its_warnings(program, tmp_path):
+    (tmp_path / "findings").write_text("warning: one\nwarning: two\n")
+    status, out, err = run([program, "--config=/dev/null", "--check", "--tls-certificate=/a.pem"])
+    assert status == 0 and out.endswith(b"# ok, with 2 warnings\n")
+    assert err == b"smtpd: warning: tls-certificate: one\nsmtpd: warning: tls-certificate: two\n"
+
+
+@pytest.mark.parametrize("status, said", [("1", "smtpd-tls --check ended without a result"), ("64", "smtpd-tls --check ended without a result")])
+def test_check_without_a_result(program, tmp_path, status, said):
+    (tmp_path / "status").write_text(status)
+    assert check(program, "--tls-certificate=/a.pem")[0::2] == (78, [f"smtpd: tls-certificate: {said}"])
+
+
+def test_check_of_what_is_not_used(program, tmp_path):
+    assert check(program, "--tls-certificate=/a.pem", "--tls=no")[0] == 0 and notes(tmp_path, "start") == []
+    assert check(program, "--tls-certificate=/a.pem", "--tls=no", "--listen-tls=465")[0] == 0 and len(notes(tmp_path, "start")) == 1
+
+
+def test_check_as_the_user_who_reads_the_key(program, tmp_path):
+    """Root's acceptor reads it as root; a single session has become the user before."""
+    need_root()
+    for options, expected in ((["--user=nobody"], ["--user=nobody"]), (["--user=nobody", "--listen=25"], []), ([], [])):
+        check(program, "--tls-certificate=/a.pem", *options)
+        assert [word for word in notes(tmp_path, "start")[-1]["argv"] if word.startswith("--user=")] == expected
+
+
+def test_check_of_credentials(program, tmp_path):
+    """The service manager gives them to the unit, and not to whoever checks. With the directory they are looked at."""
+    status, shown, complaints = check(program, "--tls-certificate=certificate", "--tls-key=key")
+    assert status == 0 and shown.items() >= {"tls-certificate": "certificate", "tls-key": "key"}.items()
+    assert complaints == ["smtpd: warning: tls-certificate: certificate is a credential of the unit, and not looked at here "
+                          "($CREDENTIALS_DIRECTORY is not set)"]
+    assert notes(tmp_path, "start") == []
+    status, shown, complaints = check(program, "--tls-certificate=certificate", "--tls-key=key", CREDENTIALS_DIRECTORY="/run/x")
+    assert (status, complaints) == (0, [])
+    assert shown.items() >= {"tls-certificate": "/run/x/certificate", "tls-key": "/run/x/key"}.items()
+    assert {"--certificate=/run/x/certificate", "--key=/run/x/key"} <= set(notes(tmp_path, "start")[0]["argv"])
+
+
+def test_check_without_the_helper(program, tmp_path):
+    if any(os.path.exists(f"/usr/{name}/smtpd/smtpd-tls") for name in ("libexec", "lib")):
+        pytest.skip("smtpd-tls is installed")
+    os.unlink(tmp_path / "smtpd-tls")
+    status, _, (complaint,) = check(program, "--tls-certificate=/a.pem")
+    assert status == 78 and complaint.startswith("smtpd: tls-certificate: smtpd-tls is not installed (cannot run /")
+
+
+def test_check_of_an_engine(release, tmp_path):
+    """Whether its socket is there, and who may connect to it."""
+    path = tmp_path / "tls"
+
+    def warnings(*options):
+        status, _, complaints = check(release, f"--tls-engine={path}", *options)
+        assert status == 0
+        return [line.removeprefix(f"smtpd: warning: tls-engine: {path}") for line in complaints]
+    assert warnings() == [": No such file or directory; until it is there, no client gets TLS: systemctl start smtpd-tls.socket"]
+    path.write_text("")
+    assert warnings() == [" is no socket, and no client gets TLS: name that of smtpd-tls"]
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        assert warnings() == []
+        need_root()
+        (warning,) = warnings("--listen=25", "--user=nobody")
+    assert "user nobody has no access to" in warning and "so that no client would get TLS" in warning
 
 
 def test_listen_tls_is_listening(release):
