@@ -151,6 +151,28 @@ def test_passed_socket_for_tls_without_a_certificate(program, folder):
     assert b"tls-certificate=FILE is missing, or tls-engine=/SOCKET" in said
 
 
+@pytest.mark.parametrize("n", range(4, 24, 2))
+def test_few_descriptors(release, folder, n):
+    """It is started or not, and says so; it never hangs, and leaves nothing behind. A session that starts can ask."""
+    program = install(release, folder)
+    prefix = ["sh", "-c", f'ulimit -n {n} && exec "$@"', "sh"]
+    door = Door(program, folder, prefix=prefix, wait=False)
+    try:
+        wait_until(lambda: door.process.poll() is not None or b"listening" in door.err(), "a decision")
+        if door.process.poll() is None:
+            with door.client() as client:
+                if client.reply().startswith(b"220 "):
+                    (pid,) = door.sessions()
+                    with request_socket(pid) as sock:
+                        assert ask(sock) == b"SSL_PROTOCOL=%d\0\0" % door.engine
+        else:
+            assert door.process.returncode > 0 and door.err().strip()
+    finally:
+        door.kill()
+    for note in notes(folder, "start"):
+        wait_for_end(note["pid"])
+
+
 # --- what sessions get --------------------------------------------------------------------------------------
 
 
@@ -260,7 +282,9 @@ def test_engine_that_cannot_be_started_again(program, folder):
     """Nobody waits for it for long; and when it can be, all is well."""
     with Door(program, folder) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
         (folder / "refuse").write_text("TLS: the key is gone")
-        os.kill(door.engine, signal.SIGKILL)
+        first = door.engine
+        os.kill(first, signal.SIGKILL)
+        wait_for_end(first)
         before = time.monotonic()
         assert ask(sock) == b"" and time.monotonic() - before < 3
         assert b"TLS: the key is gone\n" in door.err()

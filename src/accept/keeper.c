@@ -20,8 +20,6 @@
 #include "io/log.h"
 
 enum {
-        REQUESTS = STDERR_FILENO + 1, /* where a keeper has them */
-        ORDERS,
         READY = STDERR_FILENO + 1, /* where the engine says that it is ready */
         READY_SECONDS = 10,
         PAUSE = 1000,      /* milliseconds from a start to the next one */
@@ -32,6 +30,7 @@ enum {
 
 struct keeper {
         const struct keeper_engine *engine;
+        int orders;
         int children; /* readable when one has ended */
         pid_t pid;    /* of the engine; 0: there is none */
         int64_t next; /* the earliest time to start one */
@@ -46,9 +45,9 @@ _Noreturn static void become_engine(const struct keeper *k, int ready) {
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         if (log_current_target() == LOG_TO_SYSLOG)
-                dup2(REQUESTS, STDERR_FILENO); /* so that it does not take that for the log */
-        if (dup2(REQUESTS, STDIN_FILENO) >= 0 && dup2(ready, READY) >= 0 &&
-            fd_close_range(READY + 1, 0) == 0)
+                dup2(k->engine->requests, STDERR_FILENO); /* so that it does not take that for the log */
+        if (dup2(k->engine->requests, STDIN_FILENO) >= 0 && dup2(ready, READY) >= 0 &&
+            fcntl(READY, F_SETFD, 0) == 0 && fd_close_range(READY + 1, 0) == 0)
                 execv(k->engine->program, k->engine->arguments);
         log_say(LOG_ERR, "cannot run %s: %s", k->engine->program, strerror(errno));
         _exit(EX_TEMPFAIL);
@@ -72,9 +71,9 @@ static int exit_status_of(int wait_status) {
 }
 
 /* Until it is ready: 0, or an exit status, and it is gone. */
-static int wait_until_ready(pid_t pid, int ready) {
+static int wait_until_ready(const struct keeper *k, pid_t pid, int ready) {
         int64_t deadline = deadline_after(READY_SECONDS);
-        struct pollfd fds[] = { { .fd = ready, .events = POLLIN }, { .fd = ORDERS } };
+        struct pollfd fds[] = { { .fd = ready, .events = POLLIN }, { .fd = k->orders } };
         char octet;
         int n;
 
@@ -90,17 +89,17 @@ static int wait_until_ready(pid_t pid, int ready) {
 
 /* 0, or an exit status, and nothing has changed. */
 static int start_engine(struct keeper *k, pid_t *ret) {
-        int ready[2], status;
+        int ready[2] = { -1, -1 }, status;
         pid_t pid;
 
         k->next = deadline_now() + PAUSE;
-        if (fd_make_pipe(ready) < 0)
-                return EX_TEMPFAIL;
-        pid = fork();
+        pid = fd_make_pipe(ready) < 0 ? -1 : fork();
         if (pid == 0)
                 become_engine(k, ready[1]);
+        if (pid < 0)
+                log_say(LOG_ERR, "cannot start smtpd-tls: %s", strerror(errno));
         close(ready[1]);
-        status = pid < 0 ? EX_TEMPFAIL : wait_until_ready(pid, ready[0]);
+        status = pid < 0 ? EX_TEMPFAIL : wait_until_ready(k, pid, ready[0]);
         close(ready[0]);
         if (status == 0)
                 *ret = pid;
@@ -137,10 +136,10 @@ static void reap(struct keeper *k) {
 
 /* Those who wait for an engine that cannot be started hear that there is none: the descriptors that
  * came with their requests are closed. */
-static void drop_requests(void) {
+static void drop_requests(const struct keeper *k) {
         char octets[1];
 
-        while (recv(REQUESTS, octets, sizeof(octets), MSG_DONTWAIT) > 0)
+        while (recv(k->engine->requests, octets, sizeof(octets), MSG_DONTWAIT) > 0)
                 ;
 }
 
@@ -151,15 +150,15 @@ static void start_anew(struct keeper *k) {
         }
         k->next = deadline_now() + k->pause;
         k->pause = k->pause < PAUSE_MAX / 2 ? 2 * k->pause : PAUSE_MAX;
-        drop_requests();
+        drop_requests(k);
 }
 
 /* --- orders ----------------------------------------------------------------------------------- */
 
-static void answer(int status) {
+static void answer(const struct keeper *k, int status) {
         char octet = (char) status;
 
-        send(ORDERS, &octet, 1, MSG_NOSIGNAL);
+        send(k->orders, &octet, 1, MSG_NOSIGNAL);
 }
 
 static void renew(struct keeper *k) {
@@ -168,7 +167,7 @@ static void renew(struct keeper *k) {
 
         if (status == 0 && old > 0)
                 kill(old, SIGTERM);
-        answer(status);
+        answer(k, status);
 }
 
 _Noreturn static void leave(struct keeper *k, bool is_stopped) {
@@ -181,7 +180,7 @@ _Noreturn static void leave(struct keeper *k, bool is_stopped) {
 
 static void obey(struct keeper *k) {
         char order;
-        ssize_t n = recv(ORDERS, &order, 1, 0);
+        ssize_t n = recv(k->orders, &order, 1, 0);
 
         if (n == 1 && order == KEEPER_RENEW)
                 renew(k);
@@ -191,7 +190,7 @@ static void obey(struct keeper *k) {
 
 static void wait_and_act(struct keeper *k) {
         struct pollfd fds[] = {
-                { .fd = ORDERS, .events = POLLIN },
+                { .fd = k->orders, .events = POLLIN },
                 { .fd = k->children, .events = POLLIN },
         };
 
@@ -207,20 +206,33 @@ static void wait_and_act(struct keeper *k) {
 
 /* --- the process ------------------------------------------------------------------------------ */
 
-/* What it has open: the log, requests and orders. A terminal's Ctrl-C is the acceptor's. */
-static void arrange(int requests, int orders) {
-        int null = open("/dev/null", O_RDWR);
-        int spare = fcntl(requests, F_DUPFD, ORDERS + 1); /* neither is in the other's place */
-        int other = fcntl(orders, F_DUPFD, ORDERS + 1);
+static void close_others(int requests, int orders) {
+        int low = requests < orders ? requests : orders;
+        int high = requests < orders ? orders : requests;
 
-        setpgid(0, 0);
-        if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
-            dup2(spare, REQUESTS) < 0 || dup2(other, ORDERS) < 0)
-                _exit(EX_TEMPFAIL);
-        fd_close_range(ORDERS + 1, 0);
+        if (low > STDERR_FILENO + 1)
+                fd_close_between(STDERR_FILENO + 1, (unsigned) low - 1);
+        if (high > low + 1)
+                fd_close_between((unsigned) low + 1, (unsigned) high - 1);
+        fd_close_range((unsigned) high + 1, 0);
+}
+
+/* What it has open: the log, requests and orders. A terminal's Ctrl-C is the acceptor's. */
+static void arrange(const struct keeper *k) {
+        int null;
+
+        close_others(k->engine->requests, k->orders);
         log_open(log_current_target());
         log_be_quick();
         spawn_clean_environment();
+        setpgid(0, 0);
+        null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(null, STDOUT_FILENO) >= 0) {
+                close(null);
+                return;
+        }
+        log_say(LOG_ERR, "cannot start smtpd-tls: /dev/null: %s", strerror(errno));
+        _exit(EX_TEMPFAIL);
 }
 
 static int watch_children(void) {
@@ -233,13 +245,13 @@ static int watch_children(void) {
 }
 
 _Noreturn static void keep(const struct keeper_engine *engine, int orders) {
-        struct keeper k = { .engine = engine, .pause = PAUSE };
+        struct keeper k = { .engine = engine, .orders = orders, .pause = PAUSE };
         int status;
 
-        arrange(engine->requests, orders);
+        arrange(&k);
         k.children = watch_children();
         status = start_engine(&k, &k.pid);
-        answer(status);
+        answer(&k, status);
         if (status != 0)
                 _exit(status);
         for (;;)
