@@ -25,6 +25,7 @@ INSTALLED = """
     /usr/lib/systemd/system/smtpd@.service.d/proxy.conf.example
     /usr/lib/sysusers.d/smtpd.conf
     /usr/libexec/smtpd/smtpd-journal
+    /usr/libexec/smtpd/smtpd-tls
     /usr/sbin/smtpd
     /usr/share/bash-completion/completions/smtpd
     /usr/share/doc/smtpd/examples/session.txt

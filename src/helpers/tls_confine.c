@@ -1,0 +1,73 @@
+/* helpers/tls_confine.c - what the engine gives up.
+ *
+ * All files are read before. OpenSSL then needs memory, random numbers, and to know whether it was
+ * forked; newer versions ask for more of that. Nothing here has a name: no file, no address, no
+ * program.
+ */
+#include "helpers/tls_confine.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "filter.h"
+#include "io/fd.h"
+
+enum { DESCRIPTORS = 16 };
+
+void tls_confine_before_key(void) {
+        const struct rlimit none = { 0, 0 };
+
+        setrlimit(RLIMIT_CORE, &none);
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        if (SANDBOX) /* a sanitizer looks into its own memory by ptrace(2) */
+                prctl(PR_SET_DUMPABLE, 0);
+}
+
+#if FILTER_IS_KNOWN && SANDBOX
+
+#ifdef __NR_poll
+#define WAIT ALWAYS(poll), ALWAYS(ppoll)
+#else
+#define WAIT ALWAYS(ppoll)
+#endif
+
+/* F_SETLK and fstat are the log's: other lines may come between. */
+#define FOR_A_CONNECTION                                                                           \
+        ALWAYS(recvfrom), IF_NULL(sendto, 4), WAIT, ALWAYS(clock_gettime), ALWAYS(getpid),         \
+                ALWAYS(getrandom), ALWAYS(read), ALWAYS(write), ALWAYS(shutdown), ALWAYS(close),   \
+                ALWAYS(pwritev2), ALWAYS(fstat), IF(newfstatat, 3, AT_EMPTY_PATH),                 \
+                IF(fcntl, 1, F_SETLK), IF(fcntl, 1, F_GETFL), IF(fcntl, 1, F_GETFD)
+
+#define FOR_ANY                                                                                    \
+        IF(mmap, 2, PROT_READ | PROT_WRITE), IF(mmap, 2, PROT_NONE),                               \
+                IF(mprotect, 2, PROT_READ | PROT_WRITE), ALWAYS(munmap), ALWAYS(mremap),           \
+                ALWAYS(brk), ALWAYS(madvise), ALWAYS(futex), ALWAYS(sysinfo), ALWAYS(nanosleep),   \
+                ALWAYS(clock_nanosleep), ALWAYS(restart_syscall), ALWAYS(rt_sigaction),            \
+                ALWAYS(rt_sigprocmask), ALWAYS(rt_sigreturn), ALWAYS(gettid),                      \
+                IF(tgkill, 0, getpid()), ALWAYS(exit), ALWAYS(exit_group)
+
+void tls_confine_connection(void) {
+        const struct filter_rule rules[] = {
+                FOR_A_CONNECTION,
+#ifdef __NR_alarm
+                ALWAYS(alarm),
+#endif
+                ALWAYS(setitimer),
+                FOR_ANY,
+        };
+
+        fd_set_limit(DESCRIPTORS);
+        filter_enter(rules, ELEMENTS(rules));
+}
+
+#else
+
+void tls_confine_connection(void) {
+        fd_set_limit(DESCRIPTORS);
+}
+
+#endif

@@ -1,0 +1,10 @@
+/* helpers/tls_confine.h - what the engine gives up: before it reads the key, and before it reads
+ * the first octet of a peer.
+ */
+#pragma once
+
+/* No core files, no debugger of the same user, no new privileges. */
+void tls_confine_before_key(void);
+
+/* One connection: its descriptors, memory, time. Does nothing if it cannot be done here. */
+void tls_confine_connection(void);

@@ -1,0 +1,21 @@
+/* helpers/tls_connection.h - one connection: the handshake, the answer, and then the relay. */
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include "io/peer.h"
+
+struct tls_connection {
+        int wire;         /* to the peer */
+        int control;      /* to whoever asked: the answer */
+        int clear;        /* to the same: what the peer says, and is to hear */
+        unsigned timeout; /* seconds, for the handshake */
+        struct peer peer; /* for the log */
+};
+
+/* Until it is over. Failures of the peer are logged at LOG_INFO. The descriptors stay open, but for
+ * `control` if there is no TLS. */
+void tls_connection_run(SSL_CTX *context, const struct tls_connection *c);
+
+/* There will be no TLS: tells both sides. */
+void tls_connection_refuse(const struct tls_connection *c, const char *reason);

@@ -1,0 +1,232 @@
+/* helpers/tls_context.c - certificates, keys and rules become what OpenSSL makes connections from.
+ *
+ * Which ciphers and groups are good the library and the system's policy know; we only ask for a
+ * version that is no older, and leave out what SMTP has no use for: renegotiation, compression,
+ * early data, sessions that are kept.
+ */
+#include "helpers/tls_context.h"
+
+#include <openssl/conf.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "helpers/tls_complain.h"
+#include "helpers/tls_self_signed.h"
+
+/* Without a file it costs less not to look for what is in it. */
+void tls_context_start(void) {
+        const char *named = getenv("OPENSSL_CONF");
+        char *path = named ? NULL : CONF_get1_default_config_file();
+        bool is_there = access(named ? named : path ? path : "", R_OK) == 0;
+
+        tzset(); /* what compares dates would read the time zone when no file can be opened any more
+                  */
+        OPENSSL_free(path);
+        OPENSSL_init_ssl(is_there ? OPENSSL_INIT_LOAD_CONFIG : OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+        ERR_clear_error();
+}
+
+/* --- certificates and keys ---------------------------------------------------------------------
+ */
+
+/* Nobody is there to be asked for a passphrase. */
+static int no_passphrase(char *buffer, int size, int is_writing, void *unused) {
+        (void) buffer;
+        (void) size;
+        (void) is_writing;
+        (void) unused;
+        return -1;
+}
+
+static BIO *open_file(const char *what, const char *path) {
+        BIO *file = BIO_new_file(path, "r");
+
+        if (!file)
+                tls_complain(TLS_ERROR,
+                             "cannot read the %s %s: %s; the user with number %u has to be able to "
+                             "read it",
+                             what, path, tls_complain_reason(), (unsigned) geteuid());
+        return file;
+}
+
+/* The certificates of the file in their order: the first is the door's own. NULL: said why. */
+static STACK_OF(X509) * read_certificates(const char *path) {
+        STACK_OF(X509) *all = sk_X509_new_null();
+        BIO *file = open_file("certificate", path);
+        X509 *one;
+
+        while (file && (one = PEM_read_bio_X509(file, NULL, no_passphrase, NULL)))
+                sk_X509_push(all, one);
+        if (file && sk_X509_num(all) == 0)
+                tls_complain(TLS_ERROR,
+                             "there is no certificate in %s: it has to be PEM, our own certificate "
+                             "first",
+                             path);
+        BIO_free(file);
+        ERR_clear_error(); /* the end of the file is one */
+        if (sk_X509_num(all) > 0)
+                return all;
+        sk_X509_free(all);
+        return NULL;
+}
+
+static EVP_PKEY *read_key(const char *path) {
+        BIO *file = open_file("key", path);
+        EVP_PKEY *key = file ? PEM_read_bio_PrivateKey(file, NULL, no_passphrase, NULL) : NULL;
+
+        if (file && !key)
+                tls_complain(TLS_ERROR,
+                             "there is no key in %s that can be read: it has to be PEM, without a "
+                             "passphrase",
+                             path);
+        BIO_free(file);
+        ERR_clear_error();
+        return key;
+}
+
+/* Whether no pair of this kind is there yet: it would be replaced. */
+static bool is_new_kind(SSL_CTX *context, const EVP_PKEY *key, const char *path) {
+        for (unsigned n = 0; tls_context_certificate(context, n); n++)
+                if (EVP_PKEY_get_base_id(X509_get0_pubkey(tls_context_certificate(context, n))) ==
+                    EVP_PKEY_get_base_id(key)) {
+                        tls_complain(TLS_ERROR,
+                                     "the certificate %s is the second one for a key of its kind: "
+                                     "leave one of them away",
+                                     path);
+                        return false;
+                }
+        return true;
+}
+
+static bool use_pair(SSL_CTX *context, STACK_OF(X509) * certificates, EVP_PKEY *key,
+                     const char *path, const char *key_path) {
+        X509 *own = sk_X509_shift(certificates);
+        bool is_pair = X509_check_private_key(own, key) == 1, is_used;
+
+        if (!is_pair)
+                tls_complain(TLS_ERROR,
+                             "the key in %s does not belong to the first certificate in %s: name "
+                             "the file of its key",
+                             key_path, path);
+        is_used = is_pair && is_new_kind(context, key, path);
+        if (is_used && SSL_CTX_use_cert_and_key(context, own, key, certificates, 1) != 1) {
+                tls_complain(TLS_ERROR, "cannot use the certificate %s: %s", path,
+                             tls_complain_reason());
+                is_used = false;
+        }
+        ERR_clear_error();
+        X509_free(own);
+        return is_used;
+}
+
+static bool load_pair(SSL_CTX *context, const char *path, const char *key_path) {
+        STACK_OF(X509) *certificates = read_certificates(path);
+        EVP_PKEY *key = read_key(key_path);
+        bool is_used = certificates && key && use_pair(context, certificates, key, path, key_path);
+
+        sk_X509_pop_free(certificates, X509_free);
+        EVP_PKEY_free(key);
+        return is_used;
+}
+
+static bool load_pairs(SSL_CTX *context, const struct tls_options *o) {
+        const char *const *keys = o->n_keys > 0 ? o->keys : o->certificates;
+        bool are_used = true;
+
+        if (tls_options_is_self_signed(o))
+                return tls_self_signed_use(context, o->hostname);
+        for (size_t i = 0; i < o->n_certificates; i++)
+                are_used &= load_pair(context, o->certificates[i], keys[i]);
+        return are_used;
+}
+
+X509 *tls_context_certificate(SSL_CTX *context, unsigned n) {
+        long is_there = SSL_CTX_set_current_cert(context, SSL_CERT_SET_FIRST);
+
+        while (is_there && n-- > 0)
+                is_there = SSL_CTX_set_current_cert(context, SSL_CERT_SET_NEXT);
+        return is_there ? SSL_CTX_get0_certificate(context) : NULL;
+}
+
+/* --- rules -------------------------------------------------------------------------------------
+ */
+
+/* "smtp", or the client says nothing of it. Whoever asks for another protocol was led here by
+ * somebody who wants to have our answer taken for one of that. */
+static int choose_protocol(SSL *ssl, const unsigned char **ret, unsigned char *ret_n,
+                           const unsigned char *in, unsigned n, void *unused) {
+        static const unsigned char ours[] = { 4, 's', 'm', 't', 'p' };
+        unsigned char *chosen;
+
+        (void) ssl;
+        (void) unused;
+        if (SSL_select_next_proto(&chosen, ret_n, ours, sizeof(ours), in, n) !=
+            OPENSSL_NPN_NEGOTIATED)
+                return SSL_TLSEXT_ERR_ALERT_FATAL;
+        *ret = chosen;
+        return SSL_TLSEXT_ERR_OK;
+}
+
+/* Whoever it is: the reason is told, and decides nothing here. */
+static int take_any_client(int is_good, X509_STORE_CTX *store) {
+        (void) is_good;
+        (void) store;
+        return 1;
+}
+
+static bool ask_clients(SSL_CTX *context, const char *ca) {
+        if (ca) {
+                STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca);
+
+                if (!names || SSL_CTX_load_verify_file(context, ca) != 1) {
+                        sk_X509_NAME_pop_free(names, X509_NAME_free);
+                        tls_complain(TLS_ERROR,
+                                     "cannot read the issuers of clients' certificates in %s: %s",
+                                     ca, tls_complain_reason());
+                        return false;
+                }
+                SSL_CTX_set_client_CA_list(context, names);
+        }
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, take_any_client);
+        return true;
+}
+
+static bool set_rules(SSL_CTX *context, const struct tls_options *o) {
+        static const unsigned char name[] = "smtpd"; /* whose sessions they are */
+
+        if (SSL_CTX_get_min_proto_version(context) < o->minimum)
+                SSL_CTX_set_min_proto_version(context, o->minimum);
+        SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                             SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF);
+        SSL_CTX_clear_options(context, SSL_OP_ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
+        SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                          SSL_MODE_RELEASE_BUFFERS);
+        SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+        SSL_CTX_set_num_tickets(context, 0);
+        SSL_CTX_set_session_id_context(context, name, sizeof(name));
+        SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
+        return !o->is_client_asked || ask_clients(context, o->client_ca);
+}
+
+SSL_CTX *tls_context_new(const struct tls_options *o) {
+        SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+        bool is_good;
+
+        if (!context) {
+                tls_complain(TLS_ERROR, "cannot start OpenSSL: %s", tls_complain_reason());
+                return NULL;
+        }
+        is_good = set_rules(context, o);
+        is_good &= load_pairs(context, o);
+        if (is_good)
+                return context;
+        SSL_CTX_free(context);
+        return NULL;
+}

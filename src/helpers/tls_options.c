@@ -1,0 +1,175 @@
+/* helpers/tls_options.c - how smtpd-tls is called. */
+#include "helpers/tls_options.h"
+
+#include <getopt.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/ascii.h"
+
+static const char usage[] =
+        "Usage: smtpd-tls [OPTION...]\n"
+        "TLS for the one connection on descriptor 0: see smtpd-tls(8).\n"
+        "\n"
+        "  --certificate=FILE     certificate and those that lead to its issuer, PEM; twice: RSA, "
+        "ECDSA;\n"
+        "                         \"self-signed\" with --serve: one is made for --hostname\n"
+        "  --key=FILE             its key, in the same order; default: in the file of the "
+        "certificate\n"
+        "  --minimum=1.2|1.3      the oldest version that is spoken (1.2)\n"
+        "  --client=no|ask        whether clients are asked for a certificate (no)\n"
+        "  --client-ca=FILE       by whom those may be issued\n"
+        "  --hostname=NAME        what the certificate is for\n"
+        "  --timeout=SECONDS      for the handshake, at most 60 (60)\n"
+        "  --user=NAME            with --serve: who to become once the key is read; with --check: "
+        "who\n"
+        "                         will read it\n"
+        "  --serve                any number of connections, asked for on descriptor 0\n"
+        "  --check                says what is wrong with certificate and key\n"
+        "  --help, --version\n";
+
+enum which {
+        HELP,
+        VERSION_,
+        CERTIFICATE,
+        KEY,
+        MINIMUM,
+        CLIENT,
+        CLIENT_CA,
+        HOSTNAME,
+        TIMEOUT,
+        USER,
+        SERVE,
+        CHECK,
+};
+
+static const struct option table[] = {
+        { "help", no_argument, NULL, HELP },
+        { "version", no_argument, NULL, VERSION_ },
+        { "certificate", required_argument, NULL, CERTIFICATE },
+        { "key", required_argument, NULL, KEY },
+        { "minimum", required_argument, NULL, MINIMUM },
+        { "client", required_argument, NULL, CLIENT },
+        { "client-ca", required_argument, NULL, CLIENT_CA },
+        { "hostname", required_argument, NULL, HOSTNAME },
+        { "timeout", required_argument, NULL, TIMEOUT },
+        { "user", required_argument, NULL, USER },
+        { "serve", no_argument, NULL, SERVE },
+        { "check", no_argument, NULL, CHECK },
+        { NULL, 0, NULL, 0 },
+};
+
+static bool add(const char *list[static TLS_CERTIFICATES_MAX], size_t *n, const char *value) {
+        if (*n == TLS_CERTIFICATES_MAX || !*value)
+                return false;
+        list[(*n)++] = value;
+        return true;
+}
+
+/* The index of a word among two; -1: it is neither. */
+static int word_of(const char *value, const char *first, const char *second) {
+        return strcmp(value, first) == 0 ? 0 : strcmp(value, second) == 0 ? 1 : -1;
+}
+
+static bool set_minimum(struct tls_options *o, const char *value) {
+        int version = word_of(value, "1.2", "1.3");
+
+        o->minimum = version == 1 ? TLS1_3_VERSION : TLS1_2_VERSION;
+        return version >= 0;
+}
+
+static bool set_client(struct tls_options *o, const char *value) {
+        int is_asked = word_of(value, "no", "ask");
+
+        o->is_client_asked = is_asked == 1;
+        return is_asked >= 0;
+}
+
+static bool set_timeout(struct tls_options *o, const char *value) {
+        uint64_t seconds;
+
+        if (!ascii_parse_number(value, UINT32_MAX, &seconds) || seconds == 0)
+                return false;
+        o->timeout = seconds < TLS_SECONDS_MAX ? (unsigned) seconds : TLS_SECONDS_MAX;
+        return true;
+}
+
+static bool set_role(struct tls_options *o, enum tls_role role) {
+        bool is_first = o->role == TLS_ONE_CONNECTION;
+
+        o->role = role;
+        return is_first;
+}
+
+static bool set(struct tls_options *o, enum which option, const char *value) {
+        switch (option) {
+        case CERTIFICATE: return add(o->certificates, &o->n_certificates, value);
+        case KEY: return add(o->keys, &o->n_keys, value);
+        case MINIMUM: return set_minimum(o, value);
+        case CLIENT: return set_client(o, value);
+        case TIMEOUT: return set_timeout(o, value);
+        case SERVE: return set_role(o, TLS_SERVE);
+        case CHECK: return set_role(o, TLS_CHECK);
+        case CLIENT_CA: o->client_ca = value; return *value != '\0';
+        case HOSTNAME: o->hostname = value; return *value != '\0';
+        case USER: o->user = value; return *value != '\0';
+        case HELP:
+        case VERSION_: break;
+        }
+        return false;
+}
+
+bool tls_options_is_self_signed(const struct tls_options *o) {
+        return o->n_certificates == 1 && strcmp(o->certificates[0], TLS_SELF_SIGNED) == 0;
+}
+
+/* What does not go together; NULL: nothing. */
+static const char *find_contradiction(const struct tls_options *o) {
+        if (o->n_certificates == 0)
+                return "--certificate= is missing: the file of a certificate";
+        if (o->n_keys > 0 && o->n_keys != o->n_certificates)
+                return "--key= has to be there as often as --certificate=, or not at all";
+        if (tls_options_is_self_signed(o) && o->n_keys > 0)
+                return "--certificate=self-signed makes its own key: leave --key= away";
+        if (tls_options_is_self_signed(o) && o->role == TLS_ONE_CONNECTION)
+                return "--certificate=self-signed is for --serve only: each connection would have "
+                       "another";
+        if (o->client_ca && !o->is_client_asked)
+                return "--client-ca= does nothing without --client=ask";
+        return NULL;
+}
+
+static int complain(const char *what) {
+        fprintf(stderr, "smtpd-tls: %s\n", what);
+        return EX_USAGE;
+}
+
+static int refuse(const char *name, const char *value) {
+        if (!value)
+                return complain("one of --serve and --check, once");
+        fprintf(stderr, "smtpd-tls: --%s=%s: this cannot be its value; see --help\n", name, value);
+        return EX_USAGE;
+}
+
+int tls_options_read(struct tls_options *ret, int argc, char **argv) {
+        const char *contradiction;
+        int option;
+
+        *ret = (struct tls_options) { .minimum = TLS1_2_VERSION, .timeout = TLS_SECONDS_MAX };
+        while ((option = getopt_long(argc, argv, "+", table, NULL)) != -1) {
+                if (option == HELP || option == VERSION_) {
+                        fputs(option == HELP ? usage : "smtpd-tls " VERSION "\n", stdout);
+                        return EX_OK;
+                }
+                if (option == '?') /* getopt has said what */
+                        return EX_USAGE;
+                if (!set(ret, (enum which) option, optarg))
+                        return refuse(table[option].name, optarg);
+        }
+        if (argc > optind)
+                return complain("there are no arguments but options; see --help");
+        contradiction = find_contradiction(ret);
+        return contradiction ? complain(contradiction) : -1;
+}

@@ -1,0 +1,34 @@
+/* helpers/tls_options.h - how smtpd-tls is called. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum tls_role { TLS_ONE_CONNECTION, TLS_SERVE, TLS_CHECK };
+
+enum {
+        TLS_CERTIFICATES_MAX = 4,
+        TLS_SECONDS_MAX = 60, /* for the handshake */
+};
+
+struct tls_options {
+        enum tls_role role;
+        const char *certificates[TLS_CERTIFICATES_MAX];
+        const char *keys[TLS_CERTIFICATES_MAX]; /* in the same order; those of the certificates if
+                                                   none is named */
+        size_t n_certificates, n_keys;
+        int minimum; /* TLS1_2_VERSION or TLS1_3_VERSION */
+        bool is_client_asked;
+        const char *client_ca; /* or NULL */
+        const char *hostname;  /* or NULL */
+        unsigned timeout;      /* seconds */
+        const char *user;      /* or NULL */
+};
+
+/* The one certificate that is in no file. */
+#define TLS_SELF_SIGNED "self-signed"
+
+bool tls_options_is_self_signed(const struct tls_options *o);
+
+/* -1, or the status to exit with: help was wanted, or something was wrong and has been said. */
+int tls_options_read(struct tls_options *ret, int argc, char **argv);
