@@ -13,6 +13,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "helpers/tls_check.h"
 #include "helpers/tls_confine.h"
 #include "helpers/tls_connection.h"
 #include "helpers/tls_context.h"
@@ -77,6 +78,8 @@ int main(int argc, char **argv) {
 
         if (status >= 0)
                 return status;
+        if (o.role == TLS_CHECK)
+                return tls_check(&o);
         tls_confine_before_key();
         close(STDOUT_FILENO);
         fd_close_range(CLEAR + 1, 0);

@@ -6,10 +6,13 @@
  */
 #include "helpers/tls_context.h"
 
+#include <errno.h>
 #include <openssl/conf.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +20,7 @@
 
 #include "base/text.h"
 #include "helpers/tls_complain.h"
+#include "helpers/tls_judge.h"
 #include "helpers/tls_self_signed.h"
 
 /* Without a file it costs less not to look for what is in it. */
@@ -32,8 +36,7 @@ void tls_context_start(void) {
         ERR_clear_error();
 }
 
-/* --- certificates and keys ---------------------------------------------------------------------
- */
+/* --- certificates and keys ----------------------------------------------------------------- */
 
 /* Nobody is there to be asked for a passphrase. */
 static int no_passphrase(char *buffer, int size, int is_writing, void *unused) {
@@ -44,19 +47,31 @@ static int no_passphrase(char *buffer, int size, int is_writing, void *unused) {
         return -1;
 }
 
-static BIO *open_file(const char *what, const char *path) {
-        BIO *file = BIO_new_file(path, "r");
+/* Whom the system does not let read the file: that is us. */
+static void complain_of_file(const char *what, const char *path) {
+        const struct passwd *us = errno == EACCES ? getpwuid(geteuid()) : NULL;
 
-        if (!file)
+        if (us)
                 tls_complain(TLS_ERROR,
-                             "cannot read the %s %s: %s; the user with number %u has to be able to "
-                             "read it",
-                             what, path, tls_complain_reason(), (unsigned) geteuid());
+                             "cannot read the %s %s: the user %s may not; let that user read it, "
+                             "or hand it "
+                             "over as a credential (LoadCredential= of systemd.exec(5))",
+                             what, path, us->pw_name);
+        else
+                tls_complain(TLS_ERROR, "cannot read the %s %s: %s", what, path, strerror(errno));
+}
+
+static BIO *open_file(const char *what, const char *path) {
+        FILE *stream = fopen(path, "re");
+        BIO *file = stream ? BIO_new_fp(stream, BIO_CLOSE) : NULL;
+
+        if (!stream)
+                complain_of_file(what, path);
         return file;
 }
 
 /* The certificates of the file in their order: the first is the door's own. NULL: said why. */
-static STACK_OF(X509) * read_certificates(const char *path) {
+static STACK_OF(X509) *read_certificates(const char *path) {
         STACK_OF(X509) *all = sk_X509_new_null();
         BIO *file = open_file("certificate", path);
         X509 *one;
@@ -90,10 +105,19 @@ static EVP_PKEY *read_key(const char *path) {
         return key;
 }
 
+/* Of the pairs that there are already, the n-th; NULL: there are no more of them. */
+static X509 *find_certificate(SSL_CTX *context, unsigned n) {
+        long is_there = SSL_CTX_set_current_cert(context, SSL_CERT_SET_FIRST);
+
+        while (is_there && n-- > 0)
+                is_there = SSL_CTX_set_current_cert(context, SSL_CERT_SET_NEXT);
+        return is_there ? SSL_CTX_get0_certificate(context) : NULL;
+}
+
 /* Whether no pair of this kind is there yet: it would be replaced. */
 static bool is_new_kind(SSL_CTX *context, const EVP_PKEY *key, const char *path) {
-        for (unsigned n = 0; tls_context_certificate(context, n); n++)
-                if (EVP_PKEY_get_base_id(X509_get0_pubkey(tls_context_certificate(context, n))) ==
+        for (unsigned n = 0; find_certificate(context, n); n++)
+                if (EVP_PKEY_get_base_id(X509_get0_pubkey(find_certificate(context, n))) ==
                     EVP_PKEY_get_base_id(key)) {
                         tls_complain(TLS_ERROR,
                                      "the certificate %s is the second one for a key of its kind: "
@@ -104,58 +128,59 @@ static bool is_new_kind(SSL_CTX *context, const EVP_PKEY *key, const char *path)
         return true;
 }
 
-static bool use_pair(SSL_CTX *context, STACK_OF(X509) * certificates, EVP_PKEY *key,
+/* Takes the first certificate from the others. */
+static void use_pair(SSL_CTX *context, STACK_OF(X509) *certificates, EVP_PKEY *key,
                      const char *path, const char *key_path) {
         X509 *own = sk_X509_shift(certificates);
-        bool is_pair = X509_check_private_key(own, key) == 1, is_used;
 
-        if (!is_pair)
+        if (X509_check_private_key(own, key) != 1)
                 tls_complain(TLS_ERROR,
                              "the key in %s does not belong to the first certificate in %s: name "
                              "the file of its key",
                              key_path, path);
-        is_used = is_pair && is_new_kind(context, key, path);
-        if (is_used && SSL_CTX_use_cert_and_key(context, own, key, certificates, 1) != 1) {
+        else if (is_new_kind(context, key, path) &&
+                 SSL_CTX_use_cert_and_key(context, own, key, certificates, 1) != 1)
                 tls_complain(TLS_ERROR, "cannot use the certificate %s: %s", path,
                              tls_complain_reason());
-                is_used = false;
-        }
         ERR_clear_error();
         X509_free(own);
-        return is_used;
 }
 
-static bool load_pair(SSL_CTX *context, const char *path, const char *key_path) {
+static void load_pair(SSL_CTX *context, const char *path, const char *key_path,
+                      const struct tls_options *o) {
         STACK_OF(X509) *certificates = read_certificates(path);
         EVP_PKEY *key = read_key(key_path);
-        bool is_used = certificates && key && use_pair(context, certificates, key, path, key_path);
 
+        if (o->role != TLS_ONE_CONNECTION) {
+                if (certificates)
+                        tls_judge_certificate(sk_X509_value(certificates, 0),
+                                              sk_X509_num(certificates) - 1, path, o);
+                tls_judge_key_file(key_path, o);
+        }
+        if (certificates && key)
+                use_pair(context, certificates, key, path, key_path);
         sk_X509_pop_free(certificates, X509_free);
         EVP_PKEY_free(key);
-        return is_used;
 }
 
-static bool load_pairs(SSL_CTX *context, const struct tls_options *o) {
+static void load_self_signed(SSL_CTX *context, const struct tls_options *o) {
+        if (o->role == TLS_CHECK)
+                tls_complain(TLS_WARNING, "the certificate is made anew at each start, and signed "
+                                          "by its own key: that is for tests only");
+        tls_self_signed_use(context, o->hostname);
+}
+
+static void load_pairs(SSL_CTX *context, const struct tls_options *o) {
         const char *const *keys = o->n_keys > 0 ? o->keys : o->certificates;
-        bool are_used = true;
 
         if (tls_options_is_self_signed(o))
-                return tls_self_signed_use(context, o->hostname);
-        for (size_t i = 0; i < o->n_certificates; i++)
-                are_used &= load_pair(context, o->certificates[i], keys[i]);
-        return are_used;
+                load_self_signed(context, o);
+        else
+                for (size_t i = 0; i < o->n_certificates; i++)
+                        load_pair(context, o->certificates[i], keys[i], o);
 }
 
-X509 *tls_context_certificate(SSL_CTX *context, unsigned n) {
-        long is_there = SSL_CTX_set_current_cert(context, SSL_CERT_SET_FIRST);
-
-        while (is_there && n-- > 0)
-                is_there = SSL_CTX_set_current_cert(context, SSL_CERT_SET_NEXT);
-        return is_there ? SSL_CTX_get0_certificate(context) : NULL;
-}
-
-/* --- rules -------------------------------------------------------------------------------------
- */
+/* --- rules -------------------------------------------------------------------------------- */
 
 /* "smtp", or the client says nothing of it. Whoever asks for another protocol was led here by
  * somebody who wants to have our answer taken for one of that. */
@@ -180,24 +205,18 @@ static int take_any_client(int is_good, X509_STORE_CTX *store) {
         return 1;
 }
 
-static bool ask_clients(SSL_CTX *context, const char *ca) {
-        if (ca) {
-                STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(ca);
+static void ask_clients(SSL_CTX *context, const char *ca) {
+        STACK_OF(X509_NAME) *names = ca ? SSL_load_client_CA_file(ca) : NULL;
 
-                if (!names || SSL_CTX_load_verify_file(context, ca) != 1) {
-                        sk_X509_NAME_pop_free(names, X509_NAME_free);
-                        tls_complain(TLS_ERROR,
-                                     "cannot read the issuers of clients' certificates in %s: %s",
-                                     ca, tls_complain_reason());
-                        return false;
-                }
-                SSL_CTX_set_client_CA_list(context, names);
-        }
+        if (ca && (!names || SSL_CTX_load_verify_file(context, ca) != 1))
+                tls_complain(TLS_ERROR,
+                             "cannot read the issuers of clients' certificates in %s: %s", ca,
+                             tls_complain_reason());
+        SSL_CTX_set_client_CA_list(context, names);
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, take_any_client);
-        return true;
 }
 
-static bool set_rules(SSL_CTX *context, const struct tls_options *o) {
+static void set_rules(SSL_CTX *context, const struct tls_options *o) {
         static const unsigned char name[] = "smtpd"; /* whose sessions they are */
 
         if (SSL_CTX_get_min_proto_version(context) < o->minimum)
@@ -212,20 +231,20 @@ static bool set_rules(SSL_CTX *context, const struct tls_options *o) {
         SSL_CTX_set_num_tickets(context, 0);
         SSL_CTX_set_session_id_context(context, name, sizeof(name));
         SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
-        return !o->is_client_asked || ask_clients(context, o->client_ca);
+        if (o->is_client_asked)
+                ask_clients(context, o->client_ca);
 }
 
 SSL_CTX *tls_context_new(const struct tls_options *o) {
         SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-        bool is_good;
 
         if (!context) {
                 tls_complain(TLS_ERROR, "cannot start OpenSSL: %s", tls_complain_reason());
                 return NULL;
         }
-        is_good = set_rules(context, o);
-        is_good &= load_pairs(context, o);
-        if (is_good)
+        set_rules(context, o);
+        load_pairs(context, o);
+        if (tls_complain_errors() == 0)
                 return context;
         SSL_CTX_free(context);
         return NULL;

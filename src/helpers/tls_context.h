@@ -13,6 +13,3 @@ void tls_context_start(void);
 
 /* NULL: not every certificate and key can be used. */
 SSL_CTX *tls_context_new(const struct tls_options *o);
-
-/* Of the pairs that a context has, the n-th; NULL: there are no more of them. */
-X509 *tls_context_certificate(SSL_CTX *context, unsigned n);

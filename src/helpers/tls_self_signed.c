@@ -5,6 +5,7 @@
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,7 +58,7 @@ static bool fill(X509 *certificate, EVP_PKEY *key, const char *hostname) {
                X509_sign(certificate, key, EVP_sha256()) > 0;
 }
 
-bool tls_self_signed_use(SSL_CTX *context, const char *hostname) {
+void tls_self_signed_use(SSL_CTX *context, const char *hostname) {
         char own[NAME_MAX_OCTETS + 1] = "localhost";
         EVP_PKEY *key = EVP_EC_gen("P-256");
         X509 *certificate = X509_new();
@@ -72,5 +73,4 @@ bool tls_self_signed_use(SSL_CTX *context, const char *hostname) {
                              hostname ? hostname : own, tls_complain_reason());
         X509_free(certificate);
         EVP_PKEY_free(key);
-        return is_used;
 }

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <openssl/ssl.h>
-#include <stdbool.h>
 
-/* For this name, or the system's if it is NULL. Complains and returns false if it cannot be made.
- */
-bool tls_self_signed_use(SSL_CTX *context, const char *hostname);
+/* For this name, or the system's if it is NULL. Complains if it cannot be made. */
+void tls_self_signed_use(SSL_CTX *context, const char *hostname);

@@ -1,0 +1,137 @@
+"""smtpd-tls --check: what is wrong with certificates and keys, and what to do. And the same at a start."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from conftest import everybodys, need_root
+from session import PATIENCE
+from tls import NAME, Certificate, Engine, engine_of, openssl
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("certificates")
+
+
+@pytest.fixture(scope="module")
+def issuer(folder):
+    return Certificate(folder, "issuer.example", ca=True)
+
+
+@pytest.fixture(scope="module")
+def good(folder, issuer):
+    """With what leads to its issuer, as fullchain.pem has it."""
+    made = Certificate(folder, issuer=issuer)
+    made.certificate.write_bytes(made.certificate.read_bytes() + issuer.certificate.read_bytes())
+    return made
+
+
+@pytest.fixture
+def engine(smtpd):
+    return engine_of(smtpd)
+
+
+def check(engine, *options):
+    """(exit status, findings)"""
+    done = subprocess.run([engine, "--check", *map(str, options)], capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert all(line.startswith(("error: ", "warning: ")) for line in lines)
+    assert done.returncode == (78 if "error: " in done.stdout else 0)
+    return done.returncode, lines
+
+
+def only(engine, *options):
+    status, lines = check(engine, *options)
+    assert len(lines) == 1, lines
+    return status, lines[0]
+
+
+def test_nothing_is_wrong(engine, good):
+    assert check(engine, *good.options) == (0, [])
+    assert check(engine, *good.options, f"--hostname={NAME}", "--minimum=1.3", "--client=ask", f"--client-ca={good.certificate}") == (0, [])
+
+
+def test_wrong_pair(engine, good, folder):
+    other = Certificate(folder, kind="rsa")
+    status, said = only(engine, f"--certificate={good.certificate}", f"--key={other.key}")
+    assert (status, said) == (78, f"error: the key in {other.key} does not belong to the first certificate in {good.certificate}: "
+                                  "name the file of its key")
+
+
+def test_two_of_a_kind(engine, good, folder):
+    second = Certificate(folder, "second.example")
+    assert "is the second one for a key of its kind" in check(engine, *good.options, *second.options)[1][-1]
+
+
+@pytest.mark.parametrize("days, said", [((-20, -10), "has expired on "), ((10, 20), "is valid from ")])
+def test_dates(engine, folder, days, said):
+    """No reason to keep the door shut: most servers deliver all the same."""
+    old = Certificate(folder, "old.example", days=days)
+    status, lines = check(engine, *old.options)
+    assert status == 0 and f"warning: the certificate {old.certificate} {said}" in lines[0] and " GMT" in lines[0]
+    with Engine([engine, *old.options]) as e:
+        e.connect()
+        assert e.answer()[1]
+
+
+@pytest.mark.parametrize("hostname, is_good", [(NAME, True), (NAME.upper(), True), ("other.example.com", False), ("[127.0.0.1]", False)])
+def test_name(engine, good, hostname, is_good):
+    status, lines = check(engine, *good.options, f"--hostname={hostname}")
+    assert status == 0 and len(lines) == (0 if is_good else 1)
+    assert is_good or lines[0].startswith(f"warning: the certificate {good.certificate} is not for {hostname}: ")
+
+
+def test_who_vouches(engine, folder, issuer):
+    status, said = only(engine, *issuer.options)
+    assert status == 0 and "is signed by its own key" in said
+    status, said = only(engine, *Certificate(folder, "alone.example", issuer=issuer).options)
+    assert status == 0 and "fullchain.pem" in said
+    status, said = only(engine, "--certificate=self-signed")
+    assert status == 0 and "for tests only" in said
+
+
+def test_files_that_are_none(engine, good, tmp_path):
+    text, locked = tmp_path / "text", tmp_path / "locked"
+    text.write_text("-----BEGIN CERTIFICATE-----\nxyz\n-----END CERTIFICATE-----\n")
+    text.chmod(0o600)
+    assert f"cannot read the certificate {tmp_path}/none: No such file or directory" in check(engine, f"--certificate={tmp_path}/none")[1][0]
+    assert f"cannot read the key {tmp_path}/none: " in only(engine, f"--certificate={good.certificate}", f"--key={tmp_path}/none")[1]
+    assert f"there is no certificate in {text}: it has to be PEM" in check(engine, f"--certificate={text}")[1][0]
+    assert f"there is no key in {text} that can be read" in only(engine, f"--certificate={good.certificate}", f"--key={text}")[1]
+    assert "error: cannot read the issuers" in only(engine, *good.options, "--client=ask", f"--client-ca={tmp_path}/none")[1]
+    openssl("pkey", "-in", good.key, "-aes128", "-passout", "pass:x", "-out", locked)
+    assert "without a passphrase" in only(engine, f"--certificate={good.certificate}", f"--key={locked}")[1]
+
+
+def test_weak_key(engine, folder):
+    assert "error: cannot use the certificate" in check(engine, *Certificate(folder, "weak.example", kind="weak").options)[1][-1]
+
+
+@pytest.mark.parametrize("mode, is_good", [(0o400, True), (0o640, True), (0o604, False), (0o602, False), (0o644, False)])
+def test_mode_of_the_key(engine, good, tmp_path, mode, is_good):
+    key = shutil.copy(good.key, tmp_path / "key")
+    os.chmod(key, mode)
+    found = check(engine, f"--certificate={good.certificate}", f"--key={key}")
+    if is_good:
+        assert found == (0, [])
+    else:
+        assert f"error: the key {key} is open to everybody on this host: chmod o= {key}" in found[1][0]
+
+
+def test_who_reads_it(smtpd, good, folder):
+    """As the user that will: he has to be able to."""
+    need_root()
+    with everybodys(smtpd) as program:
+        for parent in (folder, folder.parent, folder.parent.parent):
+            parent.chmod(0o755)
+        os.chmod(good.certificate, 0o644)
+        engine = engine_of(program)
+        status, said = only(engine, *good.options, "--user=nobody")
+        assert (status, said.split(";")[0]) == (78, f"error: cannot read the key {good.key}: the user nobody may not")
+        os.chown(good.key, 65534, 65534)
+        assert check(engine, *good.options, "--user=nobody") == (0, [])
+        assert "there is none of that name" in only(engine, *good.options, "--user=nosuchuser")[1]
+        os.chown(good.key, 0, 0)
