@@ -53,6 +53,14 @@ class Certificate:
         return [f"--certificate={self.certificate}", f"--key={self.key}"]
 
 
+def issued(folder, name=NAME):
+    """With what leads to its issuer, as Let's Encrypt's fullchain.pem has it."""
+    issuer = Certificate(folder, f"issuer-of-{name}", ca=True)
+    made = Certificate(folder, name, issuer=issuer)
+    made.certificate.write_bytes(made.certificate.read_bytes() + issuer.certificate.read_bytes())
+    return made
+
+
 def engine_of(smtpd):
     program = Path(smtpd).parent / "smtpd-tls"
     if not program.exists():
@@ -142,3 +150,96 @@ class Engine:
 def send_request(to, data, *sockets):
     fds = array.array("i", [one.fileno() for one in sockets])
     to.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if sockets else [])
+
+
+class Server:
+    """smtpd-tls --serve. Its requests come on a pair of sockets, or with a path on a socket that listens there."""
+
+    def __init__(self, argv, path=None, user=None, env=None):
+        self.path = path
+        if path:
+            theirs = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            theirs.bind(str(path))
+            theirs.listen(64)
+            self.asker = None
+        else:
+            self.asker, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ready_fd, ready = os.pipe()
+        self.theirs, self.argv, self.env = theirs, [*argv, "--serve"], env
+        self.start(ready)
+
+    def start(self, ready=None):
+        """Also once more: on the same socket."""
+        if ready is None:
+            os.close(self.ready_fd)
+            self.ready_fd, ready = os.pipe()
+        place = lambda: os.dup2(ready, 3, inheritable=True)  # noqa: E731
+        self.process = subprocess.Popen(self.argv, stdin=self.theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, close_fds=False,
+                                        preexec_fn=place, env=self.env)
+        os.close(ready)
+
+    def wait_until_ready(self):
+        assert os.read(self.ready_fd, 100) == b"ready\n" and os.read(self.ready_fd, 100) == b""
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.ready_fd)
+        self.theirs.close()
+        if self.asker:
+            self.asker.close()
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+
+    def asker_of(self):
+        """A socket to ask on."""
+        if not self.path:
+            return self.asker.dup()
+        asker = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        asker.connect(str(self.path))
+        return asker
+
+    def ask(self, data=b"Y\0HOSTNAME=mx.example.com\0PEER=192.0.2.1:25\0", asker=None):
+        return Asked(data, asker or self.asker_of())
+
+    def end(self):
+        """Its children may go on, and have its log too: what is there now is all."""
+        status = self.process.wait(PATIENCE)
+        os.set_blocking(self.process.stderr.fileno(), False)
+        return status, (self.process.stderr.read() or b"").decode()
+
+
+class Asked:
+    """A connection that a server was asked to speak TLS on, with the names of Engine."""
+
+    connect, answer = Engine.connect, Engine.answer
+
+    def __init__(self, data, asker):
+        self.wire, self.peer = tcp_pair()
+        (self.control, control), (self.clear, clear) = socket.socketpair(), socket.socketpair()
+        for ours in (self.control, self.clear):
+            ours.settimeout(PATIENCE)
+        send_request(asker, data, self.wire, control, clear)
+        for theirs in (control, clear, asker):
+            theirs.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for one in (self.control, self.clear, self.wire, self.peer):
+            one.close()
+
+    def talk(self, context=None, **more):
+        """A word each way."""
+        self.connect(context, **more)
+        variables, is_secure = self.answer()
+        assert is_secure, variables
+        self.clear.sendall(b"220 hi\r\n")
+        assert self.peer.recv(100) == b"220 hi\r\n"
+        self.peer.sendall(b"QUIT\r\n")
+        assert self.clear.recv(100) == b"QUIT\r\n"
+        return variables

@@ -5,8 +5,6 @@
  * is the connection in clear. Or as a server for any number of connections (tls_serve.h).
  */
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,6 +16,7 @@
 #include "helpers/tls_connection.h"
 #include "helpers/tls_context.h"
 #include "helpers/tls_options.h"
+#include "helpers/tls_serve.h"
 #include "io/fd.h"
 #include "io/log.h"
 
@@ -41,13 +40,6 @@ static bool is_stream(int fd) {
         return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM;
 }
 
-/* An answer that waits for others to fill a segment would wait for the peer's delayed ACK. */
-static void send_at_once(int wire) {
-        int yes = 1;
-
-        setsockopt(wire, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-}
-
 static int run_connection(const struct tls_options *o) {
         struct tls_connection c = { WIRE, CONTROL, CLEAR, o->timeout, { .uid = -1 } };
         SSL_CTX *context;
@@ -65,8 +57,6 @@ static int run_connection(const struct tls_options *o) {
                 tls_connection_refuse(&c, "certificate or key cannot be used: see the log");
                 return EX_CONFIG;
         }
-        send_at_once(WIRE);
-        tls_confine_connection();
         tls_connection_run(context, &c);
         SSL_CTX_free(context);
         return EX_OK;
@@ -82,7 +72,7 @@ int main(int argc, char **argv) {
                 return tls_check(&o);
         tls_confine_before_key();
         close(STDOUT_FILENO);
-        fd_close_range(CLEAR + 1, 0);
+        fd_close_range(o.role == TLS_SERVE ? CONTROL + 1 : CLEAR + 1, 0);
         log_open(find_log());
-        return run_connection(&o);
+        return o.role == TLS_SERVE ? tls_serve(&o) : run_connection(&o);
 }

@@ -7,6 +7,8 @@
 #include "helpers/tls_confine.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -15,8 +17,13 @@
 #include "base/array.h"
 #include "filter.h"
 #include "io/fd.h"
+#include "io/log.h"
 
-enum { DESCRIPTORS = 16 };
+enum {
+        DESCRIPTORS = 16,
+        FORK = CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID |
+               SIGCHLD, /* as fork(3) does it: memory is not shared */
+};
 
 void tls_confine_before_key(void) {
         const struct rlimit none = { 0, 0 };
@@ -50,24 +57,57 @@ void tls_confine_before_key(void) {
                 ALWAYS(rt_sigprocmask), ALWAYS(rt_sigreturn), ALWAYS(gettid),                      \
                 IF(tgkill, 0, getpid()), ALWAYS(exit), ALWAYS(exit_group)
 
-void tls_confine_connection(void) {
-        const struct filter_rule rules[] = {
-                FOR_A_CONNECTION,
 #ifdef __NR_alarm
-                ALWAYS(alarm),
+#define ALARM ALWAYS(alarm), ALWAYS(setitimer)
+#else
+#define ALARM ALWAYS(setitimer)
 #endif
-                ALWAYS(setitimer),
-                FOR_ANY,
-        };
+
+void tls_confine_connection(void) {
+        const struct filter_rule rules[] = { FOR_A_CONNECTION, ALARM, FOR_ANY };
 
         fd_set_limit(DESCRIPTORS);
         filter_enter(rules, ELEMENTS(rules));
+}
+
+/* Its children are under both lists. It cannot open a file, nor run a program: what is new is for
+ * whoever starts it anew. */
+void tls_confine_server(void) {
+        const struct filter_rule rules[] = {
+                ALWAYS(recvmsg),
+                ALWAYS(accept4),
+                ALWAYS(getpeername),
+                ALWAYS(getsockopt),
+                ALWAYS(setsockopt),
+                IF(clone, 0, FORK),
+                ALWAYS(set_robust_list),
+                ALWAYS(rseq),
+                ALWAYS(wait4),
+                ALWAYS(newfstatat),
+                ALWAYS(faccessat),
+                ALWAYS(faccessat2),
+                IF(prctl, 0, PR_SET_SECCOMP),
+                IF(prctl, 0, PR_GET_SECCOMP),
+                IF(prlimit64, 0, 0),
+                FOR_A_CONNECTION,
+                ALARM,
+                FOR_ANY,
+        };
+
+        tls_confine_before_key(); /* another user made some of it undone */
+        if (!filter_enter(rules, ELEMENTS(rules)))
+                log_say(LOG_WARNING, "TLS: what speaks with clients is not confined: %s",
+                        filter_missing() ? filter_missing() : "the filter is too long");
 }
 
 #else
 
 void tls_confine_connection(void) {
         fd_set_limit(DESCRIPTORS);
+}
+
+void tls_confine_server(void) {
+        tls_confine_before_key();
 }
 
 #endif

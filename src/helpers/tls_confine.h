@@ -6,5 +6,8 @@
 /* No core files, no debugger of the same user, no new privileges. */
 void tls_confine_before_key(void);
 
+/* A server: its requests, and processes as it is itself. */
+void tls_confine_server(void);
+
 /* One connection: its descriptors, memory, time. Does nothing if it cannot be done here. */
 void tls_confine_connection(void);

@@ -2,16 +2,20 @@
 #include "helpers/tls_connection.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/text.h"
+#include "base/array.h"
 #include "helpers/tls_answer.h"
 #include "helpers/tls_complain.h"
+#include "helpers/tls_confine.h"
 #include "helpers/tls_facts.h"
 #include "helpers/tls_relay.h"
 #include "helpers/tls_socket.h"
@@ -162,12 +166,31 @@ static void relay(SSL *ssl, const struct tls_connection *c) {
                 log_failure(c, tls_complain_reason());
 }
 
+/* An answer that waits for others to fill a segment would wait for the peer's delayed ACK. */
+static void send_at_once(int wire) {
+        int yes = 1;
+
+        setsockopt(wire, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+}
+
+/* A terminal, or who ends a group of processes, does not mean us: our end is that of the sockets,
+ * so that the last reply is heard. */
+static void ignore_signals(void) {
+        static const int numbers[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE };
+
+        for (size_t i = 0; i < ELEMENTS(numbers); i++)
+                signal(numbers[i], SIG_IGN);
+}
+
 /* Its own deadline ends the handshake; the alarm ends us if the library does not come back. */
 void tls_connection_run(SSL_CTX *context, const struct tls_connection *c) {
         SSL *ssl = SSL_new(context);
         BIO *socket = tls_socket_new(c->wire);
         const char *reason;
 
+        ignore_signals();
+        send_at_once(c->wire);
+        tls_confine_connection();
         if (!ssl || !socket) {
                 tls_connection_refuse(c, "out of memory");
                 SSL_free(ssl);

@@ -40,6 +40,11 @@ void notify_open(void) {
         counter_fd = fd_passed(NOTIFY_COUNTER); /* it does not block */
 }
 
+void notify_close(void) {
+        fd_close(&notify_fd);
+        counter_fd = -1; /* its owner closes it */
+}
+
 void notify_accepted(void) {
         ssize_t n = counter_fd >= 0 ? write(counter_fd, "", 1) : 0;
 

@@ -13,6 +13,9 @@
 /* Before the first of the others. */
 void notify_open(void);
 
+/* Nobody is told anything any more. */
+void notify_close(void);
+
 /* A message was accepted. */
 void notify_accepted(void);
 

@@ -1,0 +1,316 @@
+/* helpers/tls_serve.c - a server: it holds the key, and forks for each connection.
+ *
+ * It reads no octet of a peer: its children do. They all have one layout of memory, so that a child
+ * that was made to crash could tell the next one's attacker something: then we end, and are started
+ * anew with another.
+ */
+#include "helpers/tls_serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "helpers/tls_confine.h"
+#include "helpers/tls_connection.h"
+#include "helpers/tls_context.h"
+#include "helpers/tls_receive.h"
+#include "helpers/tls_tickets.h"
+#include "helpers/tls_watch.h"
+#include "io/deadline.h"
+#include "io/log.h"
+#include "io/notify.h"
+#include "user.h"
+
+enum {
+        REQUESTS = 0, /* the descriptor */
+        READY = 3,
+        ASKERS_MAX = 1000,   /* connected at once; others wait until one leaves */
+        CHILDREN_MAX = 2000, /* connections at once; whoever asks for more is dropped */
+        OWN_DESCRIPTORS = 24,
+        SECOND = 1000,
+};
+
+/* Why we end. */
+enum end { GOING_ON, NOBODY_ASKS, TOLD_TO, NEW_CERTIFICATE, CHILD_CRASHED };
+
+struct server {
+        SSL_CTX *context;
+        const struct tls_options *options;
+        struct pollfd fds[1 + ASKERS_MAX]; /* REQUESTS, or -1, and those who are connected to it */
+        size_t n_askers, askers_max;
+        unsigned n_children;
+        int64_t begun, silent_until; /* one line of dropped requests a second */
+        bool is_listening;
+};
+
+static volatile sig_atomic_t is_told_to_end;
+
+static void on_end(int number) {
+        (void) number;
+        is_told_to_end = 1;
+}
+
+static void on_child(int number) {
+        (void) number; /* it ends the wait */
+}
+
+/* --- children ------------------------------------------------------------------------------ */
+
+_Noreturn static void be_child(const struct server *s, const struct tls_connection *c,
+                               const sigset_t *unblocked) {
+        for (size_t i = 0; i <= s->n_askers; i++)
+                if (s->fds[i].fd >= 0)
+                        close(s->fds[i].fd);
+        sigprocmask(SIG_SETMASK, unblocked, NULL);
+        tls_connection_run(s->context, c);
+        _exit(EX_OK);
+}
+
+static void log_dropped(struct server *s, const char *why) {
+        if (deadline_left(s->silent_until) > 0)
+                return;
+        s->silent_until = deadline_now() + SECOND;
+        log_say(LOG_ERR, "TLS: a request was dropped: %s", why);
+}
+
+static void start_child(struct server *s, const struct tls_connection *c,
+                        const sigset_t *unblocked) {
+        pid_t pid = -1;
+
+        if (s->n_children >= CHILDREN_MAX)
+                log_dropped(s, "there are too many connections at once");
+        else if ((pid = fork()) == 0)
+                be_child(s, c, unblocked);
+        else if (pid < 0)
+                log_dropped(s, strerror(errno));
+        s->n_children += pid > 0;
+        tls_receive_close(c);
+}
+
+/* They end well, or by our alarm if a handshake hangs. */
+static bool has_crashed(int status) {
+        return WIFSIGNALED(status) ? WTERMSIG(status) != SIGALRM : WEXITSTATUS(status) != EX_OK;
+}
+
+static enum end reap(struct server *s) {
+        enum end end = GOING_ON;
+        int status;
+
+        while (s->n_children > 0 && waitpid(-1, &status, WNOHANG) > 0) {
+                s->n_children--;
+                if (has_crashed(status)) {
+                        log_say(LOG_ERR,
+                                "TLS: the process of a connection ended by %s %d: starting anew, "
+                                "with another layout of memory",
+                                WIFSIGNALED(status) ? "signal" : "itself, status",
+                                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+                        end = CHILD_CRASHED;
+                }
+        }
+        return end;
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static enum end look_at_files(void) {
+        switch (tls_watch_look()) {
+        case TLS_WATCH_SAME: break;
+        case TLS_WATCH_NEW:
+                log_say(LOG_INFO, "TLS: there is a new certificate or key: starting anew");
+                return NEW_CERTIFICATE;
+        case TLS_WATCH_LOCKED:
+                log_say(LOG_WARNING,
+                        "TLS: there is a new certificate or key, and this user may not "
+                        "read it: start anew what has started us");
+                break;
+        }
+        return GOING_ON;
+}
+
+/* All requests that are there. False: there will be none. */
+static bool serve_asker(struct server *s, int fd, const sigset_t *unblocked, enum end *end) {
+        for (;;) {
+                struct tls_connection c = { .timeout = s->options->timeout };
+
+                switch (tls_receive(fd, &c)) {
+                case TLS_REQUEST_LATER: return true;
+                case TLS_REQUEST_NEVER: return false;
+                case TLS_REQUEST_WRONG: log_dropped(s, "it is not one of smtpd-tls(8)"); break;
+                case TLS_REQUEST:
+                        tls_tickets_renew();
+                        start_child(s, &c, unblocked);
+                        *end = look_at_files();
+                        break;
+                }
+                if (*end != GOING_ON)
+                        return true;
+        }
+}
+
+static void accept_asker(struct server *s) {
+        int fd = accept4(REQUESTS, NULL, NULL, SOCK_CLOEXEC);
+
+        if (fd >= 0)
+                s->fds[++s->n_askers] = (struct pollfd) { fd, POLLIN, 0 };
+}
+
+static void remove_asker(struct server *s, size_t i) {
+        close(s->fds[i].fd);
+        s->fds[i] = s->fds[s->n_askers--];
+}
+
+static enum end serve_all(struct server *s, const sigset_t *unblocked) {
+        enum end end = GOING_ON;
+
+        for (size_t i = s->n_askers; i > 0 && end == GOING_ON; i--)
+                if (s->fds[i].revents && !serve_asker(s, s->fds[i].fd, unblocked, &end))
+                        remove_asker(s, i);
+        if (end != GOING_ON || !s->fds[0].revents)
+                return end;
+        if (s->is_listening)
+                accept_asker(s);
+        else if (!serve_asker(s, REQUESTS, unblocked, &end))
+                return NOBODY_ASKS;
+        return end;
+}
+
+static bool is_asked(const struct server *s) {
+        return s->fds[0].fd >= 0 || s->n_askers > 0;
+}
+
+static enum end run(struct server *s, const sigset_t *unblocked) {
+        enum end end = GOING_ON;
+
+        while (end == GOING_ON && is_asked(s)) {
+                s->fds[0].events = s->n_askers < s->askers_max ? POLLIN : 0;
+                if (ppoll(s->fds, 1 + s->n_askers, NULL, unblocked) > 0)
+                        end = serve_all(s, unblocked);
+                if (end == GOING_ON || end == NEW_CERTIFICATE) {
+                        enum end crash = reap(s);
+
+                        end = crash != GOING_ON ? crash : is_told_to_end ? TOLD_TO : end;
+                }
+        }
+        return end == GOING_ON ? NOBODY_ASKS : end;
+}
+
+/* Those who are connected already would be told that there is no TLS, with a client waiting: a copy
+ * of us serves them to their end, and the socket is our successor's. */
+static void leave_rest_to_child(struct server *s, const sigset_t *unblocked) {
+        if (s->n_askers == 0 || fork() != 0)
+                return;
+        close(REQUESTS);
+        s->fds[0].fd = -1;
+        s->n_children = 0; /* they are not ours */
+        is_told_to_end = 0;
+        while (run(s, unblocked) == NEW_CERTIFICATE)
+                ;
+        _exit(EX_OK);
+}
+
+/* --- beginning and end --------------------------------------------------------------------- */
+
+static void watch_signals(sigset_t *ret_unblocked) {
+        sigset_t ours;
+
+        sigemptyset(&ours);
+        sigaddset(&ours, SIGTERM);
+        sigaddset(&ours, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &ours, ret_unblocked);
+        sigdelset(ret_unblocked, SIGTERM);
+        sigdelset(ret_unblocked, SIGCHLD);
+        signal(SIGTERM, on_end);
+        signal(SIGCHLD, on_child);
+        signal(SIGINT, SIG_IGN); /* of a terminal: whoever has started us knows when to end */
+        signal(SIGHUP, SIG_IGN);
+        signal(SIGPIPE, SIG_IGN);
+}
+
+/* Not more than there can be descriptors. */
+static size_t find_askers_max(void) {
+        struct rlimit r;
+
+        if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur <= OWN_DESCRIPTORS)
+                return 1;
+        return r.rlim_cur - OWN_DESCRIPTORS < ASKERS_MAX ? r.rlim_cur - OWN_DESCRIPTORS
+                                                         : ASKERS_MAX;
+}
+
+/* Of the socket: 1, 0, or -1 if it is another thing. */
+static int find_listening(void) {
+        int type = 0, is_listening = 0;
+        socklen_t n = sizeof(int);
+
+        if (getsockopt(REQUESTS, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || type != SOCK_SEQPACKET ||
+            getsockopt(REQUESTS, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &n) < 0)
+                return -1;
+        return is_listening;
+}
+
+static void tell_ready(void) {
+        ssize_t n = write(READY, "ready\n", 6);
+
+        (void) n; /* it is nobody's, or a socket of systemd's */
+        close(READY);
+        notify_open();
+        notify_state("READY=1");
+        notify_close();
+}
+
+/* Nothing is read of a peer before all is given up that is not needed. */
+static int prepare(struct server *s) {
+        const struct tls_options *o = s->options;
+        int r;
+
+        tls_watch_begin(o);
+        tls_context_start();
+        s->context = tls_context_new(o);
+        if (!s->context)
+                return EX_CONFIG;
+        tls_tickets_offer(s->context);
+        if (o->user && (r = user_become(o->user)) < 0) {
+                log_say(LOG_ERR, "TLS: cannot become the user %s: %s", o->user,
+                        r == -ENOENT ? "there is none of that name" : strerror(-r));
+                return r == -ENOENT ? EX_CONFIG : EX_TEMPFAIL;
+        }
+        tell_ready();
+        tls_confine_server();
+        return EX_OK;
+}
+
+int tls_serve(const struct tls_options *o) {
+        static struct server s;
+        int is_listening = find_listening(), status;
+        sigset_t unblocked;
+        enum end end;
+
+        if (is_listening < 0) {
+                log_say(LOG_ERR, "smtpd-tls: descriptor 0 has to be a socket of type "
+                                 "SOCK_SEQPACKET: see smtpd-tls(8)");
+                return EX_USAGE;
+        }
+        s.options = o;
+        s.is_listening = is_listening;
+        s.askers_max = find_askers_max();
+        s.begun = deadline_now();
+        s.fds[0].fd = REQUESTS;
+        watch_signals(&unblocked);
+        if ((status = prepare(&s)) != EX_OK)
+                return status;
+        end = run(&s, &unblocked);
+        if (s.is_listening && (end == NEW_CERTIFICATE || end == TOLD_TO))
+                leave_rest_to_child(&s, &unblocked);
+        if (end == CHILD_CRASHED && deadline_left(s.begun + SECOND) > 0) /* a guess a second */
+                poll(NULL, 0, deadline_left(s.begun + SECOND));
+        SSL_CTX_free(s.context);
+        return end == CHILD_CRASHED ? EX_TEMPFAIL : EX_OK;
+}
