@@ -134,6 +134,23 @@ def test_engine_that_is_never_ready(program, folder):
     wait_for_end(notes(folder, "start")[0]["pid"])
 
 
+def test_start_that_fails_after_the_engine(program, folder):
+    """Since the user of the sessions does not exist."""
+    need_root()
+    status, said = start_that_fails(program, folder, "--tls-certificate=/a.pem", "--user=nosuchuser", "--tls-user=nobody")
+    assert status == 78 and b"user=nosuchuser: there is no such user" in said
+    for note in notes(folder, "start"):
+        wait_for_end(note["pid"])
+
+
+def test_exit_when_idle(program, folder):
+    with Door(program, folder, "--exit-idle-time=1") as door:
+        engine, keepers = door.engine, door.keepers()
+        assert door.status() == 0
+        for pid in [engine, *keepers]:
+            wait_for_end(pid)
+
+
 def test_passed_socket_for_tls(program, folder):
     """By its name, which is also how systemd passes it."""
     with socket.create_server(("127.0.0.1", 0)) as plain, socket.create_server(("127.0.0.1", 0)) as tls:
@@ -200,12 +217,14 @@ def test_session_has_nothing_of_the_certificate(program, folder):
 def test_both_ports_at_once(program, folder):
     """On a port that begins with TLS a session is told so, and nothing is said in clear."""
     with Door(program, folder, "--listen-tls=127.0.0.1:0", n=2) as door:
+        os.kill(door.engine, signal.SIGSTOP)  # whoever asks it waits
         with session_of(door) as (client, pid), connect(door.addresses[1]):
             wait_until(lambda: len(door.sessions()) == 2, "both sessions")
             (other,) = set(door.sessions()) - {pid}
             assert words_of(pid, 1) and "--tls=implicit" not in words_of(pid, 1)
             assert "--tls=implicit" in words_of(other, 1)
             client.quit()
+        os.kill(door.engine, signal.SIGCONT)
         assert door.serve_one() == b"250 2.0.0 printed"
 
 
@@ -251,6 +270,7 @@ def test_requests_wait_for_the_next_engine(program, folder):
     with Door(program, folder) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
         first = door.engine
         os.kill(first, signal.SIGSTOP)
+        wait_until(lambda: stat_of(first).state == "T", "the stop")
         controls = [send_request(sock) for _ in range(3)]
         os.kill(first, signal.SIGKILL)
         assert [answer(control) for control in controls] == [b"SSL_PROTOCOL=%d\0\0" % door.engine] * 3 and door.engine != first

@@ -98,6 +98,7 @@ def test_ucspi_tls_is_an_engine(smtpd):
       for option in ("tls-key=/x", "tls-user=nobody", "tls-client=ask", "tls-minimum=1.3")),
     *(([f"--{option}"], f"{option.split('=')[0]} makes no sense without tls-certificate")
       for option in ("tls-key=/x", "tls-user=nobody", "tls-client=ask", "tls-minimum=1.3")),
+    (["--tls-certificate=/a,/b,/c,/d,/e"], "tls-certificate: there are 5, and at most 4: one for each kind of key"),
     (["--tls-certificate=self-signed", f"--tls-certificate={FILE}"], "tls-certificate=self-signed: there can be no other one"),
     ([f"--tls-certificate={FILE}", "--tls-certificate=self-signed"], "tls-certificate=self-signed: there can be no other one"),
     (["--tls-certificate=self-signed", "--tls-key=/x"],

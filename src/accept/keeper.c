@@ -65,9 +65,11 @@ static int wait_for_end(pid_t pid, int64_t deadline) {
         return status;
 }
 
+/* That of an engine which was never ready is ours. */
 static int exit_status_of(int wait_status) {
-        return WIFEXITED(wait_status) && WEXITSTATUS(wait_status) != 0 ? WEXITSTATUS(wait_status)
-                                                                       : EX_TEMPFAIL;
+        int status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : EX_TEMPFAIL;
+
+        return status == EX_CONFIG || status == EX_USAGE ? EX_CONFIG : EX_TEMPFAIL;
 }
 
 /* Until it is ready: 0, or an exit status, and it is gone. */

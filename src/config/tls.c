@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "io/inherited.h"
 
+enum { CERTIFICATES_MAX = 4 }; /* that smtpd-tls takes */
+
 /* --- values ----------------------------------------------------------------------------------- */
 
 static const char *const modes[] = {
@@ -172,6 +174,10 @@ static void check_files(struct reading *r) {
         const struct config *c = r->config;
         struct place of_key = read_place(r, "tls-key");
 
+        if (c->tls_certificate.n > CERTIFICATES_MAX)
+                read_complain(r, read_place(r, "tls-certificate"),
+                              "tls-certificate: there are %zu, and at most %d: one for each kind of key",
+                              c->tls_certificate.n, CERTIFICATES_MAX);
         if (config_is_self_signed(c) && c->tls_certificate.n > 1)
                 read_complain(r, read_place(r, "tls-certificate"),
                               "tls-certificate=" TLS_SELF_SIGNED ": there can be no other one");
