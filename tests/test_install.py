@@ -18,6 +18,9 @@ INSTALLED = """
     /usr/lib/systemd/system/smtpd.socket.d/accept-no.conf.example
     /usr/lib/systemd/system/smtpd-.socket.d/10-smtpd.conf
     /usr/lib/systemd/system/smtpd-@.service.d/10-smtpd.conf
+    /usr/lib/systemd/system/smtpd-tls.service
+    /usr/lib/systemd/system/smtpd-tls.socket
+    /usr/lib/systemd/system/smtpd-tls.socket.d/20-smtpd-tls.conf
     /usr/lib/systemd/system/smtpd@.service
     /usr/lib/systemd/system/smtpd@.service.d/exec.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/log.conf.example

@@ -97,7 +97,7 @@ def settings():
 
 def test_what_is_tested():
     """A test of the test: nothing has been lost on the way."""
-    assert {"smtpd.service", "smtpd@.service", "smtpd-second@.service"} <= set(shipped(".service")) and "smtpd.socket" in shipped(".socket")
+    assert {"smtpd.service", "smtpd@.service", "smtpd-tls.service", "smtpd-second@.service"} <= set(shipped(".service")) and "smtpd.socket" in shipped(".socket")
     assert {"exec", "proxy", "mailman2"} <= {p.name.removesuffix(".conf.example") for p in EXAMPLES}
 
 
