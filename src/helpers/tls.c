@@ -17,6 +17,7 @@
 #include "helpers/tls_context.h"
 #include "helpers/tls_options.h"
 #include "helpers/tls_serve.h"
+#include "helpers/tls_start.h"
 #include "io/fd.h"
 #include "io/log.h"
 
@@ -40,10 +41,11 @@ static bool is_stream(int fd) {
         return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM;
 }
 
-static int run_connection(const struct tls_options *o) {
+static int run_connection(const struct tls_options *o, bool is_silent) {
         struct tls_connection c = { WIRE, CONTROL, CLEAR, o->timeout, { .uid = -1 } };
         SSL_CTX *context;
 
+        c.is_silent = is_silent;
         if (!is_stream(WIRE) || !is_stream(CONTROL) || !is_stream(CLEAR)) {
                 log_say(LOG_ERR,
                         "smtpd-tls: descriptors 0, 3 and 4 have to be sockets: see smtpd-tls(8)");
@@ -64,15 +66,18 @@ static int run_connection(const struct tls_options *o) {
 
 int main(int argc, char **argv) {
         struct tls_options o;
+        bool is_silent = false;
         int status = tls_options_read(&o, argc, argv);
 
         if (status >= 0)
                 return status;
         if (o.role == TLS_CHECK)
                 return tls_check(&o);
+        if (o.program && (status = tls_start(o.program, &is_silent)) != TLS_STARTED)
+                return status;
         tls_confine_before_key();
         close(STDOUT_FILENO);
         fd_close_range(o.role == TLS_SERVE ? CONTROL + 1 : CLEAR + 1, 0);
         log_open(find_log());
-        return o.role == TLS_SERVE ? tls_serve(&o) : run_connection(&o);
+        return o.role == TLS_SERVE ? tls_serve(&o) : run_connection(&o, is_silent);
 }

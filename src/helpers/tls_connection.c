@@ -109,12 +109,12 @@ static const char *shake_hands(SSL *ssl, const struct tls_connection *c) {
 
 /* --- the answer ---------------------------------------------------------------------------- */
 
-static bool say(int control, const struct tls_answer *a) {
+static bool say(const struct tls_connection *c, const struct tls_answer *a) {
         int64_t deadline = deadline_after(ANSWER_SECONDS);
 
-        for (size_t at = 0; at < a->n;) {
-                struct pollfd room = { control, POLLOUT, 0 };
-                ssize_t k = send(control, a->text + at, a->n - at, MSG_DONTWAIT | MSG_NOSIGNAL);
+        for (size_t at = 0; at < a->n && !c->is_silent;) {
+                struct pollfd room = { c->control, POLLOUT, 0 };
+                ssize_t k = send(c->control, a->text + at, a->n - at, MSG_DONTWAIT | MSG_NOSIGNAL);
 
                 if (k > 0)
                         at += (size_t) k;
@@ -150,7 +150,7 @@ void tls_connection_refuse(const struct tls_connection *c, const char *reason) {
         struct tls_answer a = { .n = 0 };
 
         tls_answer_add(&a, "TLS_ERROR", reason);
-        say(c->control, &a);
+        say(c, &a);
         log_failure(c, reason);
         close(c->control);
         take_leave(c->wire);
@@ -162,7 +162,7 @@ static void relay(SSL *ssl, const struct tls_connection *c) {
 
         tls_facts_add(&a, ssl);
         tls_answer_end(&a);
-        if (say(c->control, &a) && relay_run(&cipher, c->wire, c->clear) == RELAY_BROKEN)
+        if (say(c, &a) && relay_run(&cipher, c->wire, c->clear) == RELAY_BROKEN)
                 log_failure(c, tls_complain_reason());
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <openssl/ssl.h>
+#include <stdbool.h>
 
 #include "io/peer.h"
 
@@ -11,6 +12,7 @@ struct tls_connection {
         int clear;        /* to the same: what the peer says, and is to hear */
         unsigned timeout; /* seconds, for the handshake */
         struct peer peer; /* for the log */
+        bool is_silent; /* no answer is wanted: whoever asked sees by `clear` what becomes of it */
 };
 
 /* Until it is over. Failures of the peer are logged at LOG_INFO. The descriptors stay open, but for

@@ -10,8 +10,9 @@
 #include "base/ascii.h"
 
 static const char usage[] =
-        "Usage: smtpd-tls [OPTION...]\n"
-        "TLS for the one connection on descriptor 0: see smtpd-tls(8).\n"
+        "Usage: smtpd-tls [OPTION...] [PROGRAM [ARGUMENT...]]\n"
+        "TLS for the one connection on descriptor 0: at once, or when PROGRAM asks for it\n"
+        "(UCSPI-TLS). See smtpd-tls(8).\n"
         "\n"
         "  --certificate=FILE     certificate and those that lead to its issuer, PEM; twice: RSA, "
         "ECDSA;\n"
@@ -136,6 +137,8 @@ static const char *find_contradiction(const struct tls_options *o) {
         if (tls_options_is_self_signed(o) && o->role == TLS_ONE_CONNECTION)
                 return "--certificate=self-signed is for --serve only: each connection would have "
                        "another";
+        if (o->program && o->role != TLS_ONE_CONNECTION)
+                return "there are no arguments but options with --serve and --check";
         if (o->client_ca && !o->is_client_asked)
                 return "--client-ca= does nothing without --client=ask";
         return NULL;
@@ -168,8 +171,7 @@ int tls_options_read(struct tls_options *ret, int argc, char **argv) {
                 if (!set(ret, (enum which) option, optarg))
                         return refuse(table[option].name, optarg);
         }
-        if (argc > optind)
-                return complain("there are no arguments but options; see --help");
+        ret->program = argc > optind ? argv + optind : NULL;
         contradiction = find_contradiction(ret);
         return contradiction ? complain(contradiction) : -1;
 }

@@ -23,6 +23,7 @@ struct tls_options {
         const char *hostname;  /* or NULL */
         unsigned timeout;      /* seconds */
         const char *user;      /* or NULL */
+        char **program;        /* that is started, with its arguments; or NULL */
 };
 
 /* The one certificate that is in no file. */
