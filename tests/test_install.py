@@ -36,6 +36,7 @@ INSTALLED = """
     /usr/share/man/man5/smtpd.conf.5
     /usr/share/man/man7/smtpd-exec.7
     /usr/share/man/man8/smtpd.8
+    /usr/share/man/man8/smtpd-tls.8
     /usr/share/man/man8/smtpd.socket.8
     /usr/share/zsh/vendor-completions/_smtpd
 """.split()

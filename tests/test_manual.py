@@ -190,7 +190,8 @@ def test_environment():
     assert {"REMOTE_ADDR", "TCPREMOTEPORT", "LISTEN_FDS", "TMPDIR", "SMTPD_RCPT_TO"} <= found
     fields = {"MESSAGE_ID", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "PRIORITY", "MESSAGE"} | journal_fields()
     programs = section("smtpd-exec.7", "Environment") + section("smtpd-exec.7", "What the program gets")
-    assert mentioned(found - fields, section("smtpd.8", "ENVIRONMENT"), programs) == []
+    helper = section("smtpd-tls.8", "ENVIRONMENT")
+    assert mentioned(found - fields, section("smtpd.8", "ENVIRONMENT"), programs, helper) == []
 
 
 def journal_fields():
