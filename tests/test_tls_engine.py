@@ -367,6 +367,7 @@ def test_chain_is_sent(engine, folder):
     bundle = folder / "bundle.pem"
     bundle.write_bytes(b"".join(path.read_bytes() for path in (leaf.certificate, between.certificate, leaf.key)))
     context = ssl.create_default_context(cafile=str(root.certificate))
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # more than the openssl(1) of each system writes
     with Engine([engine, f"--certificate={bundle}"]) as e:
         e.connect(context, name="leaf.example")
         assert e.answer()[1]
@@ -624,9 +625,8 @@ def test_memory(released, ours):
         while n < 100_000:
             n += len(e.clear.recv(100_000))
         rollup = Path(f"/proc/{e.process.pid}/smaps_rollup").read_text()
-        assert int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)[1]) <= 1.5 * 1024 * 8  # alone it has the libraries to itself
-        private = sum(int(kb) for kb in re.findall(r"^Private_Dirty:\s+(\d+) kB", rollup, re.M))
-        assert private <= 1.5 * 1024, rollup
+        own = sum(int(kb) for kb in re.findall(r"^(?:Private_Dirty|Shared_Dirty):\s+(\d+) kB", rollup, re.M))
+        assert 0 < own <= 1.75 * 1024, rollup  # 1.1 MiB with OpenSSL 3.0, 1.5 with 3.5; the libraries are everybody's
 
 
 # --- programs that ask for TLS by themselves: UCSPI-TLS -----------------------------------------------------------

@@ -329,12 +329,17 @@ def test_what_is_left_to_it(released, ours):
         assert status["Seccomp_filters"] == "2"
 
 
-def test_memory_of_a_child(released, ours):
-    """Beside the session: of what it shares with others only its part counts."""
+def test_memory_of_a_connection(released, ours):
+    """Beside the session, and beside what all of them share: the tenth connection to the twentieth."""
+    def total(pid):
+        rollups = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (pid, *children(pid))]
+        return sum(int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)[1]) for rollup in rollups)
+
     with Server([released, *ours.options]) as server, contextlib.ExitStack() as stack:
-        for _ in range(10):
-            stack.enter_context(server.ask()).talk()
-        pids = list(children(server.process.pid))
-        assert len(pids) == 10
-        kilobytes = [int(re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1]) for pid in pids]
-        assert sum(kilobytes) / len(kilobytes) <= 640, kilobytes
+        totals = []
+        for _ in range(2):
+            for _ in range(10):
+                stack.enter_context(server.ask()).talk()
+            totals.append(total(server.process.pid))
+        assert len(list(children(server.process.pid))) == 20
+        assert 0 < (totals[1] - totals[0]) / 10 <= 640, totals

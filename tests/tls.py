@@ -30,7 +30,7 @@ class Certificate:
         request = Path(f"{stem}.csr")
         subject = subject or f"/CN={name}"
         openssl("req", "-new", "-newkey", *self.KINDS[kind], "-nodes", "-subj", subject, "-utf8", "-addext", f"subjectAltName=DNS:{name}",
-                *(("-addext", "basicConstraints=CA:TRUE") if ca else ()), "-keyout", self.key, "-out", request)
+                *(("-addext", "basicConstraints=critical,CA:TRUE") if ca else ()), "-keyout", self.key, "-out", request)
         by = ("-CA", issuer.certificate, "-CAkey", issuer.key, "-CAcreateserial") if issuer else ("-signkey", self.key)
         start, end = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + n * 86400)) for n in days)
         if days[0] == 0:
