@@ -343,3 +343,20 @@ def test_memory_of_a_connection(released, ours):
             totals.append(total(server.process.pid))
         assert len(list(children(server.process.pid))) == 20
         assert 0 < (totals[1] - totals[0]) / 10 <= 640, totals
+
+
+def test_first_reply_is_not_held_back(released, ours):
+    """Behind the ticket of TLS 1.3, which nobody acknowledges at once: with Nagle's algorithm that takes 40 ms."""
+    took = []
+    with Server([released, *ours.options]) as server:
+        for _ in range(20):
+            with server.ask() as one:
+                one.connect()
+                one.answer()
+                began = time.monotonic()
+                one.clear.sendall(b"220 hi\r\n")
+                assert one.peer.recv(100) == b"220 hi\r\n"
+                one.clear.sendall(b"250 ok\r\n")
+                assert one.peer.recv(100) == b"250 ok\r\n"
+                took.append(time.monotonic() - began)
+    assert sorted(took)[5] < 0.03, took

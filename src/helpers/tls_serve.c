@@ -37,6 +37,7 @@ enum {
         CHILDREN_MAX = 2000, /* connections at once; whoever asks for more is dropped */
         OWN_DESCRIPTORS = 24,
         SECOND = 1000,
+        PAUSE = 50,
 };
 
 /* Why we end. */
@@ -161,6 +162,9 @@ static void accept_asker(struct server *s) {
 
         if (fd >= 0)
                 s->fds[++s->n_askers] = (struct pollfd) { fd, POLLIN, 0 };
+        else if (errno != EAGAIN && errno != EINTR)
+                poll(NULL, 0, PAUSE); /* the system has no descriptor, or no memory: it would fail
+                                         at once again */
 }
 
 static void remove_asker(struct server *s, size_t i) {

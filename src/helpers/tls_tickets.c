@@ -12,7 +12,7 @@
 
 #include "io/deadline.h"
 
-enum { HOURS = 12, KEY = 32, NAME = 16 };
+enum { SECONDS = 12 * 60 * 60, KEY = 32, NAME = 16 };
 
 struct ticket_key {
         unsigned char name[NAME], cipher[KEY], mac[KEY];
@@ -65,12 +65,12 @@ void tls_tickets_offer(SSL_CTX *context) {
         tls_tickets_renew();
         SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
         SSL_CTX_set_num_tickets(context, 1);
-        SSL_CTX_set_timeout(context, HOURS * 3600);
+        SSL_CTX_set_timeout(context, SECONDS);
         SSL_CTX_set_tlsext_ticket_key_evp_cb(context, choose_key);
 }
 
 void tls_tickets_renew(void) {
-        struct ticket_key new = { .until = deadline_after(HOURS * 3600) };
+        struct ticket_key new = { .until = deadline_after(SECONDS) };
 
         if (keys.now.until > deadline_now())
                 return;
