@@ -33,8 +33,9 @@ static size_t descriptors_of(const struct config *c) {
         return 64 + (broker_socket() >= 0 ? (size_t) c->max_recipients : 0);
 }
 
-/* What stands ready in a transcript is our user's own, and is read as it is: a filter would be a tenth of
- * such a session's time. One that has to wait for its client is no different from a stranger's. */
+/* What stands ready in a transcript is our user's own, and is read as it is: a filter would be
+ * a tenth of such a session's time. One that has to wait for its client is no different from a
+ * stranger's. */
 enum confinement confine(const struct config *c, const struct channel *client, bool is_transcript) {
         const struct sandbox_sockets sockets = {
                 broker_socket(), tls_request_socket(), tls_farewell_socket()

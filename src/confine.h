@@ -1,5 +1,5 @@
-/* confine.h - what a session does before the first octet of a stranger: it starts its broker, and gives
- * up all else. */
+/* confine.h - what a session does before the first octet of a stranger: it starts its broker,
+ * and gives up all else. */
 #pragma once
 
 #include "mail.h"
@@ -7,8 +7,8 @@
 /* What came of it; NONE: it was not tried. */
 enum confinement { CONFINEMENT_NONE, CONFINED, NOT_CONFINED };
 
-/* Starts the broker that the strategy, or TLS, needs, unless it runs. Returns 0, or a negative errno; it
- * has said why. */
+/* Starts the broker that the strategy, or TLS, needs, unless it runs. Returns 0, or a negative
+ * errno; it has said why. */
 int confine_start_broker(const struct mail *m, const struct config *c, const struct peer *p,
                          const struct channel *client);
 

@@ -1,7 +1,8 @@
-/* filter.h - a process confines itself to a list of system calls, with seccomp(2): any other ends it
- * (SIGSYS).
+/* filter.h - a process confines itself to a list of system calls, with seccomp(2): any other ends
+ * it (SIGSYS).
  *
  * Only where FILTER_IS_KNOWN the numbers of the calls are; elsewhere nothing can be confined.
+ * /
  */
 #pragma once
 
@@ -20,8 +21,8 @@
 
 enum { FILTER_ANY = -1 };
 
-/* A call that is allowed: always, or if (or unless) an argument has a value; or that is not, whatever
- * the rules after this one say of it. */
+/* A call that is allowed: always, or if (or unless) an argument has a value; or that is not,
+ * whatever the rules after this one say of it. */
 struct filter_rule {
         unsigned number;
         int argument;

@@ -18,11 +18,11 @@
 
 enum { SPOOL_FLAGS = O_TMPFILE | O_RDWR | O_CLOEXEC, PAIR = SOCK_STREAM | SOCK_CLOEXEC };
 
-/* All that a session needs. Its sockets to the broker and to a TLS engine (-1: it has none) are the only
- * ones over which descriptors can go, and stay what they are: they are not closed, and no descriptor is
- * made from another. A pair of its own is of streams: datagrams could be sent to others. What it shares
- * with other sessions (the log, the output, the engine) keeps its flags and its owner, and is not shut
- * down. Frequent ones are first. */
+/* All that a session needs. Its sockets to the broker and to a TLS engine (-1: it has none)
+ * are the only ones over which descriptors can go, and stay what they are: they are not
+ * closed, and no descriptor is made from another. A pair of its own is of streams: datagrams
+ * could be sent to others. What it shares with other sessions (the log, the output, the
+ * engine) keeps its flags and its owner, and is not shut down. Frequent ones are first. */
 static bool restrict_calls(const struct sandbox_sockets *s) {
         const struct filter_rule rules[] = {
 #ifdef __NR_poll

@@ -239,10 +239,10 @@ static size_t on_more(struct session *s, char **ret) {
         return 0;
 }
 
-/* --- TLS -------------------------------------------------------------------------------------------------- */
+/* --- TLS -------------------------------------------------------------------------------------- */
 
-/* What comes before our 220 would be taken for something said inside TLS: whoever sits in between may
- * have put it there. `n` octets came already. */
+/* What comes before our 220 would be taken for something said inside TLS: whoever sits in between
+ * may have put it there. `n` octets came already. */
 static bool check_quiet(struct session *s, size_t n) {
         char *in;
         int64_t more;

@@ -18,7 +18,7 @@ enum session_end {
         END_GONE,    /* ... while we replied */
         END_DEAF,    /* the client does not read our replies */
         END_STOPPED, /* ... and we are to end */
-        END_INJECTED, /* somebody said something after STARTTLS, which would have been heard inside TLS */
+        END_INJECTED, /* something came after STARTTLS that would have been heard inside TLS */
         END_NO_TLS,  /* TLS did not come about */
 };
 

@@ -68,8 +68,8 @@ static bool find_ucspi(void) {
 static bool is_socket(const struct channel *client) {
         struct stat in, out;
 
-        return fstat(client->in, &in) == 0 && fstat(client->out, &out) == 0 && S_ISSOCK(in.st_mode) &&
-               in.st_dev == out.st_dev && in.st_ino == out.st_ino;
+        return fstat(client->in, &in) == 0 && fstat(client->out, &out) == 0 &&
+               S_ISSOCK(in.st_mode) && in.st_dev == out.st_dev && in.st_ino == out.st_ino;
 }
 
 /* An engine that does not come to take us is not there. Returns the socket, or a negative errno. */
@@ -168,8 +168,8 @@ static size_t format_request(const struct config *c, const struct peer *p,
         char peer[PEER_TEXT_MAX + 1];
 
         peer_format(p, peer);
-        return text_format(ret, ENGINE_REQUEST_MAX, "Y%cHOSTNAME=%s%cPEER=%s", 0, c->hostname, 0, peer) +
-               1;
+        return 1 + text_format(ret, ENGINE_REQUEST_MAX, "Y%cHOSTNAME=%s%cPEER=%s", 0, c->hostname, 0,
+                               peer);
 }
 
 static bool ask_shared(const struct config *c, const struct peer *p, const struct passed *passed) {
@@ -214,7 +214,8 @@ static void let_go(void) {
 }
 
 static bool ask_ucspi(void) {
-        return check_asked(fd_write_all(tls.control, "Y", 1, deadline_now() + REQUEST_MILLISECONDS));
+        return check_asked(
+                fd_write_all(tls.control, "Y", 1, deadline_now() + REQUEST_MILLISECONDS));
 }
 
 bool tls_start(const struct config *c, const struct peer *p, struct channel *client) {
@@ -240,7 +241,8 @@ static int read_answer(struct channel *client, char answer[static SECURITY_ANSWE
 
         for (*ret_n = 0; !security_is_whole(answer, *ret_n);) {
                 size_t room = SECURITY_ANSWER_MAX - *ret_n;
-                int r = room > 0 ? patience_wait(client->patience, &control, 1, deadline) : -EMSGSIZE;
+                int r = room == 0 ? -EMSGSIZE
+                                  : patience_wait(client->patience, &control, 1, deadline);
                 ssize_t n = r == 0 ? read(tls.control, answer + *ret_n, room) : 0;
 
                 if (n == 0)
@@ -282,8 +284,8 @@ bool tls_finish(struct channel *client, struct security *ret,
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-/* As long as the engine lives it hears us, also after the client has ended. Others, who started us, may
- * end with the client. */
+/* As long as the engine lives it hears us, also after the client has ended. Others, who
+ * started us, may end with the client. */
 bool tls_is_lost(void) {
         struct pollfd plain = { .fd = tls.in };
 

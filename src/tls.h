@@ -1,9 +1,9 @@
-/* tls.h - the session's end of TLS: it asks an engine to speak TLS with its client, and speaks SMTP in
- * plain with the engine from then on. The key, and every library, are the engine's.
+/* tls.h - the session's end of TLS: it asks an engine to speak TLS with its client, and speaks
+ * SMTP in plain with the engine from then on. The key, and every library, are the engine's.
  *
- * An engine is one that started us (UCSPI-TLS: $SSLCTLFD), one that all sessions share (its socket is
- * inherited, or that of tls-engine=), or one of our own, which the broker starts. smtpd-tls(8) has what
- * is said between the two.
+ * An engine is one that started us (UCSPI-TLS: $SSLCTLFD), one that all sessions share (its
+ * socket is inherited, or that of tls-engine=), or one of our own, which the broker starts.
+ * smtpd-tls(8) has what is said between the two.
  */
 #pragma once
 
@@ -16,16 +16,16 @@
 #include "smtp/security.h"
 #include "smtp/server.h"
 
-/* Finds the engine, before the session is confined. Returns what the server does with it. A transcript is
- * its user's own, and has none. */
+/* Finds the engine, before the session is confined. Returns what the server does with it. A
+ * transcript is its user's own, and has none. */
 enum server_tls tls_find(const struct config *c, const struct channel *client, bool is_transcript);
 
 /* Whether it is one that the broker has to start, by the services that tls_need() names. */
 bool tls_needs_broker(void);
 void tls_need(struct services *ret);
 
-/* For the sandbox: the socket of an engine that is shared; what is shut down at the end, if that is not
- * standard output. -1: there is none. */
+/* For the sandbox: the socket of an engine that is shared; what is shut down at the end, if
+ * that is not standard output. -1: there is none. */
 int tls_request_socket(void);
 int tls_farewell_socket(void);
 
@@ -33,8 +33,8 @@ int tls_farewell_socket(void);
  * flushed now is still heard in clear. Returns false if it cannot be asked: why is in the log. */
 bool tls_start(const struct config *c, const struct peer *p, struct channel *client);
 
-/* Waits until TLS is there: the channel leads through the engine after that. Returns whether it is, and
- * what is known of it; or else the reason. */
+/* Waits until TLS is there: the channel leads through the engine after that. Returns whether
+ * it is, and what is known of it; or else the reason. */
 bool tls_finish(struct channel *client, struct security *ret,
                 char ret_reason[static SECURITY_REASON_MAX]);
 

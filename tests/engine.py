@@ -1,5 +1,5 @@
-"""A TLS engine for tests, of Python's ssl module: what smtpd-tls(8) is by its contract, and what an engine can do wrong.
-A client for it: Secure is a session that can start TLS."""
+"""A TLS engine for tests, of Python's ssl module: what smtpd-tls(8) is by its contract, and what an
+engine can do wrong. A client for it: Secure is a session that can start TLS."""
 
 import array
 import os
@@ -20,21 +20,25 @@ def make_certificate(folder):
     """A certificate and its key in one file."""
     path = folder / "certificate.pem"
     if not path.exists():
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                        "-subj", "/CN=mx.example.com", "-keyout", path, "-out", folder / "leaf.pem"], check=True, capture_output=True)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                        "/CN=mx.example.com", "-keyout", path, "-out", folder / "leaf.pem"],
+                       check=True, capture_output=True)
         path.write_bytes((folder / "leaf.pem").read_bytes() + path.read_bytes())
     return path
 
 
 class Relay:
-    """TLS on `connection`, the plain side on `clear`. Nothing leaves `clear` before the connection has it."""
+    """TLS on `connection`, the plain side on `clear`. Nothing leaves that before the connection has
+    it."""
 
     def __init__(self, certificate, connection, control, clear_in, clear_out=None):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
-        self.connection, self.control, self.clear_in, self.clear_out = connection, control, clear_in, clear_out or clear_in
+        self.connection, self.control = connection, control
+        self.clear_in, self.clear_out = clear_in, clear_out or clear_in
         self.for_client = self.for_session = b""
         self.n_peeked, self.until, self.has_client_ended, self.is_shut = 0, None, False, False
         self.is_stuck = False  # set by a test: it takes nothing from the session
@@ -78,7 +82,8 @@ class Relay:
         self.has_client_ended = True
 
     def write_session(self):
-        self.for_session = self.for_session[self.clear_out.send(self.for_session, socket.MSG_DONTWAIT):]
+        n = self.clear_out.send(self.for_session, socket.MSG_DONTWAIT)
+        self.for_session = self.for_session[n:]
 
     def read_session(self):
         """Encrypts it; it stays where it is."""
@@ -98,17 +103,21 @@ class Relay:
             pass
 
     def write_client(self):
-        self.for_client = self.for_client[self.connection.send(self.for_client, socket.MSG_DONTWAIT):]
+        n = self.connection.send(self.for_client, socket.MSG_DONTWAIT)
+        self.for_client = self.for_client[n:]
         if not self.for_client and self.n_peeked:
             self.clear_in.recv(self.n_peeked)
             self.n_peeked = 0
         elif not self.for_client and self.until:
             self.connection.shutdown(socket.SHUT_WR)
 
+    def is_over(self):
+        return self.until and (self.has_client_ended or time.monotonic() > self.until)
+
     def go_on(self):
         """Until both sides have ended; two seconds after the session."""
         self.decrypt()  # what came with the end of the handshake
-        while not (self.until and (self.has_client_ended or time.monotonic() > self.until)) or self.for_client:
+        while not self.is_over() or self.for_client:
             reads, writes = {}, {}
             if self.for_session:
                 writes[self.clear_out] = self.write_session
@@ -229,5 +238,6 @@ class Secure(Session):
 
 
 def stand_alone(certificate):
-    """As smtpd-tls for one connection: descriptors 0, 3 and 4. What the file beside smtpd does in tests/test_tls.py."""
+    """As smtpd-tls for one connection: descriptors 0, 3 and 4. What the file beside smtpd does in
+    test_tls.py."""
     Relay(certificate, *[socket.socket(fileno=os.dup(fd)) for fd in (0, 3, 4)]).speak()

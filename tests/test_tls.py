@@ -1,5 +1,5 @@
-"""TLS, as the session has it (src/tls.c): with each kind of engine, with engines that do wrong, and with somebody in between.
-The engine is one of tests/engine.py; smtpd-tls has tests of its own."""
+"""TLS, as the session has it (src/tls.c): with each kind of engine, with engines that do wrong, and
+with somebody in between. The engine is one of tests/engine.py; smtpd-tls has tests of its own."""
 
 import os
 import re
@@ -17,6 +17,8 @@ from session import PATIENCE, PYTHON, command, environment, reset, tcp_pair, wai
 from upstream import Upstream
 
 SMALL = b"Subject: x\r\n\r\ntext\r\n"
+TRANSACTION = [(b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "),
+               (b"DATA", b"354 ")]
 PROTOCOL = rb'TLSv1\.[23] [A-Z0-9_-]+'
 
 
@@ -45,7 +47,7 @@ def deliver(session):
     assert message.endswith(b"\n\ntext\n")
 
 
-# --- each kind of engine -------------------------------------------------------------------------------------
+# --- each kind of engine -------------------------------------------------------------------------
 
 
 class Shared:
@@ -73,8 +75,8 @@ class Inherited(Shared):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as requests:
             requests.connect(str(self.engine.path))
             fd = requests.fileno()
-            return Secure(command(smtpd, f"--tls={mode}", *options), folder, tcp_pair(), pass_fds=[fd],
-                          env=environment(SMTPD_TLS_FD=str(fd)))
+            return Secure(command(smtpd, f"--tls={mode}", *options), folder, tcp_pair(),
+                          pass_fds=[fd], env=environment(SMTPD_TLS_FD=str(fd)))
 
 
 class Ucspi(Shared):
@@ -92,10 +94,13 @@ class Ucspi(Shared):
         ours, theirs = tcp_pair()
         control, plain = socket.socketpair(), socket.socketpair()
         fds = [control[1].fileno(), plain[1].fileno()]
-        self.engine.start(self.wait_for_order, Relay(self.certificate, theirs.dup(), control[0], plain[0]))
+        relay = Relay(self.certificate, theirs.dup(), control[0], plain[0])
+        self.engine.start(self.wait_for_order, relay)
         with control[1], plain[1]:
-            return Secure(command(smtpd, f"--tls={mode}", *options), folder, (ours, theirs), pass_fds=fds,
-                          env=environment(SSLCTLFD=str(fds[0]), SSLREADFD=str(fds[1]), SSLWRITEFD=str(fds[1]), SSL_PROTOCOL="lie"))
+            env = environment(SSLCTLFD=str(fds[0]), SSLREADFD=str(fds[1]), SSLWRITEFD=str(fds[1]),
+                              SSL_PROTOCOL="lie")
+            return Secure(command(smtpd, f"--tls={mode}", *options), folder, (ours, theirs),
+                          pass_fds=fds, env=env)
 
 
 class UcspiOfTwo(Ucspi):
@@ -108,8 +113,9 @@ class UcspiOfTwo(Ucspi):
         relay = Relay(self.certificate, theirs.dup(), control[0], write[0], read[0])
         self.engine.start(self.wait_for_order, relay)
         with control[1], read[1], write[1]:
-            return Secure(command(smtpd, f"--tls={mode}", *options), folder, (ours, theirs), pass_fds=fds,
-                          env=environment(SSLCTLFD=str(fds[0]), SSLREADFD=str(fds[1]), SSLWRITEFD=str(fds[2])))
+            env = environment(SSLCTLFD=str(fds[0]), SSLREADFD=str(fds[1]), SSLWRITEFD=str(fds[2]))
+            return Secure(command(smtpd, f"--tls={mode}", *options), folder, (ours, theirs),
+                          pass_fds=fds, env=env)
 
 
 class Own(Shared):
@@ -126,13 +132,16 @@ class Own(Shared):
     def session(self, smtpd, folder, mode, *options):
         copy = shutil.copy(smtpd, folder)
         helper = folder / "smtpd-tls"
-        helper.write_text(f"#!{PYTHON} -I\nimport sys\nsys.path.insert(0, {os.path.dirname(__file__)!r})\n"
+        here = os.path.dirname(__file__)
+        helper.write_text(f"#!{PYTHON} -I\nimport sys\nsys.path.insert(0, {here!r})\n"
                           f"import engine\nengine.stand_alone({str(self.certificate)!r})\n")
         helper.chmod(0o755)
-        return Secure(command(copy, f"--tls={mode}", f"--tls-certificate={self.certificate}", *options), folder, tcp_pair())
+        options = [f"--tls={mode}", f"--tls-certificate={self.certificate}", *options]
+        return Secure(command(copy, *options), folder, tcp_pair())
 
 
-ENGINES = [pytest.param(kind, id=kind.__name__.lower()) for kind in (Shared, Inherited, Ucspi, UcspiOfTwo, Own)]
+ENGINES = [pytest.param(kind, id=kind.__name__.lower())
+           for kind in (Shared, Inherited, Ucspi, UcspiOfTwo, Own)]
 
 
 @pytest.mark.parametrize("kind", ENGINES)
@@ -147,7 +156,8 @@ def test_starttls(smtpd, tmp_path, kind):
         assert (broker_of(session.pid) is not None) == engine.has_broker
         deliver(session)
         for line in re.findall(rb"^smtpd: (?:session|message) .*$", session.err(), re.M):
-            assert re.search(rb' protocol=ESMTPS tls="' + PROTOCOL + rb'" ', line) and b" sni=mx.example.com " in line
+            assert re.search(rb' protocol=ESMTPS tls="' + PROTOCOL + rb'" ', line)
+            assert b" sni=mx.example.com " in line
             assert b"client-certificate" not in line
         assert end_of(session) == b"221 goodbye" and warnings(session) == []
 
@@ -167,8 +177,10 @@ def test_implicit(smtpd, tmp_path, kind):
 @pytest.mark.parametrize("kind", ENGINES)
 def test_required(smtpd, tmp_path, kind):
     with kind(tmp_path) as engine, engine.session(smtpd, tmp_path, "required") as session:
-        session.expect((None, b"220 "), (b"MAIL FROM:<a@example.org>", b"530 5.7.0 "), (b"EHLO client.example.org", b"250-"),
-                       (b"MAIL FROM:<a@example.org>", b"530 5.7.0 "), (b"VRFY b", b"530 5.7.0 "), (b"NOOP", b"250 "))
+        session.expect((None, b"220 "), (b"MAIL FROM:<a@example.org>", b"530 5.7.0 "),
+                       (b"EHLO client.example.org", b"250-"),
+                       (b"MAIL FROM:<a@example.org>", b"530 5.7.0 "), (b"VRFY b", b"530 5.7.0 "),
+                       (b"NOOP", b"250 "))
         session.start_tls()
         session.expect((b"EHLO client.example.org", b"250-"))
         deliver(session)
@@ -180,9 +192,10 @@ def test_a_transcript_has_none(release, tmp_path, mode):
     with Engine(tmp_path) as engine:
         (tmp_path / "transcript").write_bytes(b"EHLO c\nSTARTTLS\nMAIL FROM:<a@b.example>\nQUIT\n")
         with open(tmp_path / "transcript", "rb") as file:
-            done = subprocess.run(command(release, *engine.options(mode)), stdin=file, capture_output=True, timeout=PATIENCE,
-                                  env=environment(), check=True)
-        assert re.findall(rb"^\d{3}", done.stdout, re.M) == [b"220"] + [b"250"] * 7 + [b"502", b"250", b"221"]
+            done = subprocess.run(command(release, *engine.options(mode)), stdin=file, check=True,
+                                  capture_output=True, timeout=PATIENCE, env=environment())
+        codes = [b"220"] + [b"250"] * 7 + [b"502", b"250", b"221"]
+        assert re.findall(rb"^\d{3}", done.stdout, re.M) == codes
         assert b"STARTTLS" not in done.stdout and engine.requests == []
 
 
@@ -201,27 +214,32 @@ def test_variables(smtpd, tmp_path):
     hook = tmp_path / "hook"
     hook.write_text(f"#!/bin/sh\nenv >{tmp_path}/env\n")
     hook.chmod(0o755)
-    answer = b"SSL_PROTOCOL=TLSv1.3\0SSL_CIPHER=X\x1b[m\xff\0SSL_TLS_SNI=a\nb\0SSL_CLIENT_VERIFY=FAILED:too old\0" \
-             b"SSL_CLIENT_FINGERPRINT=00ff\0\0"
+    answer = (b"SSL_PROTOCOL=TLSv1.3\0SSL_CIPHER=X\x1b[m\xff\0SSL_TLS_SNI=a\nb\0"
+              b"SSL_CLIENT_VERIFY=FAILED:too old\0SSL_CLIENT_FINGERPRINT=00ff\0\0")
+    options = ["--strategy=exec", f"--command={hook}"]
 
     def speak(relay):
         relay.answer = lambda: relay.control.sendall(answer)
         relay.speak()
 
-    with Engine(tmp_path, speak) as engine, tls_session(smtpd, tmp_path, engine, "--strategy=exec", f"--command={hook}") as session:
+    with Engine(tmp_path, speak) as engine, tls_session(
+            smtpd, tmp_path, engine, *options) as session:
         session.begin("EHLO")
         session.start_tls()
         session.expect((b"EHLO client.example.org", b"250-"))
         assert session.send_message(SMALL).startswith(b"250 ") and session.end() == 0
         line = session_line(session)
-        assert b' tls="TLSv1.3 X?[m?" client-certificate=sha256:00ff ' in line and b" sni=a?b " in line
-    found = {line for line in (tmp_path / "env").read_bytes().split(b"\n") if line.startswith((b"SMTPD_TLS", b"SMTPD_PROTOCOL"))}
-    assert found == {b"SMTPD_PROTOCOL=ESMTPS", b"SMTPD_TLS=TLSv1.3", b"SMTPD_TLS_CIPHER=X?[m?", b"SMTPD_TLS_SNI=a?b",
-                     b"SMTPD_TLS_CLIENT_FINGERPRINT=00ff", b"SMTPD_TLS_CLIENT_VERIFY=FAILED:too old"}
+        assert b' tls="TLSv1.3 X?[m?" client-certificate=sha256:00ff ' in line
+        assert b" sni=a?b " in line
+    lines = (tmp_path / "env").read_bytes().split(b"\n")
+    assert {line for line in lines if line.startswith((b"SMTPD_TLS", b"SMTPD_PROTOCOL"))} == {
+        b"SMTPD_PROTOCOL=ESMTPS", b"SMTPD_TLS=TLSv1.3", b"SMTPD_TLS_CIPHER=X?[m?",
+        b"SMTPD_TLS_SNI=a?b", b"SMTPD_TLS_CLIENT_FINGERPRINT=00ff",
+        b"SMTPD_TLS_CLIENT_VERIFY=FAILED:too old"}
 
 
 def test_proxy(smtpd, tmp_path):
-    """Received says what it was; the upstream's connection is another one, and is started in clear and within."""
+    """Received says what it came in."""
     with Engine(tmp_path) as engine, Upstream() as up:
         options = ["--strategy=proxy", f"--upstream=127.0.0.1:{up.port}", "--relay-to=example.com"]
         with tls_session(smtpd, tmp_path, engine, *options) as session:
@@ -231,11 +249,12 @@ def test_proxy(smtpd, tmp_path):
             assert session.send_message(SMALL).startswith(b"250 ") and session.end() == 0
         (message,) = up.messages
         version = re.search(rb' tls="(TLSv1\.[23]) ', session_line(session))[1]
-        assert re.search(rb"^Received: from other\.example\.org \(\[127\.0\.0\.1\]\)\n"
-                         rb"\tby mx\.example\.com \(smtpd\) with ESMTPS \(" + version + rb"\) id [0-9a-f.]+\n", message.text)
+        received = (rb"Received: from other\.example\.org \(\[127\.0\.0\.1\]\)\n"
+                    rb"\tby mx\.example\.com \(smtpd\) with ESMTPS \(%b\) id [0-9a-f.]+\n")
+        assert re.match(received % version, message.text)
 
 
-# --- somebody in between -------------------------------------------------------------------------------------
+# --- somebody in between -------------------------------------------------------------------------
 
 INJECTED = b"STARTTLS\r\nEHLO evil.example.org\r\nMAIL FROM:<evil@example.org>\r\n"
 
@@ -283,7 +302,7 @@ def test_client_closes_after_starttls(release, tmp_path):
         assert end_of(session) == b"the client closed the connection" and engine.requests == []
 
 
-# --- there is no engine --------------------------------------------------------------------------------------
+# --- there is no engine --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["starttls", "required"])
@@ -294,8 +313,8 @@ def test_no_engine(smtpd, tmp_path, mode):
         session.begin("EHLO")
         for _ in range(2):
             session.expect((b"STARTTLS", b"454 4.7.0 TLS is not available, try again later"))
-        assert session.err().count(
-            b"smtpd: cannot start TLS: cannot connect to tls-engine=/nonexistent/engine: No such file or directory\n") == 2
+        why = b"cannot connect to tls-engine=/nonexistent/engine: No such file or directory"
+        assert session.err() == 2 * (b"smtpd: cannot start TLS: " + why + b"\n")
         if mode == "required":
             session.expect((b"MAIL FROM:<a@example.org>", b"530 "))
             assert session.end() == 0
@@ -304,7 +323,8 @@ def test_no_engine(smtpd, tmp_path, mode):
 
 
 def test_no_engine_from_the_first_octet_on(smtpd, tmp_path):
-    with Secure(command(smtpd, "--tls=implicit", "--tls-engine=/nonexistent/engine"), tmp_path, tcp_pair()) as session:
+    options = ["--tls=implicit", "--tls-engine=/nonexistent/engine"]
+    with Secure(command(smtpd, *options), tmp_path, tcp_pair()) as session:
         assert session.read_to_end() == b"" and session.status() == 0
         assert end_of(session) == b"no TLS: there is no engine"
 
@@ -332,14 +352,15 @@ def test_no_helper(release, tmp_path):
         session.begin("EHLO")
         for _ in range(2):
             session.expect((b"STARTTLS", b"454 4.7.0 "))
-        assert re.search(rb"^smtpd: cannot run \S+/smtpd-tls: Exec format error ", session.err(), re.M)
+        assert re.match(rb"smtpd: cannot run \S+/smtpd-tls: Exec format error ", session.err())
         deliver(session)
 
 
 def test_a_pipe_is_no_connection(smtpd, tmp_path):
-    pipe = subprocess.PIPE
-    with Engine(tmp_path) as engine, subprocess.Popen(command(smtpd, *engine.options()), stdin=pipe, stdout=pipe, stderr=pipe,
-                                                      env=environment(REMOTE_ADDR="192.0.2.1")) as process:
+    streams = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
+    env = environment(REMOTE_ADDR="192.0.2.1")
+    with Engine(tmp_path) as engine, subprocess.Popen(
+            command(smtpd, *engine.options()), env=env, **streams) as process:
         process.stdin.write(b"EHLO c\r\nSTARTTLS\r\n")
         process.stdin.flush()
         while not (line := process.stdout.readline()).startswith(b"454 4.7.0 "):
@@ -348,7 +369,7 @@ def test_a_pipe_is_no_connection(smtpd, tmp_path):
         assert out.startswith(b"221 ") and b"cannot start TLS: the connection is no socket\n" in err
 
 
-# --- engines that do wrong -----------------------------------------------------------------------------------
+# --- engines that do wrong -----------------------------------------------------------------------
 
 
 def dies_at_once(relay):
@@ -410,7 +431,8 @@ BAD = {
 def test_bad_engine(smtpd, tmp_path, name, mode):
     """The session ends, and says why; nothing more is said to the client."""
     speak, why = BAD[name]
-    with Engine(tmp_path, speak) as engine, tls_session(smtpd, tmp_path, engine, "--timeout=1", mode=mode) as session:
+    with Engine(tmp_path, speak) as engine, tls_session(
+            smtpd, tmp_path, engine, "--timeout=1", mode=mode) as session:
         if mode == "starttls":
             session.begin("EHLO")
             session.expect((b"STARTTLS", b"220 "))
@@ -422,8 +444,9 @@ def test_bad_engine(smtpd, tmp_path, name, mode):
         assert session.status() == 0 and end_of(session) == b"no TLS: " + why
 
 
-@pytest.mark.parametrize("answer", [b"\0", b"\0\0", b"A=B\0\0", b"A=B\0\0and more", b"A=" + b"B" * 4091 + b"\0\0"],
-                         ids=["nul", "two", "little", "more", "4096"])
+@pytest.mark.parametrize("answer", [
+    b"\0", b"\0\0", b"A=B\0\0", b"A=B\0\0and more", b"A=" + b"B" * 4091 + b"\0\0",
+], ids=["nul", "two", "little", "more", "4095"])
 def test_strange_answers(smtpd, tmp_path, answer):
     """Engines of others need not say much."""
     def speak(relay):
@@ -438,7 +461,8 @@ def test_strange_answers(smtpd, tmp_path, answer):
         assert b" protocol=ESMTPS tls=TLS " in session_line(session)
 
 
-@pytest.mark.parametrize("how", ["leaves", "resets", "says-nothing", "says-nonsense", "speaks-smtp"])
+@pytest.mark.parametrize("how", [
+    "leaves", "resets", "says-nothing", "says-nonsense", "speaks-smtp"])
 def test_client_in_the_handshake(smtpd, tmp_path, how):
     with Engine(tmp_path) as engine, tls_session(smtpd, tmp_path, engine, "--timeout=1") as session:
         session.begin("EHLO")
@@ -463,7 +487,7 @@ def test_stop_in_the_handshake(smtpd, tmp_path):
         assert session.status() == 0 and end_of(session) == b"no TLS: shutting down"
 
 
-# --- the end -------------------------------------------------------------------------------------------------
+# --- the end -------------------------------------------------------------------------------------
 
 
 def secured(smtpd, tmp_path, engine, *options, pair=None):
@@ -505,7 +529,7 @@ def test_engine_dies(smtpd, tmp_path, stage):
         session.start_tls()
         session.expect((b"EHLO client.example.org", b"250-"))
         if stage != "EHLO":
-            session.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
+            session.expect(*TRANSACTION)
         if stage == "content":
             session.say(b"Subject: x\r\n\r\nhalf")
             time.sleep(0.1)
@@ -518,7 +542,7 @@ def test_engine_dies(smtpd, tmp_path, stage):
 def test_engine_dies_with_a_250(smtpd, tmp_path):
     """Which the client has not heard: it may send the message again."""
     with Engine(tmp_path) as engine, secured(smtpd, tmp_path, engine) as session:
-        session.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
+        session.expect(*TRANSACTION)
         relay = engine.relays[0]
         relay.is_stuck = True
         session.say(SMALL + b".\r\n")
@@ -553,14 +577,16 @@ def narrow_pair():
 def test_client_stops_reading_and_resets(smtpd, tmp_path, n):
     """Its kernel has the 250, or not even that: nobody knows, and the message may come again."""
     options = ["--max-commands=1000000"]
-    with Engine(tmp_path) as engine, secured(smtpd, tmp_path, engine, *options, pair=narrow_pair()) as session:
-        transaction = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n"
+    with Engine(tmp_path) as engine, secured(
+            smtpd, tmp_path, engine, *options, pair=narrow_pair()) as session:
+        transaction = b"".join(line + b"\r\n" for line, _ in TRANSACTION)
         session.ours.settimeout(PATIENCE)
         session.ours.sendall(b"NOOP\r\n" * n + transaction + SMALL + b".\r\n")
         wait_until(lambda: b"smtpd: message " in session.err(), "the message")
         time.sleep(0.1)
         reset(session.ours)
-        assert session.status() == 0 and end_of(session) in (b"the connection was lost", b"the client is gone")
+        assert session.status() == 0
+        assert end_of(session) in (b"the connection was lost", b"the client is gone")
         (warning,) = warnings(session)
         assert b" recipients=1 to=<b@example.com>" in warning
 
@@ -569,9 +595,12 @@ def test_client_stops_reading_and_resets(smtpd, tmp_path, n):
 def test_stop_with_a_250_on_its_way(smtpd, tmp_path, where):
     """Before the engine, which takes nothing; or after it, before a client that reads nothing."""
     n = 3000 if where == "client" else 0
-    with Engine(tmp_path) as engine, secured(smtpd, tmp_path, engine, "--max-commands=1000000", pair=narrow_pair()) as session:
+    options = ["--max-commands=1000000"]
+    transaction = b"".join(line + b"\r\n" for line, _ in TRANSACTION)
+    with Engine(tmp_path) as engine, secured(
+            smtpd, tmp_path, engine, *options, pair=narrow_pair()) as session:
         session.ours.settimeout(PATIENCE)
-        session.ours.sendall(b"NOOP\r\n" * n + b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n")
+        session.ours.sendall(b"NOOP\r\n" * n + transaction)
         if where == "engine":
             session.expect((None, b"250 "), (None, b"250 "), (None, b"354 "))
             engine.relays[0].is_stuck = True

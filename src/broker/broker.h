@@ -1,8 +1,10 @@
-/* broker/broker.h - the broker: what a session has done for it that needs a name, a socket or a program.
+/* broker/broker.h - the broker: what a session has done for it that needs a name, a socket or a
+ * program.
  *
- * It is a copy of the session's process, made before the first octet of the client is read, and reads
- * no SMTP. The session confines itself after that, and has a socket to its broker left: it can ask
- * for what is configured, one thing at a time, and for nothing else (broker/request.h).
+ * It is a copy of the session's process, made before the first octet of the client is read,
+ * and reads no SMTP. The session confines itself after that, and has a socket to its broker
+ * left: it can ask for what is configured, one thing at a time, and for nothing else
+ * (broker/request.h). /
  */
 #pragma once
 
@@ -27,13 +29,13 @@ void broker_run(const struct request *r, const char *variables, int message, str
 int broker_connect(unsigned endpoint, uint64_t milliseconds, struct patience *p,
                    const char **ret_why);
 
-/* Whether this address is that of a list of Mailman 2.1, by its local part: ANSWER_DONE (and which),
- * ANSWER_NONE, or ANSWER_UNABLE, ANSWER_FAILED or ANSWER_LOST and the reason. */
+/* Whether this address is that of a list of Mailman 2.1, by its local part: ANSWER_DONE (and
+ * which), ANSWER_NONE, or ANSWER_UNABLE, ANSWER_FAILED or ANSWER_LOST and the reason. */
 void broker_find_list(const struct address *a, enum request_purpose purpose, struct patience *p,
                       struct answer *ret);
 
-/* Starts a TLS engine with a connection, its control socket and the plain side: smtpd-tls(8). Returns
- * whether it was; or else `ret->reason` says why not. */
+/* Starts a TLS engine with a connection, its control socket and the plain side: smtpd-tls(8).
+ * Returns whether it was; or else `ret->reason` says why not. */
 bool broker_start_tls(const struct passed *p, struct answer *ret);
 
 /* Ends it, and waits until it has: two seconds at most. */

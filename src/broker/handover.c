@@ -35,7 +35,8 @@ static bool arrange_descriptors(const int fds[static ELEMENTS(numbers)]) {
         return fd_close_range(5, 0) == 0;
 }
 
-/* In the child, between vfork(2) and execve(2): a group of its own, which no terminal interrupts. */
+/* In the child, between vfork(2) and execve(2): a group of its own, which no terminal
+ * interrupts. */
 static void become_engine(const char *path, char *const *argv, const struct passed *passed,
                           volatile int *ret_error) {
         const struct sigaction by_default = { .sa_handler = SIG_DFL };

@@ -52,7 +52,8 @@ struct request {
 
 enum answer_outcome {
         ANSWER_LOST,     /* there is none: the broker is gone, or was left alone */
-        ANSWER_DONE,     /* the program ended by itself; it is connected; it is a list; the engine runs */
+        ANSWER_DONE,     /* the program ended by itself; it is connected; it is a list; the engine
+                            runs */
         ANSWER_NONE,     /* it is no list */
         ANSWER_UNABLE,   /* it is a list, but the wrapper cannot be run */
         ANSWER_FAILED,   /* it could not be run, connected to, looked for */
@@ -80,7 +81,7 @@ struct services {
         const char *wrapper, *lists;  /* of Mailman 2.1; NULL: none */
         const struct list *upstream;  /* endpoints: these; NULL: none */
         const char *mailman;          /* and last that of Mailman 3; NULL: none */
-        const char *engine;           /* the program of a TLS engine for the connection; NULL: none */
+        const char *engine;           /* a TLS engine for the connection; NULL: none */
         char *const *engine_argv;
 };
 

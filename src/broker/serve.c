@@ -176,7 +176,8 @@ static void answer(int connection) {
         int r;
 
         wire_drop(&b.passed, 0);
-        r = wire_send(SESSION, &b.answer, sizeof(b.answer), connection >= 0 ? &passed : NULL, INT64_MAX);
+        r = wire_send(SESSION, &b.answer, sizeof(b.answer), connection >= 0 ? &passed : NULL,
+                      INT64_MAX);
         if (r == 0)
                 r = wire_send(SESSION, b.output, b.answer.n_text, NULL, INT64_MAX);
         if (connection >= 0)

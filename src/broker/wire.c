@@ -32,7 +32,8 @@ static ssize_t send_some(int fd, const char *data, size_t n, const struct passed
         return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* Those that came, as long as we have not all that we can take. There is room for one control message. */
+/* Those that came, as long as we have not all that we can take. There is room for one control
+ * message. */
 static void take_descriptors(struct msghdr *m, struct passed *passed) {
         const struct cmsghdr *c = CMSG_FIRSTHDR(m);
         const unsigned char *data;

@@ -1,5 +1,5 @@
-/* broker/wire.h - octets, and descriptors, over the socket between a session and its broker, or a TLS
- * engine. */
+/* broker/wire.h - octets, and descriptors, over the socket between a session and its broker,
+ * or a TLS engine. */
 #pragma once
 
 #include <stddef.h>
@@ -13,13 +13,13 @@ struct passed {
         int fds[PASSED_MAX];
 };
 
-/* Sends n octets, and with the first the descriptors, unless that is NULL. Returns 0, -ETIMEDOUT at the
- * deadline (io/deadline.h), or what sendmsg(2) failed with. */
+/* Sends n octets, and with the first the descriptors, unless that is NULL. Returns 0,
+ * -ETIMEDOUT at the deadline (io/deadline.h), or what sendmsg(2) failed with. */
 int wire_send(int fd, const void *data, size_t n, const struct passed *passed, int64_t deadline);
 
-/* Receives n octets, and with them descriptors, if any come. Those that come besides, and all if
- * `ret_passed` is NULL, are closed. Returns 0, -ECONNRESET at the end, -ETIMEDOUT at the deadline, or
- * what recvmsg(2) failed with. */
+/* Receives n octets, and with them descriptors, if any come. Those that come besides, and all
+ * if `ret_passed` is NULL, are closed. Returns 0, -ECONNRESET at the end, -ETIMEDOUT at the
+ * deadline, or what recvmsg(2) failed with. */
 int wire_receive(int fd, void *data, size_t n, struct passed *ret_passed, int64_t deadline);
 
 /* Closes all but the first n. */

@@ -37,7 +37,7 @@ struct envelope {
         const struct peer *peer;
         struct patience *patience;    /* with all that is waited for; whoever is given the message says so in its stage */
         const char *helo;             /* the client's name for itself */
-        const char *protocol;         /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTPS, ... */
+        const char *protocol;         /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ... */
         const struct security *security; /* the TLS that it came in, if it did */
         struct sender sender;
         struct addressee *addressees;

@@ -61,8 +61,8 @@ bool environment_make(struct environment *v, const struct envelope *e, const str
         char size[32];
         const struct security *tls = e->security;
         const char *const values[] = { e->id, e->helo, e->protocol, e->sender.address.text,
-                                       e->sender.options, size, tls->protocol, tls->cipher, tls->sni,
-                                       tls->fingerprint, tls->verify };
+                                       e->sender.options, size, tls->protocol, tls->cipher,
+                                       tls->sni, tls->fingerprint, tls->verify };
 
         text_format(size, sizeof(size), "%llu", (unsigned long long) m->size);
         v->n = 0;

@@ -112,8 +112,8 @@ bool channel_is_reset(const struct channel *c) {
         return poll(fds, ELEMENTS(fds), 0) > 0 && (fds[0].revents | fds[1].revents) & POLLERR;
 }
 
-/* What is on its way, in octets; or, for a socket of this host, memory. -1: who knows. The wire is last:
- * what leaves `out` meanwhile is found there. */
+/* What is on its way, in octets; or, for a socket of this host, memory. -1: who knows. The wire is
+ * last: what leaves `out` meanwhile is found there. */
 static int count_unheard(const struct channel *c) {
         int n_out = 0, n_wire = 0;
 
@@ -154,6 +154,7 @@ bool channel_hang_up(struct channel *c) {
                 n_unheard = count_unheard(c);
                 if (n_unheard < 0 || channel_is_reset(c))
                         return false;
-        } while (n_unheard > 1 && deadline_left(deadline) > 0 && poll(NULL, 0, 10) == 0); /* on TCP, our end is one, too */
+                /* on TCP, our end is one, too */
+        } while (n_unheard > 1 && deadline_left(deadline) > 0 && poll(NULL, 0, 10) == 0);
         return n_unheard <= 1;
 }

@@ -15,8 +15,8 @@ enum { CHANNEL_IN = 128 * 1024, CHANNEL_OUT = 8 * 1024 };
 
 struct channel {
         int in, out;      /* descriptors */
-        int wire;         /* the connection itself, if somebody in between passes on what goes to and from
-                           * `out` (TLS); -1: there is nobody */
+        int wire;         /* the connection itself, if somebody in between passes on what goes to
+                           * and from `out` (TLS); -1: there is nobody */
         uint64_t timeout; /* seconds to wait for the peer, in each wait */
         int64_t deadline; /* of what is under way, see io/deadline.h; INT64_MAX: it has none of its own */
         int64_t linger_deadline;   /* until when the peer can hear us although all is to end; INT64_MAX before that was so */
@@ -47,8 +47,9 @@ bool channel_has_input(const struct channel *c);
 /* Whether the peer has reset the connection, as far as it is known yet. */
 bool channel_is_reset(const struct channel *c);
 
-/* Whether the peer has all that was sent, as far as can be known: nothing is unacknowledged, and nobody
- * has reset the connection. Whoever is in between takes nothing before the connection has it. */
+/* Whether the peer has all that was sent, as far as can be known: nothing is unacknowledged, and
+ * nobody has reset the connection. Whoever is in between takes nothing before the connection has
+ * it. */
 bool channel_is_heard(const struct channel *c);
 
 /* Flushes and ends a connection on which the peer may still be talking, so that the last reply arrives: on TCP, unread

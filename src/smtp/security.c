@@ -11,7 +11,8 @@ static void copy_clean(char *out, size_t room, const char *value, size_t n) {
         out[n] = '\0';
 }
 
-/* The value of the first string "NAME=value", and its octets; NULL if there is none that is whole. */
+/* The value of the first string "NAME=value", and its octets; NULL if there is none that is
+ * whole. */
 static const char *find(const char *answer, size_t n, const char *name, size_t *ret) {
         size_t n_name = strlen(name);
 
@@ -19,7 +20,8 @@ static const char *find(const char *answer, size_t n, const char *name, size_t *
                 k = strnlen(answer + at, n - at);
                 if (at + k == n)
                         return NULL;
-                if (k > n_name && memcmp(answer + at, name, n_name) == 0 && answer[at + n_name] == '=') {
+                if (k > n_name && memcmp(answer + at, name, n_name) == 0 &&
+                    answer[at + n_name] == '=') {
                         *ret = k - n_name - 1;
                         return answer + at + n_name + 1;
                 }

@@ -1,8 +1,9 @@
 /* smtp/security.h - what is known of the TLS that a session is spoken in, as its engine tells it.
  *
- * Pure. An engine says it once, after the handshake: "NAME=value" strings, each with its NUL, and one
- * more NUL; the names are those of Apache's mod_ssl, as UCSPI-TLS wants it. Whatever the values are
- * (a server's name and a certificate are the client's choice), they come out as printable ASCII.
+ * Pure. An engine says it once, after the handshake: "NAME=value" strings, each with its NUL,
+ * and one more NUL; the names are those of Apache's mod_ssl, as UCSPI-TLS wants it. Whatever
+ * the values are (a server's name and a certificate are the client's choice), they come out as
+ * printable ASCII.
  */
 #pragma once
 

@@ -130,8 +130,8 @@ struct server {
         char line[COMMAND_MAX];
 };
 
-/* As in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, UTF8LMTP; and inside TLS
- * with an S at the end, but for SMTP: the registry has no such word. */
+/* As in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, UTF8LMTP; and inside
+ * TLS with an S at the end, but for SMTP: the registry has no such word. */
 const char *server_protocol(const struct server *s);
 
 void server_init(struct server *s, const struct server_rules *rules);
@@ -160,9 +160,9 @@ void server_postpone(struct server *s);
 /* The answer to SERVER_HELLO: what to offer (enum extension, or-ed), and the size limit from now on (as in the rules). */
 void server_offer(struct server *s, unsigned extensions, uint64_t max_size);
 
-/* The answer to SERVER_SECURE; or, before the first step, TLS was there from the first octet. All that
- * the client said in clear is forgotten (RFC 3207 section 4.2), but for how many commands and errors
- * there were. */
+/* The answer to SERVER_SECURE; or, before the first step, TLS was there from the first octet. All
+ * that the client said in clear is forgotten (RFC 3207 section 4.2), but for how many commands and
+ * errors there were. */
 void server_secured(struct server *s);
 
 /* Ends the session from outside (time is up, SIGTERM): the next steps say `reply` and close, whatever was due. */

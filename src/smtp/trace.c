@@ -150,7 +150,8 @@ size_t received_format(const struct received *r, char out[static RECEIVED_MAX]) 
         copy_clean(tls, sizeof(tls), r->tls, "-._");
         date_format(r->time, date);
         return text_format(out, RECEIVED_MAX,
-                           "Received: from %s (%s)\n\tby %s (smtpd) with %s%s%s%s id %s%s%s%s;\n\t%s\n",
+                           "Received: from %s (%s)\n\tby %s (smtpd) with %s%s%s%s id %s%s%s%s;\n"
+                           "\t%s\n",
                            helo, address, r->hostname, r->protocol, is_secure ? " (" : "", tls,
                            is_secure ? ")" : "", r->id, *r->recipient ? "\n\tfor <" : "",
                            r->recipient, *r->recipient ? ">" : "", date);

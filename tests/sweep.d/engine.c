@@ -1,10 +1,11 @@
-/* engine.c - a TLS engine that speaks no TLS: what it is given it passes on as it is. The contract is that of
- * smtpd-tls(8), so a session takes it for TLS, and the client of the world need not know any.
+/* engine.c - a TLS engine that speaks no TLS: what it is given it passes on as it is. The
+ * contract is that of smtpd-tls(8), so a session takes it for TLS, and the client of the world
+ * need not know any.
  *
- *   engine SOCKET
+ * engine SOCKET
  *
- * A process for each session; all end with the first one. Nothing leaves the session's side before the
- * connection has it.
+ * A process for each session; all end with the first one. Nothing leaves the session's side
+ * before the connection has it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -59,7 +60,8 @@ static struct pollfd wait_of(const struct way *w) {
 }
 
 static void relay(int connection, int plain) {
-        struct way in = { connection, plain, false, false }, out = { plain, connection, false, false };
+        struct way in = { .from = connection, .to = plain };
+        struct way out = { .from = plain, .to = connection };
         long until = 0;
 
         while (!in.is_over || !out.is_over) {
@@ -92,7 +94,8 @@ static void receive(int request, int ret[static PASSED]) {
         ssize_t n = recvmsg(request, &m, MSG_CMSG_CLOEXEC);
         const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
-        if (n < 2 || octets[0] != 'Y' || octets[1] || !c || c->cmsg_len != CMSG_LEN(PASSED * sizeof(int)))
+        if (n < 2 || octets[0] != 'Y' || octets[1] || !c ||
+            c->cmsg_len != CMSG_LEN(PASSED * sizeof(int)))
                 exit(EXIT_SUCCESS);
         memcpy(ret, CMSG_DATA(c), PASSED * sizeof(int));
 }
@@ -116,7 +119,8 @@ int main(int argc, char **argv) {
                 return EXIT_FAILURE;
         strcpy(name.sun_path, argv[1]);
         signal(SIGCHLD, SIG_IGN);
-        if (bind(listener, (const struct sockaddr *) &name, sizeof(name)) < 0 || listen(listener, 8) < 0)
+        if (bind(listener, (const struct sockaddr *) &name, sizeof(name)) < 0 ||
+            listen(listener, 8) < 0)
                 return EXIT_FAILURE;
         puts("ready");
         fflush(stdout);
