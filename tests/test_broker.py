@@ -9,12 +9,13 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
-from conftest import BUILDS
+from conftest import BUILDS, everybodys, need_root
 from processes import broker_of, children, descriptors, group, is_running, programs
-from session import PATIENCE, Session, command, reset, stop, tcp_pair, wait_until
+from session import PATIENCE, PYTHON, Session, command, reset, stop, tcp_pair, wait_until
 from upstream import Upstream
 from world import World
 
@@ -607,3 +608,39 @@ def test_broker_under_inetd_has_not_the_connection(smtpd, tmp_path):
         wait_until(lambda: connection not in descriptors(broker).values(), "it to let go of the connection")
         assert descriptors(broker)[2] == "/dev/null"
         assert session.end() == 0
+
+
+# --- other processes of the user ---------------------------------------------------------------------------
+
+# Sends descriptors to itself, and takes none.
+IN_FLIGHT = """
+import os, socket, sys
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+for _ in range(10):
+    socket.send_fds(ours, [b"x"], [0] * 50)
+print("there they are", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("seconds, verdict", [(0.5, b"250 "), (None, b"451 ")], ids=["for a moment", "for long"])
+def test_descriptors_in_flight(release, tmp_path, seconds, verdict):
+    """The kernel counts those that are on their way through sockets, of all processes of a user together. (root may have any.)"""
+    need_root()
+    other = {"user": 54321, "group": 54321, "extra_groups": []}
+    os.chmod(tmp_path, 0o777)
+    with everybodys(release) as program, \
+            subprocess.Popen([PYTHON, "-c", IN_FLIGHT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **other) as holder:
+        try:
+            assert holder.stdout.readline() == b"there they are\n"
+            argv = [program, "--config=/dev/null", "--strategy=exec", "--command=true", "--timeout=4"]
+            with Session(argv, tmp_path, **other) as session:
+                session.begin("EHLO")
+                session.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
+                if seconds:
+                    threading.Timer(seconds, holder.stdin.close).start()
+                session.say(b"x\r\n.\r\n")
+                assert session.reply().startswith(verdict)
+                assert session.end() == 0
+        finally:
+            holder.kill()

@@ -6,7 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "io/deadline.h"
 #include "io/patience.h"
+
+enum { PAUSE = 5 }; /* milliseconds */
 
 union control {
         struct cmsghdr header;
@@ -70,12 +73,25 @@ static ssize_t receive_some(int fd, void *data, size_t n, struct passed *passed)
         return k;
 }
 
+/* The kernel counts descriptors on their way of all processes of a user against the limit of each: of
+ * many sessions at once some have to wait a moment. */
+static int wait_for_others(int64_t deadline) {
+        int64_t until = deadline_now() + PAUSE;
+
+        if (deadline_left(deadline) == 0)
+                return -ETOOMANYREFS;
+        patience_wait(NULL, NULL, 0, until < deadline ? until : deadline);
+        return 0;
+}
+
 /* After an error of a call: 0 to try again. */
 static int wait_for(int fd, short events, int64_t deadline) {
         struct pollfd ready = { fd, events, 0 };
 
         if (errno == EINTR)
                 return 0;
+        if (errno == ETOOMANYREFS)
+                return wait_for_others(deadline);
         return errno == EAGAIN ? patience_wait(NULL, &ready, 1, deadline) : -errno;
 }
 
