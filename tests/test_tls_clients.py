@@ -1,0 +1,342 @@
+"""TLS from a client's first octet to the message, with real clients: STARTTLS and TLS from the first octet, each at its port of one
+acceptor with the real engine."""
+
+import concurrent.futures
+import contextlib
+import os
+import re
+import shutil
+import signal
+import smtplib
+import subprocess
+import xml.etree.ElementTree
+
+import pytest
+from acceptor import Acceptor, folder
+from conftest import need, need_root, private_mounts
+from manual import readme_block
+from processes import is_running
+from session import PATIENCE, environment, free_port, wait_until, with_x_peer
+from test_tls_key import RealDoor
+from tls import NAME, Certificate, client_context, engine_of
+from unpack import unpack
+
+_ = folder  # a fixture
+MESSAGE = b"Subject: TLS\n\n" + b".a line\n" * 3
+WIRE = MESSAGE.replace(b"\n", b"\r\n")
+KINDS = ("starttls", "implicit")
+
+
+class Ports(RealDoor):
+    def __init__(self, smtpd, folder, pair, *options):
+        engine_of(smtpd)
+        super().__init__(smtpd, folder, pair, "--tls=required", "--listen-tls=127.0.0.1:0", *options, n=2)
+
+    def port(self, kind):
+        return int(self.addresses[KINDS.index(kind)].rpartition(":")[2])
+
+
+@pytest.fixture
+def door(smtpd, folder):
+    with Ports(smtpd, folder, Certificate(folder)) as it:
+        it.certificate = str(folder / f"{NAME}.ecdsa.crt")
+        yield it
+
+
+def has_message(door, *fields):
+    """It came whole, and inside TLS."""
+    (message,) = door.messages()
+    (line,) = wait_until(lambda: door.log("message "), "the log")
+    assert b" protocol=ESMTPS " in line and re.search(rb' tls="TLSv1\.[23] [A-Z0-9_-]+" ', line), line
+    assert all(field in line for field in fields), line
+    return message
+
+
+def run(argv, **given):
+    done = subprocess.run(argv, stdin=None if "input" in given else subprocess.DEVNULL, capture_output=True, timeout=2 * PATIENCE, check=False,
+                          **given)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:].decode(errors="replace")
+    return done.stdout
+
+
+# --- each client ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def smtplib_session(door, kind, context=None):
+    if context is None:
+        context = client_context()
+        context.load_verify_locations(door.certificate)
+        context.verify_mode, context.check_hostname = 2, True
+    client = smtplib.SMTP(local_hostname="client.example.org", timeout=PATIENCE)
+    if kind == "implicit":
+        client = smtplib.SMTP_SSL(local_hostname="client.example.org", timeout=PATIENCE, context=context)
+    client._host = NAME  # what it verifies
+    with client:
+        client.connect("127.0.0.1", door.port(kind)) if kind == "starttls" else connect_to(client, door.port(kind), context)
+        if kind == "starttls":
+            client._host = NAME
+            client.starttls(context=context)
+        yield client
+
+
+def connect_to(client, port, context):
+    """smtplib has one name for where it connects and for whom it expects there."""
+    client._get_socket = lambda host, port, timeout: context.wrap_socket(
+        smtplib.SMTP._get_socket(client, host, port, timeout), server_hostname=NAME)
+    client.connect("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_smtplib(door, kind):
+    """It verifies the certificate, and the name in it."""
+    with smtplib_session(door, kind) as client:
+        assert client.sendmail("a@example.org", ["b@example.com"], WIRE) == {}
+        assert client.sock.version() == "TLSv1.3"
+    assert has_message(door) == with_x_peer(MESSAGE, "127.0.0.1")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_swaks(door, kind):
+    run([need("swaks"), "--server", "127.0.0.1", "--port", str(door.port(kind)), "--tls" if kind == "starttls" else "--tls-on-connect",
+         "--from", "a@example.org", "--to", "b@example.com", "--timeout", str(PATIENCE)], env=environment(HOME="/nonexistent"))
+    assert b"This is a test mailing" in has_message(door)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_curl(door, folder, kind):
+    (folder / "mail").write_bytes(WIRE)
+    scheme = "smtp" if kind == "starttls" else "smtps"
+    port = door.port(kind)
+    run([need("curl"), "-q", "--noproxy", "*", "-sS", "--max-time", str(PATIENCE), "--ssl-reqd", "--cacert", door.certificate,
+         "--connect-to", f"{NAME}:{port}:127.0.0.1:{port}", f"{scheme}://{NAME}:{port}/client.example.org", "--mail-from", "a@example.org",
+         "--mail-rcpt", "b@example.com", "--upload-file", str(folder / "mail")])
+    assert has_message(door, f" sni={NAME} ".encode()) == with_x_peer(MESSAGE, "127.0.0.1")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_msmtp(door, kind):
+    run([need("msmtp"), "-C", "/dev/null", "--host=127.0.0.1", f"--port={door.port(kind)}", "--timeout=20", "--auth=off", "--tls=on",
+         f"--tls-starttls={'on' if kind == 'starttls' else 'off'}", "--tls-certcheck=off", "--domain=client.example.org",
+         "--from=a@example.org", "--set-from-header=off", "--set-date-header=off", "--set-msgid-header=off", "--", "b@example.com"],
+        input=MESSAGE)
+    assert has_message(door) == with_x_peer(MESSAGE, "127.0.0.1")
+
+
+# --- other mail servers -----------------------------------------------------------------------------------
+
+POSTFIX_MAIN = """\
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = {folder}/log
+maillog_file_prefixes = {folder}
+myhostname = postfix.example
+mydestination =
+inet_interfaces = 127.0.0.1
+mynetworks = 127.0.0.0/8
+alias_maps =
+relayhost = [127.0.0.1]:{to}
+smtp_tls_security_level = encrypt
+smtp_tls_wrappermode = {wrapper}
+smtp_tls_loglevel = 1
+"""
+POSTFIX_MASTER = """\
+127.0.0.1:{port} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+tlsmgr unix - - n 1000? 1 tlsmgr
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+
+@contextlib.contextmanager
+def postfix_to(folder, port, kind):
+    """A private one that passes on to that port, and insists on TLS: the port at which it is given mail."""
+    need_root()
+    postfix = need("postfix")
+    private = folder / "postfix"
+    for name in ("config", "queue", "data"):
+        (private / name).mkdir(parents=True)
+    private.chmod(0o755)
+    subprocess.run(["chown", "postfix", private / "data"], check=True)
+    given = free_port()
+    (private / "config/main.cf").write_text(POSTFIX_MAIN.format(folder=private, to=port, wrapper="yes" if kind == "implicit" else "no"))
+    (private / "config/master.cf").write_text(POSTFIX_MASTER.format(port=given))
+    argv = [postfix, "-c", str(private / "config")]
+    run([*argv, "start"])
+    try:
+        yield given, private / "log"
+    finally:
+        run([*argv, "stop"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_postfix(door, folder, kind):
+    with postfix_to(folder, door.port(kind), kind) as (port, log):
+        with smtplib.SMTP("127.0.0.1", port, "client.example.org", PATIENCE) as client:
+            client.sendmail("a@example.org", ["b@example.com"], WIRE)
+        wait_until(lambda: b"status=" in log.read_bytes(), "the delivery")
+        said = log.read_bytes()
+        assert b"status=sent (250 2.0.0 printed)" in said and b"TLS connection established to 127.0.0.1" in said, said.decode()
+    assert b"Subject: TLS\n" in has_message(door)
+
+
+EXIM_CONF = """\
+exim_path = {exim}
+exim_user = mail
+exim_group = mail
+never_users =
+spool_directory = {folder}/spool
+log_file_path = {folder}/log.%s
+pid_file_path = {folder}/pid
+keep_environment =
+primary_hostname = exim.example
+trusted_users = root
+begin acl
+begin routers
+out:
+  driver = manualroute
+  route_list = * 127.0.0.1
+  self = send
+  transport = out
+begin transports
+out:
+  driver = smtp
+  port = {port}
+  allow_localhost
+  hosts_require_tls = *
+  tls_verify_certificates = {certificate}
+  tls_verify_cert_hostnames =
+  protocol = {protocol}
+"""
+
+
+@pytest.fixture(scope="module")
+def exim(tmp_path_factory):
+    """(the program, its environment, a folder): unpacked, since it cannot be installed beside Postfix."""
+    need_root()
+    private = tmp_path_factory.mktemp("exim")
+    program, env = unpack(private / "packages", "exim4-daemon-light", "usr/sbin/exim4")
+    for parent in [private, *private.parents[:2]]:
+        parent.chmod(0o755)
+    return program, env, private
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exim(door, exim, kind):
+    """GnuTLS. It insists on the user that its package makes: it gets one, in an /etc/passwd of its own."""
+    program, env, private = exim
+    shutil.rmtree(private / "spool", ignore_errors=True)
+    (private / "spool").mkdir()
+    for old in private.glob("log.*"):
+        old.unlink()
+    subprocess.run(["chown", "mail:mail", private, private / "spool"], check=True)
+    (private / "conf").write_text(EXIM_CONF.format(exim=program, folder=private, port=door.port(kind), certificate=door.certificate,
+                                                  protocol="smtps" if kind == "implicit" else "smtp"))
+    for name, line in (("passwd", "Debian-exim:x:8:8::/nonexistent:/usr/sbin/nologin\n"), ("group", "Debian-exim:x:8:\n")):
+        with open(f"/etc/{name}", encoding="utf-8") as file:
+            (private / name).write_text(file.read() + line)
+    script = f'mount --bind {private}/passwd /etc/passwd && mount --bind {private}/group /etc/group && exec "$@"'
+    run([*private_mounts(), "sh", "-c", script, "sh", program, "-C", str(private / "conf"), "-odi", "-f", "a@example.org", "b@example.com"],
+        input=MESSAGE, env=environment(**env))
+    log = "".join(path.read_text() for path in private.glob("log.*"))
+    assert "=> b@example.com" in log, log
+    assert b"Subject: TLS\n" in has_message(door)
+
+
+# --- what a scanner says ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sslscan(door, folder, kind):
+    out = folder / "scan.xml"
+    run([need("sslscan"), "--no-colour", f"--xml={out}", *(["--starttls-smtp"] if kind == "starttls" else []), f"127.0.0.1:{door.port(kind)}"])
+    test = xml.etree.ElementTree.parse(out).getroot().find("ssltest")
+    versions = {(p.get("type"), p.get("version")): p.get("enabled") for p in test.iter("protocol")}
+    assert {name for name, enabled in versions.items() if enabled == "1"} == {("tls", "1.2"), ("tls", "1.3")} and len(versions) >= 5
+    assert test.find("renegotiation").get("supported") == "0"
+    assert {it.get("supported") for it in test.iter("compression")} <= {"0"}  # if its library knows it
+    assert {it.get("supported") for it in test.iter("fallback")} <= {"1"}
+    assert {it.get("vulnerable") for it in test.iter("heartbleed")} == {"0"}
+    ciphers = {c.get("cipher") for c in test.iter("cipher")}
+    assert ciphers and not [name for name in ciphers if re.search("RC4|3DES|NULL|EXP|anon|MD5|CBC3", name)], ciphers
+
+
+# --- README -----------------------------------------------------------------------------------------------
+
+
+def test_readme(smtpd, folder):
+    """The line for an application that demands TLS, and the one that tries it out."""
+    engine_of(smtpd)
+    text = readme_block("build/smtpd --listen=1025")
+    ports = {"1025": str(free_port()), "1465": str(free_port())}
+    line, client = (re.sub("1025|1465", lambda m: ports[m[0]], line).split() for line in text.splitlines())
+    assert line[0] == "build/smtpd" and client[0] == need("swaks").rpartition("/")[2]
+    with Acceptor(smtpd, folder, *line[1:], listen=None, n=4) as acceptor:
+        run([*client, "--from", "a@example.org"], env=environment(HOME="/nonexistent"))
+        run([client[0], "--server", f"127.0.0.1:{ports['1465']}", "--tls-on-connect", "--to", "bob@example.net", "--from", "a@example.org"],
+            env=environment(HOME="/nonexistent"))
+        wait_until(lambda: len(acceptor.log("message ")) == 2, "both messages")
+        assert all(b" protocol=ESMTPS " in line for line in acceptor.log("message "))
+
+
+# --- many, and the end ------------------------------------------------------------------------------------
+
+
+def test_many_clients_at_once(release, folder):
+    with Ports(release, folder, None, "--max-connections-per-source=100") as door:
+        def deliver(i):
+            with smtplib_session(door, KINDS[i % 2], client_context()) as client:
+                client.sendmail("a@example.org", ["b@example.com"], b"Subject: %d\r\n\r\n" % i)
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            list(pool.map(deliver, range(120)))
+        assert sorted(int(re.match(rb"Subject: (\d+)\n", message)[1]) for message in door.messages()) == list(range(120))
+
+
+def test_engine_killed_while_clients_come(release, folder):
+    """A client whose request was in its hands is sent away; those with TLS go on, and others wait for the next engine."""
+    with Ports(release, folder, None, "--max-connections-per-source=100") as door:
+        with smtplib_session(door, "starttls", client_context()) as early:
+            failed = 0
+            for i in range(12):
+                if i % 4 == 1:
+                    os.kill(door.engine, signal.SIGKILL)
+                try:
+                    with smtplib_session(door, KINDS[i % 2], client_context()) as client:
+                        client.sendmail("a@example.org", ["b@example.com"], b"Subject: %d\r\n\r\n" % i)
+                except (OSError, smtplib.SMTPException):
+                    failed += 1
+            assert failed <= 3
+            early.sendmail("a@example.org", ["b@example.com"], WIRE)
+        assert len(door.messages()) == 13 - failed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stop(release, folder, kind):
+    """421 through TLS, and nothing is left."""
+    with Ports(release, folder, None) as door:
+        with smtplib_session(door, kind, client_context()) as client:
+            client.ehlo()
+            keepers, engine = door.keepers(), door.engine
+            door.signal(signal.SIGTERM)
+            assert client.getreply()[0] == 421
+            assert client.sock.recv(1) == b""  # close_notify
+            client.sock = None
+        assert door.status() == 0
+        assert not [pid for pid in [engine, *keepers] if is_running(pid)]
+
+
+def test_mail_needs_tls(door):
+    with smtplib.SMTP("127.0.0.1", door.port("starttls"), timeout=PATIENCE) as client:
+        client.ehlo()
+        assert client.mail("a@example.org")[0] == 530
