@@ -120,6 +120,14 @@ def everybodys(smtpd):
         yield folder + "/smtpd"
 
 
+def let_everybody_reach(folder):
+    """Others than root may go there, if it is in the folder for temporary files."""
+    top = Path(tempfile.gettempdir())
+    for place in (folder, *folder.parents):
+        if top in place.parents:
+            place.chmod(0o755)
+
+
 def pytest_unconfigure(config):
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter and not hasattr(config, "workeroutput"):

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import everybodys, need_root
+from conftest import everybodys, let_everybody_reach, need_root
 from session import PATIENCE
 from tls import NAME, Certificate, Engine, engine_of, openssl
 
@@ -125,8 +125,7 @@ def test_who_reads_it(smtpd, good, folder):
     """As the user that will: he has to be able to."""
     need_root()
     with everybodys(smtpd) as program:
-        for parent in (folder, folder.parent, folder.parent.parent):
-            parent.chmod(0o755)
+        let_everybody_reach(folder)
         os.chmod(good.certificate, 0o644)
         engine = engine_of(program)
         status, said = only(engine, *good.options, "--user=nobody")

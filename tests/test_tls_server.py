@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import everybodys, need_root
+from conftest import everybodys, let_everybody_reach, need_root
 from processes import children
 from session import PATIENCE
 from tls import NAME, Server, client_context, engine_of, issued, send_request, tcp_pair
@@ -243,8 +243,7 @@ def test_new_certificate_that_cannot_be_read(smtpd, folder, tmp_path):
     """By another user, as which it goes on, and says so once."""
     need_root()
     old, new = issued(tmp_path), issued(folder, "newer.example")
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
+    let_everybody_reach(tmp_path)
     with everybodys(smtpd) as program, Server([engine_of(program), *old.options, "--user=nobody"]) as server:
         server.wait_until_ready()
         assert f"Uid:\t{65534}\t" in Path(f"/proc/{server.process.pid}/status").read_text()
