@@ -25,11 +25,11 @@ static ssize_t send_some(int fd, const char *data, size_t n, const struct passed
 
         if (n_passed > 0) {
                 m.msg_control = &control;
-                m.msg_controllen = CMSG_SPACE(n_passed);
+                m.msg_controllen = (socklen_t) CMSG_SPACE(n_passed);
                 c = CMSG_FIRSTHDR(&m);
                 c->cmsg_level = SOL_SOCKET;
                 c->cmsg_type = SCM_RIGHTS;
-                c->cmsg_len = CMSG_LEN(n_passed);
+                c->cmsg_len = (socklen_t) CMSG_LEN(n_passed);
                 memcpy(CMSG_DATA(c), passed->fds, n_passed);
         }
         return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
