@@ -1,8 +1,7 @@
 /* filter.h - a process confines itself to a list of system calls, with seccomp(2): any other ends
  * it (SIGSYS).
  *
- * Only where FILTER_IS_KNOWN the numbers of the calls are; elsewhere nothing can be confined.
- * /
+ * The numbers of the calls are known if FILTER_IS_KNOWN; elsewhere nothing can be confined.
  */
 #pragma once
 

@@ -13,7 +13,7 @@ import xml.etree.ElementTree
 
 import pytest
 from acceptor import Acceptor, folder
-from conftest import need, need_root, private_mounts
+from conftest import let_everybody_reach, need, need_root, private_mounts
 from manual import readme_block
 from processes import is_running
 from session import PATIENCE, environment, free_port, wait_until, with_x_peer
@@ -227,8 +227,7 @@ def exim(tmp_path_factory):
     need_root()
     private = tmp_path_factory.mktemp("exim")
     program, env = unpack(private / "packages", "exim4-daemon-light", "usr/sbin/exim4")
-    for parent in [private, *private.parents[:2]]:
-        parent.chmod(0o755)
+    let_everybody_reach(private)
     return program, env, private
 
 
