@@ -40,12 +40,25 @@ def pytest_sessionfinish(session):
         session.config.workeroutput["notes"] = NOTES
 
 
-# Files that take minutes, each of them in one process: first, so that nobody waits for them at the end.
-LONG = ["test_sweep.py", "test_fuzz.py", "test_coverage.py", "test_analysis.py", "test_intrusion.py", "test_restraint.py"]
+# Files that take minutes. Their tests share nothing that has to be made first: several processes can have them (pytest-xdist).
+LONG = [f"test_{name}.py" for name in ("sweep", "coverage", "analysis", "intrusion", "restraint", "proxy")]
 
 
 def pytest_collection_modifyitems(items):
+    """The longest first, so that nobody waits for them at the end."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return nodeid if os.path.basename(file) in LONG else file
+
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
