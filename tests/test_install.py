@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from conftest import BUILDS, ROOT, need
 from session import PATIENCE, run
+from tls import issued
 
 INSTALLED = """
     /etc/smtpd/smtpd.conf
@@ -167,7 +168,22 @@ def options_for(name, value, only_for):
     return []
 
 
-@pytest.mark.parametrize("name,value", sample())
+TLS = ["tls", "tls-certificate", "tls-key", "tls-user", "tls-client", "tls-client-ca", "tls-minimum", "listen-tls"]
+
+
+@pytest.mark.parametrize("name,value", [(name, value) for name, value in sample() if name in TLS])
+def test_each_line_about_tls_is_valid(release, tmp_path, name, value):
+    """Together with the others; instead of the files that it names, with such that are here."""
+    made = issued(tmp_path)
+    files = {"tls-certificate": made.certificate, "tls-key": made.key, "tls-client-ca": made.certificate}
+    if name == "tls-client":
+        del files["tls-client-ca"]
+    options = {**files, "tls-client": "ask", "listen": "127.0.0.1:0", name: files.get(name, value)}
+    status, _, err = run([release, "--config=/dev/null", "--check", *(f"--{option}={value}" for option, value in options.items())])
+    assert status == 0, err
+
+
+@pytest.mark.parametrize("name,value", [(name, value) for name, value in sample() if name not in TLS])
 def test_each_line_of_the_sample_is_valid(release, name, value):
     _, out, err = run([release, "--config=/dev/null", "--check", f"--{name}={value}", *(["--strategy=print"] if name != "strategy" else [])])
     only_for = re.search(rb"%s makes no sense with strategy=print: it is for (.*)" % name.encode(), err)
