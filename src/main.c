@@ -238,12 +238,12 @@ static int check(const struct config *c, int mistakes) {
 }
 
 /* Tells a client that there will be no session, and why the administrator has to look into the log. A person at a
- * terminal has seen that already. */
-static int refuse(struct channel *channel, int status) {
+ * terminal has seen that already; a client that begins with TLS would not understand. */
+static int refuse(const struct config *c, struct channel *channel, int status) {
         static const char reply[] = "421 4.3.5 this server is not configured correctly, try again later\r\n";
 
         channel->timeout = 10;
-        if (!isatty(channel->in) && !isatty(channel->out)) {
+        if (c->tls != TLS_IMPLICIT && !isatty(channel->in) && !isatty(channel->out)) {
                 channel_write(channel, reply, sizeof(reply) - 1);
                 channel_hang_up(channel);
         }
@@ -272,7 +272,7 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
                 return EXIT_SUCCESS;
         }
         if ((status = become_user(c, is_transcript(d, &peer))) != 0)
-                return refuse(channel, status);
+                return refuse(c, channel, status);
         if (S_ISSOCK(d->out.st_mode)) /* replies are short, and a client that reads none has no claim to more memory */
                 setsockopt(STDOUT_FILENO, SOL_SOCKET, SO_SNDBUF, &room_for_replies, sizeof(room_for_replies));
         r = session_run(c, &peer, channel, is_transcript(d, &peer));
@@ -280,7 +280,7 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
                 return EXIT_SUCCESS;
         if (r != -EINVAL) /* of that it has said why */
                 log_say(LOG_ERR, "there can be no session: %s", strerror(-r));
-        return refuse(channel, r == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
+        return refuse(c, channel, r == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
 }
 
 /* What the configuration is read from, again and again. */
@@ -357,5 +357,5 @@ int main(int argc, char **argv) {
         }
         if (!mistakes)
                 mistakes = check_single_session(&config);
-        return mistakes ? refuse(&channel, mistakes) : serve(&config, &d, &channel);
+        return mistakes ? refuse(&config, &channel, mistakes) : serve(&config, &d, &channel);
 }

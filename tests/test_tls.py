@@ -629,3 +629,11 @@ def test_end_does_not_wait_for_an_engine_that_hangs(smtpd, tmp_path):
         started = time.monotonic()
         assert session.status() == 0
         assert 1.5 < time.monotonic() - started < 5
+
+
+def test_implicit_hears_nothing_in_clear(smtpd, tmp_path):
+    """Of a server that cannot serve: 421 would be noise to a client that waits for TLS."""
+    argv = [*command(smtpd), "--tls=implicit", f"--tls-engine={tmp_path}/engine", "--max-size=much"]
+    with Secure(argv, tmp_path, tcp_pair()) as session:
+        assert session.read_to_end() == b""
+        assert session.process.wait(PATIENCE) == 64
