@@ -496,12 +496,19 @@ def test_broker_dies_at_connect(smtpd, tmp_path):
         assert b"cannot ask the broker" in session.err()
 
 
+def broker_at_work(session):
+    """It has let go of all that is the session's: stopped before that, it would hold the client's connection."""
+    broker = broker_of(session.pid)
+    wait_until(lambda: sorted(descriptors(broker)) == [0, 1, 2], "it to let go of the session's")
+    return broker
+
+
 def test_broker_that_hangs(smtpd, tmp_path):
     """The session waits its time, and two seconds; then it leaves it alone."""
     program = script(tmp_path, "exit 0")
     with Session(command(smtpd, "--strategy=exec", f"--command={program}", "--message-timeout=1"), tmp_path, tcp_pair()) as session:
         session.begin("EHLO")
-        broker = broker_of(session.pid)
+        broker = broker_at_work(session)
         os.kill(broker, signal.SIGSTOP)
         try:
             started = time.monotonic()
@@ -592,8 +599,7 @@ def test_broker_has_not_the_connection(smtpd, tmp_path):
     """Nor anything else of the session's."""
     with Session(command(smtpd, "--strategy=exec", "--command=/bin/true"), tmp_path, tcp_pair()) as session:
         session.begin("EHLO")
-        broker = broker_of(session.pid)
-        fds = wait_until(lambda: (fds := descriptors(broker)) and sorted(fds) == [0, 1, 2] and fds, "it to let go of the rest")
+        fds = descriptors(broker_at_work(session))
         assert fds[1] == "/dev/null" and fds[2] == session.err_path
         assert fds[0].startswith("socket:") and fds[0] != os.readlink(f"/proc/{session.pid}/fd/0")
 
