@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import everybodys, let_everybody_reach, need_root
 from processes import children
-from session import PATIENCE
+from session import PATIENCE, PYTHON
 from tls import NAME, Server, client_context, engine_of, issued, send_request, tcp_pair
 
 REQUEST = b"Y\0HOSTNAME=mx.example.com\0PEER=192.0.2.1:25\0"
@@ -126,6 +126,32 @@ def test_wrong_descriptors_are_dropped(released, ours):
             names = os.listdir(f"/proc/{server.process.pid}/fd")
         assert len(names) <= 4, names
         assert server.process.stderr.readline().decode().count("dropped") == 1
+
+
+# Requests that are over at once, without a pause.
+FLOOD = """
+import socket
+asker, (wire, peer), (control, _), (clear, _) = socket.socket(fileno=0), *(socket.socketpair() for _ in range(3))
+peer.close()
+while True:
+    socket.send_fds(asker, [b"Y\\0"], [wire.fileno(), control.fileno(), clear.fileno()])
+"""
+
+
+def test_requests_without_end(released, ours):
+    """It hears signals, and of the end of its children, all the same."""
+    with Server([released, *ours.options]) as server, contextlib.ExitStack() as stack:
+        server.wait_until_ready()
+        server.process.stderr.close()  # there is a line of each
+        for _ in range(2):
+            flood = subprocess.Popen([PYTHON, "-c", FLOOD], stdin=server.asker)
+            stack.callback(flood.wait)
+            stack.callback(flood.kill)
+        pid = server.process.pid
+        wait_until(lambda: len(list(children(pid))) > 0, "it is not asked")
+        time.sleep(1)
+        server.process.terminate()
+        assert server.process.wait(3) == 0
 
 
 @SHAPES

@@ -35,6 +35,7 @@ enum {
         READY = 3,
         ASKERS_MAX = 1000,   /* connected at once; others wait until one leaves */
         CHILDREN_MAX = 2000, /* connections at once; whoever asks for more is dropped */
+        BATCH = 16,          /* requests of one socket before other things are looked at */
         OWN_DESCRIPTORS = 24,
         SECOND = 1000,
         PAUSE = 50,
@@ -137,9 +138,9 @@ static enum end look_at_files(void) {
         return GOING_ON;
 }
 
-/* All requests that are there. False: there will be none. */
+/* Requests that are there, up to some. False: there will be none. */
 static bool serve_asker(struct server *s, int fd, const sigset_t *unblocked, enum end *end) {
-        for (;;) {
+        for (int i = 0; i < BATCH && *end == GOING_ON; i++) {
                 struct tls_connection c = { .timeout = s->options->timeout };
 
                 switch (tls_receive(fd, &c)) {
@@ -152,9 +153,8 @@ static bool serve_asker(struct server *s, int fd, const sigset_t *unblocked, enu
                         *end = look_at_files();
                         break;
                 }
-                if (*end != GOING_ON)
-                        return true;
         }
+        return true;
 }
 
 static void accept_asker(struct server *s) {
@@ -191,6 +191,14 @@ static bool is_asked(const struct server *s) {
         return s->fds[0].fd >= 0 || s->n_askers > 0;
 }
 
+/* ppoll(2) takes none as long as there is something to read. */
+static void take_signals(const sigset_t *unblocked) {
+        sigset_t ours;
+
+        sigprocmask(SIG_SETMASK, unblocked, &ours);
+        sigprocmask(SIG_SETMASK, &ours, NULL);
+}
+
 static enum end run(struct server *s, const sigset_t *unblocked) {
         enum end end = GOING_ON;
 
@@ -198,6 +206,7 @@ static enum end run(struct server *s, const sigset_t *unblocked) {
                 s->fds[0].events = s->n_askers < s->askers_max ? POLLIN : 0;
                 if (ppoll(s->fds, 1 + s->n_askers, NULL, unblocked) > 0)
                         end = serve_all(s, unblocked);
+                take_signals(unblocked);
                 if (end == GOING_ON || end == NEW_CERTIFICATE) {
                         enum end crash = reap(s);
 
