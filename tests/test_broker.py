@@ -434,6 +434,19 @@ def test_engine_on_what_is_no_stream(build, tmp_path, make, at):
         assert b"no stream socket" in broker.refuses() and not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("at", range(3))
+def test_engine_on_what_others_share(build, tmp_path, at):
+    """It would shut the log down that a service has from the journal, with all its sessions."""
+    with Stand(build, tmp_path, engine=engine_of(tmp_path, f"touch {tmp_path}/ran")) as broker, three_pairs() as (_, fds), \
+            socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as log:
+        listener.bind(str(tmp_path / "stdout"))
+        listener.listen()
+        log.connect(listener.getsockname())
+        fds[at] = log.fileno()
+        broker.send(request(TLS), *fds)
+        assert b"is shared with others" in broker.refuses() and not (tmp_path / "ran").exists()
+
+
 # --- how it ends ---------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -126,6 +127,38 @@ def test_wrong_descriptors_are_dropped(released, ours):
             names = os.listdir(f"/proc/{server.process.pid}/fd")
         assert len(names) <= 4, names
         assert server.process.stderr.readline().decode().count("dropped") == 1
+
+
+@contextlib.contextmanager
+def journal():
+    """(a connection as those are which services have for standard error, its other end)"""
+    with tempfile.TemporaryDirectory(prefix="smtpd-journal.") as folder, socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as log:
+        listener.bind(f"{folder}/stdout")
+        listener.listen()
+        log.connect(listener.getsockname())
+        with listener.accept()[0] as reader:
+            yield log, reader
+
+
+@pytest.mark.parametrize("at", range(3))
+@pytest.mark.parametrize("kind", ["of a service", "of the engine"])
+def test_log_is_not_ended(released, ours, at, kind):
+    """A session that was taken over has it, and so have others."""
+    with journal() as (log, reader), Server([released, *ours.options, "--timeout=1"], stderr=log) as server, contextlib.ExitStack() as stack:
+        server.wait_until_ready()
+        with journal() if kind == "of a service" else contextlib.nullcontext((log, reader)) as (given, its_reader):
+            pairs = [socket.socketpair() for _ in range(3)]
+            for one in sum(pairs, ()):
+                stack.enter_context(one)
+            sockets = [theirs for _, theirs in pairs]
+            sockets[at] = given
+            send_request(server.asker, REQUEST, *sockets)
+            reader.settimeout(PATIENCE)
+            assert reader.recv(1000).endswith(b"a request was dropped: it is not one of smtpd-tls(8)\n")
+            given.sendall(b"a line\n")
+            assert its_reader.recv(1000) == b"a line\n"
+        with server.ask() as one:
+            one.talk()
 
 
 # Requests that are over at once, without a pause.

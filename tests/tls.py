@@ -155,8 +155,8 @@ def send_request(to, data, *sockets):
 class Server:
     """smtpd-tls --serve. Its requests come on a pair of sockets, or with a path on a socket that listens there."""
 
-    def __init__(self, argv, path=None, user=None, env=None):
-        self.path = path
+    def __init__(self, argv, path=None, env=None, stderr=subprocess.PIPE):
+        self.path, self.stderr = path, stderr
         if path:
             theirs = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             theirs.bind(str(path))
@@ -174,7 +174,7 @@ class Server:
             os.close(self.ready_fd)
             self.ready_fd, ready = os.pipe()
         place = lambda: os.dup2(ready, 3, inheritable=True)  # noqa: E731
-        self.process = subprocess.Popen(self.argv, stdin=self.theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, close_fds=False,
+        self.process = subprocess.Popen(self.argv, stdin=self.theirs, stdout=subprocess.DEVNULL, stderr=self.stderr, close_fds=False,
                                         preexec_fn=place, env=self.env)
         os.close(ready)
 
@@ -192,7 +192,8 @@ class Server:
             self.asker.close()
         self.process.kill()
         self.process.wait()
-        self.process.stderr.close()
+        if self.process.stderr:
+            self.process.stderr.close()
 
     def asker_of(self):
         """A socket to ask on."""

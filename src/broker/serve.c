@@ -162,6 +162,9 @@ static void do_tls(void) {
         for (size_t i = 0; i < b.passed.n; i++)
                 if (!handover_is_socket(b.passed.fds[i]))
                         refuse("a descriptor for TLS is no stream socket");
+        for (size_t i = 0; i < b.passed.n; i++)
+                if (fd_is_outgoing(b.passed.fds[i]))
+                        refuse("a descriptor for TLS is shared with others");
         error = handover_start(engine, b.services->engine_argv, &b.passed);
         b.has_engine = error == 0;
         b.answer.outcome = error == 0 ? ANSWER_DONE : ANSWER_FAILED;

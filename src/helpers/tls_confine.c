@@ -77,6 +77,7 @@ void tls_confine_server(void) {
                 ALWAYS(recvmsg),
                 ALWAYS(accept4),
                 ALWAYS(getpeername),
+                ALWAYS(getsockname),
                 ALWAYS(getsockopt),
                 ALWAYS(setsockopt),
                 IF(clone, 0, FORK),

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "helpers/tls_request.h"
+#include "io/fd.h"
 
 enum { ROOM = 8 }; /* for descriptors; the kernel closes those beyond */
 
@@ -47,12 +48,13 @@ static bool is_stream(int fd) {
         return option_of(fd, SO_TYPE) == SOCK_STREAM && option_of(fd, SO_ACCEPTCONN) == 0;
 }
 
-/* The two that lead to whoever asks are no connections to elsewhere. */
+/* The two that lead to whoever asks are no connections to elsewhere. None is the log, which whoever
+ * asks shares with others: we would shut it down. */
 static bool are_right(const struct descriptors *d) {
         if (d->n != TLS_REQUEST_DESCRIPTORS)
                 return false;
         for (size_t i = 0; i < d->n; i++)
-                if (!is_stream(d->fds[i]))
+                if (!is_stream(d->fds[i]) || fd_is_outgoing(d->fds[i]))
                         return false;
         return option_of(d->fds[1], SO_DOMAIN) == AF_UNIX &&
                option_of(d->fds[2], SO_DOMAIN) == AF_UNIX;

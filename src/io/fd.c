@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/ascii.h"
@@ -114,6 +115,24 @@ bool fd_is_journal(const struct stat *st) {
                 return false;
         return *ascii_read_number(stream + 1, &ino) == '\0' && dev == st->st_dev &&
                ino == st->st_ino;
+}
+
+static bool is_standard_error(int fd) {
+        struct stat st, err;
+
+        return fstat(fd, &st) == 0 && fstat(STDERR_FILENO, &err) == 0 && st.st_dev == err.st_dev &&
+               st.st_ino == err.st_ino;
+}
+
+bool fd_is_outgoing(int fd) {
+        struct sockaddr_un own, other;
+        socklen_t n_own = sizeof(own), n_other = sizeof(other);
+
+        if (getsockname(fd, (struct sockaddr *) &own, &n_own) == 0 && own.sun_family == AF_UNIX &&
+            getpeername(fd, (struct sockaddr *) &other, &n_other) == 0 &&
+            n_own == sizeof(own.sun_family) && n_other > sizeof(other.sun_family))
+                return true;
+        return is_standard_error(fd);
 }
 
 void fd_close(int *fd) {

@@ -35,6 +35,11 @@ bool fd_is_null_device(const struct stat *st);
 /* Whether this is the journal: $JOURNAL_STREAM is its device and inode (systemd.exec(5)). */
 bool fd_is_journal(const struct stat *st);
 
+/* Whether a socket leads to somebody whom others who share it speak to as well, as the journal: it was
+ * connected on this host to something that has a name, or it is our standard error. A client's
+ * connection, or one of a pair, does not. */
+bool fd_is_outgoing(int fd);
+
 /* Closes it, if it is one, and makes it -1. */
 void fd_close(int *fd);
 
