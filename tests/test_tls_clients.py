@@ -9,6 +9,7 @@ import shutil
 import signal
 import smtplib
 import subprocess
+import time
 import xml.etree.ElementTree
 
 import pytest
@@ -287,6 +288,27 @@ def test_readme(smtpd, folder):
             env=environment(HOME="/nonexistent"))
         wait_until(lambda: len(acceptor.log("message ")) == 2, "both messages")
         assert all(b" protocol=ESMTPS " in line for line in acceptor.log("message "))
+
+
+# --- a client that is in a hurry ---------------------------------------------------------------------------
+
+
+def test_client_that_leaves_at_once(release, folder):
+    """It has sent QUIT with its message, reads both replies, and closes: our farewell finds nobody. It has heard all the same."""
+    with Ports(release, folder, None) as door:
+        for n in range(1, 6):
+            with smtplib_session(door, "starttls", client_context()) as client:
+                client.ehlo()
+                for line in ("MAIL FROM:<a@example.org>", "RCPT TO:<b@example.com>", "DATA"):
+                    code, _ = client.docmd(line)
+                assert code == 354
+                client.send(b"Subject: x\r\n\r\n.\r\nQUIT\r\n")
+                assert client.getreply()[0] == 250 and client.getreply()[0] == 221
+                begin = time.monotonic()
+                client.close()
+            wait_until(lambda n=n: len(door.log("session ")) == n, "its end")
+            assert time.monotonic() - begin < 1
+        assert b"duplicate possible" not in door.err()
 
 
 # --- many, and the end ------------------------------------------------------------------------------------

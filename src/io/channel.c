@@ -13,7 +13,7 @@
 #include "io/deadline.h"
 #include "io/fd.h"
 
-enum { LINGER_SECONDS = 2 };
+enum { LINGER_SECONDS = 2, PAUSE = 10 /* milliseconds */ };
 
 void channel_init(struct channel *c, int in, int out, struct patience *p) {
         c->in = in;
@@ -140,21 +140,35 @@ static ssize_t read_rest(struct channel *c, int64_t deadline) {
         return n < 0 ? -1 : 0;
 }
 
+/* The end of TLS is something to hear as well. A client that has left after the last reply resets the
+ * connection for it, and then nobody knows any more what it had acknowledged. Its word comes at
+ * once, or a little later with that of its own end. */
+static bool is_heard_soon(const struct channel *c, int64_t deadline) {
+        struct pollfd out = { .fd = c->out };
+        int pause = 1;
+
+        while (count_unheard(c) > 0 && deadline_left(deadline) > 0 && poll(&out, 1, pause) == 0)
+                pause = pause < PAUSE ? 2 * pause : PAUSE;
+        return channel_is_heard(c);
+}
+
 bool channel_hang_up(struct channel *c) {
         int64_t deadline = earlier(c->linger_deadline, deadline_after(LINGER_SECONDS));
+        bool is_heard;
         int n_unheard;
 
         if (channel_flush(c) < 0)
                 return false;
+        is_heard = c->wire >= 0 && is_heard_soon(c, deadline);
         if (shutdown(c->out, SHUT_WR) < 0)
                 return errno == ENOTSOCK;
-        if (read_rest(c, deadline) < 0)
-                return false;
+        if (read_rest(c, deadline) < 0 || is_heard)
+                return is_heard;
         do { /* it has ended its side, and acknowledges what is still on its way */
                 n_unheard = count_unheard(c);
                 if (n_unheard < 0 || channel_is_reset(c))
                         return false;
                 /* on TCP, our end is one, too */
-        } while (n_unheard > 1 && deadline_left(deadline) > 0 && poll(NULL, 0, 10) == 0);
+        } while (n_unheard > 1 && deadline_left(deadline) > 0 && poll(NULL, 0, PAUSE) == 0);
         return n_unheard <= 1;
 }
