@@ -326,6 +326,20 @@ def test_keeper_killed(program, folder):
         assert engine_that_answers(door) == door.engine
 
 
+def test_keeper_that_answers_late(program, folder):
+    """It is not dead: the next order has an answer of its own."""
+    with Door(program, folder) as door:
+        first = engine_that_answers(door)
+        (keeper,) = door.keepers()
+        os.kill(keeper, signal.SIGSTOP)
+        door.signal(signal.SIGHUP)
+        wait_until(lambda: b"not reloaded" in door.err(), "the acceptor's patience to end")
+        os.kill(keeper, signal.SIGCONT)
+        wait_until(lambda: engine_that_answers(door) != first, "the late engine")
+        door.reload()
+        assert door.keepers() == [keeper] and b"ended" not in door.err()
+
+
 # --- the end ------------------------------------------------------------------------------------------------
 
 

@@ -172,10 +172,21 @@ static bool is_fixed(const struct engine *e) {
         return e->requests >= 0 && e->is_of_root && geteuid() != 0;
 }
 
+/* Answers that came when nobody waited for them any more are about another order. Returns whether the
+ * keeper is there. */
+static bool drop_late_answers(const struct engine *e) {
+        char octets[16];
+        ssize_t n;
+
+        while ((n = recv(e->orders, octets, sizeof(octets), MSG_DONTWAIT)) > 0)
+                ;
+        return n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
 static bool renew(const struct engine *e) {
         static const char order = KEEPER_RENEW;
 
-        return send(e->orders, &order, 1, MSG_NOSIGNAL) == 1 && get_answer(e) == 0;
+        return drop_late_answers(e) && send(e->orders, &order, 1, MSG_NOSIGNAL) == 1 && get_answer(e) == 0;
 }
 
 static bool change(struct engine *e, const struct config *c) {
@@ -203,6 +214,8 @@ bool engine_reload(struct engine *e, const struct config *c, const struct listen
 }
 
 void engine_keep(struct engine *e) {
+        if (drop_late_answers(e))
+                return;
         log_say(LOG_ERR, "the keeper of the TLS engine (process %d) ended", (int) e->keeper);
         fd_close(&e->orders);
         if (is_fixed(e))

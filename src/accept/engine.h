@@ -32,7 +32,7 @@ int engine_start(struct engine *e, const struct config *c, const struct listener
  * be: then nothing has changed. */
 bool engine_reload(struct engine *e, const struct config *c, const struct listeners *l);
 
-/* When `orders` is readable: the keeper is gone, and another takes its place. */
+/* When `orders` is readable: if the keeper is gone another takes its place. */
 void engine_keep(struct engine *e);
 
 /* The engine ends. */
