@@ -313,6 +313,19 @@ def test_engine_that_cannot_be_started_again(program, folder):
         client.quit()
 
 
+def test_empty_requests_hold_nobody_up(program, folder):
+    """Somebody who has taken a session over sends them; other sessions hear that there is no engine."""
+    with Door(program, folder) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
+        (folder / "refuse").write_text("TLS: the key is gone")
+        os.kill(door.engine, signal.SIGSTOP)
+        for _ in range(5):
+            sock.sendmsg([b""])
+        control = send_request(sock, patience=5)
+        os.kill(door.engine, signal.SIGKILL)
+        assert answer(control) == b""
+        client.quit()
+
+
 def test_keeper_killed(program, folder):
     with Door(program, folder, *STAY) as door:
         engine_that_answers(door)

@@ -26,6 +26,7 @@ enum {
         PAUSE_MAX = 60000, /* while it cannot be started */
         GRACE = 1000,      /* milliseconds to end in */
         LOOK = 10,
+        REQUESTS = 1000, /* more than can wait */
 };
 
 struct keeper {
@@ -137,12 +138,13 @@ static void reap(struct keeper *k) {
 }
 
 /* Those who wait for an engine that cannot be started hear that there is none: the descriptors that
- * came with their requests are closed. */
+ * came with their requests are closed. Some may be empty, and new ones come all the time. */
 static void drop_requests(const struct keeper *k) {
         char octets[1];
 
-        while (recv(k->engine->requests, octets, sizeof(octets), MSG_DONTWAIT) > 0)
-                ;
+        for (int i = 0; i < REQUESTS; i++)
+                if (recv(k->engine->requests, octets, sizeof(octets), MSG_DONTWAIT) < 0)
+                        return;
 }
 
 static void start_anew(struct keeper *k) {
