@@ -25,7 +25,6 @@ enum {
 static const char option[] = "tls-certificate";
 
 struct findings {
-        size_t n;
         char text[FINDINGS_MAX + 1];
 };
 
@@ -33,20 +32,20 @@ struct findings {
 static int read_findings(int fd, struct findings *ret) {
         int64_t deadline = deadline_after(SECONDS);
         struct pollfd p = { .fd = fd, .events = POLLIN };
+        size_t room = FINDINGS_MAX;
         ssize_t n = 1;
 
-        ret->n = 0;
-        while (n != 0 && ret->n < FINDINGS_MAX) {
+        while (n != 0 && room > 0) {
                 int ready = poll(&p, 1, deadline_left(deadline));
 
                 if (ready == 0)
                         return ETIME;
-                n = ready > 0 ? read(fd, ret->text + ret->n, FINDINGS_MAX - ret->n) : -1;
+                n = ready > 0 ? read(fd, ret->text + FINDINGS_MAX - room, room) : -1;
                 if (n < 0 && errno != EINTR)
                         return errno;
-                ret->n += n > 0 ? (size_t) n : 0;
+                room -= n > 0 ? (size_t) n : 0;
         }
-        ret->text[ret->n] = '\0';
+        ret->text[FINDINGS_MAX - room] = '\0';
         return 0;
 }
 
