@@ -479,7 +479,7 @@ LOST_REPLY = b"451 "
 @pytest.mark.parametrize("when", ["before", "while"])
 def test_broker_dies_at_run(smtpd, tmp_path, when):
     """451, and the log says why; the program does not outlive it."""
-    program = script(tmp_path, f"echo $$ >{tmp_path}/pid; cat >{tmp_path}/message; sleep {1000 if when == 'while' else 0}")
+    program = script(tmp_path, f"echo $$ >{tmp_path}/pid; cat >{tmp_path}/message; exec sleep {1000 if when == 'while' else 0}")
     with Session(command(smtpd, "--strategy=exec", f"--command={program}"), tmp_path, tcp_pair()) as session:
         session.begin("DATA")
         broker = broker_of(session.pid)
