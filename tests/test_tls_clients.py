@@ -200,7 +200,7 @@ never_users =
 spool_directory = {folder}/spool
 log_file_path = {folder}/log.%s
 pid_file_path = {folder}/pid
-keep_environment =
+keep_environment = LD_LIBRARY_PATH
 primary_hostname = exim.example
 trusted_users = root
 begin acl
