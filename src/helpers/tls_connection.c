@@ -118,7 +118,7 @@ static bool say(const struct tls_connection *c, const struct tls_answer *a) {
 
                 if (k > 0)
                         at += (size_t) k;
-                else if ((errno != EAGAIN && errno != EINTR) ||
+                else if (k == 0 || (errno != EAGAIN && errno != EINTR) ||
                          poll(&room, 1, deadline_left(deadline)) == 0)
                         return false;
         }

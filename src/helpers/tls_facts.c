@@ -24,8 +24,8 @@ static void add_subject(struct tls_answer *a, const X509 *certificate) {
 
 static void add_fingerprint(struct tls_answer *a, const X509 *certificate) {
         unsigned char digest[EVP_MAX_MD_SIZE];
-        char text[2 * EVP_MAX_MD_SIZE + 1];
-        unsigned n;
+        char text[2 * EVP_MAX_MD_SIZE + 1] = "";
+        unsigned n = 0;
 
         if (X509_digest(certificate, EVP_sha256(), digest, &n) != 1)
                 return;

@@ -29,7 +29,7 @@ static const char usage[] =
         "                         will read it\n"
         "  --serve                any number of connections, asked for on descriptor 0\n"
         "  --check                says what is wrong with certificate and key\n"
-        "  --help, --version\n";
+        "  --help, --version";
 
 enum which {
         HELP,
@@ -163,7 +163,7 @@ int tls_options_read(struct tls_options *ret, int argc, char **argv) {
         *ret = (struct tls_options) { .minimum = TLS1_2_VERSION, .timeout = TLS_SECONDS_MAX };
         while ((option = getopt_long(argc, argv, "+", table, NULL)) != -1) {
                 if (option == HELP || option == VERSION_) {
-                        fputs(option == HELP ? usage : "smtpd-tls " VERSION "\n", stdout);
+                        puts(option == HELP ? usage : "smtpd-tls " VERSION);
                         return EX_OK;
                 }
                 if (option == '?') /* getopt has said what */

@@ -166,7 +166,7 @@ static void wait_for_more(struct relay *r) {
 }
 
 int relay_run(const struct relay_cipher *cipher, int connection, int clear) {
-        static char data[RELAY_PIECE]; /* pages that are not used cost nothing */
+        static char data[RELAY_PIECE] = ""; /* pages that are not used cost nothing */
         struct relay r = {
                 .cipher = cipher,
                 .connection = connection,
