@@ -48,7 +48,7 @@ def has_message(door, *fields):
     """It came whole, and inside TLS."""
     (message,) = door.messages()
     (line,) = wait_until(lambda: door.log("message "), "the log")
-    assert b" protocol=ESMTPS " in line and re.search(rb' tls="TLSv1\.[23] [A-Z0-9_-]+" ', line), line
+    assert re.search(rb" protocol=(ESMTPS|UTF8SMTPS) ", line) and re.search(rb' tls="TLSv1\.[23] [A-Z0-9_-]+" ', line), line
     assert all(field in line for field in fields), line
     return message
 
