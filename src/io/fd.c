@@ -125,7 +125,7 @@ static bool is_standard_error(int fd) {
 }
 
 bool fd_is_outgoing(int fd) {
-        struct sockaddr_un own, other;
+        struct sockaddr_un own = { 0 }, other;
         socklen_t n_own = sizeof(own), n_other = sizeof(other);
 
         if (getsockname(fd, (struct sockaddr *) &own, &n_own) == 0 && own.sun_family == AF_UNIX &&
