@@ -65,8 +65,10 @@ static BIO *open_file(const char *what, const char *path) {
         FILE *stream = fopen(path, "re");
         BIO *file = stream ? BIO_new_fp(stream, BIO_CLOSE) : NULL;
 
-        if (!stream)
+        if (!file)
                 complain_of_file(what, path);
+        if (stream && !file)
+                fclose(stream);
         return file;
 }
 
