@@ -174,6 +174,25 @@ def test_certificate_changed_between_sessions(program, folder, pair):
         wait_for_end(engine)
 
 
+def put(source, path):
+    """As who renews it does: a file of another inode."""
+    os.rename(shutil.copy(source, f"{path}.new"), path)
+
+
+def test_key_that_comes_after_its_certificate(program, folder, pair):
+    """Until then they do not belong together, and TLS goes on with those that do."""
+    (other := folder / "other").mkdir()
+    new = Certificate(other)
+    with RealDoor(program, folder, pair, *STAY) as door:
+        first = shown(door)
+        put(new.certificate, pair.certificate)
+        wait_until(lambda: shown(door) == first and b" does not belong to the first certificate in " in door.err(), "the reason")
+        for _ in range(3):
+            assert shown(door) == first
+        put(new.key, pair.key)
+        wait_until(lambda: shown(door) == in_der(new), "the new certificate")
+
+
 def test_connections_outlive_a_renewal(program, folder, pair):
     with RealDoor(program, folder, pair) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
         (peer, wire), (ours, control), (clear, theirs) = tcp_pair(), socket.socketpair(), socket.socketpair()

@@ -15,12 +15,13 @@
 #include <unistd.h>
 
 #include "accept/spawn.h"
+#include "base/array.h"
 #include "io/deadline.h"
 #include "io/fd.h"
 #include "io/log.h"
 
 enum {
-        READY = STDERR_FILENO + 1, /* where the engine says that it is ready */
+        READY = STDERR_FILENO + 1, /* where the engine says that it is ready, and what it wants */
         READY_SECONDS = 10,
         PAUSE = 1000,      /* milliseconds from a start to the next one */
         PAUSE_MAX = 60000, /* while it cannot be started */
@@ -34,6 +35,7 @@ struct keeper {
         int orders;
         int children; /* readable when one has ended */
         pid_t pid;    /* of the engine; 0: there is none */
+        int words;    /* what it says, smtpd-tls(8); -1: nothing any more */
         int64_t next; /* the earliest time to start one */
         int64_t pause;
 };
@@ -77,12 +79,12 @@ static int exit_status_of(int wait_status) {
 static int wait_until_ready(const struct keeper *k, pid_t pid, int ready) {
         int64_t deadline = deadline_after(READY_SECONDS);
         struct pollfd fds[] = { { .fd = ready, .events = POLLIN }, { .fd = k->orders } };
-        char octet;
+        char ready_line[16];
         int n;
 
         while ((n = poll(fds, 2, deadline_left(deadline))) < 0 && errno == EINTR)
                 ;
-        if (n > 0 && read(ready, &octet, 1) == 1)
+        if (n > 0 && read(ready, ready_line, sizeof(ready_line)) > 0)
                 return 0;
         if (n == 0)
                 log_say(LOG_ERR, "the TLS engine is not ready within %d seconds; does the file "
@@ -91,22 +93,26 @@ static int wait_until_ready(const struct keeper *k, pid_t pid, int ready) {
 }
 
 /* 0, or an exit status, and nothing has changed. */
-static int start_engine(struct keeper *k, pid_t *ret) {
+static int start_engine(struct keeper *k) {
         int ready[2] = { -1, -1 }, status;
         pid_t pid;
 
         k->next = deadline_now() + PAUSE;
-        pid = fd_make_pipe(ready) < 0 ? -1 : fork();
+        pid = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ready) < 0 ? -1 : fork();
         if (pid == 0)
                 become_engine(k, ready[1]);
         if (pid < 0)
                 log_say(LOG_ERR, "cannot start smtpd-tls: %s", strerror(errno));
-        close(ready[1]);
+        fd_close(ready + 1);
         status = pid < 0 ? EX_TEMPFAIL : wait_until_ready(k, pid, ready[0]);
-        close(ready[0]);
-        if (status == 0)
-                *ret = pid;
-        return status;
+        if (status != 0) {
+                fd_close(ready);
+                return status;
+        }
+        fd_close(&k->words);
+        k->words = ready[0];
+        k->pid = pid;
+        return 0;
 }
 
 /* --- its end ---------------------------------------------------------------------------------- */
@@ -148,7 +154,7 @@ static void drop_requests(const struct keeper *k) {
 }
 
 static void start_anew(struct keeper *k) {
-        if (start_engine(k, &k->pid) == 0) {
+        if (start_engine(k) == 0) {
                 k->pause = PAUSE;
                 return;
         }
@@ -165,13 +171,14 @@ static void answer(const struct keeper *k, int status) {
         send(k->orders, &octet, 1, MSG_NOSIGNAL);
 }
 
-static void renew(struct keeper *k) {
+/* The next engine is there before this one ends; if it cannot be started this one stays. */
+static int replace(struct keeper *k) {
         pid_t old = k->pid;
-        int status = start_engine(k, &k->pid);
+        int status = start_engine(k);
 
         if (status == 0 && old > 0)
                 kill(old, SIGTERM);
-        answer(k, status);
+        return status;
 }
 
 _Noreturn static void leave(struct keeper *k, bool is_stopped) {
@@ -187,19 +194,35 @@ static void obey(struct keeper *k) {
         ssize_t n = recv(k->orders, &order, 1, 0);
 
         if (n == 1 && order == KEEPER_RENEW)
-                renew(k);
+                answer(k, replace(k));
         else if (n >= 0 || errno != EINTR)
                 leave(k, n == 1);
+}
+
+/* The engine has one word left: there is a new certificate. */
+static void listen_to_engine(struct keeper *k) {
+        char words[16];
+
+        if (recv(k->words, words, sizeof(words), MSG_DONTWAIT) <= 0) {
+                fd_close(&k->words);
+                return;
+        }
+        log_say(LOG_NOTICE, "TLS: there is a new certificate or key: starting an engine for it");
+        if (replace(k) != 0)
+                log_say(LOG_ERR, "TLS goes on with the certificate and key from before");
 }
 
 static void wait_and_act(struct keeper *k) {
         struct pollfd fds[] = {
                 { .fd = k->orders, .events = POLLIN },
                 { .fd = k->children, .events = POLLIN },
+                { .fd = k->words, .events = POLLIN },
         };
 
-        if (poll(fds, 2, k->pid > 0 ? -1 : deadline_left(k->next)) < 0)
+        if (poll(fds, ELEMENTS(fds), k->pid > 0 ? -1 : deadline_left(k->next)) < 0)
                 return;
+        if (fds[2].revents)
+                listen_to_engine(k);
         if (fds[0].revents)
                 obey(k);
         if (fds[1].revents)
@@ -249,12 +272,12 @@ static int watch_children(void) {
 }
 
 _Noreturn static void keep(const struct keeper_engine *engine, int orders) {
-        struct keeper k = { .engine = engine, .orders = orders, .pause = PAUSE };
+        struct keeper k = { .engine = engine, .orders = orders, .pause = PAUSE, .words = -1 };
         int status;
 
         arrange(&k);
         k.children = watch_children();
-        status = start_engine(&k, &k.pid);
+        status = start_engine(&k);
         answer(&k, status);
         if (status != 0)
                 _exit(status);

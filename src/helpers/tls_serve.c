@@ -51,6 +51,7 @@ struct server {
         size_t n_askers, askers_max;
         unsigned n_children;
         int64_t begun, silent_until; /* one line of dropped requests a second */
+        int keeper; /* a socket to whoever starts our successor before we end; -1: there is nobody */
         bool is_listening;
 };
 
@@ -72,6 +73,8 @@ _Noreturn static void be_child(const struct server *s, const struct tls_connecti
         for (size_t i = 0; i <= s->n_askers; i++)
                 if (s->fds[i].fd >= 0)
                         close(s->fds[i].fd);
+        if (s->keeper >= 0)
+                close(s->keeper);
         sigprocmask(SIG_SETMASK, unblocked, NULL);
         tls_connection_run(s->context, c);
         _exit(EX_OK);
@@ -123,8 +126,21 @@ static enum end reap(struct server *s) {
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static enum end look_at_files(void) {
-        switch (tls_watch_look()) {
+/* Whether there is a keeper, which hears of it. What it starts may find that the files do not belong
+ * together: then we go on, until they change again. */
+static bool tell_keeper(const struct server *s) {
+        if (s->keeper < 0)
+                return false;
+        send(s->keeper, "new\n", 4, MSG_DONTWAIT | MSG_NOSIGNAL);
+        return true;
+}
+
+static enum end look_at_files(const struct server *s) {
+        enum tls_watch files = tls_watch_look();
+
+        if (files != TLS_WATCH_SAME && tell_keeper(s))
+                return GOING_ON;
+        switch (files) {
         case TLS_WATCH_SAME: break;
         case TLS_WATCH_NEW:
                 log_say(LOG_INFO, "TLS: there is a new certificate or key: starting anew");
@@ -150,7 +166,7 @@ static bool serve_asker(struct server *s, int fd, const sigset_t *unblocked, enu
                 case TLS_REQUEST:
                         tls_tickets_renew();
                         start_child(s, &c, unblocked);
-                        *end = look_at_files();
+                        *end = look_at_files(s);
                         break;
                 }
         }
@@ -269,11 +285,23 @@ static int find_listening(void) {
         return is_listening;
 }
 
-static void tell_ready(void) {
+/* Of a connected socket the other end is a keeper; systemd's is none. */
+static bool is_keeper(int fd) {
+        int type = 0, is_listening = 1;
+        socklen_t n = sizeof(int);
+
+        return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM &&
+               getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &n) == 0 && !is_listening;
+}
+
+static void tell_ready(struct server *s) {
         ssize_t n = write(READY, "ready\n", 6);
 
         (void) n; /* it is nobody's, or a socket of systemd's */
-        close(READY);
+        if (is_keeper(READY))
+                s->keeper = READY;
+        else
+                close(READY);
         notify_open();
         notify_state("READY=1");
         notify_close();
@@ -295,7 +323,7 @@ static int prepare(struct server *s) {
                         r == -ENOENT ? "there is none of that name" : strerror(-r));
                 return r == -ENOENT ? EX_CONFIG : EX_TEMPFAIL;
         }
-        tell_ready();
+        tell_ready(s);
         tls_confine_server();
         return EX_OK;
 }
@@ -312,6 +340,7 @@ int tls_serve(const struct tls_options *o) {
                 return EX_USAGE;
         }
         s.options = o;
+        s.keeper = -1;
         s.is_listening = is_listening;
         s.askers_max = find_askers_max();
         s.begun = deadline_now();
