@@ -707,3 +707,17 @@ def test_mailfront(engine, ours):
         assert client.sock.version() == "TLSv1.3"
         assert client.sendmail("alice@example.org", ["bob@example.net"], "Subject: x\r\n\r\n" + "x" * 70_000 + "\r\n") == {}
         assert client.quit()[0] == 221
+
+
+# --- what confines it ----------------------------------------------------------------------------------------------
+
+
+def test_says_that_it_is_not_confined(released, ours):
+    """On a kernel that cannot do it, once for each process that is started."""
+    strace = need("strace")
+    with Engine([strace, "-o", "/dev/null", "-e", "inject=prctl:error=EINVAL", released, *ours.options]) as engine:
+        engine.connect(client_context())
+        assert engine.answer()[1]
+        engine.peer.close()
+        engine.clear.close()
+        assert engine.end()[1].startswith("smtpd: TLS: what speaks with clients is not confined: ")

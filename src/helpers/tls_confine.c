@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,6 +33,16 @@ void tls_confine_before_key(void) {
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         if (SANDBOX) /* a sanitizer looks into its own memory by ptrace(2) */
                 prctl(PR_SET_DUMPABLE, 0);
+}
+
+/* Once: a server's children know that it has. */
+static void say_unconfined(void) {
+        static bool is_said;
+
+        if (!is_said)
+                log_say(LOG_WARNING, "TLS: what speaks with clients is not confined: %s",
+                        filter_missing() ? filter_missing() : "the filter is too long");
+        is_said = true;
 }
 
 #if FILTER_IS_KNOWN && SANDBOX
@@ -67,7 +78,8 @@ void tls_confine_connection(void) {
         const struct filter_rule rules[] = { FOR_A_CONNECTION, ALARM, FOR_ANY };
 
         fd_set_limit(DESCRIPTORS);
-        filter_enter(rules, ELEMENTS(rules));
+        if (!filter_enter(rules, ELEMENTS(rules)))
+                say_unconfined();
 }
 
 /* Its children are under both lists. It cannot open a file, nor run a program: what is new is for
@@ -97,18 +109,21 @@ void tls_confine_server(void) {
 
         tls_confine_before_key(); /* another user made some of it undone */
         if (!filter_enter(rules, ELEMENTS(rules)))
-                log_say(LOG_WARNING, "TLS: what speaks with clients is not confined: %s",
-                        filter_missing() ? filter_missing() : "the filter is too long");
+                say_unconfined();
 }
 
 #else
 
 void tls_confine_connection(void) {
         fd_set_limit(DESCRIPTORS);
+        if (SANDBOX)
+                say_unconfined();
 }
 
 void tls_confine_server(void) {
         tls_confine_before_key();
+        if (SANDBOX)
+                say_unconfined();
 }
 
 #endif
