@@ -12,23 +12,10 @@
 #include "io/notify.h"
 #include "io/receipt.h"
 #include "mail.h"
-#include "session_log.h"
-#include "smtp/server.h"
+#include "session_internal.h"
 #include "tls.h"
 
 enum { IDLE_SECONDS = 10 }; /* of silence, and the strategy lets go what it can have again */
-
-struct session {
-        struct channel *channel;
-        struct patience *patience;
-        struct server server;
-        enum session_end end;
-        struct session_log log;
-        struct receipt receipt;
-        struct security security; /* of the connection */
-        int64_t idle_at; /* when what the strategy holds is let go; INT64_MAX: it has nothing */
-        struct mail mail; /* last: it is large */
-};
 
 /* --- questions: the strategy's answer is the reply -------------------------------------------------------- */
 
@@ -135,7 +122,7 @@ static void close_for(struct session *s, int error) {
                 s->end = error == -EPIPE ? END_GONE : END_LOST;
 }
 
-static void end_input(struct session *s, int64_t n) {
+void session_end_input(struct session *s, int64_t n) {
         if (n == 0)
                 s->end = END_CLOSED;
         else
@@ -151,7 +138,7 @@ static bool check_time(struct session *s) {
         return error == 0;
 }
 
-static bool flush_replies(struct session *s) {
+bool session_flush(struct session *s) {
         int r = channel_flush(s->channel);
 
         if (r < 0)
@@ -163,7 +150,7 @@ static void on_end(struct session *s, size_t index) {
         if (index == 0) {
                 s->patience->message_deadline = deadline_after(s->log.config->message_timeout);
                 /* The replies that are known need not wait for the strategy. A transcript's may be shown where its messages are. */
-                if (!flush_replies(s))
+                if (!session_flush(s))
                         return;
                 deliver(s);
         }
@@ -190,8 +177,7 @@ static void on_reply(struct session *s, const struct event *event) {
                 lose_unheard(s, error);
 }
 
-/* Returns false if there is none although one is needed: then the session ends. */
-static bool prepare(struct session *s) {
+bool session_prepare(struct session *s) {
         if (confine_start_broker(&s->mail, s->log.config, s->log.peer, s->channel) < 0) {
                 server_close(&s->server, 421, "4.3.2", "short of resources, try again later");
                 return false;
@@ -225,7 +211,7 @@ static void wait_a_while(struct session *s) {
 static size_t on_more(struct session *s, char **ret) {
         int64_t n;
 
-        if (!flush_replies(s) || !prepare(s))
+        if (!session_flush(s) || !session_prepare(s))
                 return 0;
         wait_a_while(s);
         n = channel_read(s->channel, ret);
@@ -235,59 +221,8 @@ static size_t on_more(struct session *s, char **ret) {
                 receipt_settle(&s->receipt, s->channel);
         if (n > 0)
                 return (size_t) n;
-        end_input(s, n);
+        session_end_input(s, n);
         return 0;
-}
-
-/* --- TLS -------------------------------------------------------------------------------------- */
-
-/* What comes before our 220 would be taken for something said inside TLS: whoever sits in between
- * may have put it there. `n` octets came already. */
-static bool check_quiet(struct session *s, size_t n) {
-        char *in;
-        int64_t more;
-
-        if (n == 0 && !channel_has_input(s->channel))
-                return true;
-        more = n > 0 ? (int64_t) n : channel_read(s->channel, &in);
-        if (more > 0)
-                s->end = END_INJECTED;
-        else
-                end_input(s, more);
-        return false;
-}
-
-static void on_tls(struct session *s, size_t n_after) {
-        static const struct fixed_reply ready = { 220, "2.0.0", "ready to start TLS" };
-        static const struct fixed_reply none = { 454, "4.7.0",
-                                                 "TLS is not available, try again later" };
-        struct reply verdict;
-
-        if (!check_quiet(s, n_after))
-                return;
-        reply_fix(&verdict, tls_start(s->log.config, s->log.peer, s->channel) ? &ready : &none);
-        server_answer(&s->server, &verdict);
-}
-
-static void on_secure(struct session *s) {
-        if (!flush_replies(s))
-                return;
-        if (tls_finish(s->channel, &s->security, s->log.no_tls))
-                server_secured(&s->server);
-        else
-                s->end = END_NO_TLS;
-}
-
-/* TLS from the first octet on (RFC 8314): nothing is said before it. */
-static void begin_with_tls(struct session *s) {
-        s->end = END_NO_TLS;
-        strcpy(s->log.no_tls, "there is no engine");
-        if (!prepare(s))
-                return;
-        if (tls_start(s->log.config, s->log.peer, s->channel)) {
-                s->end = GOES_ON;
-                on_secure(s);
-        }
 }
 
 /* --- the session ------------------------------------------------------------------------------------------ */
@@ -316,7 +251,7 @@ static bool take_leave(struct session *s) {
 
 static void finish(struct session *s) {
         on_reset(s);
-        flush_replies(s);
+        session_flush(s);
         if (!take_leave(s))
                 session_log_unheard(&s->log, &s->receipt);
         session_log_end(&s->log, s->end);
@@ -355,8 +290,8 @@ static void converse(struct session *s) {
                 case SERVER_RECIPIENT: on_recipient(s, event.recipient); break;
                 case SERVER_COLLECT: on_collect(s, event.is_sender); break;
                 case SERVER_DATA: on_data(s); break;
-                case SERVER_TLS: on_tls(s, n); break;
-                case SERVER_SECURE: on_secure(s); break;
+                case SERVER_TLS: session_start_tls(s, n); break;
+                case SERVER_SECURE: session_secure(s); break;
                 case SERVER_BODY: mail_append(&s->mail, event.data, event.n); break;
                 case SERVER_REPLY: on_reply(s, &event); break;
                 case SERVER_END: on_end(s, event.n); break;
@@ -389,7 +324,7 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
                 return r;
         server_init(&s.server, &rules);
         if (rules.tls != SERVER_NO_TLS && c->tls == TLS_IMPLICIT)
-                begin_with_tls(&s);
+                session_begin_with_tls(&s);
         session_log_waiting(&s.log);
         converse(&s);
         finish(&s);

@@ -1,0 +1,39 @@
+/* session_internal.h - what the parts of a session share: the loop (session.c), and TLS
+ * (session_tls.c).
+ */
+#pragma once
+
+#include "io/channel.h"
+#include "io/receipt.h"
+#include "mail.h"
+#include "session_log.h"
+#include "smtp/server.h"
+
+struct session {
+        struct channel *channel;
+        struct patience *patience;
+        struct server server;
+        enum session_end end;
+        struct session_log log;
+        struct receipt receipt;
+        struct security security; /* of the connection */
+        int64_t idle_at; /* when what the strategy holds is let go; INT64_MAX: it has nothing */
+        struct mail mail; /* last: it is large */
+};
+
+/* There is no more input: 0, or why, as channel_read() says it. */
+void session_end_input(struct session *s, int64_t n);
+
+/* Sends all replies. false: the client is lost, and the session ends. */
+bool session_flush(struct session *s);
+
+/* Before the first octet of the client is read: the broker, and the sandbox. false if there is no
+ * broker although one is needed: then the session ends. */
+bool session_prepare(struct session *s);
+
+/* STARTTLS, with `n_after` octets of input behind it; and its 220 was said. */
+void session_start_tls(struct session *s, size_t n_after);
+void session_secure(struct session *s);
+
+/* TLS from the first octet: nothing is said before it. */
+void session_begin_with_tls(struct session *s);
