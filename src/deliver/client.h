@@ -56,8 +56,10 @@ struct client {
         bool is_pipelined;       /* may be sent several commands at once */
         bool is_begun;           /* has taken MAIL, and heard no end of the transaction */
         bool has_size;           /* takes the parameter SIZE */
+        bool has_starttls;
         unsigned n_owed;         /* answers to commands that were put */
-        unsigned xclient;        /* attributes of XCLIENT: 1 << enum in client.c; 0: not offered */
+        unsigned xclient;        /* attributes of XCLIENT, or-ed; 0: not offered */
+        char auth[256];          /* mechanisms of AUTH, as they were said; "": not offered */
         unsigned extensions;     /* offered: enum extension, or-ed */
         uint64_t max_size;       /* octets; 0: not told, or no limit */
         const struct client_rules *rules;
