@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "helpers/contract.h"
 #include "helpers/journal_read.h"
 #include "io/deadline.h"
 #include "smtp/trace.h"
@@ -54,18 +55,6 @@ struct entry {
         struct iovec text; /* value of SMTPD_TEXT */
 };
 
-static int verdict(const char *reply, int status) {
-        puts(reply);
-        fflush(stdout);
-        return status;
-}
-
-static const char *variable(const char *name) {
-        const char *value = getenv(name);
-
-        return value ? value : "";
-}
-
 /* --- fields ------------------------------------------------------------------------------------------------ */
 
 /* Adds a field. Returns where its value, of n octets, is to be written. */
@@ -74,7 +63,7 @@ static char *add_field(struct entry *e, const char *name, size_t n) {
         char *field = e->n < FIELDS_MAX ? malloc(size) : NULL, *value;
 
         if (!field)
-                exit(verdict("451 4.3.0 out of memory, try again later", EX_TEMPFAIL));
+                exit(contract_reply("451 4.3.0 out of memory, try again later", EX_TEMPFAIL));
         value = mempcpy(mempcpy(field, name, n_name), "\n", 1);
         value = mempcpy(value, &(uint64_t) { htole64(n) }, sizeof(uint64_t));
         value[n] = '\n';
@@ -113,8 +102,8 @@ static void add_summary(struct entry *e, const char *recipients, unsigned n) {
 
         if (n > 1)
                 snprintf(more, sizeof(more), " and %u more", n - 1);
-        snprintf(summary, sizeof(summary), "mail from <%.1024s> to <%.*s>%s, %s octets", variable("SMTPD_MAIL_FROM"),
-                 (int) strcspn(recipients, "\n"), recipients, more, variable("SMTPD_SIZE"));
+        snprintf(summary, sizeof(summary), "mail from <%.1024s> to <%.*s>%s, %s octets", contract_variable("SMTPD_MAIL_FROM"),
+                 (int) strcspn(recipients, "\n"), recipients, more, contract_variable("SMTPD_SIZE"));
         add_text(e, "MESSAGE", summary);
 }
 
@@ -124,7 +113,7 @@ static void add_envelope(struct entry *e) {
                                              "SMTPD_SIZE", "SMTPD_TLS", "SMTPD_TLS_CIPHER",
                                              "SMTPD_TLS_SNI", "SMTPD_TLS_CLIENT_FINGERPRINT",
                                              "SMTPD_TLS_CLIENT_VERIFY" };
-        const char *recipients = variable("SMTPD_RCPT_TO");
+        const char *recipients = contract_variable("SMTPD_RCPT_TO");
         char count[16];
         unsigned n;
 
@@ -133,7 +122,7 @@ static void add_envelope(struct entry *e) {
         add_text(e, "SYSLOG_IDENTIFIER", "smtpd");
         add_text(e, "SYSLOG_FACILITY", "2"); /* mail */
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-                add_text(e, names[i], variable(names[i]));
+                add_text(e, names[i], contract_variable(names[i]));
         n = add_recipients(e, recipients);
         snprintf(count, sizeof(count), "%u", n);
         add_text(e, "SMTPD_RECIPIENTS", count);
@@ -146,7 +135,7 @@ static void add_message(struct entry *e, const char *text, size_t n, bool has_x_
         char x_peer[128] = "", *value;
 
         if (has_x_peer)
-                snprintf(x_peer, sizeof(x_peer), "X-Peer: %.100s\n", variable("SMTPD_PEER"));
+                snprintf(x_peer, sizeof(x_peer), "X-Peer: %.100s\n", contract_variable("SMTPD_PEER"));
         header_scan(&header, text, n);
         value = add_field(e, "SMTPD_TEXT", n + strlen(x_peer));
         e->text = (struct iovec) { value, n + strlen(x_peer) };
@@ -265,7 +254,7 @@ static int wait_until_taken(int journald) {
 
 static int not_stored(const char *what, int error) {
         fprintf(stderr, "%s: %s\n", what, strerror(-error));
-        return verdict("451 4.3.0 the journal did not store the message, try again later", EX_TEMPFAIL);
+        return contract_reply("451 4.3.0 the journal did not store the message, try again later", EX_TEMPFAIL);
 }
 
 static int store(struct entry *e) {
@@ -273,7 +262,7 @@ static int store(struct entry *e) {
         struct journal_files files = { .n = 0 };
 
         if (journald < 0)
-                return verdict("451 4.3.0 the journal is not available, try again later", EX_TEMPFAIL);
+                return contract_reply("451 4.3.0 the journal is not available, try again later", EX_TEMPFAIL);
         if (is_readable < 0)
                 return not_stored("cannot look into /run/log/journal or /var/log/journal", is_readable);
         if (is_readable)
@@ -281,16 +270,16 @@ static int store(struct entry *e) {
         if ((r = send_entry(journald, e, is_readable)) < 0)
                 return not_stored("cannot write to the journal", r == -EAGAIN ? -ETIMEDOUT : r);
         if (is_readable) {
-                r = journal_read_back(&files, variable("SMTPD_ID"), &e->text);
+                r = journal_read_back(&files, contract_variable("SMTPD_ID"), &e->text);
                 if (r == -ETIME)
                         return not_stored("duplicate possible: is the storage of journald full, or is it stuck", r);
                 if (r < 0)
                         return not_stored("duplicate possible: the entry cannot be read back from the journal", r);
-                return verdict("250 2.0.0 stored in the journal", EX_OK);
+                return contract_reply("250 2.0.0 stored in the journal", EX_OK);
         }
         if ((r = wait_until_taken(journald)) < 0)
                 return not_stored("duplicate possible: journald was not seen to take the entry", r);
-        return verdict("250 2.0.0 taken by the journal", EX_OK);
+        return contract_reply("250 2.0.0 taken by the journal", EX_OK);
 }
 
 int main(int argc, char **argv) {
@@ -302,16 +291,16 @@ int main(int argc, char **argv) {
         alarm(SECONDS_MAX);
         signal(SIGXFSZ, SIG_IGN); /* write(2) says it, too */
         if (fstat(STDIN_FILENO, &status) < 0)
-                return verdict("451 4.3.0 the message cannot be read, try again later", EX_TEMPFAIL);
+                return contract_reply("451 4.3.0 the message cannot be read, try again later", EX_TEMPFAIL);
         if (status.st_size > TEXT_MAX)
-                return verdict("552 5.3.4 too big for the journal: at most 64 MiB", EX_DATAERR);
+                return contract_reply("552 5.3.4 too big for the journal: at most 64 MiB", EX_DATAERR);
         if (status.st_size > 0)
                 text = mmap(NULL, (size_t) status.st_size, PROT_READ, MAP_PRIVATE, STDIN_FILENO, 0);
         if (text == MAP_FAILED)
-                return verdict("451 4.3.0 the message cannot be read, try again later", EX_TEMPFAIL);
+                return contract_reply("451 4.3.0 the message cannot be read, try again later", EX_TEMPFAIL);
         add_envelope(&entry);
         add_message(&entry, text, (size_t) status.st_size, has_x_peer);
         if (getuid() != 0 && entry.size > ENTRY_MAX)
-                return verdict("552 5.3.4 too big for the journal: at most 32 MiB with the envelope", EX_DATAERR);
+                return contract_reply("552 5.3.4 too big for the journal: at most 32 MiB with the envelope", EX_DATAERR);
         return store(&entry);
 }

@@ -1,0 +1,48 @@
+/* deliver/hook.h - what the strategies have in common that have a program run for each message:
+ * exec the user's, the others one of our own, under the same contract (smtpd-exec(7)). A helper of
+ * ours may link libraries that the process which reads the network must not.
+ */
+#pragma once
+
+#include <limits.h>
+
+#include "deliver/delivery.h"
+#include "deliver/environment.h"
+
+/* The state of such a strategy. */
+struct delivery {
+        const struct config *config;
+        struct environment_room room;
+        uint64_t timeout;       /* seconds that the program has */
+        char **argv;
+        char program[PATH_MAX]; /* argv[0], unless that is as configured */
+};
+
+/* A program of ours. */
+struct hook_helper {
+        const char *name;
+        const char *strategy; /* that runs it */
+        const char *remedy;   /* what to do if it is not there */
+};
+
+/* A state whose argv has room for n words and NULL. Returns 0 or a negative errno. */
+int hook_new(const struct config *c, size_t n, struct delivery **ret);
+
+/* Whether the helper is installed: 0, or -EINVAL (it has said what to do). */
+int hook_require(const struct hook_helper *h);
+
+/* A state whose argv is the helper and these words, up to NULL. They stay in use. Returns 0,
+ * -EINVAL if the helper is not installed, or another negative errno. */
+int hook_open(const struct config *c, const struct hook_helper *h, const char *const *words,
+              struct delivery **ret);
+
+/* A path as somebody wrote it, from the root on: programs run in /. Links stay. Returns false if
+ * that is not possible. */
+bool hook_make_absolute(const char *path, char ret[static PATH_MAX]);
+
+/* For the rows. */
+void hook_needs(const struct delivery *d, struct services *ret);
+void hook_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
+void hook_process_message(struct delivery *d, struct envelope *e, struct message *m);
+void hook_reset(struct delivery *d);
+void hook_close(struct delivery *d);
