@@ -2,6 +2,7 @@
 #include "broker/child.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -9,6 +10,13 @@
 #include <unistd.h>
 
 #include "io/fd.h"
+
+/* Of the other descriptors, the output, if it is for the program. */
+static bool keep_others(const struct child *s) {
+        if (s->has_output && fcntl(CHILD_OUTPUT, F_SETFD, 0) < 0)
+                return false;
+        return fd_close_range(s->has_output ? CHILD_OUTPUT + 1 : CHILD_OUTPUT, 0) == 0;
+}
 
 /* In the child, between vfork(2) and execve(2). */
 static void become_program(struct child *s) {
@@ -24,7 +32,7 @@ static void become_program(struct child *s) {
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         if (dup2(s->in, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 && dup2(s->err, STDERR_FILENO) >= 0 &&
-            chdir("/") == 0 && fd_close_range(3, 0) == 0)
+            keep_others(s) && chdir("/") == 0)
                 execve(s->path, s->argv, s->environment);
         s->error = errno;
         _exit(EX_TEMPFAIL);

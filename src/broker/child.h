@@ -5,7 +5,11 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
+
+/* Where the parent has the output, if it has one, and a program that is to have it too. */
+enum { CHILD_OUTPUT = 3 };
 
 /* What the program is started with. */
 struct child {
@@ -13,6 +17,7 @@ struct child {
         char *const *argv;
         char *const *environment;
         int in, out, err;   /* its standard descriptors */
+        bool has_output;    /* and CHILD_OUTPUT */
         pid_t parent;       /* us */
         volatile int error; /* errno of what the child could not do, 0 if it runs the program */
 };

@@ -77,7 +77,8 @@ struct services {
         int client;                   /* its connection, as long as the broker is not there yet */
         const struct peer *peer;
         const char *hostname;
-        char *const *program;         /* argv of exec's and journal's; NULL: none */
+        char *const *program;         /* argv of the one that strategies run; NULL: none */
+        bool has_output;              /* that program has the output (io/output.h) as descriptor 3 */
         const char *wrapper, *lists;  /* of Mailman 2.1; NULL: none */
         const struct list *upstream;  /* endpoints: these; NULL: none */
         const char *mailman;          /* and last that of Mailman 3; NULL: none */

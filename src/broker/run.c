@@ -270,6 +270,7 @@ void run_order(const struct order *o, struct answer *ret, char ret_output[static
                 .argv = o->argv,
                 .environment = o->environment,
                 .in = o->message,
+                .has_output = o->has_output,
         };
         int error = s.path ? start_run(&r, &s) : -ENOENT;
 

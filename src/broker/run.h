@@ -9,6 +9,7 @@ struct order {
         const char *id;        /* of the message, for the log */
         uint32_t milliseconds; /* until it is killed, with its process group */
         int message;           /* its standard input */
+        bool has_output;       /* as descriptor 3 */
         int session;           /* something to read there: cancel; its end: kill all, and end too */
 };
 

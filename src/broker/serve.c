@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "broker/child.h"
 #include "broker/executable.h"
 #include "broker/handover.h"
 #include "broker/lists.h"
@@ -22,10 +23,12 @@
 #include "io/connect.h"
 #include "io/fd.h"
 #include "io/log.h"
+#include "io/output.h"
 #include "io/served.h"
 #include "io/spool.h"
 
-/* Where the session's socket is; the other standard descriptors are /dev/null and the log. */
+/* Where the session's socket is; the other standard descriptors are /dev/null and the log. The output
+ * has its number, if the program of the strategy shows messages. */
 enum { SESSION = STDIN_FILENO, DESCRIPTORS = 1024 };
 
 static struct {
@@ -73,6 +76,7 @@ static void run(char *const *argv) {
                 .id = b.text + strlen(request_variables[0]),
                 .milliseconds = b.request.milliseconds,
                 .message = message,
+                .has_output = argv == b.services->program && b.services->has_output,
                 .session = SESSION,
         };
 
@@ -218,15 +222,25 @@ static void serve_one(void) {
         answer(connection);
 }
 
+/* Returns the first descriptor after those that are kept. */
+static int keep_output(void) {
+        if (!b.services->has_output)
+                return CHILD_OUTPUT;
+        if (dup2(output_fd(), CHILD_OUTPUT) < 0 || fcntl(CHILD_OUTPUT, F_SETFD, FD_CLOEXEC) < 0)
+                _exit(EX_TEMPFAIL);
+        return CHILD_OUTPUT + 1;
+}
+
 static void keep_little(int session) {
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC), first;
 
         if (null < 0 || dup2(session, SESSION) < 0 || dup2(null, STDOUT_FILENO) < 0)
                 _exit(EX_TEMPFAIL);
+        first = keep_output();
         if (log_current_target() == LOG_TO_SYSLOG && dup2(null, STDERR_FILENO) < 0)
                 _exit(EX_TEMPFAIL); /* under inetd, it is the client */
-        if (fd_close_range(STDERR_FILENO + 1, 0) < 0)
-                for (int fd = STDERR_FILENO + 1; fd < DESCRIPTORS; fd++)
+        if (fd_close_range((unsigned) first, 0) < 0)
+                for (int fd = first; fd < DESCRIPTORS; fd++)
                         close(fd);
         log_open(log_current_target()); /* with a connection of its own */
 }
@@ -242,8 +256,8 @@ _Noreturn void serve(const struct services *s, int session) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* a resolver may not look at the socket for long */
         ignore_signals();
         served_read(&b.served, s->client);
-        keep_little(session);
         b.services = s;
+        keep_little(session);
         for (;;)
                 serve_one();
 }
