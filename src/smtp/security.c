@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* At most what there is room for, with a NUL. */
-static void copy_clean(char *out, size_t room, const char *value, size_t n) {
+void security_set(char *out, size_t room, const char *value, size_t n) {
         n = n < room ? n : room - 1;
         for (size_t i = 0; i < n; i++)
                 out[i] = value[i] >= ' ' && value[i] <= '~' ? value[i] : '?';
@@ -33,7 +32,7 @@ static void take(char *out, size_t room, const char *answer, size_t n, const cha
         size_t n_value = 0;
         const char *value = find(answer, n, name, &n_value);
 
-        copy_clean(out, room, value ? value : "", n_value);
+        security_set(out, room, value ? value : "", n_value);
 }
 
 bool security_is_whole(const char *answer, size_t n) {

@@ -22,6 +22,7 @@ struct security {
         char sni[256];         /* whom the client asked for */
         char fingerprint[65];  /* of the client's certificate: SHA-256, in hexadecimal */
         char verify[128];      /* whether it is trusted: NONE, SUCCESS, FAILED:reason */
+        bool is_at_balancer;   /* it ends there, and a balancer says so: smtp/proxy_header.h */
 };
 
 /* Whether TLS is spoken. */
@@ -31,6 +32,9 @@ static inline bool security_is_on(const struct security *s) {
 
 /* Whether the answer has come to its end. */
 bool security_is_whole(const char *answer, size_t n);
+
+/* Sets a field to a value as it came: as much of it as there is room for, with a NUL. */
+void security_set(char *out, size_t room, const char *value, size_t n);
 
 /* Reads one that has. */
 void security_read(struct security *ret, const char *answer, size_t n);
