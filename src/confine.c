@@ -13,6 +13,7 @@ int confine_start_broker(const struct mail *m, const struct config *c, const str
         struct services services = {
                 .client = client->out,
                 .peer = p,
+                .has_balancer = *p->via != '\0',
                 .hostname = c->hostname,
         };
         int r;

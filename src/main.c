@@ -268,7 +268,7 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
                 if (*peer.port)
                         log_field(&l, "port", "%s", peer.port);
                 log_field(&l, "end", "the client was gone before it began");
-                log_send(&l, LOG_INFO);
+                log_send(&l, config_is_balancer(c, &peer) ? LOG_DEBUG : LOG_INFO);
                 return EXIT_SUCCESS;
         }
         if ((status = become_user(c, is_transcript(d, &peer))) != 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "balancer.h"
 #include "base/text.h"
 #include "broker/broker.h"
 #include "confine.h"
@@ -225,12 +226,27 @@ static size_t on_more(struct session *s, char **ret) {
         return 0;
 }
 
+/* --- the balancer ----------------------------------------------------------------------------- */
+
+/* TLS of the client's connection to it counts as ours, if we are told so. */
+static void begin_with_header(struct session *s) {
+        peer_set_via(&s->peer);
+        if (!session_prepare(s))
+                return;
+        s->end = balancer_hear(s->channel, &s->peer, &s->outer, s->log.why);
+        if (s->log.config->proxy_tls && security_is_on(&s->outer)) {
+                s->mail.envelope.security = &s->outer;
+                server_secured(&s->server);
+        }
+}
+
 /* --- the session ------------------------------------------------------------------------------------------ */
 
 static int start(struct session *s, const struct config *c, const struct peer *p, struct channel *channel) {
         s->channel = channel;
+        s->peer = *p;
         s->log = (struct session_log) {
-                .config = c, .peer = p, .server = &s->server, .envelope = &s->mail.envelope, .started = deadline_now(),
+                .config = c, .peer = &s->peer, .outer = &s->outer, .server = &s->server, .envelope = &s->mail.envelope, .started = deadline_now(),
         };
         channel->timeout = c->timeout;
         s->idle_at = INT64_MAX;
@@ -239,7 +255,7 @@ static int start(struct session *s, const struct config *c, const struct peer *p
         s->patience->client = channel->out;
         s->patience->stop_timeout = c->stop_timeout;
         s->patience->deadline = deadline_after(c->session_timeout);
-        return mail_open(&s->mail, c, p, channel);
+        return mail_open(&s->mail, c, &s->peer, channel);
 }
 
 /* Whether the client has heard all that was said, as far as can be known. */
@@ -323,7 +339,9 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
         if (r < 0)
                 return r;
         server_init(&s.server, &rules);
-        if (rules.tls != SERVER_NO_TLS && c->tls == TLS_IMPLICIT)
+        if (!lf_is_line_end && config_is_balancer(c, p))
+                begin_with_header(&s);
+        if (s.end == GOES_ON && rules.tls != SERVER_NO_TLS && c->tls == TLS_IMPLICIT)
                 session_begin_with_tls(&s);
         session_log_waiting(&s.log);
         converse(&s);

@@ -14,9 +14,11 @@ struct session {
         struct patience *patience;
         struct server server;
         enum session_end end;
+        struct peer peer;
         struct session_log log;
         struct receipt receipt;
         struct security security; /* of the connection */
+        struct security outer;    /* of the client's, to the balancer */
         int64_t idle_at; /* when what the strategy holds is let go; INT64_MAX: it has nothing */
         struct mail mail; /* last: it is large */
 };

@@ -19,13 +19,14 @@ const struct session_ending session_ends[] = {
         [END_STOPPED] = { "shutting down, and the client does not read our replies", .is_loss = true },
         [END_INJECTED] = { "octets came behind STARTTLS", .is_ours = true },
         [END_NO_TLS] = { "no TLS", .is_ours = true },
+        [END_NO_HEADER] = { "no PROXY header" },
 };
 
 static void log_reason(struct log_line *l, const char *key, const struct session_log *s, enum session_end end) {
         const struct reply *last = &s->server->reply;
 
-        if (end == END_NO_TLS)
-                log_field(l, key, "%s: %s", session_ends[end].text, s->no_tls);
+        if (end == END_NO_TLS || end == END_NO_HEADER)
+                log_field(l, key, "%s: %s", session_ends[end].text, s->why);
         else if (session_ends[end].text)
                 log_field(l, key, "%s", session_ends[end].text);
         else
@@ -70,20 +71,30 @@ static void log_id(struct log_line *l, const struct session_log *s) {
         log_peer(l, s->peer);
 }
 
+/* Ours, or else that of the balancer, whether it counts or not. */
+static const struct security *tls_of(const struct session_log *s) {
+        const struct security *ours = s->envelope->security;
+
+        return security_is_on(ours) ? ours : s->outer;
+}
+
 /* An engine need not know the cipher. */
 static void log_tls(struct log_line *l, const struct session_log *s) {
-        const struct security *tls = s->envelope->security;
+        const struct security *tls = tls_of(s);
 
         if (!security_is_on(tls))
                 return;
-        log_field(l, "tls", "%s%s%s", tls->protocol, *tls->cipher ? " " : "", tls->cipher);
+        log_field(l, "tls", "%s%s%s%s", tls->protocol, *tls->cipher ? " " : "", tls->cipher,
+                  tls->is_at_balancer ? " (at the balancer)" : "");
         if (*tls->fingerprint)
                 log_field(l, "client-certificate", "sha256:%s", tls->fingerprint);
 }
 
 static void log_sni(struct log_line *l, const struct session_log *s) {
-        if (*s->envelope->security->sni)
-                log_chosen(l, "sni", "%s", s->envelope->security->sni);
+        const struct security *tls = tls_of(s);
+
+        if (*tls->sni)
+                log_chosen(l, "sni", "%s", tls->sni);
 }
 
 static void log_kind(struct log_line *l, const struct session_log *s) {
@@ -250,6 +261,13 @@ void session_log_unheard(const struct session_log *s, const struct receipt *r) {
         log_send(&l, LOG_WARNING);
 }
 
+/* A balancer that looks whether we are there does it every other second. */
+static int priority_of(const struct session_log *s, enum session_end end) {
+        if (end == END_NO_HEADER)
+                return LOG_WARNING;
+        return peer_is_of_balancer(s->peer) && s->n_messages == 0 ? LOG_DEBUG : LOG_INFO;
+}
+
 void session_log_end(const struct session_log *s, enum session_end end) {
         struct log_line l;
 
@@ -268,7 +286,7 @@ void session_log_end(const struct session_log *s, enum session_end end) {
         log_duration(&l, s->started);
         log_sni(&l, s);
         log_helo(&l, s);
-        log_send(&l, LOG_INFO);
+        log_send(&l, priority_of(s, end));
 }
 
 void session_log_waiting(const struct session_log *s) {

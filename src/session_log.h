@@ -20,6 +20,7 @@ enum session_end {
         END_STOPPED, /* ... and we are to end */
         END_INJECTED, /* something came after STARTTLS that would have been heard inside TLS */
         END_NO_TLS,  /* TLS did not come about */
+        END_NO_HEADER, /* a balancer did not say who its client is */
 };
 
 extern const struct session_ending {
@@ -38,7 +39,8 @@ struct session_log {
         unsigned n_messages; /* that came whole */
         unsigned n_accepted; /* that at least one recipient has */
         unsigned n_rejected; /* refusals of MAIL, of RCPT, and of messages by the server */
-        char no_tls[SECURITY_REASON_MAX]; /* why not */
+        const struct security *outer; /* the TLS that ends at a balancer */
+        char why[SECURITY_REASON_MAX]; /* there is no TLS, or no header */
         enum confinement confinement;
 };
 

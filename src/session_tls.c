@@ -36,15 +36,17 @@ void session_start_tls(struct session *s, size_t n_after) {
 void session_secure(struct session *s) {
         if (!session_flush(s))
                 return;
-        if (tls_finish(s->channel, &s->security, s->log.no_tls))
-                server_secured(&s->server);
-        else
+        if (!tls_finish(s->channel, &s->security, s->log.why)) {
                 s->end = END_NO_TLS;
+                return;
+        }
+        s->mail.envelope.security = &s->security;
+        server_secured(&s->server);
 }
 
 void session_begin_with_tls(struct session *s) {
         s->end = END_NO_TLS;
-        strcpy(s->log.no_tls, "there is no engine");
+        strcpy(s->log.why, "there is no engine");
         if (!session_prepare(s))
                 return;
         if (tls_start(s->log.config, s->log.peer, s->channel)) {

@@ -19,7 +19,7 @@ from session import PATIENCE, PYTHON, Session, command, reset, stop, tcp_pair, w
 from upstream import Upstream
 from world import World
 
-RUN, CONNECT, LIST, TLS, CANCEL = range(1, 6)
+RUN, CONNECT, LIST, TLS, CANCEL, PEER = range(1, 7)
 LOST, DONE, NONE, UNABLE, FAILED, LATE, CANCELED, SURVIVED = range(8)
 PROGRAM, WRAPPER = range(2)
 TO_LOOK, TO_RUN = range(2)
@@ -281,6 +281,7 @@ MALFORMED = {
     "no-lists": (request(LIST, text=b"test"), b"there are no lists"),
     "list-long": (request(LIST, text=b"a" * 4096), b"too long"),
     "cancel-text": (request(CANCEL, text=b"x"), b"too long"),
+    "peer": (request(PEER, text=b"127.0.0.1"), b"its peer is known"),
 }
 
 
@@ -289,6 +290,31 @@ def test_malformed_request(build, tmp_path, name):
     """It ends, and nothing was done."""
     octets, why = MALFORMED[name]
     with Stand(build, tmp_path, script(tmp_path, f"touch {tmp_path}/ran"), upstream=["/nonexistent"]) as broker, spool() as file:
+        broker.send(octets, file.fileno())
+        assert why in broker.refuses() and not (tmp_path / "ran").exists()
+
+
+BALANCER = {"PATH": os.environ["PATH"], "BALANCER": "yes"}
+
+
+@pytest.mark.parametrize("client, peer", [
+    (b"127.0.0.1:25", b"unknown ."), (b"192.0.2.7:25", b"192.0.2.7 25."), (b"[2001:db8::7]", b"2001:db8::7 ."), (b"", b"unknown .")])
+def test_peer_of_a_balancer(build, tmp_path, client, peer):
+    """Named once, and before all else; loopback of another host is nobody's."""
+    program = script(tmp_path, 'echo "$SMTPD_PEER $SMTPD_PEER_PORT."')
+    with Stand(build, tmp_path, program, env=BALANCER) as broker:
+        broker.send(request(PEER, text=client))
+        assert broker.run()[2] == peer + b"\n"
+        broker.send(request(PEER, text=b"192.0.2.8"))
+        assert broker.refuses() == b"the peer is named first, and once"
+
+
+@pytest.mark.parametrize("octets, why", [
+    (request(RUN, text=VARIABLES), b"named first"), (request(CONNECT), b"named first"), (request(CANCEL), b"named first"),
+    (request(PEER, text=b"local"), b"no address"), (request(PEER, text=b"unknown"), b"no address"), (request(PEER, text=b"192.0.2.7\0"), b"no address"),
+    (request(PEER, text=b"192.0.2.7\nX=y"), b"no address"), (request(PEER, text=b"1" * 200), b"too long")])  # fmt: skip
+def test_malformed_peer(build, tmp_path, octets, why):
+    with Stand(build, tmp_path, script(tmp_path, f"touch {tmp_path}/ran"), upstream=["/nonexistent"], env=BALANCER) as broker, spool() as file:
         broker.send(octets, file.fileno())
         assert why in broker.refuses() and not (tmp_path / "ran").exists()
 

@@ -115,6 +115,15 @@ static void ask(const struct request *r, const char *text, const struct passed *
                 lose(error, ANSWER_LOST, ret);
 }
 
+void broker_tell_peer(const char *client) {
+        const struct request r = { .kind = REQUEST_PEER, .n_text = (uint32_t) strlen(client) };
+        struct answer answer;
+        int error = broker.fd < 0 ? 0 : send_request(&r, client, NULL);
+
+        if (error < 0)
+                lose(error, ANSWER_LOST, &answer);
+}
+
 static uint32_t cap(uint64_t milliseconds) {
         return milliseconds < INT_MAX ? (uint32_t) milliseconds : INT_MAX;
 }

@@ -18,6 +18,10 @@ int broker_start(const struct services *s);
 /* The socket to it; -1 without a broker. */
 int broker_socket(void);
 
+/* Says who the client is, if the services have a balancer: once, and before all else. "": the
+ * balancer names nobody. */
+void broker_tell_peer(const char *client);
+
 /* Runs a program with a message, for at most so many milliseconds. `message` is a file without a
  * name; `r` says which program, and `variables` are as request_check_variables() wants them. The
  * output is in `ret_output`. ANSWER_LOST: there is no answer, and the program may have run. */

@@ -60,9 +60,10 @@ const char *request_check(const struct request *r, const struct services *s) {
                 [REQUEST_LIST] = ADDRESS_MAX,
                 [REQUEST_TLS] = 0,
                 [REQUEST_CANCEL] = 0,
+                [REQUEST_PEER] = PEER_TEXT_MAX,
         };
 
-        if (r->kind < REQUEST_RUN || r->kind > REQUEST_CANCEL)
+        if (r->kind < REQUEST_RUN || r->kind > REQUEST_PEER)
                 return "there is no such request";
         if (r->n_text > text_max[r->kind])
                 return "it is too long";
@@ -72,6 +73,8 @@ const char *request_check(const struct request *r, const struct services *s) {
                 return check_connect(r, s);
         if (r->kind == REQUEST_TLS)
                 return s->engine ? NULL : "there is no TLS engine";
+        if (r->kind == REQUEST_PEER)
+                return s->has_balancer ? NULL : "its peer is known";
         return r->kind == REQUEST_LIST ? check_list(r, s) : NULL;
 }
 

@@ -29,6 +29,7 @@ enum request_kind {
         REQUEST_LIST,    /* whether an address is that of a list of Mailman 2.1 */
         REQUEST_TLS,     /* a TLS engine for the connection; its three descriptors come with it */
         REQUEST_CANCEL,  /* the request under way; there is no other answer than to that */
+        REQUEST_PEER,    /* who the client is, by the word of a balancer; there is no answer */
 };
 
 /* REQUEST_RUN: which program. */
@@ -45,7 +46,8 @@ struct request {
         uint32_t index;        /* RUN: enum request_program; CONNECT: which endpoint;
                                   LIST: enum request_purpose */
         uint32_t milliseconds; /* RUN, CONNECT: that are left for it */
-        uint32_t n_text;       /* RUN: the variables; LIST: the local part */
+        uint32_t n_text;       /* RUN: the variables; LIST: the local part; PEER: the client, as
+                                  peer_set_client() wants it */
         uint32_t command;      /* RUN of the wrapper: which of its commands (broker/lists.h) */
         char list[REQUEST_LIST_MAX + 1]; /* and for which list */
 };
@@ -76,6 +78,7 @@ struct answer {
 struct services {
         int client;                   /* its connection, as long as the broker is not there yet */
         const struct peer *peer;
+        bool has_balancer;            /* the peer is named by the first request, and by no other */
         const char *hostname;
         char *const *program;         /* argv of the one that strategies run; NULL: none */
         bool has_output;              /* that program has the output (io/output.h) as descriptor 3 */

@@ -33,6 +33,8 @@ enum { SESSION = STDIN_FILENO, DESCRIPTORS = 1024 };
 
 static struct {
         const struct services *services;
+        struct peer peer;
+        enum { PEER_KNOWN, PEER_TO_BE_NAMED } state;
         struct served served; /* where the client has found us */
         char **vector;
         struct request request;
@@ -176,6 +178,14 @@ static void do_tls(void) {
                 executable_diagnose(engine, engine, -error, b.answer.reason);
 }
 
+/* The header that says it is read before the client's first octet, so a session that is taken over by
+ * its client has said it already. */
+static void do_peer(void) {
+        if (strlen(b.text) != b.request.n_text || !peer_set_client(&b.peer, b.text))
+                refuse("the peer has no address");
+        b.state = PEER_KNOWN;
+}
+
 /* --- one after another ------------------------------------------------------------------------ */
 
 static void answer(int connection) {
@@ -200,6 +210,8 @@ static void receive(void) {
                 _exit(EXIT_SUCCESS);
         if ((mistake = request_check(&b.request, b.services)))
                 refuse(mistake);
+        if ((b.request.kind == REQUEST_PEER) != (b.state == PEER_TO_BE_NAMED))
+                refuse("the peer is named first, and once");
         if (wire_receive(SESSION, b.text, b.request.n_text, NULL, INT64_MAX) < 0)
                 _exit(EXIT_SUCCESS);
         b.text[b.request.n_text] = '\0';
@@ -217,6 +229,7 @@ static void serve_one(void) {
         case REQUEST_CONNECT: connection = do_connect(); break;
         case REQUEST_LIST: do_list(); break;
         case REQUEST_TLS: do_tls(); break;
+        case REQUEST_PEER: do_peer(); return;
         case REQUEST_CANCEL: return; /* what it was about has been answered meanwhile */
         }
         answer(connection);
@@ -253,10 +266,15 @@ static void ignore_signals(void) {
 }
 
 _Noreturn void serve(const struct services *s, int session) {
+        struct services ours = *s;
+
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* a resolver may not look at the socket for long */
         ignore_signals();
         served_read(&b.served, s->client);
-        b.services = s;
+        b.peer = *s->peer;
+        b.state = s->has_balancer ? PEER_TO_BE_NAMED : PEER_KNOWN;
+        ours.peer = &b.peer;
+        b.services = &ours;
         keep_little(session);
         for (;;)
                 serve_one();

@@ -53,6 +53,8 @@ struct config {
         char *mailman_wrapper, *mailman_lists; /* Mailman 2.1 instead; NULL if not given */
         struct list relay_to;      /* domains: deliver/relay.h */
         struct list relay_from;    /* networks: io/peer.h; empty: RELAY_FROM_DEFAULT */
+        struct list proxy_from;    /* networks of balancers that speak the PROXY protocol */
+        bool proxy_tls;            /* TLS that ended there counts as ours */
         uint64_t max_size;         /* octets; 0: no limit */
         uint64_t max_recipients, max_commands, max_errors;
         uint64_t timeout, session_timeout, message_timeout; /* seconds */
@@ -89,6 +91,14 @@ struct config {
 /* Whether it says where to listen. */
 static inline bool config_is_listening(const struct config *c) {
         return c->listen.n + c->listen_tls.n > 0;
+}
+
+/* Whether it is a balancer that says who its clients are. */
+static inline bool config_is_balancer(const struct config *c, const struct peer *p) {
+        for (size_t i = 0; i < c->proxy_from.n; i++)
+                if (peer_is_in(p, c->proxy_from.items[i]))
+                        return true;
+        return false;
 }
 
 /* Whether the engine makes its certificate. */

@@ -213,6 +213,12 @@ static void check_mode(struct reading *r) {
                               "tls-certificate=" TLS_SELF_SIGNED ") or tls-engine=/SOCKET");
 }
 
+static void check_balancer(struct reading *r) {
+        if (r->config->proxy_tls && r->config->proxy_from.n == 0)
+                read_complain(r, read_place(r, "proxy-tls"),
+                              "proxy-tls makes no sense without proxy-from=ADDRESS, the balancer");
+}
+
 void tls_settle(struct reading *r) {
         struct config *c = r->config;
 
@@ -221,6 +227,7 @@ void tls_settle(struct reading *r) {
                 check_engine(r);
                 check_files(r);
                 check_mode(r);
+                check_balancer(r);
         }
         if (c->tls == TLS_UNSET)
                 c->tls = has_engine(c) || getenv(INHERITED_UCSPI_CONTROL) ? TLS_STARTTLS : TLS_NO;

@@ -24,6 +24,7 @@ int upstream_init(struct upstream *u, const struct delivery_context *x) {
         const struct config *c = x->config;
 
         u->config = c;
+        u->peer = x->peer;
         u->rules = (struct client_rules) {
                 .name = "upstream",
                 .title = "the upstream server",
@@ -33,7 +34,6 @@ int upstream_init(struct upstream *u, const struct delivery_context *x) {
                 .needs_8bitmime = true,
                 .timeout = c->upstream_timeout,
                 .downstream = x->client,
-                .peer = c->xclient && strcmp(x->peer->address, "local") != 0 ? x->peer : NULL,
                 .peer_helo = u->helo,
         };
         u->client.rules = &u->rules;
@@ -101,6 +101,7 @@ static void take_name(struct upstream *u, const char *helo) {
 
         memcpy(before, u->helo, sizeof(before));
         text_format(u->helo, sizeof(u->helo), "%s", helo);
+        u->rules.peer = u->config->xclient && !peer_is_in(u->peer, "local") ? u->peer : NULL;
         if (!u->rules.peer || strcmp(u->helo, before) == 0)
                 return;
         u->n_names++;

@@ -19,6 +19,7 @@ enum {
 
 struct upstream {
         const struct config *config;
+        const struct peer *peer;
         int64_t *retry_at; /* of each; see io/deadline.h */
         unsigned index;    /* of the one that was last connected to */
         const struct envelope *envelope; /* of the transaction */

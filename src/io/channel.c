@@ -100,6 +100,35 @@ int64_t channel_read(struct channel *c, char **ret) {
         return r;
 }
 
+int64_t channel_peek(struct channel *c, char *ret, size_t room, int64_t deadline) {
+        struct pollfd fd = { .fd = c->in, .events = POLLIN };
+        int r = 0;
+
+        while ((r = patience_wait(c->patience, &fd, 1, deadline)) == 0) {
+                ssize_t n = recv(c->in, ret, room, MSG_PEEK | MSG_DONTWAIT);
+
+                if (n >= 0)
+                        return n;
+                if (errno != EINTR && errno != EAGAIN)
+                        return -errno;
+        }
+        return r;
+}
+
+int channel_take(struct channel *c, size_t n) {
+        while (n > 0) {
+                size_t part = n < sizeof(c->in_buffer) ? n : sizeof(c->in_buffer);
+                ssize_t taken = recv(c->in, c->in_buffer, part, 0);
+
+                if (taken < 0 && errno != EINTR && errno != EAGAIN)
+                        return -errno;
+                if (taken == 0)
+                        return -ECONNRESET;
+                n -= taken > 0 ? (size_t) taken : 0;
+        }
+        return 0;
+}
+
 bool channel_has_input(const struct channel *c) {
         struct pollfd fd = { .fd = c->in, .events = POLLIN };
 

@@ -41,6 +41,13 @@ int channel_flush(struct channel *c);
  * passed, what patience_wait() returns, or another negative errno. */
 int64_t channel_read(struct channel *c, char **ret);
 
+/* Waits for input until `deadline`, and copies what is there, up to `room` octets, without taking
+ * it. Returns as channel_read() does. */
+int64_t channel_peek(struct channel *c, char *ret, size_t room, int64_t deadline);
+
+/* Takes the first n octets of what was seen so. Returns 0 or a negative errno. */
+int channel_take(struct channel *c, size_t n);
+
 /* Whether there is something to read without waiting: octets, or the end of input. */
 bool channel_has_input(const struct channel *c);
 

@@ -152,6 +152,8 @@ void log_peer(struct log_line *l, const struct peer *p) {
                 log_field(l, "port", "%s", p->port);
         if (p->uid >= 0)
                 log_number(l, "uid", (uint64_t) p->uid);
+        if (*p->via)
+                log_field(l, "via", "%s", p->via);
 }
 
 bool log_has_room(const struct log_line *l) {

@@ -51,7 +51,7 @@ LOG_FIELD(log_field);
 LOG_FIELD(log_chosen);
 LOG_FIELD(log_said);
 void log_number(struct log_line *l, const char *key, uint64_t number);
-void log_peer(struct log_line *l, const struct peer *p); /* peer, and port or uid if they are known */
+void log_peer(struct log_line *l, const struct peer *p); /* peer, and port, uid, via if known */
 void log_send(struct log_line *l, int priority);
 
 /* Whether a client's words fit in whole, with a key. */

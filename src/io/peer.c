@@ -181,8 +181,12 @@ void peer_clear_environment(void) {
         }
 }
 
+static bool is_loopback(const struct peer *p) {
+        return peer_is_in(p, "127.0.0.0/8") || peer_is_in(p, "::1");
+}
+
 bool peer_is_here(const struct peer *p) {
-        return peer_is_in(p, "local") || peer_is_in(p, "127.0.0.0/8") || peer_is_in(p, "::1");
+        return peer_is_in(p, "local") || is_loopback(p);
 }
 
 /* --- what an option says ---------------------------------------------------------------------- */
@@ -213,6 +217,34 @@ bool peer_parse(const char *s, struct peer *ret) {
                 address[n - 1] = '\0';
         }
         return set_address(ret, address + (*address == '[')) && (!has_port || set_port(ret, colon + 1));
+}
+
+/* --- what a balancer says --------------------------------------------------------------------- */
+
+void peer_set_via(struct peer *p) {
+        struct peer balancer = *p;
+
+        peer_unknown(p);
+        strcpy(p->via, balancer.address);
+}
+
+/* Loopback is the balancer's own, and that of another host is not ours, whom so many trust. */
+bool peer_set_client(struct peer *p, const char *client) {
+        struct peer balancer = { 0 }, named;
+
+        strcpy(balancer.address, p->via);
+        peer_unknown(&named);
+        if (*client && (!peer_parse(client, &named) || peer_is_in(&named, "local")))
+                return false;
+        if (is_loopback(&named) && !peer_is_here(&balancer))
+                peer_unknown(&named);
+        *p = named;
+        strcpy(p->via, balancer.address);
+        return true;
+}
+
+bool peer_is_of_balancer(const struct peer *p) {
+        return *p->via && (peer_is_unknown(p) || strcmp(p->address, p->via) == 0);
 }
 
 /* --- networks --------------------------------------------------------------------------------- */

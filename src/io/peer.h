@@ -9,6 +9,7 @@ struct peer {
                                          * there is none, "unknown" if it cannot be told */
         char port[6];                   /* "" where there is none */
         long uid, pid;                  /* of a local socket's peer (SO_PEERCRED), else -1 */
+        char via[INET6_ADDRSTRLEN];     /* the balancer that says who it is; "" where there is none */
 };
 
 enum { PEER_TEXT_MAX = INET6_ADDRSTRLEN + 8 };
@@ -35,6 +36,15 @@ bool peer_is_here(const struct peer *p);
  * in no network. */
 void peer_unknown(struct peer *ret);
 bool peer_is_unknown(const struct peer *p);
+
+/* The peer is a balancer: its client is, of whom nothing is known as long as it does not say it. */
+void peer_set_via(struct peer *p);
+
+/* It says it, as peer_parse() reads it; or "": it names nobody. false if that is no address. */
+bool peer_set_client(struct peer *p, const char *client);
+
+/* Whether it is a balancer's own connection (a health check), or one for which it names nobody. */
+bool peer_is_of_balancer(const struct peer *p);
 
 /* Reads "ADDRESS[:PORT]", where an IPv6 address with a port stands in brackets, or "local". */
 bool peer_parse(const char *s, struct peer *ret);

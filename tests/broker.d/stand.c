@@ -2,7 +2,7 @@
  *
  *   stand SOCKET PROGRAM WRAPPER LISTS MAILMAN ENGINE [UPSTREAM...]
  *
- * It serves at the descriptor SOCKET; "-" is what it does not have. Printed first are the sizes of a request and an
+ * It serves at the descriptor SOCKET; "-" is what it does not have. With $BALANCER the peer is to be named. Printed first are the sizes of a request and an
  * answer.
  */
 #include <stdio.h>
@@ -18,12 +18,14 @@ static const char *value(const char *s) {
 }
 
 int main(int argc, char **argv) {
-        static const struct peer peer = { .address = "192.0.2.1", .port = "1024" };
+        static const struct peer known = { .address = "192.0.2.1", .port = "1024" };
+        static const struct peer unknown = { .address = "unknown", .via = "192.0.2.9" };
         static char *program[2];
         static char *engine[] = { (char *) "smtpd-tls", (char *) "--minimum=1.3", NULL };
         struct list upstream = { argv + 7, (size_t) argc - 7 };
         struct services s = {
-                .peer = &peer,
+                .peer = getenv("BALANCER") ? &unknown : &known,
+                .has_balancer = getenv("BALANCER") != NULL,
                 .hostname = "mx.example.com",
                 .program = value(argv[2]) ? program : NULL,
                 .wrapper = value(argv[3]),

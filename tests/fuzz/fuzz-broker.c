@@ -13,7 +13,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { HAS_PROGRAM = 1, HAS_WRAPPER = 2, HAS_MAILMAN = 4, HAS_UPSTREAM = 8, HAS_ENGINE = 16 };
+enum { HAS_PROGRAM = 1, HAS_WRAPPER = 2, HAS_MAILMAN = 4, HAS_UPSTREAM = 8, HAS_ENGINE = 16, HAS_BALANCER = 32 };
 
 static void check_run(const struct request *r, unsigned has) {
         assert(r->index == REQUEST_PROGRAM || r->index == REQUEST_WRAPPER);
@@ -43,6 +43,7 @@ static void check_request(const struct request *r, unsigned has, const struct se
                 break;
         case REQUEST_TLS: assert(has & HAS_ENGINE && r->n_text == 0); break;
         case REQUEST_CANCEL: assert(r->n_text == 0); break;
+        case REQUEST_PEER: assert(has & HAS_BALANCER && r->n_text <= PEER_TEXT_MAX); break;
         default: assert(!"such a request");
         }
         if (r->kind == REQUEST_RUN || r->kind == REQUEST_CONNECT)
@@ -97,6 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         s.mailman = *data & HAS_MAILMAN ? "m" : NULL;
         s.upstream = *data & HAS_UPSTREAM ? &list : NULL;
         s.engine = *data & HAS_ENGINE ? "/bin/true" : NULL;
+        s.has_balancer = *data & HAS_BALANCER;
         memcpy(&r, data + 1, sizeof(r));
         if (!request_check(&r, &s))
                 check_request(&r, *data, &s);
