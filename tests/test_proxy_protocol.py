@@ -340,6 +340,17 @@ def test_tls_of_which_balancer(release):
 # --- accepting -----------------------------------------------------------------------------------
 
 
+def test_balancers_are_exempt_from_the_limit_per_source(smtpd, folder):
+    with Acceptor(smtpd, folder, "--proxy-from=127.0.0.9", "--max-connections-per-source=1") as acceptor, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            client = stack.enter_context(acceptor.client(source="127.0.0.9"))
+            client.say(v1())
+            client.expect((None, b"220 "))
+        stack.enter_context(acceptor.client("greeting"))
+        with acceptor.client() as client:
+            assert client.refusal().startswith(b"421 4.7.0 too many connections from you")
+
+
 def test_health_checks_are_for_debugging(release, tmp_path):
     """The priorities of what a balancer's looks at us leave in the log."""
     looks = {b"": 7, UNNAMED["LOCAL"]: 7, UNNAMED["v1"] + b"EHLO probe\r\nQUIT\r\n": 7, v1("127.0.0.1"): 7,

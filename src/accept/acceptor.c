@@ -90,7 +90,8 @@ static const struct refusal *find_limit(const struct acceptor *a, const struct s
 
         if (a->sessions.n >= config_of(a)->max_connections)
                 return &all;
-        if (sessions_of(&a->sessions, source) >= config_of(a)->max_connections_per_source)
+        if (!source->is_balancer &&
+            sessions_of(&a->sessions, source) >= config_of(a)->max_connections_per_source)
                 return &of_source;
         return NULL;
 }
@@ -102,13 +103,11 @@ static bool is_loaded(const struct acceptor *a) {
 }
 
 static void start_session(struct acceptor *a, const struct listener *l, int fd,
-                          const union source_address *address, const struct source *source) {
-        struct spawn_client client = { .connection = fd, .is_tls = l->is_tls,
+                          const struct peer *peer, const struct source *source) {
+        struct spawn_client client = { .connection = fd, .peer = *peer, .is_tls = l->is_tls,
                                        .is_in_hurry = is_loaded(a) };
-        pid_t pid;
+        pid_t pid = spawn_session(&a->spawn, &client);
 
-        peer_of_address(&address->any, &client.peer);
-        pid = spawn_session(&a->spawn, &client);
         if (pid < 0) {
                 refuse_for_shortage(a, l, fd, -pid);
                 return;
@@ -122,8 +121,12 @@ static void start_session(struct acceptor *a, const struct listener *l, int fd,
 static void admit(struct acceptor *a, const struct listener *l, int fd,
                   const union source_address *address) {
         struct source source = source_of(fd, address);
-        const struct refusal *limit = find_limit(a, &source);
+        const struct refusal *limit;
+        struct peer peer;
 
+        peer_of_address(&address->any, &peer);
+        source.is_balancer = config_is_balancer(config_of(a), &peer);
+        limit = find_limit(a, &source);
         if (limit) { /* some may be over, and not yet known to be */
                 reap(a);
                 limit = find_limit(a, &source);
@@ -131,7 +134,7 @@ static void admit(struct acceptor *a, const struct listener *l, int fd,
         if (limit)
                 refuse(a, l, fd, limit);
         else
-                start_session(a, l, fd, address, &source);
+                start_session(a, l, fd, &peer, &source);
 }
 
 /* Without a descriptor left, a connection gets that in reserve. Returns 0 or accept(2)'s errno. */

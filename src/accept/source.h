@@ -9,6 +9,7 @@
 /* An IPv4 address, an IPv6 network of 64 bits, or a user of this host. */
 struct source {
         unsigned char family, octets[8];
+        bool is_balancer; /* of many clients, whom nobody counts here */
 };
 
 /* What accept(2) writes. */
