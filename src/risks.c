@@ -39,6 +39,26 @@ static void check_network(const struct checking *k, const char *network) {
                      network);
 }
 
+static void check_balancer(const struct checking *k, const char *network) {
+        if (peer_is_wide(network))
+                warn(k, "%.100s may pretend to be any client: list your balancers only", network);
+}
+
+/* Whether it begins on this host. */
+static bool is_here(const char *network) {
+        char address[PEER_TEXT_MAX];
+        struct peer p;
+
+        text_format(address, sizeof(address), "%.*s", (int) strcspn(network, "/"), network);
+        return peer_parse(address, &p) && peer_is_here(&p);
+}
+
+static void check_proxy_tls(const struct checking *k, const char *network) {
+        if (!is_here(network))
+                warn(k, "what clients say in TLS comes from %.100s in clear: let smtpd speak TLS "
+                        "(tls-certificate), unless nobody else is on that network", network);
+}
+
 /* ".org" */
 static void check_domain(const struct checking *k, const char *domain) {
         if (*domain == '.' && !strchr(domain + 1, '.'))
@@ -178,6 +198,12 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         k.option = "relay-from";
         for (size_t i = 0; i < c->relay_from.n; i++)
                 check_network(&k, c->relay_from.items[i]);
+        k.option = "proxy-from";
+        for (size_t i = 0; i < c->proxy_from.n; i++)
+                check_balancer(&k, c->proxy_from.items[i]);
+        k.option = "proxy-tls";
+        for (size_t i = 0; c->proxy_tls && i < c->proxy_from.n; i++)
+                check_proxy_tls(&k, c->proxy_from.items[i]);
         k.option = "relay-to";
         for (size_t i = 0; i < c->relay_to.n; i++)
                 check_domain(&k, c->relay_to.items[i]);
