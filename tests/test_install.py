@@ -32,6 +32,7 @@ INSTALLED = """
     /usr/libexec/smtpd/smtpd-tls
     /usr/sbin/smtpd
     /usr/share/bash-completion/completions/smtpd
+    /usr/share/doc/smtpd/examples/haproxy.cfg
     /usr/share/doc/smtpd/examples/session.txt
     /usr/share/doc/smtpd/examples/smtpd.conf
     /usr/share/man/man5/smtpd.conf.5
