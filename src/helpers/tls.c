@@ -42,10 +42,17 @@ static bool is_stream(int fd) {
 }
 
 static int run_connection(const struct tls_options *o, bool is_silent) {
-        struct tls_connection c = { WIRE, CONTROL, CLEAR, o->timeout, { .uid = -1 } };
+        struct tls_connection c = {
+                .wire = WIRE,
+                .control = CONTROL,
+                .clear = CLEAR,
+                .timeout = o->timeout,
+                .peer = { .uid = -1 },
+                .server = o->is_connecting ? &o->trust : NULL,
+                .is_silent = is_silent,
+        };
         SSL_CTX *context;
 
-        c.is_silent = is_silent;
         if (!is_stream(WIRE) || !is_stream(CONTROL) || !is_stream(CLEAR)) {
                 log_say(LOG_ERR,
                         "smtpd-tls: descriptors 0, 3 and 4 have to be sockets: see smtpd-tls(8)");
@@ -56,7 +63,9 @@ static int run_connection(const struct tls_options *o, bool is_silent) {
         tls_context_start();
         context = tls_context_new(o);
         if (!context) {
-                tls_connection_refuse(&c, "certificate or key cannot be used: see the log");
+                tls_connection_refuse(&c, o->is_connecting
+                                                  ? "the authorities cannot be read: see the log"
+                                                  : "certificate or key cannot be used: see the log");
                 return EX_CONFIG;
         }
         tls_connection_run(context, &c);

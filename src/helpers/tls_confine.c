@@ -74,11 +74,19 @@ static void say_unconfined(void) {
 #define ALARM ALWAYS(setitimer)
 #endif
 
-void tls_confine_connection(void) {
+/* Files that are opened for reading, as fopen(3) does it. */
+#define FOR_AUTHORITIES                                                                            \
+        IF(openat, 2, O_RDONLY), IF(openat, 2, O_RDONLY | O_CLOEXEC), ALWAYS(newfstatat),          \
+                ALWAYS(lseek)
+
+void tls_confine_connection(bool reads_files) {
         const struct filter_rule rules[] = { FOR_A_CONNECTION, ALARM, FOR_ANY };
+        const struct filter_rule with_files[] = { FOR_A_CONNECTION, ALARM, FOR_ANY,
+                                                  FOR_AUTHORITIES };
 
         fd_set_limit(DESCRIPTORS);
-        if (!filter_enter(rules, ELEMENTS(rules)))
+        if (!filter_enter(reads_files ? with_files : rules,
+                          reads_files ? ELEMENTS(with_files) : ELEMENTS(rules)))
                 say_unconfined();
 }
 
@@ -114,7 +122,8 @@ void tls_confine_server(void) {
 
 #else
 
-void tls_confine_connection(void) {
+void tls_confine_connection(bool reads_files) {
+        (void) reads_files;
         fd_set_limit(DESCRIPTORS);
         if (SANDBOX)
                 say_unconfined();

@@ -3,11 +3,14 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 /* No core files, no debugger of the same user, no new privileges. */
 void tls_confine_before_key(void);
 
 /* A server: its requests, and processes as it is itself. */
 void tls_confine_server(void);
 
-/* One connection: its descriptors, memory, time. Does nothing if it cannot be done here. */
-void tls_confine_connection(void);
+/* One connection: its descriptors, memory, time. Whoever verifies a server reads the certificates of
+ * authorities meanwhile. Does nothing if it cannot be done here. */
+void tls_confine_connection(bool reads_files);

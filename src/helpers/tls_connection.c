@@ -77,16 +77,23 @@ static const char *wait_for_peer(const struct tls_connection *c, int wanted, int
         int n = poll(fds, 2, deadline_left(deadline));
 
         if (n == 0)
-                return "the client took too long for the handshake";
+                return c->server ? "the server took too long for the handshake"
+                                 : "the client took too long for the handshake";
         return n > 0 && fds[1].revents ? "nobody waits for the handshake any more" : NULL;
 }
 
-static const char *reason_of(SSL *ssl, int result) {
+static const char *reason_of(SSL *ssl, const struct tls_connection *c, int result) {
+        static char room[TLS_TRUST_REASON_MAX];
+
         if (tls_socket_is_text(SSL_get_rbio(ssl)))
-                return "the client speaks plain text, not TLS";
+                return c->server ? "the server speaks plain text, not TLS"
+                                 : "the client speaks plain text, not TLS";
+        if (c->server && c->server->is_verified && SSL_get_verify_result(ssl) != X509_V_OK)
+                return tls_trust_judge(c->server, ssl, room);
         if (result == RELAY_BROKEN)
                 return tls_complain_reason();
-        return "the client left during the handshake";
+        return c->server ? "the server left during the handshake"
+                         : "the client left during the handshake";
 }
 
 /* NULL: there is TLS; or why there is none. */
@@ -97,11 +104,11 @@ static const char *shake_hands(SSL *ssl, const struct tls_connection *c) {
 
         for (;;) {
                 ERR_clear_error();
-                if ((k = SSL_accept(ssl)) == 1)
+                if ((k = SSL_do_handshake(ssl)) == 1)
                         return NULL;
                 result = outcome(ssl, k);
                 if (result != RELAY_WANTS_INPUT && result != RELAY_WANTS_ROOM)
-                        return reason_of(ssl, result);
+                        return reason_of(ssl, c, result);
                 if ((reason = wait_for_peer(c, result, deadline)))
                         return reason;
         }
@@ -146,21 +153,33 @@ static void take_leave(int wire) {
                 k = recv(wire, data, sizeof(data), MSG_DONTWAIT);
 }
 
+/* Of a server whoever asked says it in the log. */
+static void refuse(const struct tls_connection *c, struct tls_answer *a, const char *reason) {
+        tls_answer_add(a, "TLS_ERROR", reason);
+        say(c, a);
+        if (!c->server)
+                log_failure(c, reason);
+        close(c->control);
+        take_leave(c->wire);
+}
+
 void tls_connection_refuse(const struct tls_connection *c, const char *reason) {
         struct tls_answer a = { .n = 0 };
 
-        tls_answer_add(&a, "TLS_ERROR", reason);
-        say(c, &a);
-        log_failure(c, reason);
-        close(c->control);
-        take_leave(c->wire);
+        refuse(c, &a, reason);
 }
 
 static void relay(SSL *ssl, const struct tls_connection *c) {
         const struct relay_cipher cipher = { ssl, cipher_read, cipher_write, cipher_end };
         struct tls_answer a = { .n = 0 };
+        char room[TLS_TRUST_REASON_MAX];
+        const char *reason = c->server ? tls_trust_judge(c->server, ssl, room) : NULL;
 
         tls_facts_add(&a, ssl);
+        if (reason) {
+                refuse(c, &a, reason);
+                return;
+        }
         tls_answer_end(&a);
         if (say(c, &a) && relay_run(&cipher, c->wire, c->clear) == RELAY_BROKEN)
                 log_failure(c, tls_complain_reason());
@@ -182,6 +201,16 @@ static void ignore_signals(void) {
                 signal(numbers[i], SIG_IGN);
 }
 
+/* Which end of TLS we are. Returns false if memory is out. */
+static bool take_role(SSL *ssl, const struct tls_connection *c) {
+        if (!c->server) {
+                SSL_set_accept_state(ssl);
+                return true;
+        }
+        SSL_set_connect_state(ssl);
+        return tls_trust_prepare(c->server, ssl);
+}
+
 /* Its own deadline ends the handshake; the alarm ends us if the library does not come back. */
 void tls_connection_run(SSL_CTX *context, const struct tls_connection *c) {
         SSL *ssl = SSL_new(context);
@@ -190,8 +219,8 @@ void tls_connection_run(SSL_CTX *context, const struct tls_connection *c) {
 
         ignore_signals();
         send_at_once(c->wire);
-        tls_confine_connection();
-        if (!ssl || !socket) {
+        tls_confine_connection(c->server != NULL);
+        if (!ssl || !socket || !take_role(ssl, c)) {
                 tls_connection_refuse(c, "out of memory");
                 SSL_free(ssl);
                 BIO_free(socket);

@@ -4,6 +4,7 @@
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
+#include "helpers/tls_trust.h"
 #include "io/peer.h"
 
 struct tls_connection {
@@ -12,6 +13,8 @@ struct tls_connection {
         int clear;        /* to the same: what the peer says, and is to hear */
         unsigned timeout; /* seconds, for the handshake */
         struct peer peer; /* for the log */
+        const struct tls_trust *server; /* what we want of a server, as its client; NULL: we are
+                                           the server */
         bool is_silent; /* no answer is wanted: whoever asked sees by `clear` what becomes of it */
 };
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -201,7 +202,7 @@ static int choose_protocol(SSL *ssl, const unsigned char **ret, unsigned char *r
 }
 
 /* Whoever it is: the reason is told, and decides nothing here. */
-static int take_any_client(int is_good, X509_STORE_CTX *store) {
+static int take_anybody(int is_good, X509_STORE_CTX *store) {
         (void) is_good;
         (void) store;
         return 1;
@@ -215,12 +216,11 @@ static void ask_clients(SSL_CTX *context, const char *ca) {
                              "cannot read the issuers of clients' certificates in %s: %s", ca,
                              tls_complain_reason());
         SSL_CTX_set_client_CA_list(context, names);
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, take_any_client);
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, take_anybody);
 }
 
-static void set_rules(SSL_CTX *context, const struct tls_options *o) {
-        static const unsigned char name[] = "smtpd"; /* whose sessions they are */
-
+/* For both roles. */
+static void set_common_rules(SSL_CTX *context, const struct tls_options *o) {
         if (SSL_CTX_get_min_proto_version(context) < o->minimum)
                 SSL_CTX_set_min_proto_version(context, o->minimum);
         SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
@@ -230,6 +230,12 @@ static void set_rules(SSL_CTX *context, const struct tls_options *o) {
                                           SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                           SSL_MODE_RELEASE_BUFFERS);
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+}
+
+static void set_rules(SSL_CTX *context, const struct tls_options *o) {
+        static const unsigned char name[] = "smtpd"; /* whose sessions they are */
+
+        set_common_rules(context, o);
         SSL_CTX_set_num_tickets(context, 0);
         SSL_CTX_set_session_id_context(context, name, sizeof(name));
         SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
@@ -237,15 +243,45 @@ static void set_rules(SSL_CTX *context, const struct tls_options *o) {
                 ask_clients(context, o->client_ca);
 }
 
+/* Those of a directory are looked up when they are needed: its files have the hashes of their names
+ * (openssl-rehash(1)). */
+static void load_authorities(SSL_CTX *context, const char *ca) {
+        struct stat st;
+        int is_loaded;
+
+        if (stat(ca, &st) < 0) {
+                tls_complain(TLS_ERROR, "cannot read the authorities %s: %s", ca, strerror(errno));
+                return;
+        }
+        is_loaded = S_ISDIR(st.st_mode) ? SSL_CTX_load_verify_dir(context, ca)
+                                        : SSL_CTX_load_verify_file(context, ca);
+        if (is_loaded != 1)
+                tls_complain(TLS_ERROR, "cannot read the authorities %s: %s: it has to be PEM, or a "
+                                        "directory of that, as /etc/ssl/certs is",
+                             ca, tls_complain_reason());
+}
+
+/* Whether the server is trusted is judged when all is known of it. */
+static void set_rules_of_client(SSL_CTX *context, const struct tls_options *o) {
+        set_common_rules(context, o);
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, take_anybody);
+        if (o->ca)
+                load_authorities(context, o->ca);
+}
+
 SSL_CTX *tls_context_new(const struct tls_options *o) {
-        SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+        SSL_CTX *context = SSL_CTX_new(o->is_connecting ? TLS_client_method() : TLS_server_method());
 
         if (!context) {
                 tls_complain(TLS_ERROR, "cannot start OpenSSL: %s", tls_complain_reason());
                 return NULL;
         }
-        set_rules(context, o);
-        load_pairs(context, o);
+        if (o->is_connecting)
+                set_rules_of_client(context, o);
+        else {
+                set_rules(context, o);
+                load_pairs(context, o);
+        }
         if (tls_complain_errors() == 0)
                 return context;
         SSL_CTX_free(context);

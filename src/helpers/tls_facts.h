@@ -5,5 +5,10 @@
 
 #include "helpers/tls_answer.h"
 
+enum { TLS_FINGERPRINT_MAX = 2 * EVP_MAX_MD_SIZE + 1 };
+
+/* The SHA-256 of a certificate, in lower case hexadecimal; "" if there is none. */
+void tls_facts_fingerprint(const X509 *certificate, char ret[static TLS_FINGERPRINT_MAX]);
+
 /* The variables of a connection, named as those of Apache's mod_ssl. */
-void tls_facts_add(struct tls_answer *a, const SSL *ssl);
+void tls_facts_add(struct tls_answer *a, SSL *ssl);

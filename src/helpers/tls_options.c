@@ -23,6 +23,11 @@ static const char usage[] =
         "  --client=no|ask        whether clients are asked for a certificate (no)\n"
         "  --client-ca=FILE       by whom those may be issued\n"
         "  --hostname=NAME        what the certificate is for\n"
+        "  --connect              be the client: the connection leads to a server, or with --serve\n"
+        "                         connections do; no certificate\n"
+        "  --name=NAME            with --connect: whom the server's certificate has to be for\n"
+        "  --verify=ca|no|sha256:HEX  whether it is verified (no); or is one of these\n"
+        "  --ca=FILE|DIRECTORY    who may have issued it, PEM\n"
         "  --timeout=SECONDS      for the handshake, at most 60 (60)\n"
         "  --user=NAME            with --serve: who to become once the key is read; with --check: "
         "who\n"
@@ -42,6 +47,10 @@ enum which {
         HOSTNAME,
         TIMEOUT,
         USER,
+        CONNECT,
+        NAME,
+        VERIFY,
+        CA,
         SERVE,
         CHECK,
 };
@@ -57,6 +66,10 @@ static const struct option table[] = {
         { "hostname", required_argument, NULL, HOSTNAME },
         { "timeout", required_argument, NULL, TIMEOUT },
         { "user", required_argument, NULL, USER },
+        { "connect", no_argument, NULL, CONNECT },
+        { "name", required_argument, NULL, NAME },
+        { "verify", required_argument, NULL, VERIFY },
+        { "ca", required_argument, NULL, CA },
         { "serve", no_argument, NULL, SERVE },
         { "check", no_argument, NULL, CHECK },
         { NULL, 0, NULL, 0 },
@@ -115,6 +128,10 @@ static bool set(struct tls_options *o, enum which option, const char *value) {
         case CHECK: return set_role(o, TLS_CHECK);
         case CLIENT_CA: o->client_ca = value; return *value != '\0';
         case HOSTNAME: o->hostname = value; return *value != '\0';
+        case CONNECT: o->is_connecting = true; return true;
+        case NAME: o->trust.name = value; return *value != '\0';
+        case VERIFY: return tls_trust_add(&o->trust, value);
+        case CA: o->ca = value; return *value != '\0';
         case USER: o->user = value; return *value != '\0';
         case HELP:
         case VERSION_: break;
@@ -126,8 +143,21 @@ bool tls_options_is_self_signed(const struct tls_options *o) {
         return o->n_certificates == 1 && strcmp(o->certificates[0], TLS_SELF_SIGNED) == 0;
 }
 
+/* What does not go together for a client; NULL: nothing. */
+static const char *find_contradiction_of_client(const struct tls_options *o) {
+        if (o->n_certificates > 0 || o->n_keys > 0 || o->is_client_asked || o->client_ca)
+                return "--connect makes no sense with options of a server's certificate and clients";
+        if (o->role == TLS_CHECK || o->program)
+                return "--connect is for the connection on descriptor 0, or for --serve";
+        return o->trust.is_verified && !o->ca ? "--verify=ca needs --ca=FILE or DIRECTORY" : NULL;
+}
+
 /* What does not go together; NULL: nothing. */
 static const char *find_contradiction(const struct tls_options *o) {
+        if (o->is_connecting)
+                return find_contradiction_of_client(o);
+        if (o->ca || o->trust.name || o->trust.is_verified || o->trust.n_pins > 0)
+                return "--name=, --verify= and --ca= make no sense without --connect";
         if (o->n_certificates == 0)
                 return "--certificate= is missing: the file of a certificate";
         if (o->n_keys > 0 && o->n_keys != o->n_certificates)

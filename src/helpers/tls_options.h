@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "helpers/tls_trust.h"
+
 enum tls_role { TLS_ONE_CONNECTION, TLS_SERVE, TLS_CHECK };
 
 enum {
@@ -13,6 +15,9 @@ enum {
 
 struct tls_options {
         enum tls_role role;
+        bool is_connecting;     /* we are the client, and have neither certificate nor key */
+        struct tls_trust trust; /* in the server, then */
+        const char *ca;         /* whose certificates are trusted, then: a file or a directory */
         const char *certificates[TLS_CERTIFICATES_MAX];
         const char *keys[TLS_CERTIFICATES_MAX]; /* in the same order; those of the certificates if
                                                    none is named */
