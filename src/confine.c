@@ -4,17 +4,47 @@
 #include <string.h>
 
 #include "broker/broker.h"
+#include "deliver/prologue.h"
+#include "io/fd.h"
+#include "io/helper.h"
+#include "io/inherited.h"
 #include "io/log.h"
 #include "sandbox.h"
 #include "tls.h"
 
+enum { PROLOGUE_DESCRIPTORS = 32 };
+
+/* --- what is said to upstreams by a process of the broker's ----------------------------------- */
+
+static void speak_confined(const struct prologue *p, struct prologue_result *ret) {
+        const struct sandbox_sockets sockets = { .broker = p->broker, .engine = -1, .farewell = -1 };
+
+        prologue_read_password(p->plan);
+        if (p->plan->config->sandbox)
+                sandbox_enter(&sockets, PROLOGUE_DESCRIPTORS);
+        prologue_speak(p, ret);
+}
+
+void confine_plan_prologue(const struct config *c, enum upstream_trust trust,
+                           struct prologue_plan *ret) {
+        ret->config = c;
+        ret->trust = trust;
+        ret->password = fd_passed(INHERITED_PASSWORD);
+        ret->speak = speak_confined;
+        helper_find("smtpd-tls", ret->engine);
+}
+
+/* --- the broker ------------------------------------------------------------------------------- */
+
 int confine_start_broker(const struct mail *m, const struct config *c, const struct peer *p,
                          const struct channel *client) {
+        static struct prologue_plan plan = { .password = -1 };
         struct services services = {
                 .client = client->out,
                 .peer = p,
                 .has_balancer = *p->via != '\0',
                 .hostname = c->hostname,
+                .port = c->upstream_tls == UPSTREAM_TLS_IMPLICIT ? "465" : NULL,
         };
         int r;
 
@@ -22,10 +52,15 @@ int confine_start_broker(const struct mail *m, const struct config *c, const str
                 return 0;
         if (m->strategy->needs)
                 m->strategy->needs(m->delivery, &services);
+        if (services.upstream && prologue_is_needed(c)) {
+                confine_plan_prologue(c, UPSTREAM_TO_TRUST, &plan);
+                services.prologue = &plan;
+        }
         tls_need(&services);
         r = broker_start(&services);
         if (r < 0)
                 log_say(LOG_ERR, "cannot start the broker: %s", strerror(-r));
+        fd_close(&plan.password);
         return r;
 }
 

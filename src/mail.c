@@ -22,6 +22,7 @@ static void forget(struct mail *m) {
         m->message.has_nul = false;
         m->envelope.n_addressees = m->n_pending = 0;
         m->envelope.destination[0] = '\0';
+        m->envelope.upstream = NULL;
         m->is_judged = m->is_sender_pending = false;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,6 +31,7 @@
 #include "io/peer.h"
 #include "risks.h"
 #include "session.h"
+#include "upstreams.h"
 #include "user.h"
 
 /* --- descriptors ------------------------------------------------------------------------------------------- */
@@ -228,6 +230,8 @@ static int check(const struct config *c, int mistakes) {
         if ((status = certificates_check(c, complain, warn)) != 0)
                 return status;
         risks_warn(c, c->action == ACTION_CHECK_NETWORK, warn);
+        if (c->action == ACTION_CHECK_NETWORK)
+                upstreams_look(c, warn);
         printf("# configuration file: %s\n", c->file ? c->file : "none");
         config_print(c, stdout);
         if (n_warnings > 0)
@@ -327,6 +331,8 @@ int main(int argc, char **argv) {
         int mistakes;
 
         inherited_close(argv);
+        if (getenv(INHERITED_PASSWORD)) /* others of our user must not fetch it from us */
+                prctl(PR_SET_DUMPABLE, 0);
         d = look_at_descriptors();
         open_log(&d);
         open_output();

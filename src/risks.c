@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "broker/executable.h"
 #include "io/connect.h"
+#include "io/endpoint.h"
 #include "io/peer.h"
 #include "io/spool.h"
 #include "sandbox.h"
@@ -172,6 +173,42 @@ static void check_socket(const struct checking *k, const struct config *c, const
                 check_access(k, c, path, W_OK, "so that no client would get TLS");
 }
 
+/* An upstream on another host. */
+static void check_clear(const struct checking *k, const struct config *c, const char *upstream) {
+        if (endpoint_is_here(upstream) || c->upstream_tls > UPSTREAM_TLS_OPPORTUNISTIC)
+                return;
+        if (c->upstream_tls == UPSTREAM_TLS_NO)
+                warn(k, "mail goes to %.300s in clear: choose upstream-tls=required or implicit, if it "
+                        "can do that", upstream);
+        else
+                warn(k, "whoever is between us and %.300s can have mail for it go in clear: choose "
+                        "upstream-tls=required or implicit, if it can do that", upstream);
+}
+
+static void check_password(const struct checking *k, const struct config *c, const char *path) {
+        struct stat st;
+
+        if (*path != '/' || stat(path, &st) < 0) {
+                warn(k, "%.300s: %s; until it is there, nobody can log in to the upstream", path,
+                     *path == '/' ? strerror(errno) : "it is a credential of the unit, and not here");
+                return;
+        }
+        if (st.st_mode & S_IRWXO)
+                warn(k, "%.300s is open to everybody on this host: chmod o= it, and change the "
+                        "password if they are not all trusted", path);
+        if (!config_is_listening(c))
+                check_access(k, c, path, R_OK, "so that nobody could log in to the upstream");
+}
+
+/* A password for whoever answers. */
+static void check_trust(const struct checking *k, const struct config *c) {
+        if (c->upstream_tls > UPSTREAM_TLS_OPPORTUNISTIC && c->upstream_tls_verify.n > 0 &&
+            strcmp(c->upstream_tls_verify.items[0], "no") == 0)
+                warn(k, "whoever answers in the upstream's place gets the %s: have it verified, by "
+                        "upstream-tls-ca=FILE, or pin its certificate (sha256:)",
+                     c->upstream_user ? "password" : "mail");
+}
+
 static void check_file(const struct checking *k, const char *path) {
         struct stat st;
 
@@ -219,6 +256,14 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         k.option = "tls-engine";
         if (c->tls_engine)
                 check_socket(&k, c, c->tls_engine);
+        k.option = "upstream-tls";
+        for (size_t i = 0; i < c->upstream.n; i++)
+                check_clear(&k, c, c->upstream.items[i]);
+        k.option = "upstream-tls-verify";
+        check_trust(&k, c);
+        k.option = "upstream-password";
+        if (c->upstream_password)
+                check_password(&k, c, c->upstream_password);
         k.option = "upstream";
         for (size_t i = 0; has_network && i < c->upstream.n; i++)
                 check_endpoint(&k, c->upstream.items[i]);

@@ -159,6 +159,8 @@ void session_log_message(const struct session_log *s, const struct reply *verdic
                 log_field(&l, "by", "%s", reply_author(verdict));
         if (*e->destination)
                 log_field(&l, "destination", "%s", e->destination);
+        if (e->upstream && security_is_on(e->upstream))
+                log_field(&l, "secured", "%s %s", e->upstream->protocol, e->upstream->cipher);
         log_field(&l, "strategy", "%s", s->config->strategy->name);
         log_duration(&l, asked);
         log_kind(&l, s);

@@ -14,6 +14,7 @@
 
 #include "base/text.h"
 #include "broker/broker.h"
+#include "broker/engine.h"
 #include "broker/wire.h"
 #include "io/deadline.h"
 #include "io/endpoint.h"
@@ -233,44 +234,17 @@ bool tls_start(const struct config *c, const struct peer *p, struct channel *cli
 
 /* --- its answer ------------------------------------------------------------------------------- */
 
-/* Reads the answer to its end. Returns 0, or a negative errno; -ECONNRESET: it broke off. */
-static int read_answer(struct channel *client, char answer[static SECURITY_ANSWER_MAX],
-                       size_t *ret_n) {
-        int64_t deadline = deadline_after(client->timeout);
-        struct pollfd control = { .fd = tls.control, .events = POLLIN };
-
-        for (*ret_n = 0; !security_is_whole(answer, *ret_n);) {
-                size_t room = SECURITY_ANSWER_MAX - *ret_n;
-                int r = room == 0 ? -EMSGSIZE
-                                  : patience_wait(client->patience, &control, 1, deadline);
-                ssize_t n = r == 0 ? read(tls.control, answer + *ret_n, room) : 0;
-
-                if (n == 0)
-                        return r < 0 ? r : -ECONNRESET;
-                if (n < 0 && errno != EINTR && errno != EAGAIN)
-                        return -errno;
-                *ret_n += n > 0 ? (size_t) n : 0;
-        }
-        return 0;
-}
-
-static const char *reason_of(int error) {
-        return error == -ECONNRESET  ? "the handshake failed"
-               : error == -ETIMEDOUT ? "the handshake took too long"
-               : error == -EMSGSIZE  ? "the engine says too much"
-                                     : patience_reason(error);
-}
-
 bool tls_finish(struct channel *client, struct security *ret,
                 char ret_reason[static SECURITY_REASON_MAX]) {
         static char answer[SECURITY_ANSWER_MAX];
         size_t n;
-        int r = read_answer(client, answer, &n);
+        int r = engine_read_answer(tls.control, client->patience, deadline_after(client->timeout), answer,
+                                   &n);
 
         if (r < 0) {
                 security_read_reason(answer, n, ret_reason);
                 if (!*ret_reason)
-                        text_format(ret_reason, SECURITY_REASON_MAX, "%s", reason_of(r));
+                        text_format(ret_reason, SECURITY_REASON_MAX, "%s", engine_reason(r));
                 let_go();
                 return false;
         }

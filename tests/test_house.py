@@ -135,7 +135,8 @@ ROWS = dict(re.findall(r"^const struct delivery_ops (\w+)_ops = \{\n(.*?)^\};", 
 
 def test_options_in_the_rows_of_strategies_exist():
     """A name that no option has would do nothing."""
-    macros = dict(re.findall(r'#define (\w+_OPTIONS) "([^"]+)"', "".join(p.read_text() for p in (SRC / "deliver").glob("*.h"))))
+    headers = "".join(p.read_text().replace("\\\n", "") for p in (SRC / "deliver").glob("*.h"))
+    macros = {name: re.sub(r'"\s*"', "", texts).strip().strip('"') for name, texts in re.findall(r'#define (\w+_OPTIONS)((?:\s*"[^"]+")+)', headers)}
     options = set(re.findall(r"^  --([a-z-]+)", tool(str(BUILDS["release"] / "smtpd"), "--help"), re.M))
     named = {}
     for strategy, row in ROWS.items():

@@ -4,7 +4,7 @@
     with Upstream({"RCPT": close}, {}) as up:                         # the first does that, all others do well
 
 A script has an action for each step: "greeting", "EHLO", "HELO", "LHLO", "XCLIENT", "MAIL", "RCPT", "DATA", "body",
-"dot", "RSET", "QUIT", or a list of actions, one for each time (the last one stays; None is to do well). An action is what to send (octets, not
+"dot", "RSET", "QUIT", those of other verbs, or a list of actions, one for each time (the last one stays; None is to do well). An action is what to send (octets, not
 necessarily a reply), or a function that gets the connection; those that are needed often are below. Where there is none
 the server does well. "body" is Body(octets, action): it happens once so many octets of the message have come.
 
@@ -225,11 +225,12 @@ class Upstream:
             self.start(self.serve, c, script)
 
     def serve(self, c, script):
-        with c.sock:
-            try:
-                self.converse(c, {step: list(a) if isinstance(a, list) else [a] for step, a in script.items()})
-            except Gone:
-                pass
+        try:
+            self.converse(c, {step: list(a) if isinstance(a, list) else [a] for step, a in script.items()})
+        except Gone:
+            pass
+        finally:
+            c.sock.close()  # which TLS may have replaced
         c.is_over = True
 
     def converse(self, c, script):
@@ -294,7 +295,7 @@ class Upstream:
                 do(verb, b"221 2.0.0 bye\r\n")
                 raise Gone
             else:
-                c.send(b"500 5.5.1 what?\r\n")
+                do(verb, b"500 5.5.1 what?\r\n")
 
     @property
     def commands(self):

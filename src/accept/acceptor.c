@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "accept/engine.h"
+#include "accept/password.h"
 #include "accept/refusal.h"
 #include "accept/sessions.h"
 #include "accept/spawn.h"
@@ -36,6 +37,7 @@ struct acceptor {
         struct sessions sessions;
         struct spawn spawn;
         struct engine engine;
+        struct password password;
         struct status status;
         struct refusals refusals;
         enum { ACCEPTING, STOPPING, OVER } state;
@@ -333,6 +335,7 @@ static int prepare(struct acceptor *a) {
         a->status.counter = counter[0];
         spawn_init(&a->spawn, counter[1]);
         spawn_set_tls(&a->spawn, a->engine.requests);
+        spawn_set_password(&a->spawn, a->password.fd);
         return 0;
 }
 
@@ -341,6 +344,7 @@ static int start(struct acceptor *a) {
 
         if ((status = listeners_open(a->listeners, config_of(a))) != 0 ||
             (status = engine_start(&a->engine, config_of(a), a->listeners)) != 0 ||
+            (status = password_read(&a->password, config_of(a))) != 0 ||
             (status = give_up_privileges(config_of(a))) != 0)
                 return status;
         if (!spawn_is_possible()) {
@@ -381,12 +385,13 @@ int acceptor_run(const struct acceptor_start *s) {
 
         a = (struct acceptor) {
                 .reload = { s->config, &spare, s->load, s->context, &a.sessions, &a.spawn,
-                            &a.engine, s->listeners },
+                            &a.engine, &a.password, s->listeners },
                 .listeners = s->listeners,
                 .status.is_new = true,
                 .signal_fd = take_signals(),
         };
         engine_init(&a.engine);
+        password_init(&a.password);
         status = s->mistakes ? s->mistakes : start(&a);
         if (status)
                 turn_away(&a, n_passed);

@@ -35,7 +35,7 @@ static const char ourselves[] = "/proc/self/exe";
 void spawn_clean_environment(void) {
         static const char *const names[] = {
                 "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
-                "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", INHERITED_TLS,
+                "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", INHERITED_TLS, INHERITED_PASSWORD,
                 INHERITED_UCSPI_CONTROL, INHERITED_UCSPI_IN, INHERITED_UCSPI_OUT,
         };
 
@@ -60,6 +60,14 @@ static void set_number(const char *variable, int fd) {
         setenv(variable, number, 1);
 }
 
+/* -1: sessions are not told. */
+static void tell(const char *variable, int fd) {
+        if (fd >= 0)
+                set_number(variable, fd);
+        else
+                unsetenv(variable);
+}
+
 bool spawn_is_possible(void) {
         struct stat st;
 
@@ -69,7 +77,7 @@ bool spawn_is_possible(void) {
 void spawn_init(struct spawn *ret, int counter) {
         ssize_t n;
 
-        *ret = (struct spawn) { .counter = counter, .output = -1, .tls = -1 };
+        *ret = (struct spawn) { .counter = counter, .output = -1, .tls = -1, .password = -1 };
         n = readlink(ourselves, ret->program, sizeof(ret->program) - 1);
         if (n <= 0)
                 strcpy(ret->program, ourselves);
@@ -81,18 +89,17 @@ void spawn_init(struct spawn *ret, int counter) {
 /* Sessions that show messages get our standard output, if that is where they go. */
 static void pass_output(struct spawn *s, bool is_needed) {
         s->output = is_needed && output_fd() > STDERR_FILENO ? output_fd() : -1;
-        if (s->output >= 0)
-                set_number(OUTPUT_VARIABLE, s->output);
-        else
-                unsetenv(OUTPUT_VARIABLE);
+        tell(OUTPUT_VARIABLE, s->output);
 }
 
 void spawn_set_tls(struct spawn *s, int requests) {
         s->tls = requests;
-        if (requests >= 0)
-                set_number(INHERITED_TLS, requests);
-        else
-                unsetenv(INHERITED_TLS);
+        tell(INHERITED_TLS, requests);
+}
+
+void spawn_set_password(struct spawn *s, int password) {
+        s->password = password;
+        tell(INHERITED_PASSWORD, password);
 }
 
 static void set_hurry(struct spawn *s, const struct config *c) {
@@ -168,7 +175,7 @@ static bool arrange_descriptors(const struct start *s) {
 
         return dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 &&
                pass_on(s->config) && pass_on(s->spawn->counter) && pass_on(s->spawn->output) &&
-               pass_on(s->spawn->tls);
+               pass_on(s->spawn->tls) && pass_on(s->spawn->password);
 }
 
 static void become_session(struct start *s) {

@@ -29,6 +29,7 @@ struct spawn {
         int counter;
         int output; /* -1: not passed on */
         int tls;    /* asks the TLS engine; -1: there is none */
+        int password; /* for upstreams; -1: there is none */
 };
 
 /* Whether this program can be executed afresh. It cannot without /proc. */
@@ -43,6 +44,9 @@ void spawn_init(struct spawn *ret, int counter);
 
 /* Later sessions get this socket, at which a TLS engine is asked; or none (-1). */
 void spawn_set_tls(struct spawn *s, int requests);
+
+/* Later sessions get this file with the password for upstreams; or none (-1). */
+void spawn_set_password(struct spawn *s, int password);
 
 /* Later sessions get this configuration. Returns 0, or -ENOMEM and nothing has changed. */
 int spawn_set_config(struct spawn *s, const struct config *c);

@@ -141,14 +141,18 @@ void broker_run(const struct request *r, const char *variables, int message, str
 }
 
 int broker_connect(unsigned endpoint, uint64_t milliseconds, struct patience *p,
-                   const char **ret_why) {
+                   struct prologue_result *ret, const char **ret_why) {
         const struct request r = {
                 .kind = REQUEST_CONNECT, .index = endpoint, .milliseconds = cap(milliseconds)
         };
+        static char text[ANSWER_TEXT_MAX];
         static struct answer answer;
         struct passed passed = { 0 };
 
-        ask(&r, "", NULL, p, deadline_now() + r.milliseconds, &answer, NULL, &passed);
+        ask(&r, "", NULL, p, deadline_now() + r.milliseconds, &answer, text, &passed);
+        *ret = (struct prologue_result) { 0 };
+        if (answer.n_text == sizeof(*ret))
+                memcpy(ret, text, sizeof(*ret));
         wire_drop(&passed, 1);
         *ret_why = *answer.reason ? answer.reason : "no descriptor left for the connection";
         return passed.n > 0 ? passed.fds[0] : -EHOSTUNREACH;

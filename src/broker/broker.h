@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "broker/prologue.h"
 #include "broker/request.h"
 #include "broker/wire.h"
 #include "io/patience.h"
@@ -28,10 +29,12 @@ void broker_tell_peer(const char *client);
 void broker_run(const struct request *r, const char *variables, int message, struct patience *p,
                 struct answer *ret, char ret_output[static ANSWER_TEXT_MAX]);
 
-/* Connects to an endpoint of the services. Returns a descriptor that is closed on exec and does not
- * block; or a negative errno, and in `*ret_why` what failed, valid until the next call. */
+/* Connects to an endpoint of the services, and has its prologue said (broker/prologue.h). Returns a
+ * descriptor that is closed on exec and does not block; or a negative errno, and in `*ret_why` what
+ * failed, valid until the next call. The result is empty without a prologue, or if there was no
+ * connection. */
 int broker_connect(unsigned endpoint, uint64_t milliseconds, struct patience *p,
-                   const char **ret_why);
+                   struct prologue_result *ret, const char **ret_why);
 
 /* Whether this address is that of a list of Mailman 2.1, by its local part: ANSWER_DONE (and
  * which), ANSWER_NONE, or ANSWER_UNABLE, ANSWER_FAILED or ANSWER_LOST and the reason. */

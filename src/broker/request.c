@@ -18,7 +18,7 @@ const char *const request_variables[REQUEST_VARIABLES] = {
 const char *request_endpoint(const struct services *s, uint32_t index, const char **ret_port) {
         size_t n = s->upstream ? s->upstream->n : 0;
 
-        *ret_port = index < n ? "25" : "8024";
+        *ret_port = index == n ? "8024" : s->port ? s->port : "25";
         if (index < n)
                 return s->upstream->items[index];
         return index == n ? s->mailman : NULL;

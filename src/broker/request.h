@@ -74,6 +74,8 @@ struct answer {
         char reason[ANSWER_REASON_MAX + 1]; /* UNABLE, FAILED, LOST; a program that could not run */
 };
 
+struct prologue_plan;
+
 /* What a broker does for its session, and nothing else. */
 struct services {
         int client;                   /* its connection, as long as the broker is not there yet */
@@ -84,6 +86,8 @@ struct services {
         bool has_output;              /* that program has the output (io/output.h) as descriptor 3 */
         const char *wrapper, *lists;  /* of Mailman 2.1; NULL: none */
         const struct list *upstream;  /* endpoints: these; NULL: none */
+        const char *port;             /* of those that name none; NULL: 25 */
+        const struct prologue_plan *prologue; /* what is said to them first; NULL: nothing */
         const char *mailman;          /* and last that of Mailman 3; NULL: none */
         const char *engine;           /* a TLS engine for the connection; NULL: none */
         char *const *engine_argv;

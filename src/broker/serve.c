@@ -17,10 +17,12 @@
 #include "broker/executable.h"
 #include "broker/handover.h"
 #include "broker/lists.h"
+#include "broker/prologue.h"
 #include "broker/run.h"
 #include "broker/vector.h"
 #include "broker/wire.h"
 #include "io/connect.h"
+#include "io/deadline.h"
 #include "io/fd.h"
 #include "io/log.h"
 #include "io/output.h"
@@ -29,7 +31,7 @@
 
 /* Where the session's socket is; the other standard descriptors are /dev/null and the log. The output
  * has its number, if the program of the strategy shows messages. */
-enum { SESSION = STDIN_FILENO, DESCRIPTORS = 1024 };
+enum { SESSION = STDIN_FILENO, DESCRIPTORS = 1024, CONNECT_SECONDS = 30 };
 
 static struct {
         const struct services *services;
@@ -126,12 +128,14 @@ static void do_run(void) {
 /* --- the others ------------------------------------------------------------------------------- */
 
 /* A session that has something to say, or is gone, ends it. Returns the connection, or -1. */
-static int do_connect(void) {
-        struct patience p;
-        const char *port, *endpoint = request_endpoint(b.services, b.request.index, &port), *why;
+static int connect_endpoint(const char *endpoint, const char *port) {
         int64_t seconds = (b.request.milliseconds + 999) / 1000;
+        struct patience p;
+        const char *why;
         int fd;
 
+        if (seconds > CONNECT_SECONDS)
+                seconds = CONNECT_SECONDS;
         patience_init(&p, SESSION, -1);
         fd = connect_to(endpoint, port, (uint64_t) seconds, &p, &why);
         b.answer.outcome = ANSWER_DONE;
@@ -142,6 +146,46 @@ static int do_connect(void) {
                 fd_close(&fd);
         }
         return fd;
+}
+
+/* The result goes with the answer. */
+static int prepare(const char *endpoint, int fd, int64_t deadline) {
+        struct prologue_result result;
+
+        fd = prologue_run(b.services->prologue, endpoint, fd, SESSION, deadline, &result);
+        memcpy(b.output, &result, sizeof(result));
+        b.answer.n_text = sizeof(result);
+        if (fd < 0)
+                fail(result.why);
+        return fd;
+}
+
+/* Where TLS is a chance, not a condition, one that cannot be had leaves the way in clear (RFC 7435). */
+static int connect_in_clear(const char *endpoint, const char *port) {
+        struct prologue_result result;
+        struct log_line l;
+
+        memcpy(&result, b.output, sizeof(result));
+        if (!result.is_for_clear || b.services->prologue->config->upstream_tls != UPSTREAM_TLS_OPPORTUNISTIC)
+                return -1;
+        log_start(&l, "no TLS with the upstream: it is asked again in clear");
+        log_field(&l, "endpoint", "%s", endpoint);
+        log_said(&l, "reason", "%s", result.why);
+        log_send(&l, LOG_WARNING);
+        b.answer.n_text = 0;
+        return connect_endpoint(endpoint, port);
+}
+
+static int do_connect(void) {
+        const char *port, *endpoint = request_endpoint(b.services, b.request.index, &port);
+        bool is_prepared = b.services->prologue && endpoint != b.services->mailman;
+        int64_t deadline = deadline_now() + b.request.milliseconds;
+        int fd = connect_endpoint(endpoint, port);
+
+        if (fd < 0 || !is_prepared)
+                return fd;
+        fd = prepare(endpoint, fd, deadline);
+        return fd >= 0 ? fd : connect_in_clear(endpoint, port);
 }
 
 static void do_list(void) {
@@ -244,6 +288,19 @@ static int keep_output(void) {
         return CHILD_OUTPUT + 1;
 }
 
+/* All descriptors from there on, but one; or none but -1. */
+static void close_others(int from, int but) {
+        bool has_one = but >= from;
+
+        if (has_one && but > from)
+                fd_close_between((unsigned) from, (unsigned) but - 1);
+        if (fd_close_range(has_one ? (unsigned) but + 1 : (unsigned) from, 0) < 0)
+                for (int fd = from; fd < DESCRIPTORS; fd++)
+                        if (fd != but)
+                                close(fd);
+}
+
+/* A strategy that shows messages has no upstream: the output does not take a password's place. */
 static void keep_little(int session) {
         int null = open("/dev/null", O_RDWR | O_CLOEXEC), first;
 
@@ -252,9 +309,7 @@ static void keep_little(int session) {
         first = keep_output();
         if (log_current_target() == LOG_TO_SYSLOG && dup2(null, STDERR_FILENO) < 0)
                 _exit(EX_TEMPFAIL); /* under inetd, it is the client */
-        if (fd_close_range((unsigned) first, 0) < 0)
-                for (int fd = first; fd < DESCRIPTORS; fd++)
-                        close(fd);
+        close_others(first, b.services->prologue ? b.services->prologue->password : -1);
         log_open(log_current_target()); /* with a connection of its own */
 }
 

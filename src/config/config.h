@@ -19,16 +19,32 @@
 #define UPSTREAM_SECONDS 300
 #define UPSTREAM_DOT_SECONDS 540
 
+#define UPSTREAM_CA_DEFAULT "/etc/ssl/certs"
+
 /* The highest number of a user: -1 is none. */
 #define USER_NUMBER_MAX UINT64_C(0xfffffffe)
 
 /* A certificate that the engine of an acceptor makes for itself. */
 #define TLS_SELF_SIGNED "self-signed"
 
-enum { HOSTNAME_MAX = 255 };
+enum { HOSTNAME_MAX = 255, UPSTREAM_USER_MAX = 255 };
 
 /* What clients are offered: smtpd.conf(5). */
 enum tls_mode { TLS_UNSET, TLS_NO, TLS_STARTTLS, TLS_REQUIRED, TLS_IMPLICIT };
+
+/* TLS and AUTH toward upstreams, likewise. */
+enum upstream_tls {
+        UPSTREAM_TLS_NO,
+        UPSTREAM_TLS_OPPORTUNISTIC,
+        UPSTREAM_TLS_REQUIRED,
+        UPSTREAM_TLS_IMPLICIT,
+};
+enum upstream_auth {
+        UPSTREAM_AUTH_ANY, /* PLAIN, or else LOGIN */
+        UPSTREAM_AUTH_PLAIN,
+        UPSTREAM_AUTH_LOGIN,
+        UPSTREAM_AUTH_XOAUTH2,
+};
 
 struct list {
         char **items;
@@ -47,6 +63,13 @@ struct config {
         struct list upstream;      /* endpoints: io/connect.h */
         bool is_upstream_lmtp;
         uint64_t upstream_timeout; /* seconds; 0: UPSTREAM_SECONDS and UPSTREAM_DOT_SECONDS */
+        enum upstream_tls upstream_tls;
+        struct list upstream_tls_verify; /* "ca", "no", or certificates; empty: by the mode */
+        char *upstream_tls_ca;     /* a file or a directory; NULL: UPSTREAM_CA_DEFAULT */
+        char *upstream_tls_name;   /* NULL: the host of each */
+        char *upstream_user;       /* NULL: nobody logs in */
+        char *upstream_password;   /* a file */
+        enum upstream_auth upstream_auth;
         bool xclient;
         bool split;                /* one destination per transaction */
         char *mailman;             /* endpoint of Mailman 3's LMTP server; NULL: MAILMAN_DEFAULT */
@@ -109,6 +132,10 @@ static inline bool config_is_self_signed(const struct config *c) {
         return false;
 }
 
+/* Whether the certificate of the upstream is verified: by whom. */
+bool config_upstream_is_verified(const struct config *c);
+const char *config_upstream_ca(const struct config *c);
+
 /* Called for each mistake. `where` is "FILE:LINE", "FILE" or "command line"; `what` says what is
  * wrong and what to do. */
 typedef void config_complaint(const char *where, const char *what);
@@ -141,6 +168,12 @@ enum tls_task { TLS_TASK_CONNECTION, TLS_TASK_SERVE, TLS_TASK_CHECK };
  * NULL. Returns them, to be freed by config_tls_free(), or NULL if memory is out. */
 char **config_tls_arguments(const struct config *c, enum tls_task task, const char *user);
 void config_tls_free(char **arguments);
+
+/* The same, for the client's role toward an upstream. To look is to see what there is, whether it can
+ * be trusted or not. */
+enum upstream_trust { UPSTREAM_TO_TRUST, UPSTREAM_TO_LOOK };
+char **config_upstream_arguments(const struct config *c, const char *upstream,
+                                 enum upstream_trust trust);
 
 /* Prints the options as --help shows them. Of the configuration only the strategies matter. */
 void config_help(const struct config *c, FILE *out);

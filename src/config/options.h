@@ -23,7 +23,7 @@ struct option {
         bool is_for_acceptor; /* it means nothing to a session of the acceptor */
 };
 
-enum { N_OPTIONS_MAX = 48 }; /* rows, with the end */
+enum { N_OPTIONS_MAX = 80 }; /* rows, with the end */
 
 extern const struct option options[];
 

@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 #include "config/strategies.h"
-#include "config/tls.h"
+#include "config/upstream.h"
 
 void read_complain(struct reading *r, struct place place, const char *format, ...) {
         char what[512], where[512] = "command line";
@@ -164,6 +164,7 @@ int config_load(int argc, char **argv, struct config *c, config_complaint *compl
         if (c->strategy && !r.is_incomplete)
                 check_together(&r);
         tls_settle(&r);
+        upstream_settle(&r);
         return r.n_in_arguments > 0 ? EX_USAGE : r.n_in_files > 0 ? EX_CONFIG : 0;
 }
 

@@ -106,8 +106,7 @@ const struct kind value_tls_file = {
 
 /* --- all together ----------------------------------------------------------------------------- */
 
-/* A credential's name becomes its path. --check, which the service manager gives none, leaves it. */
-static void complete(struct reading *r, const char *option, char **name) {
+void tls_complete(struct reading *r, const char *option, char **name) {
         const char *directory = getenv("CREDENTIALS_DIRECTORY");
         size_t room;
         char *path;
@@ -136,11 +135,11 @@ static void complete_files(struct reading *r) {
         struct config *c = r->config;
 
         for (size_t i = 0; i < c->tls_certificate.n; i++)
-                complete(r, "tls-certificate", c->tls_certificate.items + i);
+                tls_complete(r, "tls-certificate", c->tls_certificate.items + i);
         for (size_t i = 0; i < c->tls_key.n; i++)
-                complete(r, "tls-key", c->tls_key.items + i);
+                tls_complete(r, "tls-key", c->tls_key.items + i);
         if (c->tls_client_ca)
-                complete(r, "tls-client-ca", &c->tls_client_ca);
+                tls_complete(r, "tls-client-ca", &c->tls_client_ca);
 }
 
 /* Who has the key decides these. */

@@ -5,3 +5,7 @@
 
 /* Where everything has been read: completes the names of files and the mode, and complains. */
 void tls_settle(struct reading *r);
+
+/* A credential's name, the value of an option, becomes its path. --check, which the service manager
+ * gives none, leaves it. */
+void tls_complete(struct reading *r, const char *option, char **name);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "config/config.h"
+#include "io/endpoint.h"
 
 enum { FIXED = 9 }; /* the name, those that are no files, and NULL */
 
@@ -36,6 +37,13 @@ static void add_files(struct arguments *a, const struct config *c) {
                 add(a, "--key=%s", i < keys->n ? keys->items[i] : certificates->items[i]);
 }
 
+static char **finish(struct arguments *a) {
+        if (!a->is_short)
+                return a->items;
+        config_tls_free(a->items);
+        return NULL;
+}
+
 char **config_tls_arguments(const struct config *c, enum tls_task task, const char *user) {
         struct arguments a = { .items = calloc(2 * c->tls_certificate.n + FIXED, sizeof(char *)) };
 
@@ -53,11 +61,42 @@ char **config_tls_arguments(const struct config *c, enum tls_task task, const ch
                 add(&a, "--user=%s", user);
         if (task != TLS_TASK_CONNECTION)
                 add(&a, "%s", task == TLS_TASK_SERVE ? "--serve" : "--check");
-        if (a.is_short) {
-                config_tls_free(a.items);
+        return finish(&a);
+}
+
+/* Whom the certificate of an upstream has to be for. */
+static void add_name(struct arguments *a, const struct config *c, const char *upstream) {
+        struct endpoint e;
+
+        if (c->upstream_tls_name)
+                add(a, "--name=%s", c->upstream_tls_name);
+        else if (*upstream != '/' && endpoint_split(upstream, "0", &e))
+                add(a, "--name=%s", e.host);
+}
+
+static void add_verify(struct arguments *a, const struct config *c) {
+        const struct list *verify = &c->upstream_tls_verify;
+
+        for (size_t i = 0; i < verify->n; i++)
+                add(a, "--verify=%s", verify->items[i]);
+        if (verify->n == 0)
+                add(a, "--verify=%s", config_upstream_is_verified(c) ? "ca" : "no");
+}
+
+char **config_upstream_arguments(const struct config *c, const char *upstream,
+                                 enum upstream_trust trust) {
+        struct arguments a = { .items = calloc(c->upstream_tls_verify.n + FIXED, sizeof(char *)) };
+
+        if (!a.items)
                 return NULL;
-        }
-        return a.items;
+        add(&a, "smtpd-tls");
+        add(&a, "--connect");
+        add_name(&a, c, upstream);
+        if (trust == UPSTREAM_TO_TRUST)
+                add_verify(&a, c);
+        if (trust == UPSTREAM_TO_LOOK || config_upstream_is_verified(c))
+                add(&a, "--ca=%s", config_upstream_ca(c));
+        return finish(&a);
 }
 
 void config_tls_free(char **arguments) {

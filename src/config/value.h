@@ -28,6 +28,8 @@ extern const struct kind value_endpoints, value_listen, value_domains, value_net
 extern const struct kind value_tls, value_tls_client, value_tls_minimum;
 extern const struct kind value_tls_certificates, value_tls_keys, value_tls_file;
 extern const struct kind value_local_socket;
+extern const struct kind value_upstream_tls, value_upstream_verify, value_upstream_name;
+extern const struct kind value_upstream_user, value_upstream_auth;
 
 /* Of the command line only: what to do instead of serving, and which file to read. */
 extern const struct kind value_action, value_file;

@@ -109,20 +109,25 @@ enum client_result client_look(struct client *c) {
         return r;
 }
 
+void client_say_octets(struct client *c, const char *octets, size_t n) {
+        int r;
+
+        c->channel.timeout = client_seconds(c, CLIENT_SECONDS);
+        c->channel.deadline = deadline_after(c->channel.timeout);
+        if (c->is_open && (r = channel_write(&c->channel, octets, n)) < 0)
+                lose(c, r, "command");
+}
+
 void client_say(struct client *c, const char *format, ...) {
         char line[COMMAND_LINE_MAX];
         va_list ap;
         size_t n;
-        int r;
 
         va_start(ap, format);
         n = text_format_list(line, sizeof(line) - 2, format, ap);
         va_end(ap);
         memcpy(line + n, "\r\n", 2);
-        c->channel.timeout = client_seconds(c, CLIENT_SECONDS);
-        c->channel.deadline = deadline_after(c->channel.timeout);
-        if (c->is_open && (r = channel_write(&c->channel, line, n + 2)) < 0)
-                lose(c, r, "command");
+        client_say_octets(c, line, n + 2);
 }
 
 enum client_result client_get(struct client *c, const char *step, struct reply *ret) {

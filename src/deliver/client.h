@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/prologue.h"
 #include "config/config.h"
 #include "io/channel.h"
 #include "io/log.h"
@@ -29,6 +30,8 @@ enum client_result {
         CLIENT_OK,
         CLIENT_UNREACHABLE, /* there is no connection */
         CLIENT_REFUSED,     /* it will not have us, or not have again what it had */
+        CLIENT_INSECURE,    /* there is no TLS with it, or it is not who it should be */
+        CLIENT_LOCKED_OUT,  /* it does not take our credentials */
         CLIENT_LOST,        /* it closed the connection, maybe with a 421 */
         CLIENT_NONSENSE,    /* what it says is no SMTP */
         CLIENT_OUT_OF_STEP, /* it says something before it is asked */
@@ -45,6 +48,7 @@ struct client_rules {
         enum reply_by by;        /* whose words its replies are */
         bool is_lmtp;
         bool needs_8bitmime;     /* gets no 8-bit text unless it offers that */
+        bool has_prologue;       /* the broker says something first */
         uint64_t timeout;        /* seconds for each wait; 0: those above */
         struct channel *downstream; /* our client: flushed before we wait; its patience counts */
         const struct peer *peer; /* whom to name by XCLIENT; NULL: nobody */
@@ -64,8 +68,10 @@ struct client {
         uint64_t max_size;       /* octets; 0: not told, or no limit */
         const struct client_rules *rules;
         char endpoint[256];      /* where it is connected to, for the log */
+        struct prologue_result prologue; /* what was said before we got the connection */
+        enum client_result failure; /* the last one */
         const char *step;        /* of a failure that is not in the log yet; NULL: there is none */
-        char why[128];           /* the last failure, in our words */
+        char why[256];           /* it in our words */
         struct reply said;       /* or in the server's; code 0: it had none */
 
         struct channel channel;
@@ -81,6 +87,13 @@ struct patience *client_patience(const struct client *c);
  * introduces us. The rules stay in use while it is open. */
 enum client_result client_open(struct client *c, unsigned index, const char *endpoint,
                                const struct client_rules *rules);
+
+/* The parts of that, for whoever has the connection already: it is nobody's yet; it is `fd`; the
+ * greeting; EHLO, HELO or LHLO, under a name. */
+void client_begin(struct client *c, const char *endpoint, const struct client_rules *rules);
+void client_take(struct client *c, int fd);
+enum client_result client_greet(struct client *c);
+enum client_result client_introduce(struct client *c, const char *name);
 
 /* Whether it is there, has answered all and said no more than that, as far as it is known yet. */
 bool client_is_quiet(const struct client *c);
@@ -125,7 +138,8 @@ enum client_result client_refuse(struct client *c, enum client_result result, co
 void client_log(struct client *c);
 void client_log_reason(const struct client *c, struct log_line *l);
 
-/* With what words it refused us, or hung up, as a temporary failure. false if it had none. */
+/* With what words it refused us, or hung up, as a temporary failure; or ours, if it is to do with
+ * TLS and credentials. false if there are none. */
 bool client_said(const struct client *c, struct reply *ret);
 
 /* Says QUIT, does not wait for the answer, closes. Nothing if it is not open. */

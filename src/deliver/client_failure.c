@@ -8,15 +8,17 @@ enum client_result client_fail(struct client *c, enum client_result result, cons
         int over = patience_check(client_patience(c));
 
         c->step = step;
+        c->failure = over < 0 ? CLIENT_IN_VAIN : result;
         c->said.code = 0;
         text_format(c->why, sizeof(c->why), "%s", over < 0 ? patience_reason(over) : what);
         client_abort(c);
-        return over < 0 ? CLIENT_IN_VAIN : result;
+        return c->failure;
 }
 
 enum client_result client_refuse(struct client *c, enum client_result result, const char *step,
                                  const struct reply *reply) {
         c->step = step;
+        c->failure = result;
         c->said = *reply;
         client_abort(c);
         return result;
@@ -41,11 +43,26 @@ void client_log(struct client *c) {
         log_field(&l, "endpoint", "%s", c->endpoint);
         log_field(&l, "step", "%s", c->step);
         client_log_reason(c, &l);
-        log_send(&l, LOG_WARNING);
+        log_send(&l, c->failure == CLIENT_LOCKED_OUT ? LOG_ERR : LOG_WARNING);
         c->step = NULL;
 }
 
+/* What is no fault of our client's is no word for it either. */
+static bool say_our_fault(const struct client *c, struct reply *ret) {
+        if (c->failure == CLIENT_INSECURE)
+                reply_set(ret, 451, "4.7.5", "%s cannot be reached over TLS, try again later",
+                          c->rules->title);
+        else if (c->failure == CLIENT_LOCKED_OUT)
+                reply_set(ret, 451, "4.7.8", "%s does not take our credentials, try again later",
+                          c->rules->title);
+        else
+                return false;
+        return true;
+}
+
 bool client_said(const struct client *c, struct reply *ret) {
+        if (say_our_fault(c, ret))
+                return true;
         if (c->said.code < 400)
                 return false;
         *ret = c->said;

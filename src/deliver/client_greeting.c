@@ -9,6 +9,8 @@
 #include "deliver/client.h"
 #include "deliver/client_internal.h"
 
+enum { PROLOGUE_MORE_SECONDS = 2 };
+
 /* --- what is offered -------------------------------------------------------------------------- */
 
 static bool is_word(const char *line, size_t n, const char *word) {
@@ -90,8 +92,8 @@ static enum client_result say_ehlo(struct client *c, const char *verb, const cha
         return client_heed_421(c, r, verb, ret);
 }
 
-/* EHLO, or HELO for those who do not know it, or LHLO, under a name. */
-static enum client_result introduce(struct client *c, const char *name) {
+/* HELO is for those who do not know EHLO. */
+enum client_result client_introduce(struct client *c, const char *name) {
         const char *verb = c->rules->is_lmtp ? "LHLO" : "EHLO";
         struct reply reply;
         enum client_result r = say_ehlo(c, verb, name, &reply);
@@ -151,36 +153,78 @@ static enum client_result send_xclient(struct client *c) {
         r = client_get(c, "XCLIENT", &reply);
         if (r != CLIENT_OK)
                 return r;
-        return reply.code == 220 ? introduce(c, *name ? name : c->rules->hostname)
+        return reply.code == 220 ? client_introduce(c, *name ? name : c->rules->hostname)
                                  : client_refuse(c, CLIENT_REFUSED, "XCLIENT", &reply);
+}
+
+/* --- the connection --------------------------------------------------------------------------- */
+
+void client_begin(struct client *c, const char *endpoint, const struct client_rules *rules) {
+        c->rules = rules;
+        c->step = NULL;
+        c->said.code = 0;
+        c->failure = CLIENT_OK;
+        c->prologue = (struct prologue_result) { 0 };
+        text_format(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
+}
+
+void client_take(struct client *c, int fd) {
+        channel_init(&c->channel, fd, fd, client_patience(c));
+        c->n_in = 0;
+        c->is_open = true;
+}
+
+enum client_result client_greet(struct client *c) {
+        struct reply reply;
+        enum client_result r = client_get(c, "greeting", &reply);
+
+        if (r == CLIENT_OK && reply.code != 220)
+                r = client_refuse(c, CLIENT_REFUSED, "greeting", &reply);
+        return r;
+}
+
+/* How the prologue failed, which another process says: the end of its patience is not that of ours. */
+static enum client_result fail_in_prologue(struct client *c) {
+        const struct prologue_result *p = &c->prologue;
+        enum client_result r = p->failure < CLIENT_IN_VAIN ? p->failure : CLIENT_SILENT;
+
+        return p->said.code > 0 ? client_refuse(c, r, p->step, &p->said)
+                                : client_fail(c, r, p->step, p->why);
+}
+
+/* The prologue has the time of a step, and a little more to say which of its own took too long. */
+static uint64_t milliseconds_to_open(const struct client *c) {
+        uint64_t step = client_seconds(c, CLIENT_SECONDS),
+                 usual = client_seconds(c, CLIENT_CONNECT_SECONDS);
+
+        if (usual > CLIENT_CONNECT_SECONDS)
+                usual = CLIENT_CONNECT_SECONDS;
+        return 1000 * (c->rules->has_prologue ? step + PROLOGUE_MORE_SECONDS : usual);
+}
+
+static enum client_result connect_server(struct client *c, unsigned index) {
+        const char *why;
+        int fd = broker_connect(index, milliseconds_to_open(c), client_patience(c), &c->prologue,
+                                &why);
+
+        if (fd < 0 && c->prologue.failure > 0)
+                return fail_in_prologue(c);
+        if (fd < 0)
+                return client_fail(c, CLIENT_UNREACHABLE, "connect", why);
+        client_take(c, fd);
+        return CLIENT_OK;
 }
 
 enum client_result client_open(struct client *c, unsigned index, const char *endpoint,
                                const struct client_rules *rules) {
-        struct reply reply;
         enum client_result r;
-        uint64_t timeout;
-        const char *why;
-        int fd;
 
-        c->rules = rules;
-        timeout = client_seconds(c, CLIENT_CONNECT_SECONDS);
-        c->step = NULL;
-        c->said.code = 0;
-        if (timeout > CLIENT_CONNECT_SECONDS)
-                timeout = CLIENT_CONNECT_SECONDS;
-        text_format(c->endpoint, sizeof(c->endpoint), "%s", endpoint);
-        fd = broker_connect(index, timeout * 1000, client_patience(c), &why);
-        if (fd < 0)
-                return client_fail(c, CLIENT_UNREACHABLE, "connect", why);
-        channel_init(&c->channel, fd, fd, client_patience(c));
-        c->n_in = 0;
-        c->is_open = true;
-        r = client_get(c, "greeting", &reply);
-        if (r == CLIENT_OK && reply.code != 220)
-                r = client_refuse(c, CLIENT_REFUSED, "greeting", &reply);
+        client_begin(c, endpoint, rules);
+        r = connect_server(c, index);
+        if (r == CLIENT_OK && !c->prologue.is_greeted)
+                r = client_greet(c);
         if (r == CLIENT_OK)
-                r = introduce(c, rules->hostname);
+                r = client_introduce(c, rules->hostname);
         if (r == CLIENT_OK && c->xclient & XCLIENT_ADDR && rules->peer)
                 r = send_xclient(c);
         return r;

@@ -42,6 +42,7 @@ struct envelope {
         struct sender sender;
         struct addressee *addressees;
         size_t n_addressees;
+        const struct security *upstream; /* the TLS that an upstream has it by; NULL: no upstream has */
         char destination[160];        /* where it went and what is known there, for the log; "" if nothing is */
 };
 

@@ -198,9 +198,8 @@ static bool is_list(const struct delivery *d, const struct addressee *a) {
 static bool mailman_is_same(const struct delivery *d, const struct addressee *a,
                             const struct recipient *r) {
         const char *first = a->recipient.address.text, *second = r->address.text;
-        size_t n = strlen(first);
 
-        if (strlen(second) != n || !ascii_is_equal(first, second, n))
+        if (strlen(second) != strlen(first) || !ascii_is_equal(first, second, strlen(first)))
                 return false;
         return address_is_same(&a->recipient.address, &r->address) || is_list(d, a);
 }
@@ -347,11 +346,12 @@ static void deliver(struct delivery *d, struct envelope *e, struct message *m) {
 
 static void describe(const struct delivery *d, struct envelope *e) {
         const char *upstream = d->upstream.client.endpoint;
-        size_t n = text_format(e->destination, sizeof(e->destination) / 2, "Mailman %s",
-                               list_server(d));
+        size_t half = sizeof(e->destination) / 2;
+        size_t n = text_format(e->destination, half, "Mailman %s", list_server(d));
 
         text_format(e->destination + n, sizeof(e->destination) - n, ", upstream %s",
                     *upstream ? upstream : "none");
+        e->upstream = &d->upstream.client.prologue.security;
 }
 
 static void mailman_process_message(struct delivery *d, struct envelope *e, struct message *m) {

@@ -100,6 +100,7 @@ static void proxy_process_message(struct delivery *d, struct envelope *e, struct
         else if (upstream_send(&d->upstream, m, &trace))
                 transaction_commit(&d->upstream.transaction, e->id);
         text_format(e->destination, sizeof(e->destination), "%s", d->upstream.client.endpoint);
+        e->upstream = &d->upstream.client.prologue.security;
 }
 
 static void proxy_needs(const struct delivery *d, struct services *ret) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "deliver/prologue.h"
 #include "io/deadline.h"
 
 static const struct fixed_reply no_upstream = {
@@ -32,6 +33,7 @@ int upstream_init(struct upstream *u, const struct delivery_context *x) {
                 .by = REPLY_BY_UPSTREAM,
                 .is_lmtp = c->is_upstream_lmtp,
                 .needs_8bitmime = true,
+                .has_prologue = prologue_is_needed(c),
                 .timeout = c->upstream_timeout,
                 .downstream = x->client,
                 .peer_helo = u->helo,

@@ -10,7 +10,10 @@
 #include "deliver/transaction.h"
 
 /* The options that a strategy with an upstream has. */
-#define UPSTREAM_OPTIONS "upstream upstream-protocol upstream-timeout xclient split"
+#define UPSTREAM_OPTIONS                                                                           \
+        "upstream upstream-protocol upstream-timeout upstream-tls upstream-tls-verify "            \
+        "upstream-tls-ca upstream-tls-name upstream-user upstream-password upstream-auth "         \
+        "xclient split"
 
 enum {
         UPSTREAM_NAMES_MAX = 5, /* that a client may say one after another, if XCLIENT tells them */

@@ -66,6 +66,22 @@ socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *re
         return sizeof(*v6);
 }
 
+bool endpoint_is_here(const char *s) {
+        struct endpoint e;
+        struct in_addr v4;
+        struct in6_addr v6;
+
+        if (*s == '/')
+                return true;
+        if (!endpoint_split(s, "0", &e))
+                return false;
+        if (inet_pton(AF_INET, e.host, &v4) == 1)
+                return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+        if (inet_pton(AF_INET6, e.host, &v6) == 1)
+                return IN6_IS_ADDR_LOOPBACK(&v6);
+        return strcmp(e.host, "localhost") == 0;
+}
+
 bool endpoint_local(const char *path, struct sockaddr_un *ret) {
         *ret = (struct sockaddr_un) { .sun_family = AF_UNIX };
         return copy(ret->sun_path, sizeof(ret->sun_path), path, strlen(path));

@@ -19,5 +19,8 @@ bool endpoint_split(const char *s, const char *port, struct endpoint *ret);
  * machinery along. */
 socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *ret);
 
+/* Whether it is on this host, as far as its name says: a local socket, or loopback. */
+bool endpoint_is_here(const char *s);
+
 /* The address of /SOCKET; false if it is too long. */
 bool endpoint_local(const char *path, struct sockaddr_un *ret);

@@ -4,6 +4,9 @@
 /* Tells a session the number of the socket that asks its acceptor's TLS engine. */
 #define INHERITED_TLS "SMTPD_TLS_FD"
 
+/* And that of the file with the password for upstreams, if this user may not read it. */
+#define INHERITED_PASSWORD "SMTPD_UPSTREAM_PASSWORD_FD"
+
 /* UCSPI-TLS: the numbers of descriptors of the TLS engine that started us, for its orders, what the
  * client says, and what it hears. */
 #define INHERITED_UCSPI_CONTROL "SSLCTLFD"

@@ -50,6 +50,13 @@ void security_read(struct security *ret, const char *answer, size_t n) {
                 strcpy(ret->protocol, "TLS");
 }
 
+void security_read_server(struct security_server *ret, const char *answer, size_t n) {
+        take(ret->names, sizeof(ret->names), answer, n, "SSL_SERVER_NAMES");
+        take(ret->subject, sizeof(ret->subject), answer, n, "SSL_SERVER_S_DN");
+        take(ret->fingerprint, sizeof(ret->fingerprint), answer, n, "SSL_SERVER_FINGERPRINT");
+        take(ret->verify, sizeof(ret->verify), answer, n, "SSL_SERVER_VERIFY");
+}
+
 void security_read_reason(const char *answer, size_t n, char ret[static SECURITY_REASON_MAX]) {
         take(ret, SECURITY_REASON_MAX, answer, n, "TLS_ERROR");
 }

@@ -25,6 +25,14 @@ struct security {
         bool is_at_balancer;   /* it ends there, and a balancer says so: smtp/proxy_header.h */
 };
 
+/* Who a server is that TLS is spoken with, likewise. */
+struct security_server {
+        char names[256];       /* its certificate is for these */
+        char subject[128];
+        char fingerprint[65];
+        char verify[128];      /* whether its issuer is known and the name right: SUCCESS, FAILED:reason */
+};
+
 /* Whether TLS is spoken. */
 static inline bool security_is_on(const struct security *s) {
         return *s->protocol != '\0';
@@ -38,6 +46,9 @@ void security_set(char *out, size_t room, const char *value, size_t n);
 
 /* Reads one that has. */
 void security_read(struct security *ret, const char *answer, size_t n);
+
+/* The same of the server's certificate; also of an answer that broke off. */
+void security_read_server(struct security_server *ret, const char *answer, size_t n);
 
 /* Why there is no TLS, if an answer that broke off says so; or "". */
 void security_read_reason(const char *answer, size_t n, char ret[static SECURITY_REASON_MAX]);

@@ -519,13 +519,15 @@ void broker_find_list(const struct address *a, enum request_purpose purpose, str
         must(false);
 }
 
-int broker_connect(unsigned index, uint64_t milliseconds, struct patience *p, const char **ret_why) {
+int broker_connect(unsigned index, uint64_t milliseconds, struct patience *p, struct prologue_result *ret,
+                   const char **ret_why) {
         struct server_end *s = w.servers + w.n_servers;
         const char *port, *endpoint = request_endpoint(&w.services, index, &port);
         int pair[2];
 
         (void) milliseconds, (void) p;
         must(endpoint && w.has_broker);
+        *ret = (struct prologue_result) { 0 };
         *ret_why = "it is not there";
         if (w.n_servers == SERVERS_MAX || (w.n_servers < 8 && w.rules.failures & 1U << w.n_servers)) {
                 w.rules.failures &= (uint8_t) ~(w.n_servers < 8 ? 1U << w.n_servers : 0); /* it fails once */

@@ -1,0 +1,60 @@
+/* broker/prologue.h - what is said on a connection to an upstream before the session gets it:
+ * STARTTLS, AUTH.
+ *
+ * A process of its own says it, for the broker is not confined, and no session has the password. It
+ * can ask the broker for nothing but TLS on this very connection. The session begins anew with EHLO.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/request.h"
+#include "smtp/reply.h"
+#include "smtp/security.h"
+
+/* What became of a connection. */
+struct prologue_result {
+        uint32_t failure;   /* enum client_result of deliver/client.h; 0: it can be handed over */
+        bool is_greeted;    /* its greeting was heard */
+        bool is_secured;    /* there is TLS: the plain side takes its place */
+        bool is_for_clear;  /* TLS failed, and another connection may do without */
+        char step[32];      /* of a failure, */
+        char why[256];      /* in our words, */
+        struct reply said;  /* or in the server's; code 0: it had none */
+        struct security security;
+        struct security_server server;
+};
+
+struct prologue;
+
+/* What it needs. */
+struct prologue_plan {
+        const struct config *config;
+        enum upstream_trust trust;
+        char engine[PATH_MAX]; /* smtpd-tls */
+        int password;          /* a file that has it, inherited; -1: there is none */
+
+        /* Says it; in the process of its own, which is not confined yet. */
+        void (*speak)(const struct prologue *p, struct prologue_result *ret);
+};
+
+/* What that process has. */
+struct prologue {
+        const struct prologue_plan *plan;
+        const char *endpoint;
+        int connection;
+        int control, plain; /* of TLS: where the engine answers, and the plain side; -1: no TLS */
+        int broker;         /* readable when the broker is gone */
+        int64_t deadline;   /* io/deadline.h */
+};
+
+/* In that process: asks for TLS, which begins with the next octet of the connection. Returns 0 or a
+ * negative errno. */
+int prologue_ask_tls(const struct prologue *p);
+
+/* In the broker: has a connection prepared, and takes it. What is readable at `session` ends it; -1:
+ * there is no session. Returns what the session gets, or -1, with the reason in the result. */
+int prologue_run(const struct prologue_plan *plan, const char *endpoint, int connection,
+                 int session, int64_t deadline, struct prologue_result *ret);

@@ -1,0 +1,17 @@
+/* deliver/prologue.h - what is said on a connection to an upstream before a session gets it: the greeting,
+ * STARTTLS, AUTH. By a process of its own: broker/prologue.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "broker/prologue.h"
+
+/* Whether there is anything to say. */
+bool prologue_is_needed(const struct config *c);
+
+/* Reads the password, before we are confined. */
+void prologue_read_password(const struct prologue_plan *plan);
+
+/* Says it. */
+void prologue_speak(const struct prologue *p, struct prologue_result *ret);
