@@ -334,25 +334,32 @@ begin transports
 """
 
 
-@pytest.fixture(scope="module")
-def exim(folder):
-    """Its program cannot be installed beside Postfix, so it is only unpacked. It insists on the user that its package makes:
+@contextlib.contextmanager
+def exim_at(private, conf):
+    """A server with this configuration, in which {exim} and {folder} are filled in: its endpoint.
+
+    Its program cannot be installed beside Postfix, so it is only unpacked. It insists on the user that its package makes:
     it gets one, in an /etc/passwd of its own."""
     need_root()
     need("tcpserver")
-    private = folder / "exim"
     private.mkdir(mode=0o755)
     program, env = unpack(private / "packages", "exim4-daemon-light", "usr/sbin/exim4")
     (private / "spool").mkdir()
     subprocess.run(["chown", "-R", "mail:mail", private / "spool"], check=True)
-    (private / "conf").write_text(EXIM_CONF.format(exim=program, folder=private))
+    (private / "conf").write_text(conf.format(exim=program, folder=private))
     subprocess.run(["chown", "mail:mail", private], check=True)
     for name, line in (("passwd", "Debian-exim:x:8:8::/nonexistent:/usr/sbin/nologin\n"), ("group", "Debian-exim:x:8:\n")):
         (private / name).write_text(Path("/etc", name).read_text() + line)
     script = f'mount --bind {private}/passwd /etc/passwd && mount --bind {private}/group /etc/group && exec "$@"'
     exim = [*private_mounts(), "sh", "-c", script, "sh", program, "-C", str(private / "conf"), "-bs"]
     with tcpserver(private, *exim, env=environment(**env)) as port:
-        yield f"127.0.0.1:{port}", private / "spool/input"
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def exim(folder):
+    with exim_at(folder / "exim", EXIM_CONF) as endpoint:
+        yield endpoint, folder / "exim/spool/input"
 
 
 def exim_message(spool, queue_id):
