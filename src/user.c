@@ -17,7 +17,8 @@
 #include "config/config.h"
 #include "io/log.h"
 
-int user_drop_capabilities(void) {
+/* Returns 0 or a negative errno. */
+static int drop_capabilities(void) {
         struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
         const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
         struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3] = { 0 };
@@ -75,7 +76,7 @@ int user_become(const char *name) {
             setresuid(u.uid, u.uid, u.uid) < 0)
                 return -errno;
         set_environment(u.entry);
-        return user_drop_capabilities(); /* setresuid(2) leaves what was inherited */
+        return drop_capabilities(); /* setresuid(2) leaves what was inherited */
 }
 
 int user_give_up_root(const char *name) {
@@ -90,4 +91,15 @@ int user_give_up_root(const char *name) {
         else if (r < 0)
                 log_say(LOG_ERR, "user=%s: cannot become this user: %s", name, strerror(-r));
         return r == -ENOENT ? EX_CONFIG : r < 0 ? EX_TEMPFAIL : 0;
+}
+
+int user_give_up_privileges(const char *name) {
+        int r;
+
+        if (geteuid() == 0)
+                return user_give_up_root(name);
+        r = drop_capabilities();
+        if (r < 0)
+                log_say(LOG_ERR, "cannot give up capabilities: %s", strerror(-r));
+        return r < 0 ? EX_TEMPFAIL : 0;
 }

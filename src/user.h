@@ -14,5 +14,6 @@ int user_become(const char *name);
  * status, having said why. */
 int user_give_up_root(const char *name);
 
-/* Gives up all capabilities, for us and for programs that we run. Returns 0 or a negative errno. */
-int user_drop_capabilities(void);
+/* The same; and others than root give up all capabilities, for themselves and for programs that they
+ * run. */
+int user_give_up_privileges(const char *name);

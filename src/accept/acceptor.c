@@ -300,17 +300,6 @@ static bool is_over(const struct acceptor *a) {
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-static int give_up_privileges(const struct config *c) {
-        int r;
-
-        if (geteuid() == 0)
-                return user_give_up_root(c->user);
-        r = user_drop_capabilities();
-        if (r < 0)
-                log_say(LOG_ERR, "cannot give up capabilities: %s", strerror(-r));
-        return r < 0 ? EX_TEMPFAIL : 0;
-}
-
 /* The signals come through a descriptor. */
 static int take_signals(void) {
         sigset_t set;
@@ -345,7 +334,7 @@ static int start(struct acceptor *a) {
         if ((status = listeners_open(a->listeners, config_of(a))) != 0 ||
             (status = engine_start(&a->engine, config_of(a), a->listeners)) != 0 ||
             (status = password_read(&a->password, config_of(a))) != 0 ||
-            (status = give_up_privileges(config_of(a))) != 0)
+            (status = user_give_up_privileges(config_of(a)->user)) != 0)
                 return status;
         if (!spawn_is_possible()) {
                 log_say(LOG_ERR, "cannot accept connections: /proc is not mounted, and sessions "
