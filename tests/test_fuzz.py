@@ -11,7 +11,7 @@ from conftest import BUILDS, ROOT, missing
 from test_units import listed
 
 SECONDS = 12
-TARGETS = ["session", "config", "server", "broker", "address", "reply", "tls", "proxy"]
+TARGETS = ["session", "config", "server", "broker", "address", "reply", "match", "tls", "proxy"]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,13 @@ enum {
 };
 
 /* Whose word it is. */
-enum reply_by { REPLY_BY_US, REPLY_BY_UPSTREAM, REPLY_BY_MAILMAN, REPLY_BY_PROGRAM };
+enum reply_by {
+        REPLY_BY_US,
+        REPLY_BY_UPSTREAM,
+        REPLY_BY_MAILMAN,
+        REPLY_BY_PROGRAM,
+        REPLY_BY_RULE, /* of the configuration: smtp/match.h */
+};
 
 struct reply {
         short code;                    /* 200 to 599; 0 is no reply at all */
