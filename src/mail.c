@@ -125,6 +125,7 @@ enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipien
         a = &m->envelope.addressees[m->first_pending + m->n_pending];
         a->recipient = *recipient;
         a->destination = NULL;
+        a->is_held = false;
         a->same = find_same(m, recipient);
         if (!a->same && put(m, a)) {
                 m->n_pending++;
@@ -135,6 +136,13 @@ enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipien
         ask(m, a);
         *ret_verdict = a->verdict;
         return MAIL_ANSWERED;
+}
+
+void mail_hold(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict) {
+        struct addressee *a = &m->envelope.addressees[m->envelope.n_addressees];
+
+        reply_fix(ret_verdict, &delivery_recipient_ok);
+        *a = (struct addressee) { .recipient = *recipient, .verdict = *ret_verdict, .is_held = true };
 }
 
 /* The addressee moves to the end of those that are in the envelope. */
@@ -172,6 +180,14 @@ static void share_verdicts(struct envelope *e) {
                         share(e->addressees + i);
 }
 
+/* Whether there is somebody for the strategy. */
+static bool has_taker(const struct envelope *e) {
+        for (size_t i = 0; i < e->n_addressees; i++)
+                if (!e->addressees[i].is_held)
+                        return true;
+        return false;
+}
+
 void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *protocol) {
         int error = m->message.spool.error;
         struct reply verdict;
@@ -184,9 +200,14 @@ void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *p
         if (error < 0)
                 delivery_storage_verdict(error, &verdict);
         delivery_verdict(&m->envelope, &verdict);
-        if (error == 0)
+        if (error == 0 && has_taker(&m->envelope))
                 m->strategy->process_message(m->delivery, &m->envelope, &m->message);
         share_verdicts(&m->envelope);
+}
+
+void mail_judge(struct mail *m, const struct reply *verdict) {
+        m->is_judged = true;
+        delivery_verdict(&m->envelope, verdict);
 }
 
 void mail_refused(struct mail *m) {

@@ -33,6 +33,10 @@ enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipien
 /* A MAIL that the server refuses: its sender has an id too, for the log. */
 void mail_refused_sender(struct mail *m, const struct sender *sender);
 
+/* A recipient of which the strategy is not to know, while nothing is deferred: a rule will have the
+ * verdict. It is welcome, and mail_deliver() leaves it out. */
+void mail_hold(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict);
+
 /* The verdict on the oldest deferred question: MAIL, or a RCPT. */
 void mail_collect(struct mail *m, bool is_sender, struct reply *ret_verdict);
 
@@ -45,7 +49,10 @@ void mail_append(struct mail *m, const char *text, size_t n);
 /* The message is complete, and goes to the strategy: each addressee has a verdict after that. */
 void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *protocol);
 
-/* The message is complete, and the server refuses it. */
+/* The message is complete, and this is the verdict: no strategy gets it. */
+void mail_judge(struct mail *m, const struct reply *verdict);
+
+/* The message is complete, or will never be, since it was refused. */
 void mail_refused(struct mail *m);
 
 /* In SMTP one reply speaks for all recipients; somebody may have the message although that is a refusal. */

@@ -12,7 +12,6 @@
 #include "io/log.h"
 #include "io/notify.h"
 #include "io/receipt.h"
-#include "mail.h"
 #include "session_internal.h"
 #include "tls.h"
 
@@ -29,14 +28,14 @@ static void on_reset(struct session *s) {
         session_log_waiting(&s->log);
 }
 
-static void on_hello(struct session *s) {
+static void on_hello(struct session *s, const struct hello *hello) {
         const struct delivery_ops *strategy = s->mail.strategy;
         uint64_t max_size = s->log.config->max_size;
         unsigned extensions = EXTENSIONS_ALL;
 
         on_reset(s);
         if (strategy->hello)
-                extensions = strategy->hello(s->mail.delivery, s->server.helo, &max_size);
+                extensions = strategy->hello(s->mail.delivery, hello->name, &max_size);
         server_offer(&s->server, extensions, max_size);
 }
 
@@ -92,7 +91,7 @@ static void deliver(struct session *s) {
         struct outcome o;
 
         session_log_doing(&s->log, "delivering");
-        mail_deliver(&s->mail, s->server.size, s->server.helo, server_protocol(&s->server));
+        session_rules_deliver(s);
         o = mail_outcome(&s->mail);
         said = s->server.rules.is_lmtp ? o.best : o.worst;
         s->log.n_messages++;
@@ -151,7 +150,7 @@ static void on_end(struct session *s, size_t index) {
         if (index == 0) {
                 s->patience->message_deadline = deadline_after(s->log.config->message_timeout);
                 /* The replies that are known need not wait for the strategy. A transcript's may be shown where its messages are. */
-                if (!session_flush(s))
+                if (!session_flush(s) || !session_rules_wait(s))
                         return;
                 deliver(s);
         }
@@ -185,7 +184,7 @@ bool session_prepare(struct session *s) {
         }
         if (s->log.confinement == CONFINEMENT_NONE)
                 s->log.confinement = confine(s->log.config, s->channel,
-                                             s->server.rules.lf_is_line_end);
+                                             s->is_transcript);
         return true;
 }
 
@@ -298,10 +297,10 @@ static void converse(struct session *s) {
 
                 in += used;
                 n -= used;
-                if (is_asking(&event) && !check_time(s))
+                if ((is_asking(&event) && !check_time(s)) || !session_rules_ask(s, &event))
                         continue;
                 switch (event.kind) {
-                case SERVER_HELLO: on_hello(s); break;
+                case SERVER_HELLO: on_hello(s, event.hello); break;
                 case SERVER_SENDER: on_sender(s, event.sender); break;
                 case SERVER_RECIPIENT: on_recipient(s, event.recipient); break;
                 case SERVER_COLLECT: on_collect(s, event.is_sender); break;
@@ -320,29 +319,31 @@ static void converse(struct session *s) {
         }
 }
 
-int session_run(const struct config *c, const struct peer *p, struct channel *channel, bool lf_is_line_end) {
+int session_run(const struct config *c, const struct peer *p, struct channel *channel, bool is_transcript) {
         static struct session s; /* large, and there is one in a process */
         const struct server_rules rules = {
                 .hostname = c->hostname,
                 .is_lmtp = c->is_lmtp,
-                .lf_is_line_end = lf_is_line_end,
+                .lf_is_line_end = is_transcript,
                 .extensions = EXTENSIONS_ALL,
                 .max_size = c->max_size,
                 .max_recipients = (unsigned) c->max_recipients,
                 .max_commands = (unsigned) c->max_commands,
                 .max_errors = (unsigned) c->max_errors,
-                .tls = tls_find(c, channel, lf_is_line_end),
+                .tls = tls_find(c, channel, is_transcript),
         };
         int r;
 
         r = start(&s, c, p, channel);
         if (r < 0)
                 return r;
+        s.is_transcript = is_transcript;
         server_init(&s.server, &rules);
         if (!lf_is_line_end && config_is_balancer(c, p))
                 begin_with_header(&s);
         if (s.end == GOES_ON && rules.tls != SERVER_NO_TLS && c->tls == TLS_IMPLICIT)
                 session_begin_with_tls(&s);
+        session_rules_connect(&s);
         session_log_waiting(&s.log);
         converse(&s);
         finish(&s);

@@ -1,5 +1,5 @@
-/* session_internal.h - what the parts of a session share: the loop (session.c), and TLS
- * (session_tls.c).
+/* session_internal.h - what the parts of a session share: the loop (session.c), TLS (session_tls.c),
+ * and rules of the configuration (session_rules.c).
  */
 #pragma once
 
@@ -19,6 +19,7 @@ struct session {
         struct receipt receipt;
         struct security security; /* of the connection */
         struct security outer;    /* of the client's, to the balancer */
+        bool is_transcript;
         int64_t idle_at; /* when what the strategy holds is let go; INT64_MAX: it has nothing */
         struct mail mail; /* last: it is large */
 };
@@ -39,3 +40,15 @@ void session_secure(struct session *s);
 
 /* TLS from the first octet: nothing is said before it. */
 void session_begin_with_tls(struct session *s);
+
+/* Before the greeting: maybe another one is said in its place, and the session ends. */
+void session_rules_connect(struct session *s);
+
+/* A question, before the strategy has it. false: it is dealt with. */
+bool session_rules_ask(struct session *s, const struct event *e);
+
+/* The message is complete: waits as long as delay= says. false: the session ends meanwhile. */
+bool session_rules_wait(struct session *s);
+
+/* The verdicts: those of rules, and of the strategy. */
+void session_rules_deliver(struct session *s);

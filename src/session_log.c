@@ -172,16 +172,39 @@ void session_log_message(const struct session_log *s, const struct reply *verdic
                 log_each(s, verdict);
 }
 
-static void log_rejected(struct session_log *s, enum refused whom, const struct recipient *r,
-                         const struct reply *verdict) {
+/* Whether it is one of the first, which have a line each. */
+static bool count_rejected(struct session_log *s) {
+        return ++s->n_rejected <= s->config->max_errors;
+}
+
+static void log_refusal(struct log_line *l, const struct reply *verdict) {
+        log_verdict(l, verdict);
+        log_field(l, "by", "%s", reply_author(verdict));
+}
+
+void session_log_rejected_client(struct session_log *s, const char *helo,
+                                 const struct reply *verdict) {
         struct log_line l;
 
-        if (++s->n_rejected > s->config->max_errors)
+        if (!count_rejected(s))
+                return;
+        log_start(&l, "rejected");
+        log_peer(&l, s->peer);
+        log_refusal(&l, verdict);
+        log_sni(&l, s);
+        log_chosen(&l, "helo", "%s", helo);
+        log_send(&l, LOG_NOTICE);
+}
+
+void session_log_rejected(struct session_log *s, enum refused whom, const struct recipient *r,
+                          const struct reply *verdict) {
+        struct log_line l;
+
+        if (!count_rejected(s))
                 return;
         log_start(&l, "rejected");
         log_id(&l, s);
-        log_verdict(&l, verdict);
-        log_field(&l, "by", "%s", reply_author(verdict));
+        log_refusal(&l, verdict);
         log_names(&l, s);
         if (whom == REFUSED_RECIPIENT)
                 log_address(&l, "to", &r->address);
@@ -194,12 +217,12 @@ static void log_rejected(struct session_log *s, enum refused whom, const struct 
 void session_log_verdict(struct session_log *s, const struct recipient *r,
                          const struct reply *verdict) {
         if (!reply_is_positive(verdict) && (!r || server_has_sender(s->server)))
-                log_rejected(s, r ? REFUSED_RECIPIENT : REFUSED_SENDER, r, verdict);
+                session_log_rejected(s, r ? REFUSED_RECIPIENT : REFUSED_SENDER, r, verdict);
 }
 
 void session_log_refused(struct session_log *s, const struct event *reply) {
         if (reply->refused != REFUSED_NOBODY)
-                log_rejected(s, reply->refused, reply->recipient, reply->reply);
+                session_log_rejected(s, reply->refused, reply->recipient, reply->reply);
 }
 
 static void log_more_rejected(const struct session_log *s) {

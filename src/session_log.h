@@ -53,6 +53,13 @@ void session_log_verdict(struct session_log *s, const struct recipient *r,
                          const struct reply *verdict);
 void session_log_refused(struct session_log *s, const struct event *reply);
 
+/* The same of a refusal by a rule: of a sender, a recipient or a message; of the client itself, with
+ * the name that it gave, or "". */
+void session_log_rejected(struct session_log *s, enum refused whom, const struct recipient *r,
+                          const struct reply *verdict);
+void session_log_rejected_client(struct session_log *s, const char *helo,
+                                 const struct reply *verdict);
+
 /* A transaction with recipients ended before there was a whole message. */
 void session_log_abandoned(const struct session_log *s, enum session_end end);
 

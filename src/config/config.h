@@ -81,6 +81,7 @@ struct config {
         uint64_t max_size;         /* octets; 0: no limit */
         uint64_t max_recipients, max_commands, max_errors;
         uint64_t timeout, session_timeout, message_timeout; /* seconds */
+        struct list reply, delay;  /* rules: smtp/match.h */
         bool x_peer;
         bool sandbox;
         struct peer peer;          /* address "" if not given */

@@ -12,7 +12,7 @@ static bool is_end(const char *s) {
         return *s == ',' || *s == '\0';
 }
 
-static bool add(struct list *list, char *item) {
+bool value_add_to_list(struct list *list, char *item) {
         char **items = reallocarray(list->items, list->n + 1, sizeof(*items));
 
         if (!items)
@@ -28,7 +28,7 @@ bool value_parse_list(const char *value, struct list *list, bool (*is_item)(cons
                 size_t n = strcspn(begin, ", \t");
                 char *item = is_end(begin + n) ? strndup(begin, n) : NULL;
 
-                if (!item || !is_item(item) || !add(list, item)) {
+                if (!item || !is_item(item) || !value_add_to_list(list, item)) {
                         free(item);
                         return false;
                 }

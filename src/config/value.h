@@ -30,6 +30,7 @@ extern const struct kind value_tls_certificates, value_tls_keys, value_tls_file;
 extern const struct kind value_local_socket;
 extern const struct kind value_upstream_tls, value_upstream_verify, value_upstream_name;
 extern const struct kind value_upstream_user, value_upstream_auth;
+extern const struct kind value_reply_rules, value_delay_rules;
 
 /* Of the command line only: what to do instead of serving, and which file to read. */
 extern const struct kind value_action, value_file;
@@ -37,7 +38,8 @@ extern const struct kind value_action, value_file;
 /* ITEM[,ITEM...]: adds them to the list. false at the first that is none. */
 bool value_parse_list(const char *value, struct list *list, bool (*is_item)(const char *item));
 
-/* The functions of further kinds. */
+/* The functions of further kinds. The list has the item after that, unless memory is out. */
+bool value_add_to_list(struct list *list, char *item);
 bool value_parse_word(const char *value, const char *yes, const char *no, bool *ret);
 bool value_set_pointer(char **field, const char *value);
 void value_print_pointer(const void *field, FILE *out);

@@ -29,6 +29,7 @@ struct addressee {
         struct reply verdict;    /* until the message goes to the strategy: the answer to RCPT */
         const char *destination; /* where it goes, for the log; NULL: where all of the envelope do */
         const struct addressee *same; /* one before it, whose copy and verdict it shares; NULL: none */
+        bool is_held; /* it gets no copy: a rule has its verdict */
 };
 
 /* One transaction: from whom, to whom, how it came. */
@@ -117,7 +118,8 @@ struct delivery_ops {
         void (*collect)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
         /* The message is complete. Sets the verdict of each addressee that has its own, which is
-         * preset to 451; never to a 421. */
+         * preset to 451; never to a 421. Those that are held are no matter of the strategy's, which
+         * was not asked about them either; there are others. */
         void (*process_message)(struct delivery *d, struct envelope *e, struct message *m);
 
         void (*reset)(struct delivery *d); /* the transaction is over. NULL: nothing to do */

@@ -45,12 +45,17 @@ static void put(struct environment *v, const char *text, size_t n) {
 }
 
 static void put_list(struct environment *v, const struct envelope *e, bool is_options) {
+        const char *between = "";
+
         for (size_t i = 0; i < e->n_addressees; i++) {
                 const struct recipient *r = &e->addressees[i].recipient;
                 const char *value = is_options ? r->options : r->address.text;
 
-                put(v, "\n", i > 0);
+                if (e->addressees[i].is_held)
+                        continue;
+                put(v, between, strlen(between));
                 put(v, value, strlen(value));
+                between = "\n";
         }
         put(v, "", 1);
 }

@@ -1,5 +1,6 @@
 /* smtp/offer.c - what the server can do, and what its session is called: with TLS, and without. */
 #include <assert.h>
+#include <string.h>
 
 #include "smtp/server_internal.h"
 
@@ -18,6 +19,10 @@ void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
 
         assert(s->question == SERVER_HELLO);
         s->question = SERVER_MORE;
+        strcpy(s->helo, s->hello.name);
+        s->is_extended = s->hello.is_extended;
+        server_end_transaction(s);
+        s->done = HELLO;
         s->rules.extensions = extensions;
         s->rules.max_size = max_size;
         if (s->is_extended)

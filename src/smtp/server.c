@@ -26,6 +26,7 @@ static bool take_event(struct server *s, struct event *ret) {
         ret->kind = s->queue[0];
         memmove(s->queue, s->queue + 1, --s->n_queued * sizeof(s->queue[0]));
         s->question = is_question(ret->kind) ? ret->kind : SERVER_MORE;
+        ret->hello = &s->hello;
         ret->sender = &s->sender;
         ret->recipient = &s->recipient;
         ret->reply = &s->reply;
@@ -194,7 +195,7 @@ static size_t take_body(struct server *s, char *in, size_t n, struct event *ret)
 /* The message is there: one verdict (SMTP), or one for each recipient (LMTP, RFC 2033 section 4.2). */
 static void next_verdict(struct server *s) {
         if (s->n_verdicts == (s->rules.is_lmtp ? s->n_recipients : 1)) {
-                s->phase = SERVER_COMMANDS;
+                s->phase = s->is_leaving ? SERVER_CLOSED : SERVER_COMMANDS;
                 server_reset(s);
         } else if (s->is_too_big) {
                 s->refused = s->n_verdicts++ == 0 ? REFUSED_MESSAGE : REFUSED_NOBODY;
@@ -346,6 +347,7 @@ void server_answer(struct server *s, const struct reply *verdict) {
 
         s->reply = *verdict;
         switch (s->question) {
+        case SERVER_HELLO: server_say_reply(s); break;
         case SERVER_SENDER: answer_sender(s, is_yes, s->sender.is_smtputf8); break;
         case SERVER_RECIPIENT: answer_recipient(s, is_yes); break;
         case SERVER_COLLECT: answer_deferred(s, is_yes); break;
@@ -367,10 +369,8 @@ void server_answer(struct server *s, const struct reply *verdict) {
                 s->n_verdicts++;
                 if (is_yes)
                         s->n_idle_commands = s->n_idle_errors = 0;
-                if (verdict->code == 421)
-                        close_session(s);
-                else
-                        server_emit(s, SERVER_REPLY);
+                s->is_leaving |= verdict->code == 421;
+                server_emit(s, SERVER_REPLY);
                 break;
         default:
                 assert(false && "a question was asked");

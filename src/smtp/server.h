@@ -52,8 +52,9 @@ struct server_rules {
 /* "?" is a question: the caller gives its verdict with server_answer() before the next step. */
 enum event_kind {
         SERVER_MORE,      /* all input is used: flush replies, read more */
-        SERVER_HELLO,     /* ? HELO, EHLO or LHLO: s->helo is the client's name; a transaction, if any, is over. The
-                           * answer is server_offer() */
+        SERVER_HELLO,     /* ? HELO, EHLO or LHLO: event.hello. The answer is server_offer(): then that is who
+                           * the client is, and a transaction, if any, is over. Or it is a refusal, and all
+                           * is as it was (RFC 5321 section 4.1.4) */
         SERVER_SENDER,    /* ? MAIL: event.sender */
         SERVER_RECIPIENT, /* ? RCPT: event.recipient */
         SERVER_DATA,      /* ? DATA: 354, or a refusal */
@@ -79,9 +80,16 @@ enum refused {
         REFUSED_MESSAGE,   /* of all recipients */
 };
 
+/* What the client says of itself in HELO, EHLO or LHLO. */
+struct hello {
+        char name[HELO_MAX + 1];
+        bool is_extended; /* it was EHLO or LHLO */
+};
+
 struct event {
         enum event_kind kind;
         enum refused refused;
+        const struct hello *hello;
         const struct sender *sender;
         const struct recipient *recipient;
         const struct reply *reply;
@@ -109,6 +117,7 @@ struct server {
         unsigned n_idle_commands, n_idle_errors; /* since a message was accepted */
         unsigned n_rcpts, n_refused; /* RCPT commands of this transaction, and those that the destination refused */
         unsigned n_verdicts;     /* given for this message */
+        bool is_leaving;         /* one of them was a 421: the session ends after the last one */
         unsigned n_deferred;     /* answers that are still to be collected */
         bool is_sender_deferred; /* the first of them is MAIL's */
         bool is_collecting;      /* until none is left */
@@ -123,6 +132,7 @@ struct server {
         struct body_decoder body;
         struct reply reply;
         union {
+                struct hello hello;
                 struct sender sender;
                 struct recipient recipient;
         };

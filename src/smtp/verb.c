@@ -23,11 +23,9 @@ static void greet(struct server *s, const char *name, size_t n, bool is_extended
                         server_say(s, 501, "5.5.4", "that is no host name");
                         return;
                 }
-        memcpy(s->helo, name, n);
-        s->helo[n] = '\0';
-        s->is_extended = is_extended;
-        server_end_transaction(s);
-        s->done = HELLO;
+        memcpy(s->hello.name, name, n);
+        s->hello.name[n] = '\0';
+        s->hello.is_extended = is_extended;
         server_emit(s, SERVER_HELLO);
 }
 

@@ -119,13 +119,13 @@ static void hear_hello(struct player *p) {
         struct record *r = add_record(p, SERVER_HELLO);
 
         must(!p->is_in_message);
-        must(*p->server.helo && strlen(p->server.helo) <= HELO_MAX);
-        must(p->server.n_recipients == 0);
-        add_string(&r->text, p->server.is_extended ? "extended " : "plain ");
-        add_string(&r->text, p->server.helo);
+        must(*p->server.hello.name && strlen(p->server.hello.name) <= HELO_MAX);
+        add_string(&r->text, p->server.hello.is_extended ? "extended " : "plain ");
+        add_string(&r->text, p->server.hello.name);
         end_transaction(p);
         p->has_hello = true;
         server_offer(&p->server, p->offer, p->server.rules.max_size);
+        must(p->server.n_recipients == 0 && strcmp(p->server.helo, p->server.hello.name) == 0);
 }
 
 static void hear_sender(struct player *p, const struct sender *s, struct reply *verdict) {

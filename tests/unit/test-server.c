@@ -62,7 +62,7 @@ static void note_reply(struct session *s, const struct event *e) {
 
 static void note_event(struct session *s, const struct event *e) {
         switch (e->kind) {
-        case SERVER_HELLO: note(s, "H(%s)", s->server.helo); break;
+        case SERVER_HELLO: note(s, "H(%s)", e->hello->name); break;
         case SERVER_SENDER: note(s, "S(%s)", e->sender->address.text); break;
         case SERVER_RECIPIENT: note(s, "T(%s)", e->recipient->address.text); break;
         case SERVER_DATA: note(s, "D"); break;
@@ -255,7 +255,7 @@ static const struct {
                  "S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 E0:0 R250 E1:0 R250 X",
           .flags = LMTP },
         { TEXT("LHLO c\r\n" MAIL TO("d@e") TO("f@g") "DATA\r\n.\r\nNOOP\r\n"),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 E0:0 R421 X C", .flags = LMTP,
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 E0:0 R421 E1:0 R250 X C", .flags = LMTP,
           .answers = "250 250 250 354 421" },
         { TEXT("LHLO c\r\n" MAIL TO("d@e") TO("f@g") "DATA\r\nabcd\r\n.\r\nNOOP\r\n"),
           .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 R552m R552 X R250",
@@ -664,6 +664,27 @@ START_TEST(shows_its_state) {
 }
 END_TEST
 
+/* RFC 5321 section 4.1.4: all is as it was before that command. */
+START_TEST(refused_name_changes_nothing) {
+        static const char refused[] = "HELO d\r\n";
+        static struct session s;
+        struct reply verdict;
+        size_t used;
+
+        start(&s, &(struct server_rules) { 0 }, NULL);
+        feed(&s, TEXT(READY), INPUT_MAX);
+        ck_assert_int_eq(step(&s, TEXT(refused), &used), SERVER_HELLO);
+        reply_set(&verdict, 550, "5.7.1", "not you");
+        server_answer(&s.server, &verdict);
+        ck_assert_int_eq(step(&s, "", 0, &used), SERVER_REPLY);
+        ck_assert_str_eq(s.server.helo, "c");
+        ck_assert(s.server.is_extended && server_has_sender(&s.server));
+        ck_assert_uint_eq(s.server.n_recipients, 1);
+        feed(&s, TEXT("DATA\r\n"), INPUT_MAX);
+        ck_assert(strstr(s.log, "R550 D R354"));
+}
+END_TEST
+
 int main(void) {
         Suite *suite = suite_create("server");
         TCase *tcase = unit_tcase(suite, "sessions");
@@ -677,5 +698,6 @@ int main(void) {
         UNIT_TABLE(tcase, means_what_it_offers, offers);
         UNIT_TABLE(tcase, has_a_name, protocols);
         UNIT_TABLE(tcase, shows_its_state, states);
+        tcase_add_test(tcase, refused_name_changes_nothing);
         return unit_run(suite);
 }

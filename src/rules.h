@@ -1,0 +1,25 @@
+/* rules.h - what the configuration says to a step of the session before the strategy is asked:
+ * reply= and delay=. */
+#pragma once
+
+#include "config/config.h"
+#include "deliver/delivery.h"
+#include "smtp/match.h"
+
+/* What rules are held against. */
+struct subject {
+        enum match_step step;
+        const char *text;                /* NULL: it is any recipient of the envelope */
+        const struct envelope *envelope;
+};
+
+/* Of the first rule that matches: the seconds to wait (0: none matches); the reply (false: none
+ * does). */
+uint64_t rules_delay(const struct config *c, const struct subject *s);
+bool rules_reply(const struct config *c, const struct subject *s, struct reply *ret);
+
+/* Whether one of either kind matches. */
+bool rules_match(const struct config *c, const struct subject *s);
+
+/* Whether there is one for this step. */
+bool rules_exist(const struct config *c, enum match_step step);
