@@ -307,6 +307,11 @@ static bool load_again(void *context, struct config *ret) {
 
 /* Returns 0, or an exit status, having said why. */
 static int check_single_session(const struct config *c) {
+        if (c->count > 0) {
+                log_say(LOG_ERR, "count=%llu is for accepting connections: use --listen, or remove it",
+                        (unsigned long long) c->count);
+                return EX_CONFIG;
+        }
         if (c->tls <= TLS_NO || !config_is_self_signed(c))
                 return 0;
         log_say(LOG_ERR, "tls-certificate=" TLS_SELF_SIGNED " is for --listen: it is made when that "

@@ -339,7 +339,7 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
                 return r;
         s.is_transcript = is_transcript;
         server_init(&s.server, &rules);
-        if (!lf_is_line_end && config_is_balancer(c, p))
+        if (!is_transcript && config_is_balancer(c, p))
                 begin_with_header(&s);
         if (s.end == GOES_ON && rules.tls != SERVER_NO_TLS && c->tls == TLS_IMPLICIT)
                 session_begin_with_tls(&s);

@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "accept/count.h"
 #include "accept/engine.h"
 #include "accept/password.h"
 #include "accept/refusal.h"
@@ -283,6 +284,8 @@ static void wait_and_act(struct acceptor *a) {
                 engine_keep(&a->engine);
         if (fds[0].revents)
                 on_signals(a);
+        if (a->state == ACCEPTING && count_is_reached(config_of(a), &a->status))
+                stop(a);
         for (size_t i = 0; i < n && a->state == ACCEPTING; i++)
                 if (fds[i + OTHERS].revents)
                         accept_some(a, listeners + i);
@@ -388,5 +391,5 @@ int acceptor_run(const struct acceptor_start *s) {
                 wait_and_act(&a);
         leave(&a);
         engine_stop(&a.engine);
-        return status;
+        return status ? status : count_exit_status(config_of(&a), &a.status);
 }

@@ -101,6 +101,7 @@ struct config {
         uint64_t max_connections, max_connections_per_source;
         uint64_t stop_timeout;     /* seconds */
         uint64_t exit_idle_time;   /* seconds; 0 if not given */
+        uint64_t count;            /* of messages, after which to end; 0: not given */
 
         /* what the command line asks for */
         enum {

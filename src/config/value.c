@@ -46,6 +46,8 @@ static bool parse_size(const struct option *o, const char *value, void *field) {
 }
 
 const struct kind value_number = { parse_number, print_number, .expected = "a number" };
+const struct kind value_optional_number = { parse_number, print_number, is_number_set,
+                                            .expected = "a number" };
 const struct kind value_seconds = { parse_number, print_number,
                                     .expected = "a number of seconds" };
 const struct kind value_optional_seconds = { parse_number, print_number, is_number_set,

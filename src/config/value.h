@@ -21,7 +21,8 @@ struct kind {
         bool has_quotes;      /* in the value they group words */
 };
 
-extern const struct kind value_number, value_seconds, value_optional_seconds, value_size;
+extern const struct kind value_number, value_seconds, value_optional_seconds, value_optional_number;
+extern const struct kind value_size;
 extern const struct kind value_yes_no, value_protocol, value_hostname, value_peer, value_strategy;
 extern const struct kind value_command, value_endpoint, value_path, value_user;
 extern const struct kind value_endpoints, value_listen, value_domains, value_networks;
