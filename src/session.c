@@ -325,6 +325,8 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
                 .hostname = c->hostname,
                 .is_lmtp = c->is_lmtp,
                 .lf_is_line_end = is_transcript,
+                .qualify = c->qualify,
+                .needs_domain = c->strategy->needs_domain,
                 .extensions = EXTENSIONS_ALL,
                 .max_size = c->max_size,
                 .max_recipients = (unsigned) c->max_recipients,

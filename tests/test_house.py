@@ -26,7 +26,7 @@ MAY_INCLUDE = {
 CORE = ("base", "smtp")  # the pure part
 # Two folders know each other by one header of declarations: a strategy's row, and what is configured.
 MAY_INCLUDE_FILES = {
-    "deliver": {"config/config.h"}, "config": {"deliver/delivery.h", "smtp/match.h"}, "broker": {"config/config.h"}, "accept": {"config/config.h", "risks.h", "sandbox.h", "user.h"}}
+    "deliver": {"config/config.h"}, "config": {"deliver/delivery.h", "smtp/address.h", "smtp/match.h"}, "broker": {"config/config.h"}, "accept": {"config/config.h", "risks.h", "sandbox.h", "user.h"}}
 MAY_CALL_NOTHING_OF = {"config": "deliver"}
 IMPURE_HEADERS = {"unistd.h", "fcntl.h", "time.h", "stdlib.h", "syslog.h", "poll.h", "signal.h", "pthread.h", "dirent.h", "errno.h"}
 

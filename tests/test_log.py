@@ -312,10 +312,9 @@ HELLO, SENDER, RECIPIENT = (b"EHLO x", b"250-"), (b"MAIL FROM:<a@example.org>", 
 OUR_REFUSALS = {  # what comes after EHLO; the options; the verdict; from, to
     "too big": ([(b"MAIL FROM:<a@b> SIZE=11", b"552 ")], ["--max-size=10"], b"552 5.3.4", b"<a@b>", []),
     "a parameter": ([(b"MAIL FROM:<a@b> X=Y", b"555 ")], [], b"555 5.5.4", b"<a@b>", []),
-    "no domain": ([(b"MAIL FROM:<a>", b"501 ")], [], b"501 5.1.7", b"<a>", []),
     "no SMTPUTF8": ([(b"MAIL FROM:<\xc3\xbc@b>", b"553 ")], [], b"553 5.6.7", b"<\xc3\xbc@b>", []),
     "recipient's parameter": ([SENDER, (b"RCPT TO:<c@d> X=Y", b"555 ")], [], b"555 5.5.4", b"<a@example.org>", [b"<c@d>"]),
-    "recipient without a domain": ([SENDER, (b"RCPT TO:<c>", b"501 ")], [], b"501 5.1.3", b"<a@example.org>", [b"<c>"]),
+    "null recipient": ([SENDER, (b"RCPT TO:<>", b"501 ")], [], b"501 5.1.3", b"<a@example.org>", [b"<>"]),
     "too many": ([SENDER, RECIPIENT, (b"RCPT TO:<c@d>", b"452 ")], ["--max-recipients=1"], b"452 4.5.3", b"<a@example.org>", [b"<c@d>"]),
 }
 

@@ -82,6 +82,7 @@ struct config {
         uint64_t max_recipients, max_commands, max_errors;
         uint64_t timeout, session_timeout, message_timeout; /* seconds */
         struct list reply, delay;  /* rules: smtp/match.h */
+        char *qualify;             /* a domain for addresses that have none; NULL if not given */
         bool x_peer;
         bool sandbox;
         struct peer peer;          /* address "" if not given */

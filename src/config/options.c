@@ -118,6 +118,7 @@ const struct option options[] = {
         { UNSET("delay", delay_rules, delay, "RULE", NULL,
                 "STEP PATTERN SECONDS: wait so long before that step is answered"),
           .max = YEAR },
+        { UNSET("qualify", domain, qualify, "DOMAIN", NULL, "completes addresses without a domain") },
         { UNSET("tls", tls, tls, "no|starttls|required|implicit",
                 "starttls if there is a certificate or an engine, else no",
                 "TLS toward clients; required: before mail; implicit: from the first octet") },

@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "base/ascii.h"
+#include "base/text.h"
 #include "config/options.h"
 #include "io/connect.h"
 #include "io/endpoint.h"
+#include "smtp/address.h"
 
 /* --- numbers ---------------------------------------------------------------------------------- */
 
@@ -175,6 +177,21 @@ static bool parse_user(const struct option *o, const char *value, void *field) {
         return *value && !strpbrk(value, " \t:/\"'") && value_set_pointer(field, value);
 }
 
+/* As it stands in an address: no dot at its end, and nothing that is no domain's. */
+static bool parse_domain(const struct option *o, const char *value, void *field) {
+        char path[2 + DOMAIN_MAX + 2];
+        size_t n = text_format(path, sizeof(path), "x@%s", value), used;
+        struct address a;
+
+        (void) o;
+        return address_parse_path(path, n, &a, &used) == ADDRESS_OK && used == n && !a.is_utf8 &&
+               strcmp(address_domain(&a), value) == 0 && value_set_pointer(field, value);
+}
+
+const struct kind value_domain = {
+        parse_domain, value_print_pointer, value_is_pointer_set, value_clear_pointer,
+        .expected = "DOMAIN, without a dot at either end",
+};
 const struct kind value_endpoint = {
         parse_endpoint, value_print_pointer, value_is_pointer_set, value_clear_pointer,
         .expected = "HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535",

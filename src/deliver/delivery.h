@@ -78,6 +78,7 @@ struct delivery_ops {
         /* Whether its options go together: a complaint that says what to do, or NULL. NULL: they do. */
         const char *(*check)(const struct config *c);
 
+        bool needs_domain; /* of each address: it passes mail on */
         bool needs_output; /* it shows messages: io/output.h */
 
         /* Looks for programs of ours that the strategy runs. Returns 0, or -EINVAL if one is not

@@ -140,8 +140,7 @@ static void say_no_list(struct reply *ret_verdict) {
         ret_verdict->by = REPLY_BY_MAILMAN;
 }
 
-/* What a message needs beside its lists: the upstream, its text in files, the log. */
-enum { DESCRIPTORS_SPARE = 10 };
+enum { DESCRIPTORS_SPARE = 10 }; /* beside the lists': of the upstream, the text, the log */
 
 /* All lists of a message have their connections at once. */
 static int check_room_for_list(const struct delivery *d) {
@@ -387,6 +386,7 @@ const struct delivery_ops mailman_ops = {
         .summary = "lists go to GNU Mailman, all others to the upstream",
         .options = "mailman mailman-wrapper mailman-lists " UPSTREAM_OPTIONS " " RELAY_OPTIONS,
         .check = mailman_check,
+        .needs_domain = true,
         .needs = mailman_needs,
         .open = mailman_open,
         .hello = mailman_hello,

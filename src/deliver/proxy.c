@@ -116,6 +116,7 @@ const struct delivery_ops proxy_ops = {
         .summary = "an upstream SMTP or LMTP server is asked live, and decides",
         .options = UPSTREAM_OPTIONS " " RELAY_OPTIONS,
         .check = proxy_check,
+        .needs_domain = true,
         .needs = proxy_needs,
         .open = proxy_open,
         .hello = proxy_hello,

@@ -217,6 +217,18 @@ const char *address_domain(const struct address *a) {
         return a->text + a->n_local + (a->text[a->n_local] == '@');
 }
 
+enum address_status address_qualify(struct address *a, const char *domain) {
+        size_t n = a->n_local, n_domain = strlen(domain);
+
+        if (n == 0 || a->text[n] == '@')
+                return ADDRESS_OK;
+        if (n + 1 + n_domain > ADDRESS_MAX)
+                return ADDRESS_TOO_LONG;
+        a->text[n] = '@';
+        memcpy(a->text + n + 1, domain, n_domain + 1);
+        return ADDRESS_OK;
+}
+
 bool address_is_same(const struct address *a, const struct address *b) {
         size_t n = strlen(a->text);
 

@@ -32,6 +32,9 @@ const char *address_domain(const struct address *a);
 
 static inline bool address_is_null(const struct address *a) { return a->text[0] == '\0'; }
 
+/* Completes an address that has no domain and is not null. ADDRESS_TOO_LONG: it is left as it was. */
+enum address_status address_qualify(struct address *a, const char *domain);
+
 /* <Postmaster>, in any letter case: the one recipient that needs no domain (RFC 5321 section 4.5.1). */
 bool address_is_postmaster(const struct address *a);
 

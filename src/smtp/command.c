@@ -157,8 +157,8 @@ static const struct words mail_words = { "FROM:", "MAIL FROM:<address> [paramete
 static const struct words rcpt_words = { "TO:", "RCPT TO:<address> [parameters]", "5.1.3" };
 
 /* Takes "FROM:" or "TO:" and the path; `*ret_used` octets, with the blanks after it. */
-static bool take_path(const char *s, size_t n, const struct words *w, struct address *ret, size_t *ret_used,
-                      struct reply *ret_reply) {
+static bool take_path(const char *s, size_t n, const struct words *w, const char *qualify,
+                      struct address *ret, size_t *ret_used, struct reply *ret_reply) {
         size_t at = strlen(w->prefix), used = 0;
         enum address_status status;
 
@@ -170,6 +170,8 @@ static bool take_path(const char *s, size_t n, const struct words *w, struct add
                 at++;
         status = address_parse_path(s + at, n - at, ret, &used);
         at += used;
+        if (status == ADDRESS_OK && qualify)
+                status = address_qualify(ret, qualify);
         if (status == ADDRESS_TOO_LONG)
                 reply_set(ret_reply, 501, w->bad_path, "address too long: at most %d octets, its domain %d", ADDRESS_MAX,
                           DOMAIN_MAX);
@@ -195,7 +197,8 @@ static bool take_sender(const char *s, size_t n, const struct command_rules *rul
                         struct sender *ret, struct reply *ret_reply) {
         if (!take_parameters(s, n, rules, ret, ret->options, ret_reply))
                 return false;
-        if (!address_is_null(&ret->address) && *address_domain(&ret->address) == '\0') {
+        if (rules->needs_domain && !address_is_null(&ret->address) &&
+            *address_domain(&ret->address) == '\0') {
                 reply_set(ret_reply, 501, "5.1.7", "the sender's address needs a domain");
                 return false;
         }
@@ -214,7 +217,7 @@ enum command_status command_parse_mail(const char *args, size_t n,
 
         ret->size = 0;
         ret->is_8bit = ret->is_smtputf8 = false;
-        if (!take_path(args, n, &mail_words, &ret->address, &used, ret_reply))
+        if (!take_path(args, n, &mail_words, rules->qualify, &ret->address, &used, ret_reply))
                 return COMMAND_BAD;
         return take_sender(args + used, n - used, rules, ret, ret_reply) ? COMMAND_OK
                                                                          : COMMAND_REFUSED;
@@ -225,7 +228,12 @@ static bool take_recipient(const char *s, size_t n, const struct command_rules *
                            struct recipient *ret, struct reply *ret_reply) {
         if (!take_parameters(s, n, rules, NULL, ret->options, ret_reply))
                 return false;
-        if (*address_domain(&ret->address) == '\0' && !address_is_postmaster(&ret->address)) {
+        if (address_is_null(&ret->address)) {
+                reply_set(ret_reply, 501, "5.1.3", "there is no null recipient");
+                return false;
+        }
+        if (rules->needs_domain && *address_domain(&ret->address) == '\0' &&
+            !address_is_postmaster(&ret->address)) {
                 reply_set(ret_reply, 501, "5.1.3", "the recipient's address needs a domain");
                 return false;
         }
@@ -237,7 +245,7 @@ enum command_status command_parse_rcpt(const char *args, size_t n,
                                        struct reply *ret_reply) {
         size_t used;
 
-        if (!take_path(args, n, &rcpt_words, &ret->address, &used, ret_reply))
+        if (!take_path(args, n, &rcpt_words, rules->qualify, &ret->address, &used, ret_reply))
                 return COMMAND_BAD;
         return take_recipient(args + used, n - used, rules, ret, ret_reply) ? COMMAND_OK
                                                                             : COMMAND_REFUSED;

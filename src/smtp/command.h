@@ -44,6 +44,8 @@ struct command_rules {
         unsigned extensions;   /* offered: enum extension, or-ed */
         uint64_t max_size;     /* octets; 0: no limit */
         bool is_smtputf8;      /* this transaction's sender asked for SMTPUTF8 */
+        const char *qualify;   /* the domain of addresses that have none; NULL: they stay as they are */
+        bool needs_domain;     /* those that have none are refused, but Postmaster */
 };
 
 enum command_status {

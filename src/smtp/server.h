@@ -38,6 +38,8 @@ struct server_rules {
         bool is_lmtp;             /* LHLO instead of HELO and EHLO; a verdict for each recipient */
         bool lf_is_line_end;      /* a transcript: LF alone ends lines too. Never from a socket */
         unsigned extensions;      /* to offer beyond our own: enum extension, or-ed */
+        const char *qualify;      /* the domain of addresses that have none; NULL: they stay as they are */
+        bool needs_domain;        /* those that have none are refused, but Postmaster */
         uint64_t max_size;        /* octets as RFC 1870 counts; 0: no limit */
         unsigned max_recipients;  /* of a message; and RCPT commands of a transaction, refused or not */
         unsigned max_commands;    /* since a message was accepted: real work is not limited */

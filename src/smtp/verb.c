@@ -12,6 +12,8 @@ static struct command_rules command_rules(const struct server *s) {
                 .extensions = s->rules.extensions,
                 .max_size = s->rules.max_size,
                 .is_smtputf8 = s->is_smtputf8,
+                .qualify = s->rules.qualify,
+                .needs_domain = s->rules.needs_domain,
         };
 }
 

@@ -143,7 +143,8 @@ static void fuzz_rcpt(const char *s, size_t n, const struct command_rules *rules
                 check_options(recipient->options, rules->is_extended, s, n);
                 assert(!address_is_null(&recipient->address));
                 assert(!recipient->address.is_utf8 || rules->is_smtputf8);
-                assert(*address_domain(&recipient->address) || address_is_postmaster(&recipient->address));
+                assert(*address_domain(&recipient->address) || address_is_postmaster(&recipient->address) ||
+                       !(rules->needs_domain || rules->qualify));
         } else
                 check_refusal(&r);
         free(recipient);
@@ -171,6 +172,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         rules.is_smtputf8 = data[0] & 2;
         rules.extensions = data[0] & 4 ? data[0] >> 3 & EXTENSIONS_ALL : EXTENSIONS_ALL;
         rules.max_size = data[0] & 0x40 ? 1000 : 0;
+        rules.needs_domain = !(data[0] & 0x80);
+        rules.qualify = n % 3 == 0 ? "qualified.example" : NULL;
         fuzz_path(s, n - 1);
         fuzz_arguments("FROM:", s, n - 1, &rules);
         fuzz_arguments("TO:", s, n - 1, &rules);

@@ -45,6 +45,7 @@ static void start(struct player *p, struct session *s) {
                 .userdata = s,
         };
         p->rules.hostname = s->hostname;
+        p->rules.qualify = *s->qualify ? s->qualify : NULL;
         player_start(p);
 }
 

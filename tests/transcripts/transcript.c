@@ -107,6 +107,10 @@ static bool take_option(struct session *s, const char *option) {
                 r->tls = strcmp(option, "required") == 0 ? SERVER_TLS_REQUIRED : SERVER_TLS_OFFERED;
         else if (take_prefix(&option, "hostname="))
                 snprintf(s->hostname, sizeof(s->hostname), "%s", option);
+        else if (take_prefix(&option, "qualify="))
+                snprintf(s->qualify, sizeof(s->qualify), "%s", option);
+        else if (strcmp(option, "needs-domain") == 0)
+                r->needs_domain = true;
         else if (strcmp(option, "lf") == 0)
                 r->lf_is_line_end = true;
         else

@@ -22,7 +22,7 @@ struct answer {
 struct session {
         char name[200]; /* file:line title */
         struct server_rules rules;
-        char hostname[256];
+        char hostname[256], qualify[256];
         unsigned offer; /* extensions */
         struct item *items;
         size_t n_items;

@@ -135,6 +135,7 @@ static void play(struct run *r, const char *text, size_t piece) {
 static void start(struct run *r, bool is_deferring, int mail, const struct server_rules *rules) {
         *r = (struct run) { .is_deferring = is_deferring, .mail = mail };
         server_init(&r->server, rules);
+        r->server.rules.needs_domain = true;
         play(r, "EHLO client\r\n", 100);
 }
 

@@ -6,7 +6,7 @@
 #include "unit.h"
 
 /* Rules that rows choose from. */
-enum { HELO = 1, NO_8BIT = 4, NO_UTF8 = 8, MAX_1000 = 16, UTF8_SENDER = 32 };
+enum { HELO = 1, NO_8BIT = 4, NO_UTF8 = 8, MAX_1000 = 16, UTF8_SENDER = 32, AS_IT_CAME = 64, QUALIFY = 128 };
 
 static struct command_rules rules_of(int flags) {
         return (struct command_rules) {
@@ -15,6 +15,8 @@ static struct command_rules rules_of(int flags) {
                               (flags & NO_UTF8 ? 0U : EXTENSION_SMTPUTF8),
                 .max_size = flags & MAX_1000 ? 1000 : 0,
                 .is_smtputf8 = flags & UTF8_SENDER,
+                .needs_domain = !(flags & AS_IT_CAME),
+                .qualify = flags & QUALIFY ? "d.e" : NULL,
         };
 }
 
@@ -38,6 +40,10 @@ static const struct {
         { "FROM: a@b SIZE=7", 0, "a@b", "SIZE=7", 7, 0 },
         { "FROM:<@x:a@b>", 0, "a@b", "", 0, 0 },
         { "FROM:<a@b> ", 0, "a@b", "", 0, 0 },
+        { "FROM:<a>", AS_IT_CAME, "a", "", 0, 0 },
+        { "FROM:<a> SIZE=7", QUALIFY, "a@d.e", "SIZE=7", 7, 0 },
+        { "FROM:<a@b>", QUALIFY, "a@b", "", 0, 0 },
+        { "FROM:<>", QUALIFY, "", "", 0, 0 },
         { "FROM:<a@b>   ", HELO, "a@b", "", 0, 0 },
 
         /* parameters */
@@ -147,6 +153,8 @@ static const struct {
         { 'M', TEXT("FROM:<a>"), 0, 501, "5.1.7" },
         { 'M', TEXT("FROM:<postmaster>"), 0, 501, "5.1.7" },
         { 'R', TEXT("TO:<>"), 0, 501, "5.1.3" },
+        { 'R', TEXT("TO:<>"), AS_IT_CAME, 501, "5.1.3" },
+        { 'R', TEXT("TO:<>"), QUALIFY, 501, "5.1.3" },
         { 'R', TEXT("TO:<a>"), 0, 501, "5.1.3" },
         { 'R', TEXT("TO:<postmaster2>"), 0, 501, "5.1.3" },
         { 'R', TEXT("TO:<\"postmaster\">"), 0, 501, "5.1.3" },
@@ -234,6 +242,8 @@ static const struct {
         { 'M', "FROM:<a@b> SIZE=1001", MAX_1000, COMMAND_REFUSED },
         { 'R', "TO:<a@b>", 0, COMMAND_OK },
         { 'R', "TO:<a@b", 0, COMMAND_BAD },
+        { 'R', "TO:<a>", AS_IT_CAME, COMMAND_OK },
+        { 'R', "TO:<a>", QUALIFY, COMMAND_OK },
         { 'R', "TO:<a>", 0, COMMAND_REFUSED },
         { 'R', "TO:<a@b> X=1", 0, COMMAND_REFUSED },
         { 'R', "TO:<\xc3\xbc@b>", 0, COMMAND_REFUSED },
