@@ -319,6 +319,14 @@ static void converse(struct session *s) {
         }
 }
 
+/* Own devices that do not know better: `bare-lf-from`. */
+static bool may_end_lines_with_lf(const struct config *c, const struct peer *p) {
+        for (size_t i = 0; i < c->bare_lf_from.n; i++)
+                if (peer_is_in(p, c->bare_lf_from.items[i]))
+                        return true;
+        return false;
+}
+
 int session_run(const struct config *c, const struct peer *p, struct channel *channel, bool is_transcript) {
         static struct session s; /* large, and there is one in a process */
         const struct server_rules rules = {
@@ -345,6 +353,8 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
                 begin_with_header(&s);
         if (s.end == GOES_ON && rules.tls != SERVER_NO_TLS && c->tls == TLS_IMPLICIT)
                 session_begin_with_tls(&s);
+        if (may_end_lines_with_lf(c, &s.peer))
+                s.server.rules.lf_is_line_end = true;
         session_rules_connect(&s);
         session_log_waiting(&s.log);
         converse(&s);

@@ -82,6 +82,7 @@ struct config {
         uint64_t max_recipients, max_commands, max_errors;
         uint64_t timeout, session_timeout, message_timeout; /* seconds */
         struct list reply, delay;  /* rules: smtp/match.h */
+        struct list bare_lf_from;  /* networks: io/peer.h */
         char *qualify;             /* a domain for addresses that have none; NULL if not given */
         bool x_peer;
         bool sandbox;

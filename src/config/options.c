@@ -119,6 +119,8 @@ const struct option options[] = {
                 "STEP PATTERN SECONDS: wait so long before that step is answered"),
           .max = YEAR },
         { UNSET("qualify", domain, qualify, "DOMAIN", NULL, "completes addresses without a domain") },
+        { UNSET("bare-lf-from", networks, bare_lf_from, "ADDRESS[/BITS]", NULL,
+                "own devices, whose lines may end with LF only") },
         { UNSET("tls", tls, tls, "no|starttls|required|implicit",
                 "starttls if there is a certificate or an engine, else no",
                 "TLS toward clients; required: before mail; implicit: from the first octet") },
