@@ -172,6 +172,7 @@ static void on_reply(struct session *s, const struct event *event) {
         size_t n = reply_format(r, wire);
         int error = channel_write(s->channel, wire, n);
 
+        session_log_trace_reply(&s->log, wire, n);
         on_refusal(s, event);
         if (error < 0)
                 lose_unheard(s, error);
@@ -297,6 +298,7 @@ static void converse(struct session *s) {
 
                 in += used;
                 n -= used;
+                session_log_trace_command(&s->log);
                 if ((is_asking(&event) && !check_time(s)) || !session_rules_ask(s, &event))
                         continue;
                 switch (event.kind) {

@@ -38,6 +38,7 @@ struct session_log {
         int64_t started;     /* io/deadline.h */
         unsigned n_messages; /* that came whole */
         unsigned n_accepted; /* that at least one recipient has */
+        unsigned n_traced;   /* of the server's commands */
         unsigned n_rejected; /* refusals of MAIL, of RCPT, and of messages by the server */
         const struct security *outer; /* the TLS that ends at a balancer */
         char why[SECURITY_REASON_MAX]; /* there is no TLS, or no header */
@@ -68,6 +69,11 @@ void session_log_owe(const struct session_log *s, struct receipt *r);
 
 /* "duplicate possible" for each message whose 250 was not heard. */
 void session_log_unheard(const struct session_log *s, const struct receipt *r);
+
+/* With trace=yes: a line for the server's last command, if it is a new one, and for each line of a
+ * reply, as it goes over the wire. */
+void session_log_trace_command(struct session_log *s);
+void session_log_trace_reply(const struct session_log *s, const char *wire, size_t n);
 
 void session_log_end(const struct session_log *s, enum session_end end);
 

@@ -84,6 +84,7 @@ struct config {
         struct list reply, delay;  /* rules: smtp/match.h */
         struct list bare_lf_from;  /* networks: io/peer.h */
         char *qualify;             /* a domain for addresses that have none; NULL if not given */
+        bool trace;                /* log each command and reply */
         bool x_peer;
         bool sandbox;
         struct peer peer;          /* address "" if not given */

@@ -121,6 +121,7 @@ const struct option options[] = {
         { UNSET("qualify", domain, qualify, "DOMAIN", NULL, "completes addresses without a domain") },
         { UNSET("bare-lf-from", networks, bare_lf_from, "ADDRESS[/BITS]", NULL,
                 "own devices, whose lines may end with LF only") },
+        { YES_NO("trace", trace, "no", "log each command and reply, without the secrets of AUTH") },
         { UNSET("tls", tls, tls, "no|starttls|required|implicit",
                 "starttls if there is a certificate or an engine, else no",
                 "TLS toward clients; required: before mail; implicit: from the first octet") },

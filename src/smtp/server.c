@@ -273,6 +273,11 @@ bool server_has_sender(const struct server *s) {
         return s->done & SENDER;
 }
 
+const char *server_command(const struct server *s, size_t *ret_n) {
+        *ret_n = s->n_shown;
+        return s->line;
+}
+
 bool server_is_closed(const struct server *s) {
         return s->phase == SERVER_CLOSED;
 }

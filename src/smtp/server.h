@@ -130,6 +130,8 @@ struct server {
         unsigned n_empty;        /* lines */
         bool is_data_refused;    /* the last command: the message may come all the same, and must not run as commands */
         bool is_overlong;        /* this command line */
+        size_t n_shown;          /* octets of the last command, in `line`, that are no secret */
+        bool is_after_auth;      /* that command was AUTH, or may have been an answer to it */
         bool is_after_cr;        /* the last octet of the line so far was a CR */
         struct body_decoder body;
         struct reply reply;
@@ -176,6 +178,10 @@ void server_offer(struct server *s, unsigned extensions, uint64_t max_size);
  * that the client said in clear is forgotten (RFC 3207 section 4.2), but for how many commands and
  * errors there were. */
 void server_secured(struct server *s);
+
+/* The last of n_commands, without its line end and without secrets: of AUTH only the mechanism, and
+ * nothing of what is no command after it. */
+const char *server_command(const struct server *s, size_t *ret_n);
 
 /* Ends the session from outside (time is up, SIGTERM): the next steps say `reply` and close, whatever was due. */
 void server_close(struct server *s, int code, const char *enhanced, const char *text);

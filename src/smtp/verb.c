@@ -243,10 +243,31 @@ static bool is_proxy_header(const struct server *s, const char *line, size_t n_v
         return s->n_commands == 3 && s->n_empty == 2 && n == 1 && *line == '\0';
 }
 
+/* However it is spelt. */
+static bool is_auth(const char *line, size_t n) {
+        while (n > 0 && (*line == ' ' || *line == '\t'))
+                line++, n--;
+        return n >= 4 && ascii_is_equal(line, "AUTH", 4);
+}
+
 static size_t trimmed_length(const char *line, size_t n) {
         while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
                 n--;
         return n;
+}
+
+/* How much of a command may be shown. Whoever sends AUTH may send a password after it, whatever we
+ * answered. */
+static size_t shown_length(const struct server *s, const char *line, size_t n_verb, size_t n) {
+        if (!s->is_after_auth)
+                return n;
+        if (n_verb != 4 || !is_auth(line, n))
+                return 0;
+        while (n_verb < n && line[n_verb] == ' ')
+                n_verb++;
+        while (n_verb < n && line[n_verb] != ' ')
+                n_verb++;
+        return n_verb;
 }
 
 /* A whole command, without its line end. */
@@ -261,6 +282,8 @@ void verb_run(struct server *s, const char *line, size_t n) {
         while (args < n && line[args] == ' ')
                 args++;
         v = find_verb(s, line, n_verb);
+        s->is_after_auth = is_auth(line, n) || (s->is_after_auth && !v);
+        s->n_shown = shown_length(s, line, n_verb, n);
         s->n_empty += n == 0;
         s->n_commands++;
         if (++s->n_idle_commands > s->rules.max_commands)
