@@ -119,9 +119,19 @@ def test_help_lists_every_option(smtpd):
     assert run([smtpd, "--help"])[1] == run([smtpd, "--help", "--nonsense"])[1]
 
 
+def test_help_is_for_a_terminal(release):
+    """In groups with headings, of at most 100 columns; each option is in one."""
+    said = run([release, "--help"])[1].decode()
+    groups = dict(re.findall(r"^([A-Z][^\n]*):\n\n((?:  .*\n)+)", said, re.M))
+    assert max(map(len, said.splitlines())) <= 100 and len(groups) > 7
+    listed = [re.findall(r"^  --([a-z-]+)", text, re.M) for text in groups.values()]
+    assert sorted(sum(listed, [])) == sorted(re.findall(r"^  --([a-z-]+)", said, re.M))
+    assert max(map(len, listed)) <= 20
+
+
 def test_help_says_what_every_strategy_does(release):
     said = run([release, "--help"])[1].decode()
-    names = re.search(r"--strategy=NAME +what to do with messages: (.*) \(default", said)[1].replace(" or ", ", ").split(", ")
+    names = re.search(r"--strategy=NAME +what to do with messages: (.*) \(default", re.sub(r"\n {30,}", " ", said))[1].replace(" or ", ", ").split(", ")
     summaries = dict(re.findall(r"^  ([a-z]+) {2,}(\S.*)$", said, re.M))
     assert len(names) > 4 and list(summaries) == names and "(null)" not in said
 
@@ -310,7 +320,7 @@ def test_options_take_effect_in_a_session(smtpd, tmp_path, conf):
 
 def with_default_file(release, content):
     """A prefix for commands: the system's file exists, for these processes alone."""
-    name = re.search(r"default: (/\S+), if it exists", run([release, "--help"])[1].decode())[1]
+    name = re.search(r"default: (/\S+),\s+if it\s+exists", run([release, "--help"])[1].decode())[1]
     folder = os.path.dirname(name)
     top = os.path.dirname(folder)
     script = 'mount -t tmpfs none "$1" && mkdir "$2" && printf "%s\n" "$4" >"$3" && shift 4 && exec "$@"'

@@ -40,6 +40,7 @@ enum { YEAR = 365 * 24 * 3600 };
         OPTION(name_, value_action, action, syntax_, help_), .min = action_
 
 #define FOR_ACCEPTOR .is_for_acceptor = true
+#define GROUP(heading) .group = heading
 
 #define DIGITS_OF(number) #number
 #define DIGITS(macro) DIGITS_OF(macro)
@@ -48,7 +49,8 @@ enum { YEAR = 365 * 24 * 3600 };
 const struct option options[] = {
         { UNSET("config", file, file, "FILE",
                 DEFAULT_CONFIG ", if it exists; none with --listen on loopback only",
-                "read this configuration file") },
+                "read this configuration file"),
+          GROUP("What to do with messages") },
         { UNSET("strategy", strategy, strategy, "NAME",
                 "journal if standard error is the journal or systemd started us, else print",
                 "what to do with messages: ") }, /* and the names that there are */
@@ -57,7 +59,8 @@ const struct option options[] = {
         { UNSET("command", command, command, "PROGRAM [ARG...]", NULL,
                 "strategy exec: run this for each message") },
         { UNSET("upstream", endpoints, upstream, "HOST[:PORT]|/SOCKET", NULL,
-                "where mail goes; several are tried in order") },
+                "where mail goes; several are tried in order"),
+          GROUP("Strategies proxy and mailman") },
         { PROTOCOL("upstream-protocol", is_upstream_lmtp, "smtp", "what the upstream speaks") },
         { UNSET_SECONDS("upstream-timeout", upstream_timeout,
                         UPSTREAM_TIMES " after the final dot",
@@ -96,7 +99,8 @@ const struct option options[] = {
                 "balancers: their connections begin with a header of the PROXY protocol") },
         { YES_NO("proxy-tls", proxy_tls, "no", "TLS that ends at such a balancer counts as ours") },
         { PROTOCOL("protocol", is_lmtp, "smtp",
-                   "what we speak; lmtp (RFC 2033) has a verdict for each recipient") },
+                   "what we speak; lmtp (RFC 2033) has a verdict for each recipient"),
+          GROUP("Sessions") },
         { YES_NO("x-peer", x_peer, "yes", "add X-Peer: ADDRESS as last header of the message") },
         { YES_NO("sandbox", sandbox, SANDBOX ? "yes" : "no", /* whether it is built that way */
                  "a session confines itself, as far as the kernel can") },
@@ -105,7 +109,8 @@ const struct option options[] = {
         { UNSET("user", user, user, "NAME|UID", "smtpd if there is such a user, else nobody",
                 "started as root: become this user, unless it is a transcript's") },
         { SIZE("max-size", max_size, 32M,
-               "longest message, in octets or with K, M, G; 0: no limit") },
+               "longest message, in octets or with K, M, G; 0: no limit"),
+          GROUP("Limits") },
         { COUNT("max-recipients", max_recipients, 100, "recipients of a message") },
         { COUNT("max-commands", max_commands, 1000, "commands since a message was accepted") },
         { COUNT("max-errors", max_errors, 20, "commands refused since a message was accepted") },
@@ -114,7 +119,8 @@ const struct option options[] = {
         { SECONDS("message-timeout", message_timeout, 540, "from the end of a message to our reply to it") },
         { UNSET("reply", reply_rules, reply, "RULE", NULL,
                 "STEP PATTERN NNN [x.y.z] TEXT: a refusal at connect, helo, mail, rcpt, data, "
-                "message") },
+                "message"),
+          GROUP("Rules, tests and exceptions") },
         { UNSET("delay", delay_rules, delay, "RULE", NULL,
                 "STEP PATTERN SECONDS: wait so long before that step is answered"),
           .max = YEAR },
@@ -124,7 +130,8 @@ const struct option options[] = {
         { YES_NO("trace", trace, "no", "log each command and reply, without the secrets of AUTH") },
         { UNSET("tls", tls, tls, "no|starttls|required|implicit",
                 "starttls if there is a certificate or an engine, else no",
-                "TLS toward clients; required: before mail; implicit: from the first octet") },
+                "TLS toward clients; required: before mail; implicit: from the first octet"),
+          GROUP("TLS toward clients") },
         { UNSET("tls-certificate", tls_certificates, tls_certificate, "FILE|self-signed", NULL,
                 "certificate, then intermediates (PEM); self-signed: for developers, when accepting"),
           FOR_ACCEPTOR },
@@ -146,7 +153,8 @@ const struct option options[] = {
           .initial = "1.2", FOR_ACCEPTOR },
         { UNSET("listen", listen, listen, "ADDRESS:PORT|PORT|/SOCKET", NULL,
                 "accept connections here, a process for each; PORT alone: of loopback"),
-          FOR_ACCEPTOR },
+          FOR_ACCEPTOR,
+          GROUP("Accepting connections") },
         { UNSET("listen-tls", listen, listen_tls, "ADDRESS:PORT|PORT|/SOCKET", NULL,
                 "accept connections here that are TLS from the first octet"),
           FOR_ACCEPTOR },
@@ -163,7 +171,8 @@ const struct option options[] = {
                 "when accepting: end after so many messages, with status 0; else with 75"),
           .min = 1, .max = COUNT_MAX, FOR_ACCEPTOR },
         { ACTION("check", ACTION_CHECK, "[network]",
-                 "check the configuration and print it; network: ask for the names in it too") },
+                 "check the configuration and print it; network: ask for the names in it too"),
+          GROUP("Instead of serving") },
         { ACTION("help", ACTION_HELP, NULL, "show this; -h too") },
         { ACTION("version", ACTION_VERSION, NULL, "show the version; -V too") },
         { NULL },

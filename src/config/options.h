@@ -20,6 +20,7 @@ struct option {
         uint64_t min, max;    /* of a number */
         const char *initial;  /* the default, a value; NULL: the field is not set */
         const char *fallback; /* what is used while it is not set, in words; NULL: nothing */
+        const char *group;    /* the heading in --help of this row and those after it; NULL: the last one */
         bool is_for_acceptor; /* it means nothing to a session of the acceptor */
 };
 

@@ -1,5 +1,6 @@
 /* config/print.c - what people read: --help and --check; and what sessions are given. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "config/strategies.h"
@@ -44,19 +45,41 @@ static void format_usage(const struct option *o, char *out, size_t room) {
                 text_format(out, room, "--%s=%s", o->name, o->syntax);
 }
 
+enum { COLUMNS = 100, INDENT = 31 };
+
+/* Words, from a column on, the next lines indented. */
+static void print_wrapped(const char *text, size_t column, FILE *out) {
+        for (size_t n; *text; text += n + (text[n] == ' ')) {
+                n = strcspn(text, " ");
+                if (column + 1 + n > COLUMNS) {
+                        fprintf(out, "\n%*s", INDENT - 1, "");
+                        column = INDENT - 1;
+                }
+                fprintf(out, " %.*s", (int) n, text);
+                column += 1 + n;
+        }
+        fputc('\n', out);
+}
+
+static void print_help(const struct option *o, const char *strategies, FILE *out) {
+        const char *usual = o->initial ? o->initial : o->fallback;
+        char usage[64], text[512];
+
+        format_usage(o, usage, sizeof(usage));
+        text_format(text, sizeof(text), "%s%s%s%s%s", o->help,
+                    o->kind == &value_strategy ? strategies : "", usual ? " (default: " : "",
+                    usual ? usual : "", usual ? ")" : "");
+        print_wrapped(text, (size_t) fprintf(out, "  %-28s", usage), out);
+}
+
 void config_help(const struct config *c, FILE *out) {
-        char usage[64], names[STRATEGIES_TEXT_MAX];
+        char names[STRATEGIES_TEXT_MAX];
 
         strategies_names(c, names);
         for (const struct option *o = options; o->name; o++) {
-                const char *usual = o->initial ? o->initial : o->fallback;
-
-                format_usage(o, usage, sizeof(usage));
-                fprintf(out, "  %-28s %s%s", usage, o->help,
-                        o->kind == &value_strategy ? names : "");
-                if (usual)
-                        fprintf(out, " (default: %s)", usual);
-                fputc('\n', out);
+                if (o->group)
+                        fprintf(out, "%s%s:\n\n", o == options ? "" : "\n", o->group);
+                print_help(o, names, out);
         }
         fputs("\nStrategies, and what becomes of a message:\n\n", out);
         strategies_print(c, out);
