@@ -142,7 +142,7 @@ class Acceptor:
         self.shown_path = self.out_path if listen else self.err_path
         with open(self.err_path, "ab") as file, open(self.out_path, "ab") as out:
             streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err or file} | popen
-            self.process = subprocess.Popen(argv, env=env or environment(), start_new_session=True, **streams)
+            self.process = subprocess.Popen(argv, env=env or environment(leaks=True), start_new_session=True, **streams)
         self.has_ended = False
         if wait:
             try:

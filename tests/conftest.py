@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILDS = {name: ROOT / "build-test" / name for name in ("release", "sanitize")}
 if os.environ.get("TESTS_BUILD"):  # another one in the place of both: see tests/coverage
     BUILDS = {"release": Path(os.environ["TESTS_BUILD"])}
+os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")  # see environment() in session.py
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(number) == signal.SIG_IGN:  # by nohup(1), or "&" in a script: not for what we start, which would inherit it
         signal.signal(number, lambda *_: None)
@@ -24,6 +25,12 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 def smtpd(request):
     """The program under test, as it is installed and with sanitizers; each test that asks for it runs on both."""
     return str(BUILDS[request.param] / "smtpd")
+
+
+@pytest.fixture
+def sanitized():
+    """The program with sanitizers, for tests of how it treats its memory; where there is one build only, that."""
+    return str(BUILDS.get("sanitize", BUILDS["release"]) / "smtpd")
 
 
 @pytest.fixture

@@ -22,10 +22,11 @@ FAILED_BUILD = 99  # how a program with sanitizers ends when they find something
 ABOUT_PEERS = ("REMOTE_", "TCPREMOTE", "TCP6REMOTE", "SOCAT_", "NCAT_", "LISTEN_", "JOURNAL_", "NOTIFY_", "SYSTEMD_")
 
 
-def environment(**more):
-    """This process's, without anything about peers and sockets, and with `more`."""
+def environment(leaks=False, **more):
+    """This process's, without anything about peers and sockets, and with `more`. A program with sanitizers looks for leaks if it is
+    to: that takes it longer than most sessions do."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(ABOUT_PEERS)}
-    env["ASAN_OPTIONS"] = f"exitcode={FAILED_BUILD}"
+    env["ASAN_OPTIONS"] = f"exitcode={FAILED_BUILD}:detect_leaks={leaks:d}"
     env["UBSAN_OPTIONS"] = f"halt_on_error=1:exitcode={FAILED_BUILD}"
     return env | more
 

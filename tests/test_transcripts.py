@@ -245,13 +245,15 @@ def test_client_waits(smtpd, session, tmp_path):
 
 
 @pytest.mark.parametrize("session", named(SESSIONS))
-def test_client_sends_all_at_once(smtpd, session, tmp_path):
-    play(smtpd, session.in_one_burst(), tmp_path)
+def test_client_sends_all_at_once(sanitized, session, tmp_path):
+    """Buffers are as full as they get."""
+    play(sanitized, session.in_one_burst(), tmp_path)
 
 
 SHORT = [s for s in SESSIONS if sum(map(len, s.bursts)) < 3000]
 
 
 @pytest.mark.parametrize("session", named(SHORT))
-def test_client_sends_single_octets(smtpd, session, tmp_path):
-    play(smtpd, session, tmp_path, piece=1)
+def test_client_sends_single_octets(release, session, tmp_path):
+    """The core is given them with sanitizers, in the units."""
+    play(release, session, tmp_path, piece=1)

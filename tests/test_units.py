@@ -25,7 +25,7 @@ def items():
 @pytest.mark.parametrize("test", items())
 def test_program(test):
     done = subprocess.run(
-        test["cmd"], env=environment(**test["env"]), cwd=test["workdir"] or os.path.dirname(test["cmd"][0]) or None,
+        test["cmd"], env=environment(leaks=True, **test["env"]), cwd=test["workdir"] or os.path.dirname(test["cmd"][0]) or None,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=test["timeout"],
     )
     assert done.returncode == 0, done.stdout[-5000:].decode(errors="replace")
