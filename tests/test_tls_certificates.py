@@ -106,6 +106,16 @@ def test_files_that_are_none(engine, good, tmp_path):
     assert "without a passphrase" in only(engine, f"--certificate={good.certificate}", f"--key={locked}")[1]
 
 
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
+def test_chain_that_is_cut(engine, good, tmp_path, part):
+    """It was read while it was written, or was copied in part. Clients could not find out who vouches for us."""
+    text, cut = good.certificate.read_text(), tmp_path / "cut"
+    second = text.index("-----BEGIN CERTIFICATE-----", 1)
+    cut.write_text(text[: second + int(part * (len(text) - second))])
+    assert only(engine, f"--certificate={cut}", f"--key={good.key}") == (
+        78, f"error: cannot read the certificate {cut}: number 2 in it is damaged or cut off: write the file anew")
+
+
 def test_weak_key(engine, folder):
     assert "error: cannot use the certificate" in check(engine, *Certificate(folder, "weak.example", kind="weak").options)[1][-1]
 

@@ -73,24 +73,47 @@ static BIO *open_file(const char *what, const char *path) {
         return file;
 }
 
-/* The certificates of the file in their order: the first is the door's own. NULL: said why. */
-static STACK_OF(X509) *read_certificates(const char *path) {
-        STACK_OF(X509) *all = sk_X509_new_null();
-        BIO *file = open_file("certificate", path);
-        X509 *one;
+/* To OpenSSL the end of the file is an error, too. */
+static bool is_at_end(void) {
+        unsigned long error = ERR_peek_last_error();
 
-        while (file && (one = PEM_read_bio_X509(file, NULL, no_passphrase, NULL)))
-                sk_X509_push(all, one);
-        if (file && sk_X509_num(all) == 0)
+        return ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
+}
+
+/* After n certificates there was none. False: said why. */
+static bool are_all(int n, const char *path) {
+        if (n > 0 && is_at_end())
+                return true;
+        if (n == 0)
                 tls_complain(TLS_ERROR,
                              "there is no certificate in %s: it has to be PEM, our own certificate "
                              "first",
                              path);
+        else
+                tls_complain(TLS_ERROR,
+                             "cannot read the certificate %s: number %d in it is damaged or cut "
+                             "off: write the file anew",
+                             path, n + 1);
+        return false;
+}
+
+/* The certificates of the file in their order: the first is the door's own. NULL: said why. */
+static STACK_OF(X509) *read_certificates(const char *path) {
+        STACK_OF(X509) *all = sk_X509_new_null();
+        BIO *file = open_file("certificate", path);
+        bool is_good = false;
+        X509 *one;
+
+        if (file) {
+                while ((one = PEM_read_bio_X509(file, NULL, no_passphrase, NULL)))
+                        sk_X509_push(all, one);
+                is_good = are_all(sk_X509_num(all), path);
+        }
         BIO_free(file);
-        ERR_clear_error(); /* the end of the file is one */
-        if (sk_X509_num(all) > 0)
+        ERR_clear_error();
+        if (is_good)
                 return all;
-        sk_X509_free(all);
+        sk_X509_pop_free(all, X509_free);
         return NULL;
 }
 
