@@ -7,12 +7,9 @@ import subprocess
 import pytest
 from conftest import everybodys, let_everybody_reach, need_root
 from session import PATIENCE
-from tls import NAME, Certificate, Engine, engine_of, openssl
+from tls import NAME, Certificate, Engine, engine, engine_of, folder, openssl
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
+_ = engine, folder  # fixtures
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +23,6 @@ def good(folder, issuer):
     made = Certificate(folder, issuer=issuer)
     made.certificate.write_bytes(made.certificate.read_bytes() + issuer.certificate.read_bytes())
     return made
-
-
-@pytest.fixture
-def engine(smtpd):
-    return engine_of(smtpd)
 
 
 def check(engine, *options):

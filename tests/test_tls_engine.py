@@ -16,16 +16,13 @@ from pathlib import Path
 import pytest
 from conftest import need
 from session import PATIENCE
-from tls import NAME, Certificate, Engine, client_context, engine_of, openssl, tcp_pair
+from tls import NAME, Certificate, Engine, client_context, engine, folder, openssl, released, tcp_pair
+
+_ = engine, folder, released  # fixtures
 
 TLS12 = {"maximum_version": ssl.TLSVersion.TLSv1_2}
 TLS13 = {"minimum_version": ssl.TLSVersion.TLSv1_3}
 VERSIONS = pytest.mark.parametrize("version", [TLS12, TLS13], ids=["1.2", "1.3"])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +33,6 @@ def ours(folder):
 @pytest.fixture(scope="module")
 def rsa(folder):
     return Certificate(folder, kind="rsa")
-
-
-@pytest.fixture
-def engine(smtpd):
-    return engine_of(smtpd)
-
-
-@pytest.fixture
-def released(release):
-    return engine_of(release)
 
 
 def until_closed(sock):

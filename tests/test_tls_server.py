@@ -16,30 +16,17 @@ import pytest
 from conftest import everybodys, let_everybody_reach, need_root
 from processes import children
 from session import PATIENCE, PYTHON
-from tls import NAME, Server, client_context, engine_of, issued, send_request, tcp_pair
+from tls import NAME, Server, client_context, engine, engine_of, folder, issued, released, send_request, tcp_pair
+
+_ = engine, folder, released  # fixtures
 
 REQUEST = b"Y\0HOSTNAME=mx.example.com\0PEER=192.0.2.1:25\0"
 SHAPES = pytest.mark.parametrize("shape", ["connected", "listening"])
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
 def ours(folder):
     return issued(folder)
-
-
-@pytest.fixture
-def engine(smtpd):
-    return engine_of(smtpd)
-
-
-@pytest.fixture
-def released(release):
-    return engine_of(release)
 
 
 def wait_until(is_true, what="it does not come to pass"):

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from conftest import missing, need
 from session import PATIENCE
 
@@ -66,6 +67,22 @@ def engine_of(smtpd):
     if not program.exists():
         missing("smtpd-tls was not built: OpenSSL is missing")
     return str(program)
+
+
+@pytest.fixture
+def engine(smtpd):
+    return engine_of(smtpd)
+
+
+@pytest.fixture
+def released(release):
+    return engine_of(release)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """For certificates of a file of tests."""
+    return tmp_path_factory.mktemp("certificates")
 
 
 def client_context(**settings):
