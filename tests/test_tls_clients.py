@@ -5,7 +5,6 @@ import concurrent.futures
 import contextlib
 import os
 import re
-import shutil
 import signal
 import smtplib
 import subprocess
@@ -14,13 +13,14 @@ import xml.etree.ElementTree
 
 import pytest
 from acceptor import Acceptor, folder
-from conftest import let_everybody_reach, need, need_root, private_mounts
+from conftest import missing, need
+from exim import Exim
 from manual import readme_block
+from postfix import Postfix
 from processes import is_running
 from session import PATIENCE, environment, free_port, wait_until, with_x_peer
 from test_tls_key import RealDoor
 from tls import NAME, Certificate, client_context, engine_of
-from unpack import unpack
 
 _ = folder  # a fixture
 MESSAGE = b"Subject: TLS\n\n" + b".a line\n" * 3
@@ -37,10 +37,17 @@ class Ports(RealDoor):
         return int(self.addresses[KINDS.index(kind)].rpartition(":")[2])
 
 
-@pytest.fixture
-def door(smtpd, folder):
+@contextlib.contextmanager
+def opened(smtpd, folder):
     with Ports(smtpd, folder, Certificate(folder)) as it:
         it.certificate = str(folder / f"{NAME}.ecdsa.crt")
+        yield it
+
+
+@pytest.fixture
+def door(release, folder):
+    """Clients differ in what they say to OpenSSL, which has no sanitizers in either build."""
+    with opened(release, folder) as it:
         yield it
 
 
@@ -89,12 +96,13 @@ def connect_to(client, port, context):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_smtplib(door, kind):
+def test_smtplib(smtpd, folder, kind):
     """It verifies the certificate, and the name in it."""
-    with smtplib_session(door, kind) as client:
-        assert client.sendmail("a@example.org", ["b@example.com"], WIRE) == {}
-        assert client.sock.version() == "TLSv1.3"
-    assert has_message(door) == with_x_peer(MESSAGE, "127.0.0.1")
+    with opened(smtpd, folder) as door:
+        with smtplib_session(door, kind) as client:
+            assert client.sendmail("a@example.org", ["b@example.com"], WIRE) == {}
+            assert client.sock.version() == "TLSv1.3"
+        assert has_message(door) == with_x_peer(MESSAGE, "127.0.0.1")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,82 +134,31 @@ def test_msmtp(door, kind):
 
 # --- other mail servers -----------------------------------------------------------------------------------
 
-POSTFIX_MAIN = """\
-compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-maillog_file = {folder}/log
-maillog_file_prefixes = {folder}
-myhostname = postfix.example
-mydestination =
-inet_interfaces = 127.0.0.1
-mynetworks = 127.0.0.0/8
-alias_maps =
-relayhost = [127.0.0.1]:{to}
+POSTFIX = """\
+transport_maps = inline:{{starttls.example=smtp:[127.0.0.1]:{starttls}, implicit.example=smtps:[127.0.0.1]:{implicit}}}
 smtp_tls_security_level = encrypt
-smtp_tls_wrappermode = {wrapper}
 smtp_tls_loglevel = 1
 """
-POSTFIX_MASTER = """\
-127.0.0.1:{port} inet n - n - - smtpd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-error unix - - n - - error
-retry unix - - n - - error
-tlsmgr unix - - n 1000? 1 tlsmgr
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
+SERVICES = """\
+127.0.0.1:10025 inet n - n - - smtpd
+smtps unix - - n - - smtp -o smtp_tls_wrappermode=yes
 """
 
 
-@contextlib.contextmanager
-def postfix_to(folder, port, kind):
-    """A private one that passes on to that port, and insists on TLS: the port at which it is given mail."""
-    need_root()
-    postfix = need("postfix")
-    private = folder / "postfix"
-    for name in ("config", "queue", "data"):
-        (private / name).mkdir(parents=True)
-    private.chmod(0o755)
-    subprocess.run(["chown", "postfix", private / "data"], check=True)
-    given = free_port()
-    (private / "config/main.cf").write_text(POSTFIX_MAIN.format(folder=private, to=port, wrapper="yes" if kind == "implicit" else "no"))
-    (private / "config/master.cf").write_text(POSTFIX_MASTER.format(port=given))
-    argv = [postfix, "-c", str(private / "config")]
-    run([*argv, "start"])
-    try:
-        yield given, private / "log"
-    finally:
-        run([*argv, "stop"])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_postfix(door, folder, kind):
-    with postfix_to(folder, door.port(kind), kind) as (port, log):
-        with smtplib.SMTP("127.0.0.1", port, "client.example.org", PATIENCE) as client:
-            client.sendmail("a@example.org", ["b@example.com"], WIRE)
-        wait_until(lambda: b"status=" in log.read_bytes(), "the delivery")
-        said = log.read_bytes()
-        assert b"status=sent (250 2.0.0 printed)" in said and b"TLS connection established to 127.0.0.1" in said, said.decode()
-    assert b"Subject: TLS\n" in has_message(door)
+def test_postfix(door, folder):
+    settings = POSTFIX.format(starttls=door.port("starttls"), implicit=door.port("implicit"))
+    with Postfix(folder / "postfix", settings, SERVICES) as postfix:
+        with smtplib.SMTP("127.0.0.1", postfix.port, "client.example.org", PATIENCE) as client:
+            for kind in KINDS:
+                client.sendmail("a@example.org", [f"b@{kind}.example"], WIRE)
+        wait_until(lambda: postfix.log().count("status=") == 2, "the deliveries")
+        said = postfix.log()
+    assert said.count("status=sent (250 2.0.0 printed)") == 2, said
+    assert all(f"TLS connection established to 127.0.0.1[127.0.0.1]:{door.port(kind)}: TLSv1" in said for kind in KINDS), said
+    assert [b"Subject: TLS\n" in message for message in door.messages()] == [True, True]
 
 
 EXIM_CONF = """\
-exim_path = {exim}
-exim_user = mail
-exim_group = mail
-never_users =
-spool_directory = {folder}/spool
-log_file_path = {folder}/log.%s
-pid_file_path = {folder}/pid
-keep_environment = LD_LIBRARY_PATH
-primary_hostname = exim.example
 trusted_users = root
 begin acl
 begin routers
@@ -224,33 +181,16 @@ out:
 
 @pytest.fixture(scope="module")
 def exim(tmp_path_factory):
-    """(the program, its environment, a folder): unpacked, since it cannot be installed beside Postfix."""
-    need_root()
-    private = tmp_path_factory.mktemp("exim")
-    program, env = unpack(private / "packages", "exim4-daemon-light", "usr/sbin/exim4")
-    let_everybody_reach(private)
-    return program, env, private
+    return Exim(tmp_path_factory.mktemp("exim"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_exim(door, exim, kind):
-    """GnuTLS. It insists on the user that its package makes: it gets one, in an /etc/passwd of its own."""
-    program, env, private = exim
-    shutil.rmtree(private / "spool", ignore_errors=True)
-    (private / "spool").mkdir()
-    for old in private.glob("log.*"):
-        old.unlink()
-    subprocess.run(["chown", "mail:mail", private, private / "spool"], check=True)
-    (private / "conf").write_text(EXIM_CONF.format(exim=program, folder=private, port=door.port(kind), certificate=door.certificate,
-                                                  protocol="smtps" if kind == "implicit" else "smtp"))
-    for name, line in (("passwd", "Debian-exim:x:8:8::/nonexistent:/usr/sbin/nologin\n"), ("group", "Debian-exim:x:8:\n")):
-        with open(f"/etc/{name}", encoding="utf-8") as file:
-            (private / name).write_text(file.read() + line)
-    script = f'mount --bind {private}/passwd /etc/passwd && mount --bind {private}/group /etc/group && exec "$@"'
-    run([*private_mounts(), "sh", "-c", script, "sh", program, "-C", str(private / "conf"), "-odi", "-f", "a@example.org", "b@example.com"],
-        input=MESSAGE, env=environment(**env))
-    log = "".join(path.read_text() for path in private.glob("log.*"))
-    assert "=> b@example.com" in log, log
+    """GnuTLS."""
+    exim.configure(EXIM_CONF.format(port=door.port(kind), certificate=door.certificate, protocol="smtps" if kind == "implicit" else "smtp"))
+    before = exim.log()
+    run(exim.argv("-odi", "-f", "a@example.org", "b@example.com"), input=MESSAGE, env=environment(**exim.env))
+    assert "=> b@example.com" in exim.log().removeprefix(before), exim.log()
     assert b"Subject: TLS\n" in has_message(door)
 
 
@@ -275,14 +215,14 @@ def test_sslscan(door, folder, kind):
 # --- README -----------------------------------------------------------------------------------------------
 
 
-def test_readme(smtpd, folder):
+def test_readme(release, folder):
     """The line for an application that demands TLS, and the one that tries it out."""
-    engine_of(smtpd)
+    engine_of(release)
     text = readme_block("build/smtpd --listen=1025")
     ports = {"1025": str(free_port()), "1465": str(free_port())}
     line, client = (re.sub("1025|1465", lambda m: ports[m[0]], line).split() for line in text.splitlines())
     assert line[0] == "build/smtpd" and client[0] == need("swaks").rpartition("/")[2]
-    with Acceptor(smtpd, folder, *line[1:], listen=None, n=4) as acceptor:
+    with Acceptor(release, folder, *line[1:], listen=None, n=4) as acceptor:
         run([*client, "--from", "a@example.org"], env=environment(HOME="/nonexistent"))
         run([client[0], "--server", f"127.0.0.1:{ports['1465']}", "--tls-on-connect", "--to", "bob@example.net", "--from", "a@example.org"],
             env=environment(HOME="/nonexistent"))

@@ -4,12 +4,12 @@ import re
 import shutil
 
 import pytest
-from conftest import need, need_root
 from logs import one
+from postfix import Postfix
 from session import free_port
 from test_proxy import SMALL, as_sent, play, proxy
 from test_upstream_tls import pki, tls  # noqa: F401 (fixtures)
-from test_upstreams import EXIM_CONF, MASTER_CF, Postfix, behind_received, exim_at, folder, lf_text  # noqa: F401 (fixtures)
+from test_upstreams import EXIM_CONF, SETTINGS, behind_received, exim_at, folder, lf_text, take  # noqa: F401 (fixtures)
 from tls import engine_of
 
 TLS_CF = """\
@@ -24,22 +24,12 @@ smtpd_tls_session_cache_database =
 @pytest.fixture(scope="module")
 def postfix(folder, pki):  # noqa: F811
     """On one port with STARTTLS, which it demands; on another with TLS from the first octet."""
-    need_root()
-    need("postfix")
-    private = folder / "postfix"
-    private.mkdir(mode=0o755)
-    it = Postfix(private)
-    with open(private / "config/main.cf", "a", encoding="utf-8") as main:
-        main.write(TLS_CF.format(certificate=pki["good"].certificate, key=pki["good"].key))
-    it.implicit = f"127.0.0.1:{free_port()}"
-    with open(private / "config/master.cf", "a", encoding="utf-8") as master:
-        master.write("tlsmgr unix - - n 1000? 1 tlsmgr\n")
-        master.write(f"{it.implicit} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n")
-    it.run("start")
-    try:
+    settings = SETTINGS + TLS_CF.format(certificate=pki["good"].certificate, key=pki["good"].key)
+    implicit = f"127.0.0.1:{free_port()}"
+    services = f"127.0.0.1:10025 inet n - n - - smtpd\n{implicit} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n"
+    with Postfix(folder / "postfix", settings, services) as it:
+        it.implicit = implicit
         yield it
-    finally:
-        it.run("stop")
 
 
 @pytest.mark.parametrize("mode", ["required", "implicit"])
@@ -48,7 +38,7 @@ def test_postfix(smtpd, tmp_path, postfix, pki, mode):  # noqa: F811
     endpoint = postfix.endpoint if mode == "required" else postfix.implicit
     outcome = play(proxy(smtpd, endpoint, *tls(mode, pki)), tmp_path)
     assert outcome.codes == [250, 250, 250, 354, 250], outcome
-    text = postfix.take()
+    text = take(postfix)
     assert behind_received(text)[1] == as_sent(lf_text(SMALL)) and b"with ESMTPS id " in text
     assert one(outcome.log, "message")["secured"].startswith(b"TLSv1.3 ")
 
@@ -59,23 +49,22 @@ def test_postfix_without_tls(release, tmp_path, postfix):
 
 
 AUTH_CONF = (
-    EXIM_CONF.replace("tls_advertise_hosts =\n", "tls_advertise_hosts = *\ntls_certificate = {{folder}}/tls.crt\ntls_privatekey = {{folder}}/tls.key\n"
-                      .replace("{{", "{").replace("}}", "}"))
+    EXIM_CONF.replace("tls_advertise_hosts =\n", "tls_advertise_hosts = *\ntls_certificate = {folder}/tls.crt\ntls_privatekey = {folder}/tls.key\n")
     .replace("  accept\ndata:", "  deny !authenticated = *\n       message = log in first\n  accept\ndata:")
     + """\
 begin authenticators
 plain:
   driver = plaintext
   public_name = PLAIN
-  server_advertise_condition = ${{if def:tls_in_cipher}}
-  server_condition = ${{if and{{{{eq{{$auth2}}{{relay}}}}{{eq{{$auth3}}{{open sesame}}}}}}}}
+  server_advertise_condition = ${if def:tls_in_cipher}
+  server_condition = ${if and{{eq{$auth2}{relay}}{eq{$auth3}{open sesame}}}}
   server_set_id = $auth2
 login:
   driver = plaintext
   public_name = LOGIN
   server_prompts = Username:: : Password::
-  server_advertise_condition = ${{if def:tls_in_cipher}}
-  server_condition = ${{if and{{{{eq{{$auth1}}{{relay}}}}{{eq{{$auth2}}{{open sesame}}}}}}}}
+  server_advertise_condition = ${if def:tls_in_cipher}
+  server_condition = ${if and{{eq{$auth1}{relay}}{eq{$auth2}{open sesame}}}}
   server_set_id = $auth1
 """
 )
@@ -84,7 +73,7 @@ login:
 @pytest.fixture(scope="module")
 def exim(folder, pki):  # noqa: F811
     private = folder / "exim"
-    with exim_at(private, AUTH_CONF) as endpoint:
+    with exim_at(private, AUTH_CONF.replace("{folder}", str(private))) as endpoint:
         for name, path in (("tls.crt", pki["good"].certificate), ("tls.key", pki["good"].key)):
             shutil.copy(path, private / name)
             shutil.chown(private / name, "mail", "mail")

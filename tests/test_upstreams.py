@@ -11,11 +11,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import missing, need, need_root, private_mounts
+from conftest import missing, need, need_root
+from exim import Exim
 from manual import readme_block
+from postfix import MAILBOX, Postfix
 from session import PATIENCE, STAY, Session, environment, free_port, stop, tcp_pair, wait_until, with_x_peer
 from test_proxy import HUGE, LARGE, RECEIVED, SMALL, as_sent, play, proxy
-from unpack import unpack
 
 CONTENTS = {
     "small": SMALL,
@@ -154,90 +155,29 @@ def test_many_messages_from_smtp_source(release, tmp_path):
 
 # --- Postfix ---------------------------------------------------------------------------------------------------------
 
-MAIN_CF = """\
-compatibility_level = 3.6
-queue_directory = {folder}/queue
-data_directory = {folder}/data
-maillog_file = {folder}/log
-maillog_file_prefixes = {folder}
-myhostname = postfix.example
-mydestination =
-inet_interfaces = 127.0.0.1
+SETTINGS = MAILBOX + """\
 inet_protocols = all
-mynetworks = 127.0.0.0/8
-alias_maps =
 local_header_rewrite_clients =
-smtpd_recipient_restrictions = check_recipient_access inline:{{nobody@example.com=REJECT, later@example.com=DEFER}}, permit
-virtual_mailbox_domains = example.com
-virtual_mailbox_base = {folder}/mail
-virtual_mailbox_maps = static:all/
-virtual_uid_maps = static:{uid}
-virtual_gid_maps = static:{uid}
-virtual_minimum_uid = 1
+smtpd_recipient_restrictions = check_recipient_access inline:{nobody@example.com=REJECT, later@example.com=DEFER}, permit
 default_transport = error:nothing leaves this host
 relay_transport = error:nothing leaves this host
 message_size_limit = 2000000
 """
-MASTER_CF = """\
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 discard
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-"""
 
 
-class Postfix:
-    def __init__(self, folder):
-        self.folder, self.port, uid = folder, free_port(), 65534
-        (folder / "config").mkdir()
-        for name in ("data", "mail"):
-            (folder / name).mkdir()
-        subprocess.run(["chown", "postfix", folder / "data"], check=True)
-        os.chown(folder / "mail", uid, uid)
-        (folder / "queue").mkdir()
-        (folder / "config/main.cf").write_text(MAIN_CF.format(folder=folder, uid=uid))
-        line = readme_block("127.0.0.1:10025 ").replace("10025", str(self.port))  # it allows XCLIENT
-        (folder / "config/master.cf").write_text(line + MASTER_CF)
-        self.endpoint = f"127.0.0.1:{self.port}"
-
-    def run(self, what):
-        argv = [need("postfix"), "-c", str(self.folder / "config"), what]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
-        assert done.returncode == 0, done.stdout + done.stderr + self.log()
-
-    def log(self):
-        path = self.folder / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def take(self):
-        """The next message that comes into the mailbox."""
-        box = self.folder / "mail/all/new"
-        path = wait_until(lambda: next(iter(box.glob("*")), None) if box.is_dir() else None, "delivery")
-        text = path.read_bytes()
-        path.unlink()
-        return text
+def take(postfix):
+    """The next message that comes into the mailbox."""
+    path = wait_until(postfix.mailbox, "delivery")[0]
+    text = path.read_bytes()
+    path.unlink()
+    return text
 
 
 @pytest.fixture(scope="module")
 def postfix(folder):
-    need_root()
-    need("postfix")
-    private = folder / "postfix"
-    private.mkdir(mode=0o755)
-    it = Postfix(private)
-    it.run("start")
-    try:
+    """Its service allows XCLIENT."""
+    with Postfix(folder / "postfix", SETTINGS, readme_block("127.0.0.1:10025 "), bounce="discard") as it:
         yield it
-    finally:
-        it.run("stop")
 
 
 @pytest.mark.parametrize("name", CONTENTS)
@@ -245,7 +185,7 @@ def test_postfix(smtpd, tmp_path, postfix, name):
     outcome = play(proxy(smtpd, postfix), tmp_path, CONTENTS[name])
     assert outcome.codes == [250, 250, 250, 354, 250]
     queue_id = re.fullmatch(rb"250 2\.0\.0 Ok: queued as ([0-9A-F]+)", outcome.last)[1]
-    text = postfix.take()
+    text = take(postfix)
     assert text.startswith(b"Return-Path: <a@example.org>\nX-Original-To: b@example.com\nDelivered-To: b@example.com\n")
     assert queue_id in text and queue_id in outcome.log
     assert behind_received(text)[1] == as_sent(lf_text(CONTENTS[name]))
@@ -266,7 +206,7 @@ def test_postfix_refuses_live(smtpd, tmp_path, postfix):
         session.say(SMALL)
         session.expect((b".", b"250 2.0.0 Ok: queued as "))
         assert session.end() == 0
-    assert behind_received(postfix.take())[1] == with_x_peer(lf_text(SMALL), "local")
+    assert behind_received(take(postfix))[1] == with_x_peer(lf_text(SMALL), "local")
 
 
 @pytest.mark.parametrize(("peer", "shown"), [("192.0.2.55:4242", "[192.0.2.55]:4242"), ("[2001:db8::55]:4343", "[2001:db8::55]:4343")])
@@ -276,7 +216,7 @@ def test_postfix_is_told_the_client(smtpd, postfix, peer, shown):
     argv = proxy(smtpd, postfix, "--xclient=yes", "--relay-to=example.com", f"--peer={peer}")
     done = subprocess.run(argv, input=said, capture_output=True, timeout=PATIENCE, env=environment())
     assert done.returncode == 0 and b"\n250 2.0.0 Ok: queued" in done.stdout, done
-    text = postfix.take()
+    text = take(postfix)
     address = shown[1 : shown.index("]")]
     literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
     top = text[: RECEIVED.search(text).start()].decode()
@@ -287,7 +227,7 @@ def test_postfix_is_told_the_client(smtpd, postfix, peer, shown):
 
 def test_postfix_is_not_told_without_xclient(release, tmp_path, postfix):
     assert play(proxy(release, postfix), tmp_path, pair=tcp_pair()).codes[-1] == 250
-    text = postfix.take()
+    text = take(postfix)
     assert b"from mx.example.com (" in text[: RECEIVED.search(text).start()]
 
 
@@ -304,15 +244,6 @@ def test_postfix_with_utf8_addresses(smtpd, tmp_path, postfix):
 # --- Exim ------------------------------------------------------------------------------------------------------------
 
 EXIM_CONF = """\
-exim_path = {exim}
-exim_user = mail
-exim_group = mail
-never_users =
-spool_directory = {folder}/spool
-log_file_path = {folder}/log.%s
-pid_file_path = {folder}/pid
-keep_environment =
-primary_hostname = exim.example
 tls_advertise_hosts =
 smtputf8_advertise_hosts =
 queue_only
@@ -326,7 +257,7 @@ rcpt:
        message = come again
   accept
 data:
-  deny condition = ${{if match{{$h_Subject:}}{{refused}}}}
+  deny condition = ${if match{$h_Subject:}{refused}}
        message = I do not like it
   accept
 begin routers
@@ -336,23 +267,12 @@ begin transports
 
 @contextlib.contextmanager
 def exim_at(private, conf):
-    """A server with this configuration, in which {exim} and {folder} are filled in: its endpoint.
-
-    Its program cannot be installed beside Postfix, so it is only unpacked. It insists on the user that its package makes:
-    it gets one, in an /etc/passwd of its own."""
-    need_root()
+    """A server with this configuration (see exim.CONF for its beginning): its endpoint."""
     need("tcpserver")
-    private.mkdir(mode=0o755)
-    program, env = unpack(private / "packages", "exim4-daemon-light", "usr/sbin/exim4")
-    (private / "spool").mkdir()
-    subprocess.run(["chown", "-R", "mail:mail", private / "spool"], check=True)
-    (private / "conf").write_text(conf.format(exim=program, folder=private))
-    subprocess.run(["chown", "mail:mail", private], check=True)
-    for name, line in (("passwd", "Debian-exim:x:8:8::/nonexistent:/usr/sbin/nologin\n"), ("group", "Debian-exim:x:8:\n")):
-        (private / name).write_text(Path("/etc", name).read_text() + line)
-    script = f'mount --bind {private}/passwd /etc/passwd && mount --bind {private}/group /etc/group && exec "$@"'
-    exim = [*private_mounts(), "sh", "-c", script, "sh", program, "-C", str(private / "conf"), "-bs"]
-    with tcpserver(private, *exim, env=environment(**env)) as port:
+    private.mkdir()
+    it = Exim(private)
+    it.configure(conf)
+    with tcpserver(private, *it.argv("-bs"), env=environment(**it.env)) as port:
         yield f"127.0.0.1:{port}"
 
 

@@ -1,0 +1,44 @@
+"""Exim, unpacked: it cannot be installed beside Postfix. It needs root."""
+
+import subprocess
+from pathlib import Path
+
+from conftest import let_everybody_reach, need_root, private_mounts
+from unpack import unpack
+
+CONF = """\
+exim_path = {program}
+exim_user = mail
+exim_group = mail
+never_users =
+spool_directory = {folder}/spool
+log_file_path = {folder}/log.%s
+pid_file_path = {folder}/pid
+keep_environment = LD_LIBRARY_PATH
+primary_hostname = exim.example
+"""
+
+
+class Exim:
+    """With a configuration of its own, which begins as CONF does."""
+
+    def __init__(self, folder):
+        need_root()
+        self.folder = Path(folder)
+        self.program, self.env = unpack(self.folder / "packages", "exim4-daemon-light", "usr/sbin/exim4")
+        (self.folder / "spool").mkdir()
+        let_everybody_reach(self.folder)
+        subprocess.run(["chown", "mail:mail", self.folder, self.folder / "spool"], check=True)
+        for name, line in (("passwd", "Debian-exim:x:8:8::/nonexistent:/usr/sbin/nologin\n"), ("group", "Debian-exim:x:8:\n")):
+            (self.folder / name).write_text(Path("/etc", name).read_text() + line)
+
+    def configure(self, text):
+        (self.folder / "conf").write_text(CONF.format(program=self.program, folder=self.folder) + text)
+
+    def argv(self, *arguments):
+        """It insists on the user that its package makes: it gets one, in an /etc/passwd of its own."""
+        mounts = " && ".join(f"mount --bind {self.folder}/{name} /etc/{name}" for name in ("passwd", "group"))
+        return [*private_mounts(), "sh", "-c", f'{mounts} && exec "$@"', "sh", self.program, "-C", str(self.folder / "conf"), *arguments]
+
+    def log(self):
+        return "".join(path.read_text() for path in self.folder.glob("log.*"))
