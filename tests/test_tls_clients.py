@@ -132,6 +132,29 @@ def test_msmtp(door, kind):
     assert has_message(door) == with_x_peer(MESSAGE, "127.0.0.1")
 
 
+NODEMAILER = """
+const [port, kind, certificate] = process.argv.slice(2);
+const transport = require("nodemailer").createTransport({
+    host: "127.0.0.1", port, secure: kind === "implicit", requireTLS: true, name: "client.example.org",
+    tls: { ca: require("fs").readFileSync(certificate), servername: "%s" } });
+transport.sendMail({ from: "a@example.org", to: "b@example.com", subject: "TLS", text: ".a line" }).then(
+    sent => console.log(sent.response), error => { console.error(error); process.exit(1); });
+""" % NAME
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nodemailer(door, folder, kind):
+    node = need("node")
+    env = environment(NODE_PATH="/usr/share/nodejs")  # where Debian's packages are
+    if subprocess.run([node, "-e", "require('nodemailer')"], env=env, stderr=subprocess.DEVNULL, check=False).returncode:
+        missing("nodemailer is not installed")
+    (folder / "send.js").write_text(NODEMAILER)
+    said = run([node, str(folder / "send.js"), str(door.port(kind)), kind, door.certificate], env=env)
+    assert said == b"250 2.0.0 printed\n"
+    message = has_message(door, f" sni={NAME} ".encode())
+    assert b"Subject: TLS\n" in message and message.endswith(b"\n.a line\n")
+
+
 # --- other mail servers -----------------------------------------------------------------------------------
 
 POSTFIX = """\
