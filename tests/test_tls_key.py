@@ -15,7 +15,7 @@ from conftest import need_root
 from processes import is_running, running_children
 from session import PATIENCE, PYTHON, tcp_pair, wait_until
 from test_tls_acceptor import session_of
-from tls import NAME, Certificate, client_context, engine_of, read_variables
+from tls import NAME, Certificate, client_context, engine_of, read_variables, send_request_of_a_session
 from tls_stand import Door, request_socket, wait_for_end
 
 _ = folder  # a fixture
@@ -61,7 +61,7 @@ def speak_tls(sock):
     (peer, wire), (ours, control), (clear, theirs) = tcp_pair(), socket.socketpair(), socket.socketpair()
     for one in (peer, ours, clear):
         one.settimeout(PATIENCE)
-    socket.send_fds(sock, [b"Y\0HOSTNAME=mx.example.com\0"], [one.fileno() for one in (wire, control, theirs)])
+    send_request_of_a_session(sock, b"Y\0HOSTNAME=mx.example.com\0", wire, control, theirs)
     for one in (wire, control, theirs):
         one.close()
     with contextlib.closing(ours), contextlib.closing(clear), client_context().wrap_socket(peer, server_hostname=NAME) as client:

@@ -1,6 +1,7 @@
 """smtpd-tls --serve: it holds the key, and forks for each connection."""
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import everybodys, let_everybody_reach, need_root
+from conftest import everybodys, let_everybody_reach, need, need_root
 from processes import children
 from session import PATIENCE, PYTHON
 from tls import NAME, Server, client_context, engine, engine_of, folder, issued, released, send_request, tcp_pair
@@ -49,9 +50,8 @@ def test_many_on_one_socket(engine, ours, tmp_path, shape):
             with server.ask(asker=asker.dup()) as one, server.ask(asker=asker.dup()) as other:
                 assert one.talk()["SSL_PROTOCOL"] == "TLSv1.3"
                 assert other.talk(name="other.example")["SSL_TLS_SNI"] == "other.example"
+            wait_until(lambda: not list(children(server.process.pid)), "children are left")
         asker.close()
-        pid = server.process.pid
-        wait_until(lambda: not list(children(pid)), "children are left")
         if shape == "listening":
             server.process.terminate()
         else:
@@ -75,6 +75,37 @@ def test_peer_of_the_request_is_logged(engine, ours):
                 assert one.answer() == ({"TLS_ERROR": "the client speaks plain text, not TLS"}, False), data
                 line = server.process.stderr.readline().decode()
                 assert line.startswith(f"smtpd: no TLS {peer}") and 'reason="the client speaks plain text, not TLS"\n' in line
+
+
+@SHAPES
+def test_an_asker_has_two_connections(engine, ours, tmp_path, shape):
+    """Where all ask on one socket, a process; where each connects, a connection. Others have as many."""
+    refused = "smtpd: TLS: a request was dropped: whoever asked has two connections already\n"
+    with Server([engine, *ours.options], path_of(shape, tmp_path)) as server, contextlib.ExitStack() as stack:
+        server.wait_until_ready()
+        asker = stack.enter_context(server.asker_of())
+        ask = functools.partial(server.ask, send=send_request)
+        first, second = (stack.enter_context(ask(asker=asker.dup())) for _ in range(2))
+        first.talk()
+        second.talk()
+        with ask(asker=asker.dup()) as third:
+            assert third.answer() == ({}, False) and third.clear.recv(1) == b""
+            assert server.process.stderr.readline().decode() == refused
+        for _ in range(3):
+            stack.enter_context(server.ask()).talk()
+        first.__exit__()
+        wait_until(lambda: len(list(children(server.process.pid))) == 4, "the first one does not end")
+        stack.enter_context(ask(asker=asker.dup())).talk()
+
+
+def test_askers_of_another_name_space(released, ours):
+    """Nobody can tell which process it was: none is refused for another one's sake."""
+    need_root()
+    apart = [need("unshare"), "--pid", "--fork", "--kill-child"]
+    with Server([*apart, released, *ours.options]) as server, contextlib.ExitStack() as stack:
+        assert os.read(server.ready_fd, 100) == b"ready\n"  # and not its end: who has started it has that socket, too
+        for _ in range(3):
+            stack.enter_context(server.ask(send=send_request)).talk()
 
 
 WRONG = {

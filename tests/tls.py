@@ -115,6 +115,8 @@ def tcp_pair():
 class Engine:
     """Executed for a connection: 0 is that, 3 control, 4 the clear side. A context manager."""
 
+    patience = PATIENCE
+
     def __init__(self, argv, env=None, wire=None):
         self.wire, self.peer = (wire, None) if wire else tcp_pair()
         (self.control, control), (self.clear, clear) = socket.socketpair(), socket.socketpair()
@@ -150,7 +152,7 @@ class Engine:
 
     def connect(self, context=None, name=NAME, **more):
         """The peer's side, after the handshake."""
-        self.peer.settimeout(PATIENCE)
+        self.peer.settimeout(self.patience)
         self.peer = (context or client_context()).wrap_socket(self.peer, server_hostname=name, suppress_ragged_eofs=False, **more)
         return self.peer
 
@@ -169,11 +171,21 @@ def send_request(to, data, *sockets):
     to.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if sockets else [])
 
 
+def send_request_of_a_session(*request):
+    """From a process of its own, as each session is one: who asks is counted."""
+    if (pid := os.fork()) == 0:
+        try:
+            send_request(*request)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
 class Server:
     """smtpd-tls --serve. Its requests come on a pair of sockets, or with a path on a socket that listens there."""
 
-    def __init__(self, argv, path=None, env=None, stderr=subprocess.PIPE):
-        self.path, self.stderr = path, stderr
+    def __init__(self, argv, path=None, env=None, stderr=subprocess.PIPE, patience=PATIENCE):
+        self.path, self.stderr, self.patience = path, stderr, patience
         if path:
             theirs = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             theirs.bind(str(path))
@@ -220,12 +232,12 @@ class Server:
         asker.connect(str(self.path))
         return asker
 
-    def ask(self, data=b"Y\0HOSTNAME=mx.example.com\0PEER=192.0.2.1:25\0", asker=None):
-        return Asked(data, asker or self.asker_of())
+    def ask(self, data=b"Y\0HOSTNAME=mx.example.com\0PEER=192.0.2.1:25\0", asker=None, send=send_request_of_a_session):
+        return Asked(data, asker or self.asker_of(), send, self.patience)
 
     def end(self):
         """Its children may go on, and have its log too: what is there now is all."""
-        status = self.process.wait(PATIENCE)
+        status = self.process.wait(self.patience)
         os.set_blocking(self.process.stderr.fileno(), False)
         return status, (self.process.stderr.read() or b"").decode()
 
@@ -235,12 +247,13 @@ class Asked:
 
     connect, answer = Engine.connect, Engine.answer
 
-    def __init__(self, data, asker):
+    def __init__(self, data, asker, send=send_request, patience=PATIENCE):
+        self.patience = patience
         self.wire, self.peer = tcp_pair()
         (self.control, control), (self.clear, clear) = socket.socketpair(), socket.socketpair()
         for ours in (self.control, self.clear):
-            ours.settimeout(PATIENCE)
-        send_request(asker, data, self.wire, control, clear)
+            ours.settimeout(patience)
+        send(asker, data, self.wire, control, clear)
         for theirs in (control, clear, asker):
             theirs.close()
 

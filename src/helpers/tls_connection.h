@@ -3,6 +3,7 @@
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "helpers/tls_trust.h"
 #include "io/peer.h"
@@ -15,6 +16,7 @@ struct tls_connection {
         struct peer peer; /* for the log */
         const struct tls_trust *server; /* what we want of a server, as its client; NULL: we are
                                            the server */
+        uint64_t asker;   /* one number for all that somebody asks for */
         bool is_silent; /* no answer is wanted: whoever asked sees by `clear` what becomes of it */
 };
 

@@ -12,13 +12,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "helpers/tls_children.h"
 #include "helpers/tls_request.h"
 #include "io/fd.h"
 
-enum { ROOM = 8 }; /* for descriptors; the kernel closes those beyond */
+enum {
+        ROOM = CMSG_SPACE(8 * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred)),
+        DESCRIPTORS_MAX = ROOM / sizeof(int), /* the kernel closes those beyond */
+};
 
 struct descriptors {
-        int fds[ROOM];
+        int fds[DESCRIPTORS_MAX];
         size_t n;
 };
 
@@ -31,10 +35,21 @@ static struct descriptors take_descriptors(struct msghdr *message) {
 
                 if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
                         continue;
-                for (size_t i = 0; i < n && d.n < ROOM; i++)
+                for (size_t i = 0; i < n && d.n < DESCRIPTORS_MAX; i++)
                         memcpy(&d.fds[d.n++], CMSG_DATA(h) + i * sizeof(int), sizeof(int));
         }
         return d;
+}
+
+/* The process: none if it is in another name space, or if the socket does not tell. */
+static uint64_t find_asker(struct msghdr *message) {
+        struct ucred who = { .pid = TLS_ASKER_UNKNOWN };
+
+        for (struct cmsghdr *h = CMSG_FIRSTHDR(message); h; h = CMSG_NXTHDR(message, h))
+                if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_CREDENTIALS &&
+                    h->cmsg_len == CMSG_LEN(sizeof(who)))
+                        memcpy(&who, CMSG_DATA(h), sizeof(who));
+        return (uint64_t) who.pid;
 }
 
 static int option_of(int fd, int name) {
@@ -79,7 +94,7 @@ static void set_peer(struct tls_connection *c, const char *named) {
 
 enum tls_received tls_receive(int fd, struct tls_connection *ret) {
         char data[TLS_REQUEST_MAX];
-        _Alignas(struct cmsghdr) char control[CMSG_SPACE(ROOM * sizeof(int))];
+        _Alignas(struct cmsghdr) char control[ROOM];
         struct iovec room = { data, sizeof(data) };
         struct msghdr message = { .msg_iov = &room,
                                   .msg_iovlen = 1,
@@ -101,6 +116,7 @@ enum tls_received tls_receive(int fd, struct tls_connection *ret) {
         ret->wire = d.fds[0];
         ret->control = d.fds[1];
         ret->clear = d.fds[2];
+        ret->asker = find_asker(&message);
         set_peer(ret, tls_request_value(data, (size_t) n, "PEER"));
         return TLS_REQUEST;
 }

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "helpers/tls_children.h"
 #include "helpers/tls_confine.h"
 #include "helpers/tls_connection.h"
 #include "helpers/tls_context.h"
@@ -33,9 +34,8 @@
 enum {
         REQUESTS = 0, /* the descriptor */
         READY = 3,
-        ASKERS_MAX = 1000,   /* connected at once; others wait until one leaves */
-        CHILDREN_MAX = 2000, /* connections at once; whoever asks for more is dropped */
-        BATCH = 16,          /* requests of one socket before other things are looked at */
+        ASKERS_MAX = 1000, /* connected at once; others wait until one leaves */
+        BATCH = 16,        /* requests of one socket before other things are looked at */
         OWN_DESCRIPTORS = 24,
         SECOND = 1000,
         PAUSE = 50,
@@ -48,8 +48,9 @@ struct server {
         SSL_CTX *context;
         const struct tls_options *options;
         struct pollfd fds[1 + ASKERS_MAX]; /* REQUESTS, or -1, and those who are connected to it */
+        uint64_t names[1 + ASKERS_MAX];    /* of those: no two were ever the same */
+        uint64_t last_name;
         size_t n_askers, askers_max;
-        unsigned n_children;
         int64_t begun, silent_until; /* one line of dropped requests a second */
         int keeper; /* a socket to whoever starts our successor before we end; -1: there is nobody */
         bool is_listening;
@@ -89,15 +90,17 @@ static void log_dropped(struct server *s, const char *why) {
 
 static void start_child(struct server *s, const struct tls_connection *c,
                         const sigset_t *unblocked) {
+        const char *refusal = tls_children_refusal(c->asker);
         pid_t pid = -1;
 
-        if (s->n_children >= CHILDREN_MAX)
-                log_dropped(s, "there are too many connections at once");
+        if (refusal)
+                log_dropped(s, refusal);
         else if ((pid = fork()) == 0)
                 be_child(s, c, unblocked);
         else if (pid < 0)
                 log_dropped(s, strerror(errno));
-        s->n_children += pid > 0;
+        if (pid > 0)
+                tls_children_add(pid, c->asker);
         tls_receive_close(c);
 }
 
@@ -106,12 +109,13 @@ static bool has_crashed(int status) {
         return WIFSIGNALED(status) ? WTERMSIG(status) != SIGALRM : WEXITSTATUS(status) != EX_OK;
 }
 
-static enum end reap(struct server *s) {
+static enum end reap(void) {
         enum end end = GOING_ON;
         int status;
+        pid_t pid;
 
-        while (s->n_children > 0 && waitpid(-1, &status, WNOHANG) > 0) {
-                s->n_children--;
+        while (tls_children_are_there() && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
+                tls_children_remove(pid);
                 if (has_crashed(status)) {
                         log_say(LOG_ERR,
                                 "TLS: the process of a connection ended by %s %d: starting anew, "
@@ -154,16 +158,18 @@ static enum end look_at_files(const struct server *s) {
         return GOING_ON;
 }
 
-/* Requests that are there, up to some. False: there will be none. */
-static bool serve_asker(struct server *s, int fd, const sigset_t *unblocked, enum end *end) {
+/* Requests of fds[asker] that are there, up to some. False: there will be none. */
+static bool serve_asker(struct server *s, size_t asker, const sigset_t *unblocked, enum end *end) {
         for (int i = 0; i < BATCH && *end == GOING_ON; i++) {
                 struct tls_connection c = { .timeout = s->options->timeout };
 
-                switch (tls_receive(fd, &c)) {
+                switch (tls_receive(s->fds[asker].fd, &c)) {
                 case TLS_REQUEST_LATER: return true;
                 case TLS_REQUEST_NEVER: return false;
                 case TLS_REQUEST_WRONG: log_dropped(s, "it is not one of smtpd-tls(8)"); break;
                 case TLS_REQUEST:
+                        if (s->is_listening) /* a session has one of these connections */
+                                c.asker = s->names[asker];
                         tls_tickets_renew();
                         start_child(s, &c, unblocked);
                         *end = look_at_files(s);
@@ -176,15 +182,17 @@ static bool serve_asker(struct server *s, int fd, const sigset_t *unblocked, enu
 static void accept_asker(struct server *s) {
         int fd = accept4(REQUESTS, NULL, NULL, SOCK_CLOEXEC);
 
-        if (fd >= 0)
+        if (fd >= 0) {
                 s->fds[++s->n_askers] = (struct pollfd) { fd, POLLIN, 0 };
-        else if (errno != EAGAIN && errno != EINTR)
+                s->names[s->n_askers] = ++s->last_name;
+        } else if (errno != EAGAIN && errno != EINTR)
                 poll(NULL, 0, PAUSE); /* the system has no descriptor, or no memory: it would fail
                                          at once again */
 }
 
 static void remove_asker(struct server *s, size_t i) {
         close(s->fds[i].fd);
+        s->names[i] = s->names[s->n_askers];
         s->fds[i] = s->fds[s->n_askers--];
 }
 
@@ -192,13 +200,13 @@ static enum end serve_all(struct server *s, const sigset_t *unblocked) {
         enum end end = GOING_ON;
 
         for (size_t i = s->n_askers; i > 0 && end == GOING_ON; i--)
-                if (s->fds[i].revents && !serve_asker(s, s->fds[i].fd, unblocked, &end))
+                if (s->fds[i].revents && !serve_asker(s, i, unblocked, &end))
                         remove_asker(s, i);
         if (end != GOING_ON || !s->fds[0].revents)
                 return end;
         if (s->is_listening)
                 accept_asker(s);
-        else if (!serve_asker(s, REQUESTS, unblocked, &end))
+        else if (!serve_asker(s, 0, unblocked, &end))
                 return NOBODY_ASKS;
         return end;
 }
@@ -224,7 +232,7 @@ static enum end run(struct server *s, const sigset_t *unblocked) {
                         end = serve_all(s, unblocked);
                 take_signals(unblocked);
                 if (end == GOING_ON || end == NEW_CERTIFICATE) {
-                        enum end crash = reap(s);
+                        enum end crash = reap();
 
                         end = crash != GOING_ON ? crash : is_told_to_end ? TOLD_TO : end;
                 }
@@ -239,7 +247,7 @@ static void leave_rest_to_child(struct server *s, const sigset_t *unblocked) {
                 return;
         close(REQUESTS);
         s->fds[0].fd = -1;
-        s->n_children = 0; /* they are not ours */
+        tls_children_forget();
         is_told_to_end = 0;
         while (run(s, unblocked) == NEW_CERTIFICATE)
                 ;
@@ -294,6 +302,15 @@ static bool is_keeper(int fd) {
                getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &n) == 0 && !is_listening;
 }
 
+/* All sessions of an acceptor ask on one socket: the kernel says which process it was. */
+static void be_told_who_asks(void) {
+        const int yes = 1;
+
+        if (setsockopt(REQUESTS, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) < 0)
+                log_say(LOG_WARNING, "TLS: cannot find out which process asks: %s",
+                        strerror(errno));
+}
+
 static void tell_ready(struct server *s) {
         ssize_t n = write(READY, "ready\n", 6);
 
@@ -345,6 +362,8 @@ int tls_serve(const struct tls_options *o) {
         s.askers_max = find_askers_max();
         s.begun = deadline_now();
         s.fds[0].fd = REQUESTS;
+        if (!is_listening)
+                be_told_who_asks();
         watch_signals(&unblocked);
         if ((status = prepare(&s)) != EX_OK)
                 return status;
