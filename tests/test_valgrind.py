@@ -1,15 +1,18 @@
 """Sessions under valgrind: the release build, as it is installed, reads nothing that was never written, frees what it takes,
-and each process of it ends as it would otherwise. (The sanitizers, which run over the whole suite, see another build; and no
-values that were never set.)"""
+and each process of it ends as it would otherwise. (The sanitizers, which run over the whole suite, see another build; no
+values that were never set; and leaks only of acceptors, units and fuzz targets, which is why those of sessions are looked for
+here.)"""
 
 import re
 import subprocess
 import time
 
 import pytest
-from conftest import need
+from conftest import ROOT, need
 from journald import Journald
-from session import PYTHON, Session, command, environment
+from processes import running_children
+from session import PYTHON, Session, command, environment, wait_until
+from tls import Server, engine_of, issued
 from upstream import Upstream, close
 
 FOUND = 9
@@ -83,6 +86,21 @@ def test_journal(checked, tmp_path):
         argv = [*checked[:-1], "--trace-children=yes", checked[-1], *options("--strategy=journal")]
         deliver(journald.inside(*argv), tmp_path, SMALL, b"250 ")
         assert len(journald.entries("SMTPD_MAIL_FROM=a@example.org")) == 1
+
+
+def test_engine(release, tmp_path):
+    """With the process of a connection. It has no --sandbox=no: here it finds a kernel without filters, and says so."""
+    preload = tmp_path / "preload.so"
+    subprocess.run([need("cc"), "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", preload, ROOT / "tests/sandbox.d/preload.c"], check=True)
+    argv = [need("valgrind"), *OPTIONS, "--trace-children=yes", engine_of(release), *issued(tmp_path).options]
+    with Server(argv, env=environment(LD_PRELOAD=str(preload), NO_FILTER="1"), patience=PATIENCE) as server:
+        server.wait_until_ready()
+        with server.ask() as one:
+            one.talk()
+        wait_until(lambda: not running_children(server.process.pid), "the end of the connection's process", PATIENCE)
+        server.process.terminate()
+        status, said = server.end()
+        assert status == 0 and said.count("\n") == 1 and "is not confined: the kernel, or a sandbox around us, has no seccomp" in said
 
 
 def test_upstream_that_hangs_up(checked, tmp_path):
