@@ -47,13 +47,16 @@ def pytest_sessionfinish(session):
         session.config.workeroutput["notes"] = NOTES
 
 
-# Files that take minutes. Their tests share nothing that has to be made first: several processes can have them (pytest-xdist).
-LONG = [f"test_{name}.py" for name in ("sweep", "coverage", "analysis", "intrusion", "restraint", "proxy")]
+# Files that take minutes. Of the first ones the tests share nothing that has to be made first: several processes can have them
+# (pytest-xdist).
+LONG = [f"test_{name}.py" for name in ("sweep", "coverage", "analysis", "valgrind", "intrusion", "restraint", "proxy", "acceptor", "exec")]
+WHOLE = [f"test_{name}.py" for name in ("fuzz", "ports", "service", "mailman", "upstreams", "systemd", "tls_server", "tls_service", "tls_systemd")]
 
 
 def pytest_collection_modifyitems(items):
     """The longest first, so that nobody waits for them at the end."""
-    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    order = {name: n for n, name in enumerate([*WHOLE[:2], *LONG, *WHOLE[2:]])}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.hookimpl(optionalhook=True)
