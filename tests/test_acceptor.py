@@ -1043,7 +1043,7 @@ def test_flood_of_refusals_is_a_line_each_second(smtpd, folder):
 
 # --- shortages -------------------------------------------------------------------------------------------------
 
-N_FAILURES = 1000
+N_FAILURES = 300
 
 
 def limit(pid, **limits):
