@@ -72,7 +72,7 @@ class Postfix:
 
     def run(self, what):
         argv = [self.program, "-c", str(self.folder / "config"), what]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=6 * PATIENCE, check=False)
         assert done.returncode == 0, done.stdout + done.stderr + self.log()
 
     def log(self):

@@ -14,7 +14,7 @@ def fetch(folder, package):
     debs = folder / "debs"
     debs.mkdir(parents=True, exist_ok=True)
     argv = [need("apt-get"), "-q", "-o", "APT::Sandbox::User=root", "download", package]
-    done = subprocess.run(argv, cwd=debs, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, cwd=debs, capture_output=True, text=True, timeout=300)
     if done.returncode:
         missing(f"{package} cannot be had: {done.stderr.strip()[-300:]}")
     (deb,) = debs.glob(f"{package}_*.deb")
