@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/array.h"
 #include "base/text.h"
+#include "io/wall_clock.h"
 
 /* Few addressees are the rule, and memory that is not allocated costs no system call. There is one session in a process. */
 static struct addressee few[100];
@@ -53,12 +53,8 @@ void mail_reset(struct mail *m) {
 
 /* Unique on this host: the time in microseconds, our pid, and a count. */
 static void make_id(struct mail *m) {
-        struct timespec t;
-
-        clock_gettime(CLOCK_REALTIME, &t);
         text_format(m->envelope.id, sizeof(m->envelope.id), "%llx.%x.%x",
-                    (unsigned long long) t.tv_sec * 1000000 + (unsigned long long) t.tv_nsec / 1000, (unsigned) getpid(),
-                    ++m->n_ids);
+                    (unsigned long long) wall_clock_now(), (unsigned) getpid(), ++m->n_ids);
 }
 
 static bool put(struct mail *m, struct addressee *a) {

@@ -171,6 +171,12 @@ def test_sessions_use_no_stdio():
     assert [str(p) for p in paths if "\n#include <stdio.h>" in p.read_text()] == []
 
 
+def test_start_chooses_no_clock():
+    """Among the variants of time(2) and gettimeofday(2) the loader chooses at each start, which reads the kernel's own library."""
+    symbols = tool(need("nm"), "-D", "-u", str(BUILDS["release"] / "smtpd"))
+    assert "clock_gettime" in symbols and not re.search(r"\b(time|gettimeofday)(@|$)", symbols, re.M)
+
+
 # --- functions -------------------------------------------------------------------------------------------
 
 NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|^[ \t]*#(?:[^\n]*\\\n)*[^\n]*', re.DOTALL | re.M)

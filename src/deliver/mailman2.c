@@ -2,13 +2,13 @@
 #include "deliver/mailman2.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/array.h"
 #include "base/text.h"
 #include "broker/broker.h"
 #include "deliver/text.h"
 #include "io/log.h"
+#include "io/wall_clock.h"
 
 /* The wrapper's exit statuses are no sysexits: 1 no such list, 2 wrong group, 3 setregid failed, 4
  * cannot execute, 5 and 6 called in a wrong way, 8 no such group. Only the first is the
@@ -55,7 +55,7 @@ static int make_text(const struct config *c, const struct envelope *e, struct me
         r = spool_append(&ret->spool, trace.received, trace.n_received);
         if (r == 0 && m->header.n_from == 0)
                 r = append_line(ret, "From", sender);
-        date_format(time(NULL), date);
+        date_format(wall_clock_seconds(), date);
         if (r == 0 && m->header.n_date == 0)
                 r = append_line(ret, "Date", date);
         if (r == 0)

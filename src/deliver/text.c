@@ -2,9 +2,9 @@
 #include "deliver/text.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/text.h"
+#include "io/wall_clock.h"
 
 static const struct fixed_reply has_nul = { 554, "5.6.0", "the message has a NUL octet" };
 static const struct fixed_reply is_loop = { 554, "5.4.6", "too many hops: this is a mail loop" };
@@ -29,7 +29,7 @@ void text_trace(const struct config *c, const struct envelope *e, const struct m
                 .tls = e->security->protocol,
                 .id = e->id,
                 .recipient = e->n_addressees == 1 ? e->addressees[0].recipient.address.text : "",
-                .time = time(NULL),
+                .time = wall_clock_seconds(),
         };
 
         ret->n_received = received_format(&received, ret->received);

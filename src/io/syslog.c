@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "io/fd.h"
+#include "io/wall_clock.h"
 
 enum { LINE_ROOM = 4096 + 64 };
 
@@ -54,7 +55,7 @@ void syslog_open(void) {
 /* "<22>Nov 27 08:05:09 smtpd[123]: text" */
 static size_t format(char *line, int priority, const char *text, size_t n) {
         static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-        time_t now = time(NULL);
+        time_t now = (time_t) wall_clock_seconds();
         struct tm t = { 0 };
 
         localtime_r(&now, &t);
