@@ -43,8 +43,8 @@ static struct {
         int control;       /* from start to end: where it answers, and what ends as it does */
         int in, out;       /* the plain side */
         bool is_spoken;
-        char program[PATH_MAX];
-        char **argv;       /* ENGINE_OWN */
+        const char *program; /* ENGINE_OWN: its path, and its arguments */
+        char **argv;
 } tls = { .request = -1, .control = -1, .in = -1, .out = -1 };
 
 /* --- which engine ----------------------------------------------------------------------------- */
@@ -103,8 +103,11 @@ static void find_shared(const struct config *c) {
 
 /* Whether it can be executed is seen then. */
 static void find_own(const struct config *c) {
+        static char program[PATH_MAX];
+
         tls.engine = ENGINE_OWN;
-        helper_find("smtpd-tls", tls.program);
+        helper_find("smtpd-tls", program);
+        tls.program = program;
         tls.argv = config_tls_arguments(c, TLS_TASK_CONNECTION, NULL);
         if (!tls.argv)
                 find_none("%s", strerror(ENOMEM));
