@@ -6,12 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/array.h"
 #include "base/text.h"
 #include "io/wall_clock.h"
-
-/* Few addressees are the rule, and memory that is not allocated costs no system call. There is one session in a process. */
-static struct addressee few[100];
 
 static const struct fixed_reply undelivered = { 451, "4.3.0", "not delivered, try again later" };
 
@@ -32,14 +28,14 @@ int mail_open(struct mail *m, const struct config *c, const struct peer *p, stru
         m->envelope.patience = client->patience;
         spool_init(&m->message.spool);
         forget(m);
-        m->envelope.addressees = c->max_recipients <= ELEMENTS(few) ? few : calloc((size_t) c->max_recipients, sizeof(few[0]));
+        m->envelope.addressees = c->max_recipients <= MAIL_FEW ? m->few : calloc((size_t) c->max_recipients, sizeof(m->few[0]));
         return m->envelope.addressees ? delivery_open(m->strategy, &(const struct delivery_context) { c, p, client }, &m->delivery) : -ENOMEM;
 }
 
 void mail_close(struct mail *m) {
         if (m->strategy->close)
                 m->strategy->close(m->delivery);
-        if (m->envelope.addressees != few)
+        if (m->envelope.addressees != m->few)
                 free(m->envelope.addressees);
 }
 

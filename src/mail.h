@@ -4,6 +4,9 @@
 #include "config/config.h"
 #include "deliver/delivery.h"
 
+/* So many addressees are the rule, and memory that is not allocated costs no system call. */
+enum { MAIL_FEW = 100 };
+
 struct mail {
         const struct delivery_ops *strategy;
         struct delivery *delivery;
@@ -13,7 +16,8 @@ struct mail {
         bool is_sender_pending; /* so is that on the sender */
         unsigned n_ids;
         bool is_judged;       /* the message came whole, and has its verdict */
-        struct message message; /* last: what comes before it fits into few pages */
+        struct addressee few[MAIL_FEW]; /* what is large comes last */
+        struct message message;
 };
 
 enum mail_answer {

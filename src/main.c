@@ -326,13 +326,18 @@ static bool is_connection(const struct descriptors *d) {
         return S_ISSOCK(d->in.st_mode) && peer_of_socket(STDIN_FILENO, &p) && *p.port;
 }
 
+/* Small ones first: a session touches few pages of them. */
+static struct {
+        struct config config;
+        struct patience patience;
+        struct channel channel;
+        struct listeners listeners;
+} the;
+
 int main(int argc, char **argv) {
-        static struct listeners listeners; /* large */
-        static struct channel channel; /* large */
-        static struct config config;
-        static struct patience patience;
         struct descriptors d;
         struct given given = { argc, argv, false };
+        bool is_given_listeners = false;
         int mistakes;
 
         inherited_close(argv);
@@ -343,23 +348,23 @@ int main(int argc, char **argv) {
         open_output();
         notify_open();
         given.is_for_journal = is_stderr_journal(&d) || is_started_by_manager();
-        take_signals(&patience);
-        channel_init(&channel, STDIN_FILENO, STDOUT_FILENO, &patience);
-        mistakes = load(&given, &config);
-        if (config.action == ACTION_HELP)
-                return help(&config);
-        if (config.action == ACTION_VERSION)
+        take_signals(&the.patience);
+        channel_init(&the.channel, STDIN_FILENO, STDOUT_FILENO, &the.patience);
+        mistakes = load(&given, &the.config);
+        if (the.config.action == ACTION_HELP)
+                return help(&the.config);
+        if (the.config.action == ACTION_VERSION)
                 return version();
-        if (config.action == ACTION_CHECK || config.action == ACTION_CHECK_NETWORK)
-                return check(&config, mistakes);
+        if (the.config.action == ACTION_CHECK || the.config.action == ACTION_CHECK_NETWORK)
+                return check(&the.config, mistakes);
         if (S_ISSOCK(d.in.st_mode) || getenv("LISTEN_FDS"))
-                listeners_take_passed(&listeners);
-        if (listeners.n > 0 || (config_is_listening(&config) && !is_connection(&d))) {
-                if (config_is_listening(&config))
+                is_given_listeners = listeners_take_passed(&the.listeners);
+        if (is_given_listeners || (config_is_listening(&the.config) && !is_connection(&d))) {
+                if (config_is_listening(&the.config))
                         show_on_stdout(&d);
                 log_be_quick();
                 return acceptor_run(&(struct acceptor_start) {
-                        .config = &config, .mistakes = mistakes, .listeners = &listeners,
+                        .config = &the.config, .mistakes = mistakes, .listeners = &the.listeners,
                         .load = load_again, .context = &given });
         }
         if (!d.has_in || !d.has_out) {
@@ -367,6 +372,7 @@ int main(int argc, char **argv) {
                 return EX_TEMPFAIL;
         }
         if (!mistakes)
-                mistakes = check_single_session(&config);
-        return mistakes ? refuse(&config, &channel, mistakes) : serve(&config, &d, &channel);
+                mistakes = check_single_session(&the.config);
+        return mistakes ? refuse(&the.config, &the.channel, mistakes)
+                        : serve(&the.config, &d, &the.channel);
 }

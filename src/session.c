@@ -249,6 +249,7 @@ static int start(struct session *s, const struct config *c, const struct peer *p
                 .config = c, .peer = &s->peer, .outer = &s->outer, .server = &s->server, .envelope = &s->mail.envelope, .started = deadline_now(),
         };
         channel->timeout = c->timeout;
+        s->receipt.n = 0;
         s->idle_at = INT64_MAX;
         s->mail.envelope.security = &s->security;
         s->patience = channel->patience;

@@ -16,12 +16,12 @@ struct session {
         enum session_end end;
         struct peer peer;
         struct session_log log;
-        struct receipt receipt;
         struct security security; /* of the connection */
         struct security outer;    /* of the client's, to the balancer */
         bool is_transcript;
         int64_t idle_at; /* when what the strategy holds is let go; INT64_MAX: it has nothing */
-        struct mail mail; /* last: it is large */
+        struct mail mail; /* what is large comes last, so that the rest fits into few pages */
+        struct receipt receipt;
 };
 
 /* There is no more input: 0, or why, as channel_read() says it. */

@@ -21,12 +21,11 @@ static void next_name(const char **names, char ret[static LISTEN_NAME_MAX + 1]) 
         *names += n + ((*names)[n] == ':');
 }
 
-void listeners_take_passed(struct listeners *ret) {
+bool listeners_take_passed(struct listeners *ret) {
         const char *names = getenv("LISTEN_FDNAMES");
         int n_fds = inherited_count();
         char name[LISTEN_NAME_MAX + 1];
 
-        ret->n = 0;
         names = names ? names : "";
         for (int i = 0; i < n_fds && ret->n < LISTENERS_MAX; i++) {
                 next_name(&names, name);
@@ -38,6 +37,7 @@ void listeners_take_passed(struct listeners *ret) {
         if (ret->n == 0 && listen_adopt(STDIN_FILENO, "", ret->items) &&
             open("/dev/null", O_RDWR) == STDIN_FILENO)
                 ret->n = 1;
+        return ret->n > 0;
 }
 
 static void complain(const char *endpoint, int error, const char *why) {

@@ -15,8 +15,8 @@ struct listeners {
 };
 
 /* Takes the listening sockets that we were given: by systemd (sd_listen_fds(3)), or as standard
- * input (inetd(8), wait). Those whose name begins with "tls" are for TLS from the first octet. `ret` is empty if there are none. */
-void listeners_take_passed(struct listeners *ret);
+ * input (inetd(8), wait). Those whose name begins with "tls" are for TLS from the first octet. `ret` has none yet. false if it stays so. */
+bool listeners_take_passed(struct listeners *ret);
 
 /* Adds those of the options `listen` and `listen-tls`. Says of each address that cannot be had why. Returns 0 or an
  * exit status. */

@@ -33,6 +33,7 @@
  * has its number, if the program of the strategy shows messages. */
 enum { SESSION = STDIN_FILENO, DESCRIPTORS = 1024, CONNECT_SECONDS = 30 };
 
+/* What is large comes last, so that the rest fits into few pages. */
 static struct {
         const struct services *services;
         struct peer peer;
@@ -40,11 +41,11 @@ static struct {
         struct served served; /* where the client has found us */
         char **vector;
         struct request request;
-        char text[REQUEST_TEXT_MAX + 1];
         struct passed passed; /* the descriptors that came with it */
         bool has_engine;
         struct answer answer;
-        char output[ANSWER_TEXT_MAX];
+        char text[REQUEST_TEXT_MAX + 1]; /* of the request */
+        char output[ANSWER_TEXT_MAX];    /* for the answer */
 } b;
 
 /* The session has been taken over, or is wrong. Either way it gets no more. */

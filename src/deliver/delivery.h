@@ -49,10 +49,10 @@ struct envelope {
 
 /* A whole message: LF lines, without added dots. */
 struct message {
-        struct spool spool;
         struct header_scan header;
         uint64_t size; /* octets as RFC 1870 counts them: CRLF line ends */
         bool has_nul;
+        struct spool spool; /* last: it is large */
 };
 
 /* The state of a strategy in a session. A strategy has its own behind this. */
