@@ -31,6 +31,7 @@
 #include "io/peer.h"
 #include "risks.h"
 #include "session.h"
+#include "session_log.h"
 #include "upstreams.h"
 #include "user.h"
 
@@ -265,14 +266,7 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
         int status, r;
 
         if (!find_peer(c, d, &peer)) {
-                struct log_line l;
-
-                log_start(&l, "session");
-                log_field(&l, "peer", "%s", peer.address);
-                if (*peer.port)
-                        log_field(&l, "port", "%s", peer.port);
-                log_field(&l, "end", "the client was gone before it began");
-                log_send(&l, config_is_balancer(c, &peer) ? LOG_DEBUG : LOG_INFO);
+                session_log_gone(&peer, config_is_balancer(c, &peer) ? LOG_DEBUG : LOG_INFO);
                 return EXIT_SUCCESS;
         }
         if ((status = become_user(c, is_transcript(d, &peer))) != 0)

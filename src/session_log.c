@@ -148,7 +148,7 @@ static void log_each(const struct session_log *s, const struct reply *verdict) {
                         log_refused_although(s, e->addressees + i);
 }
 
-void session_log_message(const struct session_log *s, const struct reply *verdict, int64_t asked) {
+static void log_message(const struct session_log *s, const struct reply *verdict, int64_t asked) {
         const struct envelope *e = s->envelope;
         struct log_line l;
 
@@ -168,7 +168,12 @@ void session_log_message(const struct session_log *s, const struct reply *verdic
         if (is_unanimous(e))
                 log_recipients(&l, e);
         log_send(&l, reply_is_positive(verdict) ? LOG_INFO : LOG_WARNING);
-        if (!is_unanimous(e))
+}
+
+/* Lines are large: none is on the stack while there is another one. */
+void session_log_message(const struct session_log *s, const struct reply *verdict, int64_t asked) {
+        log_message(s, verdict, asked);
+        if (!is_unanimous(s->envelope))
                 log_each(s, verdict);
 }
 
@@ -273,17 +278,21 @@ static void log_unheard(const struct session_log *s, const struct receipt_messag
         log_send(&l, LOG_WARNING);
 }
 
-void session_log_unheard(const struct session_log *s, const struct receipt *r) {
+static void log_more_unheard(const struct session_log *s, const struct receipt *r) {
         struct log_line l;
 
-        for (size_t i = 0; i < r->n && i < RECEIPT_MESSAGES; i++)
-                log_unheard(s, r->messages + i);
         if (r->n <= RECEIPT_MESSAGES)
                 return;
         log_start(&l, "duplicate possible: connection lost, likewise for further messages");
         log_peer(&l, s->peer);
         log_number(&l, "messages", r->n - RECEIPT_MESSAGES);
         log_send(&l, LOG_WARNING);
+}
+
+void session_log_unheard(const struct session_log *s, const struct receipt *r) {
+        for (size_t i = 0; i < r->n && i < RECEIPT_MESSAGES; i++)
+                log_unheard(s, r->messages + i);
+        log_more_unheard(s, r);
 }
 
 /* A balancer that looks whether we are there does it every other second. */
@@ -293,10 +302,9 @@ static int priority_of(const struct session_log *s, enum session_end end) {
         return peer_is_of_balancer(s->peer) && s->n_messages == 0 ? LOG_DEBUG : LOG_INFO;
 }
 
-void session_log_end(const struct session_log *s, enum session_end end) {
+static void log_end(const struct session_log *s, enum session_end end) {
         struct log_line l;
 
-        log_more_rejected(s);
         log_start(&l, "session");
         log_peer(&l, s->peer);
         log_field(&l, "protocol", "%s", server_protocol(s->server));
@@ -343,6 +351,20 @@ void session_log_trace_reply(const struct session_log *s, const char *wire, size
                 cr = memchr(line, '\r', (size_t) (wire + n - line));
                 trace_line(s, line, (size_t) (cr - line));
         }
+}
+
+void session_log_end(const struct session_log *s, enum session_end end) {
+        log_more_rejected(s);
+        log_end(s, end);
+}
+
+void session_log_gone(const struct peer *p, int priority) {
+        struct log_line l;
+
+        log_start(&l, "session");
+        log_peer(&l, p);
+        log_field(&l, "end", "the client was gone before it began");
+        log_send(&l, priority);
 }
 
 void session_log_waiting(const struct session_log *s) {

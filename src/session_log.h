@@ -45,6 +45,9 @@ struct session_log {
         enum confinement confinement;
 };
 
+/* There was no session: the client had left. */
+void session_log_gone(const struct peer *p, int priority);
+
 /* The strategy was asked, at `asked`. `verdict` speaks for the message; the recipients' own are named if they differ. */
 void session_log_message(const struct session_log *s, const struct reply *verdict, int64_t asked);
 

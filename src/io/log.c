@@ -16,7 +16,8 @@
 enum {
         LOG_SECONDS = 5, /* what a stuck reader of the log can cost us */
         LOCK_WAIT = 100, /* milliseconds that a line waits for the end of somebody's message */
-        TEXT_MAX = 4096, /* octets of a value, or of words for people, before they are escaped */
+        VALUE_MAX = 1280, /* octets of a value before they are escaped */
+        TEXT_MAX = 4096, /* of words for people */
 };
 
 static struct {
@@ -101,8 +102,7 @@ void log_start(struct log_line *l, const char *what) {
 
 /* A field that has no room for anything is left out, so that the others can be told from it. */
 static void append_field(struct log_line *l, const char *key, const char *value, size_t max) {
-        size_t n_key = strlen(key), n_least = n_key + sizeof(" =\"...\"") - 1;
-        bool is_bare;
+        size_t n_key = strlen(key), n_least = n_key + sizeof(" =\"...\"") - 1, n = strlen(value);
 
         if (room(l) < n_least)
                 return;
@@ -110,40 +110,49 @@ static void append_field(struct log_line *l, const char *key, const char *value,
         append(l, key, n_key);
         append(l, "=", 1);
         max = max < room(l) ? max : room(l);
-        is_bare = is_plain(value) && strlen(value) <= max;
-        append(l, "\"", !is_bare);
-        append_escaped(l, value, is_bare ? max : max - 2);
-        append(l, "\"", !is_bare);
+        if (is_plain(value) && n <= max) {
+                append(l, value, n);
+                return;
+        }
+        append(l, "\"", 1);
+        append_escaped(l, value, max - 2);
+        append(l, "\"", 1);
+}
+
+/* A value that is too long even before it is written is cut, and seen to be. */
+__attribute__((format(printf, 4, 0))) static void format_field(struct log_line *l, const char *key,
+                                                               size_t max, const char *format,
+                                                               va_list ap) {
+        static const char dots[] = "...";
+        char value[VALUE_MAX + sizeof(dots)];
+
+        if (text_format_list(value, VALUE_MAX + 1, format, ap) == VALUE_MAX)
+                memcpy(value + VALUE_MAX, dots, sizeof(dots));
+        append_field(l, key, value, max);
 }
 
 void log_field(struct log_line *l, const char *key, const char *format, ...) {
-        char value[TEXT_MAX];
         va_list ap;
 
         va_start(ap, format);
-        text_format_list(value, sizeof(value), format, ap);
+        format_field(l, key, sizeof(l->text), format, ap);
         va_end(ap);
-        append_field(l, key, value, sizeof(l->text));
 }
 
 void log_chosen(struct log_line *l, const char *key, const char *format, ...) {
-        char value[TEXT_MAX];
         va_list ap;
 
         va_start(ap, format);
-        text_format_list(value, sizeof(value), format, ap);
+        format_field(l, key, LOG_CHOSEN_MAX, format, ap);
         va_end(ap);
-        append_field(l, key, value, LOG_CHOSEN_MAX);
 }
 
 void log_said(struct log_line *l, const char *key, const char *format, ...) {
-        char value[TEXT_MAX];
         va_list ap;
 
         va_start(ap, format);
-        text_format_list(value, sizeof(value), format, ap);
+        format_field(l, key, LOG_SAID_MAX, format, ap);
         va_end(ap);
-        append_field(l, key, value, LOG_SAID_MAX);
 }
 
 void log_peer(struct log_line *l, const struct peer *p) {
