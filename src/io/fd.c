@@ -27,16 +27,24 @@ static bool is_file(int fd) {
         return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* A write to what poll(2) called writable. Others may have filled a pipe since: with RWF_NOWAIT the
- * kernel says so, if it is new enough (for pipes, Linux 6.4; for others fd_make_own() helps). Older
- * ones wait for room, but for PIPE_BUF octets there is some if nobody else came (POSIX write()).
+/* Of RWF_NOWAIT, to the kernel. */
+static bool is_unknown(int error) {
+        return error == EOPNOTSUPP || error == ENOSYS;
+}
+
+/* With RWF_NOWAIT the kernel says whether a write would wait, if it is new enough (for pipes, Linux
+ * 6.4). Older ones wait for room: they write when poll(2) says that there is some, for PIPE_BUF
+ * octets (POSIX write()), unless others have filled the pipe since (there fd_make_own() helps).
  * Files do not wait. */
-static ssize_t write_ready(int fd, const void *data, size_t n) {
+static ssize_t write_now(int fd, bool is_writable, const void *data, size_t n) {
         struct iovec piece = { (void *) data, n < PIPE_BUF ? n : PIPE_BUF };
         ssize_t k = syscall(SYS_pwritev2, fd, &piece, 1, -1L, -1L, RWF_NOWAIT);
 
-        if (k < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || (errno == EAGAIN && is_file(fd))))
-                k = write(fd, data, piece.iov_len);
+        if (k >= 0 || (errno != EAGAIN && !is_unknown(errno)))
+                return k < 0 ? -errno : k;
+        if (!(is_writable && is_unknown(errno)) && !is_file(fd))
+                return -EAGAIN;
+        k = write(fd, data, piece.iov_len);
         return k < 0 ? -errno : k;
 }
 
@@ -51,7 +59,7 @@ static ssize_t write_some(int fd, bool is_writable, const void *data, size_t n) 
                 if (is_standard)
                         may_be_socket[fd] = false;
         }
-        return is_writable ? write_ready(fd, data, n) : -EAGAIN;
+        return write_now(fd, is_writable, data, n);
 }
 
 int fd_passed(const char *variable) {
