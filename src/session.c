@@ -278,11 +278,11 @@ static void finish(struct session *s) {
 }
 
 /* Whether the strategy will be asked. */
-static bool is_asking(const struct event *e) {
+static bool is_asking(const struct delivery_ops *strategy, const struct event *e) {
         switch (e->kind) {
-        case SERVER_HELLO:
-        case SERVER_SENDER:
-        case SERVER_RECIPIENT:
+        case SERVER_HELLO: return strategy->hello;
+        case SERVER_RECIPIENT: return strategy->recipient || strategy->put;
+        case SERVER_SENDER: /* no further message is begun */
         case SERVER_COLLECT: return true;
         case SERVER_END: return e->n == 0;
         default: return false;
@@ -300,7 +300,8 @@ static void converse(struct session *s) {
                 in += used;
                 n -= used;
                 session_log_trace_command(&s->log);
-                if ((is_asking(&event) && !check_time(s)) || !session_rules_ask(s, &event))
+                if ((is_asking(s->mail.strategy, &event) && !check_time(s)) ||
+                    !session_rules_ask(s, &event))
                         continue;
                 switch (event.kind) {
                 case SERVER_HELLO: on_hello(s, event.hello); break;
@@ -317,7 +318,7 @@ static void converse(struct session *s) {
                 case SERVER_CLOSE: s->end = s->server.reply.code == 221 ? END_QUIT : END_REFUSED; break;
                 case SERVER_MORE: n = on_more(s, &in); break;
                 }
-                if (is_asking(&event))
+                if (is_asking(s->mail.strategy, &event))
                         s->idle_at = deadline_after(IDLE_SECONDS);
         }
 }
