@@ -93,7 +93,7 @@ static int run(const char *program, char **arguments, struct findings *ret,
 
 /* Without an acceptor, root's sessions become this user before they read anything. */
 static const char *reader(const struct config *c) {
-        return geteuid() == 0 && !config_is_listening(c) ? c->user : NULL;
+        return geteuid() == 0 && !config_is_listening(c) && *c->user ? c->user : NULL;
 }
 
 static int check_by(const char *program, const struct config *c, config_complaint *complain,

@@ -257,7 +257,7 @@ static int refuse(const struct config *c, struct channel *channel, int status) {
 
 /* A stranger's session is no matter of root's; a transcript's user has written it. */
 static int become_user(const struct config *c, bool is_transcript) {
-        return is_transcript && !c->user ? 0 : user_give_up_root(c->user);
+        return is_transcript && !*c->user ? 0 : user_give_up_root(c->user);
 }
 
 static int serve(const struct config *c, const struct descriptors *d, struct channel *channel) {

@@ -85,12 +85,12 @@ static int access_as(const char *user, const char *path, int mode) {
  * become; after that, we. */
 static void check_access(const struct checking *k, const struct config *c, const char *path, int mode,
                          const char *consequence) {
-        const char *user = c->user ? c->user : user_default();
+        const char *user = *c->user ? c->user : user_default();
         int error = 0;
 
         if (geteuid() != 0)
                 error = access(path, mode) < 0 ? errno : 0;
-        else if (config_is_listening(c) || c->user)
+        else if (config_is_listening(c) || *c->user)
                 error = access_as(user, path, mode);
         if (error == EACCES)
                 warn(k, "user %.64s has no access to %.300s, %s: chmod it, or the directories above it", user,
@@ -222,7 +222,7 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         k.option = "config";
         if (c->file) {
                 check_file(&k, c->file);
-                if (c->user && (config_is_listening(c) || geteuid() != 0))
+                if (*c->user && (config_is_listening(c) || geteuid() != 0))
                         check_access(&k, c, c->file, R_OK,
                                      "so that it could not be read again at SIGHUP");
         }

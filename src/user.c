@@ -84,7 +84,7 @@ int user_give_up_root(const char *name) {
 
         if (geteuid() != 0)
                 return 0;
-        name = name ? name : user_default();
+        name = *name ? name : user_default();
         r = user_become(name);
         if (r == -ENOENT)
                 log_say(LOG_ERR, "user=%s: there is no such user; name one that exists", name);

@@ -10,7 +10,7 @@ const char *user_default(void);
  * is who we are. Returns 0, -ENOENT if there is none of that name, or another negative errno. */
 int user_become(const char *name);
 
-/* Becomes the user that the configuration names (or NULL) if we are root. Returns 0, or an exit
+/* Becomes the user that the configuration names (or "") if we are root. Returns 0, or an exit
  * status, having said why. */
 int user_give_up_root(const char *name);
 

@@ -53,7 +53,7 @@ static int check(const struct config *c, const struct listeners *l) {
 
 /* Whom root's engine becomes. */
 static const char *user_of(const struct config *c) {
-        return c->tls_user ? c->tls_user : c->user ? c->user : user_default();
+        return *c->tls_user ? c->tls_user : *c->user ? c->user : user_default();
 }
 
 static bool is_equal(char *const *a, char *const *b) {

@@ -27,7 +27,7 @@
 /* A certificate that the engine of an acceptor makes for itself. */
 #define TLS_SELF_SIGNED "self-signed"
 
-enum { HOSTNAME_MAX = 255, UPSTREAM_USER_MAX = 255 };
+enum { HOSTNAME_MAX = 255, USER_MAX = 255, UPSTREAM_USER_MAX = 255 };
 
 /* What clients are offered: smtpd.conf(5). */
 enum tls_mode { TLS_UNSET, TLS_NO, TLS_STARTTLS, TLS_REQUIRED, TLS_IMPLICIT };
@@ -88,12 +88,12 @@ struct config {
         bool x_peer;
         bool sandbox;
         struct peer peer;          /* address "" if not given */
-        char *user;                /* a name or a number; NULL: that of user.h */
+        char user[USER_MAX + 1];   /* a name or a number; "": that of user.h */
 
         /* TLS toward clients, by smtpd-tls(8) or another engine */
         enum tls_mode tls;         /* after config_load() it is set */
         struct list tls_certificate, tls_key; /* files; or the certificate is TLS_SELF_SIGNED */
-        char *tls_user;            /* of the acceptor's engine; NULL: the same as `user` */
+        char tls_user[USER_MAX + 1]; /* of the acceptor's engine; "": the same as `user` */
         char *tls_engine;          /* the socket of one that serves all; NULL if not given */
         bool tls_client;           /* ask for a certificate */
         char *tls_client_ca;       /* a file; NULL if not given */

@@ -150,7 +150,7 @@ static void check_engine(struct reading *r) {
                 bool is_set;
         } of_certificate[] = {
                 { "tls-key", c->tls_key.n > 0 },
-                { "tls-user", c->tls_user },
+                { "tls-user", *c->tls_user },
                 { "tls-client", c->tls_client },
                 { "tls-client-ca", c->tls_client_ca },
                 { "tls-minimum", c->tls_is_13 },

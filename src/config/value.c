@@ -107,6 +107,28 @@ static void print_text(const void *field, FILE *out) {
         fputs(field, out);
 }
 
+/* Of digits only, it is a number. */
+static bool parse_user(const struct option *o, const char *value, void *field) {
+        size_t n = strlen(value), n_digits = 0;
+        uint64_t number;
+
+        (void) o;
+        for (const char *p = value; *p; p++) {
+                if (strchr(" \t:/\"'", *p))
+                        return false;
+                n_digits += ascii_is_digit(*p);
+        }
+        if (n == 0 || n > USER_MAX ||
+            (n_digits == n && !ascii_parse_number(value, USER_NUMBER_MAX, &number)))
+                return false;
+        memcpy(field, value, n + 1);
+        return true;
+}
+
+static bool is_text_set(const void *field) {
+        return *(const char *) field != '\0';
+}
+
 static bool parse_peer(const struct option *o, const char *value, void *field) {
         (void) o;
         return peer_parse(value, field);
@@ -124,6 +146,8 @@ static bool is_peer_set(const void *field) {
 }
 
 const struct kind value_hostname = { parse_hostname, print_text, .expected = "a host name" };
+const struct kind value_user = { parse_user, print_text, is_text_set,
+                                 .expected = "the name of a user, or its number" };
 const struct kind value_peer = {
         parse_peer, print_peer, is_peer_set,
         .expected = "ADDRESS, IPV4:PORT or [IPV6]:PORT, with a PORT from 1 to 65535",
@@ -167,16 +191,6 @@ static bool parse_path(const struct option *o, const char *value, void *field) {
         return *value == '/' && value_set_pointer(field, value);
 }
 
-static bool parse_user(const struct option *o, const char *value, void *field) {
-        uint64_t number;
-
-        (void) o;
-        if (strspn(value, "0123456789") == strlen(value) &&
-            !ascii_parse_number(value, USER_NUMBER_MAX, &number))
-                return false;
-        return *value && !strpbrk(value, " \t:/\"'") && value_set_pointer(field, value);
-}
-
 /* As it stands in an address: no dot at its end, and nothing that is no domain's. */
 static bool parse_domain(const struct option *o, const char *value, void *field) {
         char path[2 + DOMAIN_MAX + 2];
@@ -192,6 +206,7 @@ const struct kind value_domain = {
         parse_domain, value_print_pointer, value_is_pointer_set, value_clear_pointer,
         .expected = "DOMAIN, without a dot at either end",
 };
+
 const struct kind value_endpoint = {
         parse_endpoint, value_print_pointer, value_is_pointer_set, value_clear_pointer,
         .expected = "HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535",
@@ -202,8 +217,6 @@ const struct kind value_local_socket = {
 };
 const struct kind value_path = { parse_path, value_print_pointer, value_is_pointer_set, value_clear_pointer,
                                  .expected = "a path that begins with /" };
-const struct kind value_user = { parse_user, value_print_pointer, value_is_pointer_set, value_clear_pointer,
-                                 .expected = "the name of a user, or its number" };
 
 /* --- of the command line only ----------------------------------------------------------------- */
 
