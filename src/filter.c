@@ -47,23 +47,36 @@ static void put_load(struct filter *f, size_t offset) {
         put(f, BPF_LD | BPF_W | BPF_ABS, (unsigned) offset, 0, 0);
 }
 
-static void put_rule(struct filter *f, const struct filter_rule *r) {
-        size_t argument = offsetof(struct seccomp_data, args) + 8UL * (unsigned) r->argument;
-        unsigned hit = r->is_never ? TO_REFUSE : TO_ALLOW;
-        unsigned is_equal = r->is_unless ? 0 : hit, is_other = r->is_unless ? hit : 0;
+static size_t argument_of(const struct filter_rule *r) {
+        return offsetof(struct seccomp_data, args) + 8UL * (unsigned) r->argument + 4UL * r->is_upper;
+}
 
-        if (r->argument == FILTER_ANY) {
-                put(f, BPF_JMP | BPF_JEQ | BPF_K, r->number, TO_ALLOW, 0);
-                return;
+static void put_rule(struct filter *f, const struct filter_rule *r, unsigned miss) {
+        unsigned hit = r->is_never ? TO_REFUSE : TO_ALLOW;
+
+        put(f, BPF_JMP | BPF_JEQ | BPF_K, r->value, r->is_unless ? miss : hit,
+            r->is_unless ? hit : miss);
+}
+
+/* The rules of the first call among n, and returns how many those are. */
+static size_t put_call(struct filter *f, const struct filter_rule *rules, size_t n) {
+        unsigned short begin = f->n;
+        size_t n_rules = 1;
+
+        while (n_rules < n && rules[n_rules].number == rules->number)
+                n_rules++;
+        put(f, BPF_JMP | BPF_JEQ | BPF_K, rules->number,
+            rules->argument == FILTER_ANY ? TO_ALLOW : 0, 0);
+        if (rules->argument == FILTER_ANY)
+                return n_rules;
+        for (size_t i = 0; i < n_rules; i++) {
+                if (i == 0 || argument_of(rules + i) != argument_of(rules + i - 1))
+                        put_load(f, argument_of(rules + i));
+                put_rule(f, rules + i, i + 1 < n_rules ? 0 : TO_REFUSE);
         }
-        put(f, BPF_JMP | BPF_JEQ | BPF_K, r->number, 0, r->is_pointer ? 5 : 3);
-        if (r->is_pointer) { /* the upper half, of a little-endian number */
-                put_load(f, argument + 4);
-                put(f, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2);
-        }
-        put_load(f, argument);
-        put(f, BPF_JMP | BPF_JEQ | BPF_K, r->value, is_equal, is_other);
-        put_load(f, offsetof(struct seccomp_data, nr));
+        if (begin < INSTRUCTIONS)
+                f->code[begin].jf = (unsigned char) (f->n - begin - 1);
+        return n_rules;
 }
 
 /* How far the instruction at `i` jumps. */
@@ -84,8 +97,8 @@ static void put_filter(struct filter *f, const struct filter_rule *rules, size_t
         put(f, BPF_RET | BPF_K, OTHERWISE, 0, 0);
         put_load(f, offsetof(struct seccomp_data, nr));
         put(f, BPF_JMP | BPF_JEQ | BPF_K, ~0U, TO_ALLOW, 0); /* none: a debugger took it out */
-        for (size_t i = 0; i < n; i++)
-                put_rule(f, rules + i);
+        for (size_t i = 0; i < n;)
+                i += put_call(f, rules + i, n - i);
         put(f, BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 1); /* io/syslog.h, if syslogd is gone */
         put(f, BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM, 0, 0);
         put(f, BPF_RET | BPF_K, OTHERWISE, 0, 0);

@@ -21,11 +21,12 @@
 enum { FILTER_ANY = -1 };
 
 /* A call that is allowed: always, or if (or unless) an argument has a value; or that is not,
- * whatever the rules after this one say of it. */
+ * whatever the next rules say of it. All rules of a call stand together: it ends the process if none
+ * of them allows it. Of an argument the lower half is meant, or else the upper. */
 struct filter_rule {
         unsigned number;
         int argument;
-        bool is_unless, is_never, is_pointer; /* pointers have two halves */
+        bool is_unless, is_never, is_upper;
         unsigned value;
 };
 
@@ -38,8 +39,9 @@ struct filter_rule {
 #define NEVER_UNLESS(call, index, is)                                                              \
         { .number = __NR_##call, .argument = (index), .value = (unsigned) (is), .is_unless = true, \
           .is_never = true }
-#define IF_NULL(call, index) \
-        { .number = __NR_##call, .argument = (index), .is_pointer = true }
+#define IF_NULL(call, index)                                                                       \
+        { .number = __NR_##call, .argument = (index), .is_upper = true, .is_unless = true,         \
+          .is_never = true }, IF(call, index, 0)
 
 /* From now on only these can be made; frequent ones are first. Returns whether it is so. */
 bool filter_enter(const struct filter_rule *rules, size_t n);

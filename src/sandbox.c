@@ -29,9 +29,10 @@ static bool restrict_calls(const struct sandbox_sockets *s) {
                 ALWAYS(poll),
 #endif
                 ALWAYS(read), ALWAYS(write), IF_NULL(sendto, 4), ALWAYS(recvfrom), ALWAYS(ppoll),
-                ALWAYS(clock_gettime), ALWAYS(getpid), IF(sendmsg, 0, s->broker), ALWAYS(recvmsg),
+                ALWAYS(clock_gettime), ALWAYS(getpid), ALWAYS(recvmsg), IF(sendmsg, 0, s->broker),
+                IF(sendmsg, 0, s->engine), NEVER(close, 0, s->engine), UNLESS(close, 0, s->broker),
                 IF(shutdown, 0, STDOUT_FILENO), IF(shutdown, 0, s->broker),
-                NEVER(close, 0, s->engine), UNLESS(close, 0, s->broker),
+                IF(shutdown, 0, STDIN_FILENO), IF(shutdown, 0, s->farewell), /* of TLS */
                 /* the message, and the output */
                 IF(openat, 2, SPOOL_FLAGS), ALWAYS(memfd_create), ALWAYS(pread64), ALWAYS(lseek),
                 ALWAYS(fstat), IF(newfstatat, 3, AT_EMPTY_PATH), ALWAYS(ftruncate),
@@ -44,8 +45,6 @@ static bool restrict_calls(const struct sandbox_sockets *s) {
                 ALWAYS(brk), ALWAYS(madvise), ALWAYS(futex), ALWAYS(getrandom),
                 /* TLS */
                 NEVER_UNLESS(socketpair, 0, AF_UNIX), IF(socketpair, 1, PAIR),
-                IF(sendmsg, 0, s->engine), IF(shutdown, 0, STDIN_FILENO),
-                IF(shutdown, 0, s->farewell),
                 /* time, and the end */
                 ALWAYS(nanosleep), ALWAYS(clock_nanosleep), ALWAYS(restart_syscall),
                 ALWAYS(rt_sigaction), ALWAYS(rt_sigprocmask), ALWAYS(rt_sigreturn), ALWAYS(gettid),
