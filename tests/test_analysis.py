@@ -23,7 +23,8 @@ PATIENCE = 300  # seconds, for one file
 
 # What says where to write, and what the analysers must not see: FORTIFY hides the functions of libc that they know,
 # and initialized variables hide those that were never set. Clang's own warnings are not asked for.
-DROPPED = re.compile(r"-MD|-c|-O\d|-Werror|-fdiagnostics-color=.*|-ftrivial-auto-var-init=.*|-[UD]_FORTIFY_SOURCE.*")
+DROPPED = re.compile(r"-MD|-c|-O\d|-Werror|-fdiagnostics-color=.*|-ftrivial-auto-var-init=.*|-[UD]_FORTIFY_SOURCE.*"
+                     r"|-mno-direct-extern-access")  # this one is gcc's
 DROPPED_WITH_VALUE = ("-MQ", "-MF", "-o")
 
 CLANG = (
