@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, need
 
 
-@pytest.mark.parametrize("row", ["memory", "instructions"])
+@pytest.mark.parametrize("row", ["memory", "instructions", "faults"])
 def test_budget(release, row):
     need("cc", "valgrind")
     for _ in range(4):  # the kernel counts resident pages in batches: single figures scatter by some 200 KiB
