@@ -29,6 +29,7 @@ void confine_plan_prologue(const struct config *c, enum upstream_trust trust,
                            struct prologue_plan *ret) {
         ret->config = c;
         ret->trust = trust;
+        ret->requests = fd_passed(INHERITED_UPSTREAM_TLS);
         ret->password = fd_passed(INHERITED_PASSWORD);
         ret->speak = speak_confined;
         helper_find("smtpd-tls", ret->engine);
@@ -38,7 +39,7 @@ void confine_plan_prologue(const struct config *c, enum upstream_trust trust,
 
 int confine_start_broker(const struct mail *m, const struct config *c, const struct peer *p,
                          const struct channel *client) {
-        static struct prologue_plan plan = { .password = -1 };
+        static struct prologue_plan plan = { .requests = -1, .password = -1 };
         struct services services = {
                 .client = client->out,
                 .peer = p,
@@ -60,6 +61,7 @@ int confine_start_broker(const struct mail *m, const struct config *c, const str
         r = broker_start(&services);
         if (r < 0)
                 log_say(LOG_ERR, "cannot start the broker: %s", strerror(-r));
+        fd_close(&plan.requests);
         fd_close(&plan.password);
         return r;
 }

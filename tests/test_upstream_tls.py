@@ -1,15 +1,20 @@
 """TLS toward upstreams: upstream-tls and its companions, with scripted upstreams (tests/upstream_tls.py) and real ones."""
 
+import os
 import re
-import subprocess
+import signal
+from pathlib import Path
 
 import pytest
+from acceptor import Acceptor, copy_of, start_that_fails
+from conftest import everybodys, need_root
 from logs import lines, one
-from session import PATIENCE, Session, command, environment, run
+from processes import running_children
+from session import command, run, wait_until
 from test_proxy import SMALL, check_exact, check_honest, play, proxy
 from tls import Certificate, engine_of, openssl
-from upstream import Upstream, close, last, silent
-from upstream_tls import ehlo, implicit, offers, secure, start_tls
+from upstream import Upstream, close, silent
+from upstream_tls import implicit, offers, secure, start_tls
 
 HOST = "up.example"
 
@@ -38,10 +43,6 @@ def tls(mode, pki=None, name=HOST, **more):
     if pki:
         options += [f"--upstream-tls-ca={pki['ca'].certificate}", f"--upstream-tls-name={name}"]
     return options + [f"--upstream-{key.replace('_', '-')}={value}" for key, value in more.items()]
-
-
-def fingerprint(certificate):
-    return openssl("x509", "-in", certificate.certificate, "-noout", "-fingerprint", "-sha256").decode().strip().split("=")[1]
 
 
 def check_refused(outcome, up, reason):
@@ -129,7 +130,7 @@ TRUST = {
 def test_trust(release, tmp_path, pki, case, mode):
     which, more, reason = TRUST[case]
     options = [f"--upstream-tls={mode}"]
-    pins = {name: fingerprint(pki[name]) for name in ("good", "self", "expired")}
+    pins = {name: pki[name].fingerprint for name in ("good", "self", "expired")}
     if "tls_verify" in more:
         options.append(f"--upstream-tls-verify={more['tls_verify'].format(**pins)}")
     else:
@@ -318,7 +319,7 @@ def test_check_network_says_what_it_sees(smtpd, pki, mode):
     with Upstream(script) as up:
         out, err = check(smtpd, f"--upstream={up.endpoint}", *tls(mode, pki), network=True)
     assert f"# upstream {up.endpoint}: TLSv1.3 TLS_" in out and f"#   certificate for {HOST} (CN={HOST})\n" in out, out
-    assert f"#   sha256:{fingerprint(pki['good']).replace(':', '').lower()}\n" in out and ": SUCCESS\n" in out
+    assert f"#   sha256:{pki['good'].fingerprint.replace(':', '').lower()}\n" in out and ": SUCCESS\n" in out
     assert "upstream-tls" not in err
 
 
@@ -343,5 +344,87 @@ def test_check_network_says_what_is_wrong(release, pki, case):
 def test_check_network_with_the_right_pin(release, pki):
     with Upstream(secure(pki["self"])) as up:
         _, err = check(release, f"--upstream={up.endpoint}", "--upstream-tls=required",
-                       f"--upstream-tls-verify=sha256:{'0' * 64},sha256:{fingerprint(pki['self'])}", network=True)
+                       f"--upstream-tls-verify=sha256:{'0' * 64},sha256:{pki['self'].fingerprint}", network=True)
     assert "upstream-tls" not in err
+
+
+# --- the engine that all sessions of an acceptor share -----------------------------------------------------------------
+
+
+def engine_processes(door):
+    """Of the acceptor's keepers: their engines, with their command lines."""
+    engines = [engine for keeper in running_children(door.pid) for engine in running_children(keeper)]
+    return {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in engines
+            if b"--connect" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def send_one(door):
+    with door.client() as client:
+        client.begin("EHLO")
+        verdict = client.send_message(SMALL)
+        client.expect((b"QUIT", b"221 "))
+        return verdict
+
+
+@pytest.fixture
+def shared(smtpd, pki):
+    """An acceptor with an upstream, and that."""
+    with everybodys(smtpd) as program, Upstream(secure(pki["good"])) as up:
+        folder = Path(program).parent
+        ca = folder / "ca.pem"
+        ca.write_bytes(pki["ca"].certificate.read_bytes())
+        options = ["--strategy=proxy", f"--upstream={up.endpoint}", "--upstream-tls=required", f"--upstream-tls-ca={ca}", f"--upstream-tls-name={HOST}"]
+        with Acceptor(program, folder, *options) as door:
+            yield door, up
+
+
+def test_shared_engine(shared):
+    door, up = shared
+    ((pid, argv),) = engine_processes(door).items()
+    assert b"--serve" in argv and not any(word.startswith((b"--key", b"--certificate")) for word in argv)
+    for _ in range(3):
+        assert send_one(door).startswith(b"250 ")
+    assert list(engine_processes(door)) == [pid] and len(up.messages) == 3
+    assert len([line for line in lines(door.err(), "message") if line["secured"].startswith(b"TLSv1.3 ")]) == 3
+
+
+def test_shared_engine_verifies(smtpd, pki):
+    """Each request says whom: two upstreams of one configuration."""
+    with everybodys(smtpd) as program, Upstream(secure(pki["self"])) as first, Upstream(secure(pki["other"])) as second:
+        folder = Path(program).parent
+        pins = f"sha256:{pki['other'].fingerprint},sha256:{pki['good'].fingerprint}"
+        options = ["--strategy=proxy", f"--upstream={first.endpoint},{second.endpoint}", "--upstream-tls=required", f"--upstream-tls-verify={pins}"]
+        with Acceptor(program, folder, *options) as door:
+            assert send_one(door).startswith(b"250 ")
+            assert first.messages == [] and len(second.messages) == 1
+        assert b"another one than was pinned" in door.err()
+
+
+def test_shared_engine_is_started_anew(shared):
+    door, _ = shared
+    (pid,) = engine_processes(door)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: engine_processes(door) and pid not in engine_processes(door), "another engine")
+    assert send_one(door).startswith(b"250 ")
+
+
+def test_session_cannot_ask_the_engine_for_upstreams(shared):
+    """Nor read the password: it has closed both before it reads the first octet; its broker has the socket."""
+    need_root()
+    door, _ = shared
+    with door.client() as client:
+        client.begin("EHLO")
+        keepers = {keeper for keeper in running_children(door.pid) if running_children(keeper) and b"--connect" in b"".join(
+            Path(f"/proc/{pid}/cmdline").read_bytes() for pid in running_children(keeper))}
+        (session,) = set(running_children(door.pid)) - keepers
+        (broker,) = running_children(session)
+        number = re.search(rb"SMTPD_UPSTREAM_TLS_FD=(\d+)", Path(f"/proc/{session}/environ").read_bytes())[1].decode()
+        assert os.path.exists(f"/proc/{broker}/fd/{number}") and not os.path.exists(f"/proc/{session}/fd/{number}")
+        client.expect((b"QUIT", b"221 "))
+
+
+def test_acceptor_without_smtpd_tls(release, tmp_path):
+    """It says so at the start."""
+    program = copy_of(release, tmp_path)
+    status, err = start_that_fails(program, tmp_path, "--strategy=proxy", "--upstream=127.0.0.1:1", "--upstream-tls=required")
+    assert status == 78 and b"upstream-tls: smtpd-tls is not installed" in err

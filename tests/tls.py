@@ -50,6 +50,11 @@ class Certificate:
                 "-enddate", end, "-notext", "-out", self.certificate)
 
     @property
+    def fingerprint(self):
+        """SHA-256, with colons."""
+        return openssl("x509", "-in", self.certificate, "-noout", "-fingerprint", "-sha256").decode().strip().split("=")[1]
+
+    @property
     def options(self):
         return [f"--certificate={self.certificate}", f"--key={self.key}"]
 

@@ -12,8 +12,7 @@
 #include <unistd.h>
 
 #include "accept/count.h"
-#include "accept/engine.h"
-#include "accept/password.h"
+#include "accept/equipment.h"
 #include "accept/refusal.h"
 #include "accept/sessions.h"
 #include "accept/spawn.h"
@@ -27,7 +26,7 @@
 #include "user.h"
 
 enum {
-        OTHERS = 3,           /* descriptors that we wait for beside listeners */
+        OTHERS = 4,           /* descriptors that we wait for beside listeners */
         BATCH = 16,           /* connections accepted before other things are looked at */
         SHORTAGE_PAUSE = 100, /* milliseconds to wait if accept(2) itself is out of memory */
 };
@@ -37,8 +36,7 @@ struct acceptor {
         struct listeners *listeners;
         struct sessions sessions;
         struct spawn spawn;
-        struct engine engine;
-        struct password password;
+        struct equipment equipment;
         struct status status;
         struct refusals refusals;
         enum { ACCEPTING, STOPPING, OVER } state;
@@ -266,7 +264,8 @@ static void wait_and_act(struct acceptor *a) {
         struct pollfd fds[LISTENERS_MAX + OTHERS] = {
                 { .fd = a->signal_fd, .events = POLLIN },
                 { .fd = a->status.counter, .events = POLLIN },
-                { .fd = a->engine.orders, .events = POLLIN },
+                { .fd = a->equipment.for_clients.orders, .events = POLLIN },
+                { .fd = a->equipment.for_upstreams.orders, .events = POLLIN },
         };
         bool is_accepting = a->state == ACCEPTING && !a->resume;
         struct listener *listeners = a->listeners->items;
@@ -280,8 +279,8 @@ static void wait_and_act(struct acceptor *a) {
         }
         if (fds[1].revents)
                 status_count(&a->status);
-        if (fds[2].revents)
-                engine_keep(&a->engine);
+        if (fds[2].revents || fds[3].revents)
+                equipment_keep(&a->equipment);
         if (fds[0].revents)
                 on_signals(a);
         if (a->state == ACCEPTING && count_is_reached(config_of(a), &a->status))
@@ -326,8 +325,7 @@ static int prepare(struct acceptor *a) {
                 return -errno;
         a->status.counter = counter[0];
         spawn_init(&a->spawn, counter[1]);
-        spawn_set_tls(&a->spawn, a->engine.requests);
-        spawn_set_password(&a->spawn, a->password.fd);
+        equipment_pass_on(&a->equipment, &a->spawn);
         return 0;
 }
 
@@ -335,8 +333,7 @@ static int start(struct acceptor *a) {
         int status, r;
 
         if ((status = listeners_open(a->listeners, config_of(a))) != 0 ||
-            (status = engine_start(&a->engine, config_of(a), a->listeners)) != 0 ||
-            (status = password_read(&a->password, config_of(a))) != 0 ||
+            (status = equipment_start(&a->equipment, config_of(a), a->listeners)) != 0 ||
             (status = user_give_up_privileges(config_of(a)->user)) != 0)
                 return status;
         if (!spawn_is_possible()) {
@@ -377,19 +374,18 @@ int acceptor_run(const struct acceptor_start *s) {
 
         a = (struct acceptor) {
                 .reload = { s->config, &spare, s->load, s->context, &a.sessions, &a.spawn,
-                            &a.engine, &a.password, s->listeners },
+                            &a.equipment, s->listeners },
                 .listeners = s->listeners,
                 .status.is_new = true,
                 .signal_fd = take_signals(),
         };
-        engine_init(&a.engine);
-        password_init(&a.password);
+        equipment_init(&a.equipment);
         status = s->mistakes ? s->mistakes : start(&a);
         if (status)
                 turn_away(&a, n_passed);
         while (status == 0 && !is_over(&a))
                 wait_and_act(&a);
         leave(&a);
-        engine_stop(&a.engine);
+        equipment_stop(&a.equipment);
         return status ? status : count_exit_status(config_of(&a), &a.status);
 }

@@ -1,4 +1,4 @@
-/* accept/engine.c - the process that has the key, and speaks TLS for our sessions. */
+/* accept/engine.c - a process that speaks TLS for our sessions, and may have the key. */
 #include "accept/engine.h"
 
 #include <errno.h>
@@ -20,10 +20,8 @@ enum {
         END_SECONDS = 3,
 };
 
-static const struct engine none = { .requests = -1, .served = -1, .orders = -1 };
-
-void engine_init(struct engine *ret) {
-        *ret = none;
+void engine_init(struct engine *ret, enum engine_role role) {
+        *ret = (struct engine) { .role = role, .requests = -1, .served = -1, .orders = -1 };
 }
 
 /* --- what is wanted --------------------------------------------------------------------------- */
@@ -36,15 +34,17 @@ static const struct listener *find_tls(const struct listeners *l) {
         return NULL;
 }
 
-static bool is_wanted(const struct config *c, const struct listeners *l) {
+static bool is_wanted(const struct engine *e, const struct config *c, const struct listeners *l) {
+        if (e->role == ENGINE_FOR_UPSTREAMS)
+                return c->upstream.n > 0 && c->upstream_tls != UPSTREAM_TLS_NO;
         return c->tls_certificate.n > 0 && (c->tls > TLS_NO || find_tls(l));
 }
 
 /* config_load() does not know which sockets there are. Returns 0 or an exit status. */
-static int check(const struct config *c, const struct listeners *l) {
+static int check(const struct engine *e, const struct config *c, const struct listeners *l) {
         const struct listener *first = find_tls(l);
 
-        if (c->tls_certificate.n > 0 || c->tls_engine || (c->tls == TLS_NO && !first))
+        if (e->role == ENGINE_FOR_UPSTREAMS || c->tls_certificate.n > 0 || c->tls_engine || (c->tls == TLS_NO && !first))
                 return 0;
         log_say(LOG_ERR, "cannot offer TLS at %s: tls-certificate=FILE is missing, or "
                          "tls-engine=/SOCKET", first ? first->address : "any address");
@@ -82,9 +82,10 @@ static int start_keeper(struct engine *e) {
         struct keeper_engine engine = { program, e->arguments, e->served };
 
         if (!helper_find("smtpd-tls", program)) {
-                log_say(LOG_ERR, "tls-certificate: smtpd-tls is not installed (cannot run %s): build "
-                                 "smtpd with libssl-dev and pkg-config installed, or choose tls=no",
-                        program);
+                log_say(LOG_ERR, "%s: smtpd-tls is not installed (cannot run %s): build smtpd with "
+                                 "libssl-dev and pkg-config installed, or choose %s=no",
+                        e->role == ENGINE_FOR_CLIENTS ? "tls-certificate" : "upstream-tls", program,
+                        e->role == ENGINE_FOR_CLIENTS ? "tls" : "upstream-tls");
                 return EX_CONFIG;
         }
         e->keeper = keeper_start(&engine, &e->orders);
@@ -110,7 +111,7 @@ static void forget(struct engine *e) {
         fd_close(&e->orders);
         if (e->arguments)
                 config_tls_free(e->arguments);
-        *e = none;
+        engine_init(e, e->role);
 }
 
 /* --- from outside ----------------------------------------------------------------------------- */
@@ -130,8 +131,8 @@ static int make_socket(struct engine *e) {
 /* Another engine, at the same socket, takes the place of the one that runs, if one does. It has its
  * own arguments. Returns 0 or an exit status. */
 static int replace(struct engine *e, char **arguments) {
-        struct engine other = { e->requests, e->served, -1, .is_of_root = geteuid() == 0,
-                                .arguments = arguments };
+        struct engine other = { e->role, e->requests, e->served, -1,
+                                .is_of_root = geteuid() == 0, .arguments = arguments };
         int status = e->requests < 0 ? make_socket(&other) : 0;
 
         if (status == 0)
@@ -149,8 +150,11 @@ static int replace(struct engine *e, char **arguments) {
         return 0;
 }
 
-static char **arguments_of(const struct config *c, bool is_of_root) {
-        char **arguments = config_tls_arguments(c, TLS_TASK_SERVE, is_of_root ? user_of(c) : NULL);
+static char **arguments_of(const struct engine *e, const struct config *c, bool is_of_root) {
+        const char *user = is_of_root ? user_of(c) : NULL;
+        char **arguments = e->role == ENGINE_FOR_CLIENTS
+                                   ? config_tls_arguments(c, TLS_TASK_SERVE, user)
+                                   : config_upstreams_arguments(c, user);
 
         if (!arguments)
                 log_say(LOG_ERR, "cannot start smtpd-tls: %s", strerror(ENOMEM));
@@ -159,11 +163,11 @@ static char **arguments_of(const struct config *c, bool is_of_root) {
 
 int engine_start(struct engine *e, const struct config *c, const struct listeners *l) {
         char **arguments;
-        int status = check(c, l);
+        int status = check(e, c, l);
 
-        if (status != 0 || !is_wanted(c, l))
+        if (status != 0 || !is_wanted(e, c, l))
                 return status;
-        arguments = arguments_of(c, geteuid() == 0);
+        arguments = arguments_of(e, c, geteuid() == 0);
         return arguments ? replace(e, arguments) : EX_TEMPFAIL;
 }
 
@@ -190,7 +194,7 @@ static bool renew(const struct engine *e) {
 }
 
 static bool change(struct engine *e, const struct config *c) {
-        char **arguments = arguments_of(c, is_fixed(e) || geteuid() == 0);
+        char **arguments = arguments_of(e, c, is_fixed(e) || geteuid() == 0);
         bool is_same = arguments && e->arguments && is_equal(e->arguments, arguments);
 
         if (arguments && !is_same && !is_fixed(e))
@@ -205,16 +209,16 @@ static bool change(struct engine *e, const struct config *c) {
 }
 
 bool engine_reload(struct engine *e, const struct config *c, const struct listeners *l) {
-        if (check(c, l) != 0)
+        if (check(e, c, l) != 0)
                 return false;
-        if (is_wanted(c, l))
+        if (is_wanted(e, c, l))
                 return change(e, c);
         forget(e);
         return true;
 }
 
 void engine_keep(struct engine *e) {
-        if (drop_late_answers(e))
+        if (e->orders < 0 || drop_late_answers(e))
                 return;
         log_say(LOG_ERR, "the keeper of the TLS engine (process %d) ended", (int) e->keeper);
         fd_close(&e->orders);

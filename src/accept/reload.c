@@ -68,10 +68,9 @@ bool reload_again(struct reload *r) {
 
         say_reloading();
         is_new = r->load(r->context, r->spare) && can_serve(r->spare) &&
-                 engine_reload(r->engine, r->spare, r->listeners) &&
-                 password_read_again(r->password, r->spare) && take(r, r->spare) == 0;
-        spawn_set_tls(r->spawn, r->engine->requests);
-        spawn_set_password(r->spawn, r->password->fd);
+                 equipment_reload(r->equipment, r->spare, r->listeners) &&
+                 take(r, r->spare) == 0;
+        equipment_pass_on(r->equipment, r->spawn);
         if (is_new) {
                 log_say(LOG_NOTICE, "reloaded: new sessions have the new configuration "
                                     "(listen, listen-tls, user and tls-user need a restart)");

@@ -3,8 +3,7 @@
 
 #include <stdbool.h>
 
-#include "accept/engine.h"
-#include "accept/password.h"
+#include "accept/equipment.h"
 #include "accept/listeners.h"
 #include "accept/sessions.h"
 #include "accept/spawn.h"
@@ -19,8 +18,7 @@ struct reload {
         void *context;
         struct sessions *sessions; /* which have to have room for max-connections */
         struct spawn *spawn;       /* what new sessions get */
-        struct engine *engine;     /* who speaks TLS for them */
-        struct password *password; /* for upstreams */
+        struct equipment *equipment; /* likewise: engines of TLS, the password for upstreams */
         const struct listeners *listeners;
 };
 

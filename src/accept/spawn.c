@@ -35,7 +35,8 @@ static const char ourselves[] = "/proc/self/exe";
 void spawn_clean_environment(void) {
         static const char *const names[] = {
                 "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
-                "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", INHERITED_TLS, INHERITED_PASSWORD,
+                "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", INHERITED_TLS, INHERITED_UPSTREAM_TLS,
+                INHERITED_PASSWORD,
                 INHERITED_UCSPI_CONTROL, INHERITED_UCSPI_IN, INHERITED_UCSPI_OUT,
         };
 
@@ -77,7 +78,7 @@ bool spawn_is_possible(void) {
 void spawn_init(struct spawn *ret, int counter) {
         ssize_t n;
 
-        *ret = (struct spawn) { .counter = counter, .output = -1, .tls = -1, .password = -1 };
+        *ret = (struct spawn) { .counter = counter, .output = -1, .passed = { -1, -1, -1 } };
         n = readlink(ourselves, ret->program, sizeof(ret->program) - 1);
         if (n <= 0)
                 strcpy(ret->program, ourselves);
@@ -92,14 +93,15 @@ static void pass_output(struct spawn *s, bool is_needed) {
         tell(OUTPUT_VARIABLE, s->output);
 }
 
-void spawn_set_tls(struct spawn *s, int requests) {
-        s->tls = requests;
-        tell(INHERITED_TLS, requests);
-}
+void spawn_pass_on(struct spawn *s, enum spawn_passed which, int fd) {
+        static const char *const variables[] = {
+                [SPAWN_TLS] = INHERITED_TLS,
+                [SPAWN_UPSTREAM_TLS] = INHERITED_UPSTREAM_TLS,
+                [SPAWN_PASSWORD] = INHERITED_PASSWORD,
+        };
 
-void spawn_set_password(struct spawn *s, int password) {
-        s->password = password;
-        tell(INHERITED_PASSWORD, password);
+        s->passed[which] = fd;
+        tell(variables[which], fd);
 }
 
 static void set_hurry(struct spawn *s, const struct config *c) {
@@ -173,9 +175,11 @@ static bool pass_on(int fd) {
 static bool arrange_descriptors(const struct start *s) {
         int connection = s->client->connection;
 
+        for (size_t i = 0; i < SPAWN_PASSED; i++)
+                if (!pass_on(s->spawn->passed[i]))
+                        return false;
         return dup2(connection, STDIN_FILENO) >= 0 && dup2(connection, STDOUT_FILENO) >= 0 &&
-               pass_on(s->config) && pass_on(s->spawn->counter) && pass_on(s->spawn->output) &&
-               pass_on(s->spawn->tls) && pass_on(s->spawn->password);
+               pass_on(s->config) && pass_on(s->spawn->counter) && pass_on(s->spawn->output);
 }
 
 static void become_session(struct start *s) {

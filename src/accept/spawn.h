@@ -21,6 +21,14 @@
 
 #include "config/config.h"
 
+/* What a session may be given, and is told the number of by a variable (io/inherited.h). */
+enum spawn_passed {
+        SPAWN_TLS,          /* asks the TLS engine for its client */
+        SPAWN_UPSTREAM_TLS, /* and that for upstreams */
+        SPAWN_PASSWORD,     /* for upstreams */
+        SPAWN_PASSED,
+};
+
 struct spawn {
         char program[PATH_MAX]; /* ours */
         char *text; /* the configuration */
@@ -28,8 +36,7 @@ struct spawn {
         char hurry[2][48]; /* options that beat it while many sessions run */
         int counter;
         int output; /* -1: not passed on */
-        int tls;    /* asks the TLS engine; -1: there is none */
-        int password; /* for upstreams; -1: there is none */
+        int passed[SPAWN_PASSED]; /* -1: there is none */
 };
 
 /* Whether this program can be executed afresh. It cannot without /proc. */
@@ -42,11 +49,8 @@ void spawn_clean_environment(void);
  * where sessions are to count their messages. */
 void spawn_init(struct spawn *ret, int counter);
 
-/* Later sessions get this socket, at which a TLS engine is asked; or none (-1). */
-void spawn_set_tls(struct spawn *s, int requests);
-
-/* Later sessions get this file with the password for upstreams; or none (-1). */
-void spawn_set_password(struct spawn *s, int password);
+/* Later sessions get this descriptor; or none (-1). */
+void spawn_pass_on(struct spawn *s, enum spawn_passed which, int fd);
 
 /* Later sessions get this configuration. Returns 0, or -ENOMEM and nothing has changed. */
 int spawn_set_config(struct spawn *s, const struct config *c);

@@ -17,9 +17,10 @@
 #include "broker/wire.h"
 #include "io/deadline.h"
 #include "io/fd.h"
+#include "io/log.h"
 #include "io/patience.h"
 
-enum { SOON = 2000 /* milliseconds */ };
+enum { SOON = 2000 /* milliseconds */, ENGINE_REQUEST_MAX = 1024 };
 
 /* What that process says to the broker: that it wants TLS, or how it ended. */
 enum word { WANTS_TLS = 1, ENDED };
@@ -81,6 +82,8 @@ _Noreturn static void be_speaker(struct prologue *p, int session) {
         prctl(PR_SET_DUMPABLE, 0);
         if (session >= 0)
                 close(session);
+        if (p->plan->requests >= 0)
+                close(p->plan->requests);
         m.word = ENDED;
         p->plan->speak(p, &m.result);
         wire_send(p->broker, &m, sizeof(m), NULL, soon());
@@ -112,16 +115,36 @@ static void say_no_engine(int control, const char *engine, int error) {
         wire_send(control, text, n + 1, NULL, soon());
 }
 
-/* An engine of its own for the connection. If there is none the end of control says so. */
-static void start_engine(const struct prologue *p, struct ends *e) {
-        const struct passed passed = { PASSED_MAX, { p->connection, e->control[1], e->plain[1] } };
+/* The one that serves all sessions. */
+static void ask_engine(const struct prologue_plan *plan, const char *endpoint,
+                       const struct passed *passed) {
+        char request[ENGINE_REQUEST_MAX];
+        size_t n = config_upstream_request(plan->config, endpoint, request, sizeof(request));
+        int r = n > 0 ? wire_send(plan->requests, request, n, passed, soon()) : -EMSGSIZE;
+
+        if (r < 0)
+                log_say(LOG_ERR, "cannot ask the TLS engine for upstreams: %s", strerror(-r));
+}
+
+/* One of its own for the connection. */
+static void run_engine(const struct prologue *p, const struct ends *e, const struct passed *passed) {
         char **arguments = config_upstream_arguments(p->plan->config, p->endpoint, p->plan->trust);
-        int error = arguments ? handover_start(p->plan->engine, arguments, &passed) : -ENOMEM;
+        int error = arguments ? handover_start(p->plan->engine, arguments, passed) : -ENOMEM;
 
         if (arguments)
                 config_tls_free(arguments);
         if (error < 0)
                 say_no_engine(e->control[1], p->plan->engine, -error);
+}
+
+/* If there is none the end of control says so. */
+static void start_engine(const struct prologue *p, struct ends *e) {
+        const struct passed passed = { PASSED_MAX, { p->connection, e->control[1], e->plain[1] } };
+
+        if (p->plan->requests >= 0)
+                ask_engine(p->plan, p->endpoint, &passed);
+        else
+                run_engine(p, e, &passed);
         fd_close(e->control + 1);
         fd_close(e->plain + 1);
 }

@@ -34,6 +34,7 @@ struct prologue_plan {
         const struct config *config;
         enum upstream_trust trust;
         char engine[PATH_MAX]; /* smtpd-tls */
+        int requests;          /* where one that serves all is asked; -1: there is none */
         int password;          /* a file that has it, inherited; -1: there is none */
 
         /* Says it; in the process of its own, which is not confined yet. */

@@ -12,6 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/text.h"
 #include "broker/child.h"
 #include "broker/executable.h"
@@ -289,16 +290,19 @@ static int keep_output(void) {
         return CHILD_OUTPUT + 1;
 }
 
-/* All descriptors from there on, but one; or none but -1. */
-static void close_others(int from, int but) {
-        bool has_one = but >= from;
+/* All descriptors from there on, but these two, of which each may be -1. */
+static void close_others(int from, int one, int other) {
+        const int kept[] = { one < other ? one : other, one < other ? other : one };
 
-        if (has_one && but > from)
-                fd_close_between((unsigned) from, (unsigned) but - 1);
-        if (fd_close_range(has_one ? (unsigned) but + 1 : (unsigned) from, 0) < 0)
+        for (size_t i = 0; i < ELEMENTS(kept); i++)
+                if (kept[i] >= from) {
+                        if (kept[i] > from)
+                                fd_close_between((unsigned) from, (unsigned) kept[i] - 1);
+                        from = kept[i] + 1;
+                }
+        if (fd_close_range((unsigned) from, 0) < 0)
                 for (int fd = from; fd < DESCRIPTORS; fd++)
-                        if (fd != but)
-                                close(fd);
+                        close(fd);
 }
 
 /* A strategy that shows messages has no upstream: the output does not take a password's place. */
@@ -310,7 +314,8 @@ static void keep_little(int session) {
         first = keep_output();
         if (log_current_target() == LOG_TO_SYSLOG && dup2(null, STDERR_FILENO) < 0)
                 _exit(EX_TEMPFAIL); /* under inetd, it is the client */
-        close_others(first, b.services->prologue ? b.services->prologue->password : -1);
+        close_others(first, b.services->prologue ? b.services->prologue->password : -1,
+                     b.services->prologue ? b.services->prologue->requests : -1);
         log_open(log_current_target()); /* with a connection of its own */
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "config/config.h"
 #include "io/endpoint.h"
 
@@ -64,14 +65,11 @@ char **config_tls_arguments(const struct config *c, enum tls_task task, const ch
         return finish(&a);
 }
 
-/* Whom the certificate of an upstream has to be for. */
-static void add_name(struct arguments *a, const struct config *c, const char *upstream) {
-        struct endpoint e;
-
+/* Whom the certificate of an upstream has to be for; "" if it has no name. */
+static const char *name_of(const struct config *c, const char *upstream, struct endpoint *room) {
         if (c->upstream_tls_name)
-                add(a, "--name=%s", c->upstream_tls_name);
-        else if (*upstream != '/' && endpoint_split(upstream, "0", &e))
-                add(a, "--name=%s", e.host);
+                return c->upstream_tls_name;
+        return *upstream != '/' && endpoint_split(upstream, "0", room) ? room->host : "";
 }
 
 static void add_verify(struct arguments *a, const struct config *c) {
@@ -86,17 +84,49 @@ static void add_verify(struct arguments *a, const struct config *c) {
 char **config_upstream_arguments(const struct config *c, const char *upstream,
                                  enum upstream_trust trust) {
         struct arguments a = { .items = calloc(c->upstream_tls_verify.n + FIXED, sizeof(char *)) };
+        struct endpoint room;
+        const char *name = name_of(c, upstream, &room);
 
         if (!a.items)
                 return NULL;
         add(&a, "smtpd-tls");
         add(&a, "--connect");
-        add_name(&a, c, upstream);
+        if (*name)
+                add(&a, "--name=%s", name);
         if (trust == UPSTREAM_TO_TRUST)
                 add_verify(&a, c);
         if (trust == UPSTREAM_TO_LOOK || config_upstream_is_verified(c))
                 add(&a, "--ca=%s", config_upstream_ca(c));
         return finish(&a);
+}
+
+char **config_upstreams_arguments(const struct config *c, const char *user) {
+        struct arguments a = { .items = calloc(FIXED, sizeof(char *)) };
+
+        if (!a.items)
+                return NULL;
+        add(&a, "smtpd-tls");
+        add(&a, "--connect");
+        add(&a, "--serve");
+        if (config_upstream_is_verified(c))
+                add(&a, "--ca=%s", config_upstream_ca(c));
+        if (user)
+                add(&a, "--user=%s", user);
+        return finish(&a);
+}
+
+size_t config_upstream_request(const struct config *c, const char *upstream, char *ret, size_t room) {
+        const struct list *verify = &c->upstream_tls_verify;
+        const char *usual = config_upstream_is_verified(c) ? "ca" : "no", *name;
+        struct endpoint split;
+        size_t n = text_format(ret, room, "C%cVERIFY=%s", 0, verify->n > 0 ? "" : usual);
+
+        for (size_t i = 0; i < verify->n; i++)
+                n += text_format(ret + n, room - n, "%s%s", i > 0 ? "," : "", verify->items[i]);
+        name = name_of(c, upstream, &split);
+        if (*name)
+                n += text_format(ret + n, room - n, "%cNAME=%s", 0, name);
+        return n + 1 < room ? n + 1 : 0;
 }
 
 void config_tls_free(char **arguments) {

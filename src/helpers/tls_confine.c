@@ -90,33 +90,23 @@ void tls_confine_connection(bool reads_files) {
                 say_unconfined();
 }
 
-/* Its children are under both lists. It cannot open a file, nor run a program: what is new is for
- * whoever starts it anew. */
-void tls_confine_server(void) {
-        const struct filter_rule rules[] = {
-                ALWAYS(recvmsg),
-                ALWAYS(accept4),
-                ALWAYS(getpeername),
-                ALWAYS(getsockname),
-                ALWAYS(getsockopt),
-                ALWAYS(setsockopt),
-                IF(clone, 0, FORK),
-                ALWAYS(set_robust_list),
-                ALWAYS(rseq),
-                ALWAYS(wait4),
-                ALWAYS(newfstatat),
-                ALWAYS(faccessat),
-                ALWAYS(faccessat2),
-                IF(prctl, 0, PR_SET_SECCOMP),
-                IF(prctl, 0, PR_GET_SECCOMP),
-                IF(prlimit64, 0, 0),
-                FOR_A_CONNECTION,
-                ALARM,
-                FOR_ANY,
-        };
+#define FOR_A_SERVER                                                                               \
+        ALWAYS(recvmsg), ALWAYS(accept4), ALWAYS(getpeername), ALWAYS(getsockname),                \
+                ALWAYS(getsockopt), ALWAYS(setsockopt), IF(clone, 0, FORK),                        \
+                ALWAYS(set_robust_list), ALWAYS(rseq), ALWAYS(wait4), ALWAYS(newfstatat),          \
+                ALWAYS(faccessat), ALWAYS(faccessat2), IF(prctl, 0, PR_SET_SECCOMP),               \
+                IF(prctl, 0, PR_GET_SECCOMP), IF(prlimit64, 0, 0)
+
+/* Its children are under both lists. It cannot run a program, nor open a file unless it verifies: what
+ * is new is for whoever starts it anew. */
+void tls_confine_server(bool reads_files) {
+        const struct filter_rule rules[] = { FOR_A_SERVER, FOR_A_CONNECTION, ALARM, FOR_ANY };
+        const struct filter_rule with_files[] = { FOR_A_SERVER, FOR_A_CONNECTION, ALARM, FOR_ANY,
+                                                  FOR_AUTHORITIES };
 
         tls_confine_before_key(); /* another user made some of it undone */
-        if (!filter_enter(rules, ELEMENTS(rules)))
+        if (!filter_enter(reads_files ? with_files : rules,
+                          reads_files ? ELEMENTS(with_files) : ELEMENTS(rules)))
                 say_unconfined();
 }
 
@@ -129,7 +119,8 @@ void tls_confine_connection(bool reads_files) {
                 say_unconfined();
 }
 
-void tls_confine_server(void) {
+void tls_confine_server(bool reads_files) {
+        (void) reads_files;
         tls_confine_before_key();
         if (SANDBOX)
                 say_unconfined();

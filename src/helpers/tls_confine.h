@@ -8,8 +8,8 @@
 /* No core files, no debugger of the same user, no new privileges. */
 void tls_confine_before_key(void);
 
-/* A server: its requests, and processes as it is itself. */
-void tls_confine_server(void);
+/* A server: its requests, and processes as it is itself, which may have to read files. */
+void tls_confine_server(bool reads_files);
 
 /* One connection: its descriptors, memory, time. Whoever verifies a server reads the certificates of
  * authorities meanwhile. Does nothing if it cannot be done here. */

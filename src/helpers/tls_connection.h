@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "helpers/tls_request.h"
 #include "helpers/tls_trust.h"
 #include "io/peer.h"
 
@@ -17,6 +18,8 @@ struct tls_connection {
         const struct tls_trust *server; /* what we want of a server, as its client; NULL: we are
                                            the server */
         uint64_t asker;   /* one number for all that somebody asks for */
+        struct tls_trust asked; /* what `server` is, if it came with a request, and */
+        char words[TLS_REQUEST_MAX]; /* the request's */
         bool is_silent; /* no answer is wanted: whoever asked sees by `clear` what becomes of it */
 };
 

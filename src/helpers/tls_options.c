@@ -149,6 +149,8 @@ static const char *find_contradiction_of_client(const struct tls_options *o) {
                 return "--connect makes no sense with options of a server's certificate and clients";
         if (o->role == TLS_CHECK || o->program)
                 return "--connect is for the connection on descriptor 0, or for --serve";
+        if (o->role == TLS_SERVE && (o->trust.name || o->trust.is_verified || o->trust.n_pins > 0))
+                return "--name= and --verify= come with each request to --serve";
         return o->trust.is_verified && !o->ca ? "--verify=ca needs --ca=FILE or DIRECTORY" : NULL;
 }
 

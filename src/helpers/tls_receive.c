@@ -65,11 +65,11 @@ static bool is_stream(int fd) {
 
 /* The two that lead to whoever asks are no connections to elsewhere. None is the log, which whoever
  * asks shares with others: we would shut it down. */
-static bool are_right(const struct descriptors *d) {
+static bool are_right(const struct descriptors *d, bool is_connecting) {
         if (d->n != TLS_REQUEST_DESCRIPTORS)
                 return false;
         for (size_t i = 0; i < d->n; i++)
-                if (!is_stream(d->fds[i]) || fd_is_outgoing(d->fds[i]))
+                if (!is_stream(d->fds[i]) || (fd_is_outgoing(d->fds[i]) && !(is_connecting && i == 0)))
                         return false;
         return option_of(d->fds[1], SO_DOMAIN) == AF_UNIX &&
                option_of(d->fds[2], SO_DOMAIN) == AF_UNIX;
@@ -92,7 +92,21 @@ static void set_peer(struct tls_connection *c, const char *named) {
                 peer_unknown(&c->peer);
 }
 
-enum tls_received tls_receive(int fd, struct tls_connection *ret) {
+/* What we want of the server. False: that cannot be. */
+static bool set_trust(struct tls_connection *c, const char *data, size_t n) {
+        char *verify, *word;
+
+        memcpy(c->words, data, n);
+        c->server = &c->asked;
+        c->asked.name = tls_request_value(c->words, n, "NAME");
+        verify = (char *) tls_request_value(c->words, n, "VERIFY");
+        while (verify && (word = strsep(&verify, ",")))
+                if (!tls_trust_add(&c->asked, word))
+                        return false;
+        return true;
+}
+
+enum tls_received tls_receive(int fd, bool is_connecting, struct tls_connection *ret) {
         char data[TLS_REQUEST_MAX];
         _Alignas(struct cmsghdr) char control[ROOM];
         struct iovec room = { data, sizeof(data) };
@@ -109,7 +123,9 @@ enum tls_received tls_receive(int fd, struct tls_connection *ret) {
         if (n == 0 && d.n == 0 && is_end(fd))
                 return TLS_REQUEST_NEVER;
         if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
-            !tls_request_is_whole(data, (size_t) n) || !are_right(&d)) {
+            !tls_request_is_whole(data, (size_t) n, is_connecting ? 'C' : 'Y') ||
+            !are_right(&d, is_connecting) ||
+            (is_connecting && !set_trust(ret, data, (size_t) n))) {
                 close_all(&d);
                 return TLS_REQUEST_WRONG;
         }

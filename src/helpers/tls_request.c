@@ -5,7 +5,7 @@
 
 #include "base/ascii.h"
 
-enum { PREFIX = 2 }; /* "Y" */
+enum { PREFIX = 2 }; /* "Y" or "C" */
 
 static bool is_name(const char *name, size_t n) {
         for (size_t i = 0; i < n; i++)
@@ -15,8 +15,8 @@ static bool is_name(const char *name, size_t n) {
         return n > 0;
 }
 
-bool tls_request_is_whole(const char *data, size_t n) {
-        if (n < PREFIX || n > TLS_REQUEST_MAX || data[0] != 'Y' || data[1] != '\0' ||
+bool tls_request_is_whole(const char *data, size_t n, char kind) {
+        if (n < PREFIX || n > TLS_REQUEST_MAX || data[0] != kind || data[1] != '\0' ||
             data[n - 1] != '\0')
                 return false;
         for (const char *p = data + PREFIX; p < data + n; p += strlen(p) + 1) {

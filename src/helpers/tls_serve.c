@@ -24,6 +24,7 @@
 #include "helpers/tls_connection.h"
 #include "helpers/tls_context.h"
 #include "helpers/tls_receive.h"
+#include "helpers/tls_rehearsal.h"
 #include "helpers/tls_tickets.h"
 #include "helpers/tls_watch.h"
 #include "io/deadline.h"
@@ -163,14 +164,15 @@ static bool serve_asker(struct server *s, size_t asker, const sigset_t *unblocke
         for (int i = 0; i < BATCH && *end == GOING_ON; i++) {
                 struct tls_connection c = { .timeout = s->options->timeout };
 
-                switch (tls_receive(s->fds[asker].fd, &c)) {
+                switch (tls_receive(s->fds[asker].fd, s->options->is_connecting, &c)) {
                 case TLS_REQUEST_LATER: return true;
                 case TLS_REQUEST_NEVER: return false;
                 case TLS_REQUEST_WRONG: log_dropped(s, "it is not one of smtpd-tls(8)"); break;
                 case TLS_REQUEST:
                         if (s->is_listening) /* a session has one of these connections */
                                 c.asker = s->names[asker];
-                        tls_tickets_renew();
+                        if (!s->options->is_connecting)
+                                tls_tickets_renew();
                         start_child(s, &c, unblocked);
                         *end = look_at_files(s);
                         break;
@@ -334,14 +336,17 @@ static int prepare(struct server *s) {
         s->context = tls_context_new(o);
         if (!s->context)
                 return EX_CONFIG;
-        tls_tickets_offer(s->context);
+        if (o->is_connecting)
+                tls_rehearse(s->context);
+        else
+                tls_tickets_offer(s->context);
         if (o->user && (r = user_become(o->user)) < 0) {
                 log_say(LOG_ERR, "TLS: cannot become the user %s: %s", o->user,
                         r == -ENOENT ? "there is none of that name" : strerror(-r));
                 return r == -ENOENT ? EX_CONFIG : EX_TEMPFAIL;
         }
         tell_ready(s);
-        tls_confine_server();
+        tls_confine_server(o->is_connecting);
         return EX_OK;
 }
 

@@ -4,6 +4,9 @@
 /* Tells a session the number of the socket that asks its acceptor's TLS engine. */
 #define INHERITED_TLS "SMTPD_TLS_FD"
 
+/* That of the one for upstreams. */
+#define INHERITED_UPSTREAM_TLS "SMTPD_UPSTREAM_TLS_FD"
+
 /* And that of the file with the password for upstreams, if this user may not read it. */
 #define INHERITED_PASSWORD "SMTPD_UPSTREAM_PASSWORD_FD"
 

@@ -12,10 +12,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 /* Written another way: each of the parts that NULs end has a name and a sign. */
-static bool is_request(const char *data, size_t n) {
+static bool is_request(const char *data, size_t n, char kind) {
         size_t begin = 2;
 
-        if (n < 2 || n > TLS_REQUEST_MAX || memcmp(data, "Y", 2) != 0 || data[n - 1] != '\0')
+        if (n < 2 || n > TLS_REQUEST_MAX || data[0] != kind || data[1] != '\0' || data[n - 1] != '\0')
                 return false;
         for (size_t i = 2; i < n; i++)
                 if (data[i] == '\0') {
@@ -33,8 +33,9 @@ static void fuzz_request(const char *data, size_t n) {
         char *copy = malloc(n ? n : 1);
 
         memcpy(copy, data, n);
-        assert(tls_request_is_whole(copy, n) == is_request(copy, n));
-        for (size_t i = 0; i < 4 && is_request(copy, n); i++) {
+        assert(tls_request_is_whole(copy, n, 'Y') == is_request(copy, n, 'Y'));
+        assert(tls_request_is_whole(copy, n, 'C') == is_request(copy, n, 'C'));
+        for (size_t i = 0; i < 4 && (is_request(copy, n, 'Y') || is_request(copy, n, 'C')); i++) {
                 const char *value = tls_request_value(copy, n, names[i]);
                 size_t n_name = strlen(names[i]);
 
