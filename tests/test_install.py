@@ -184,11 +184,17 @@ def test_each_line_about_tls_is_valid(release, tmp_path, name, value):
     assert status == 0, err
 
 
+TOGETHER = {  # what makes sense only with others
+    "upstream-tls-verify": ["--upstream-tls=required"], "upstream-tls-ca": ["--upstream-tls=required"],
+    "upstream-tls-name": ["--upstream-tls=required"], "upstream-user": ["--upstream-password=/password"],
+    "upstream-password": ["--upstream-user=relay"], "upstream-auth": ["--upstream-user=relay", "--upstream-password=/password"]}
+
+
 @pytest.mark.parametrize("name,value", [(name, value) for name, value in sample() if name not in TLS])
 def test_each_line_of_the_sample_is_valid(release, name, value):
     _, out, err = run([release, "--config=/dev/null", "--check", f"--{name}={value}", *(["--strategy=print"] if name != "strategy" else [])])
     only_for = re.search(rb"%s makes no sense with strategy=print: it is for (.*)" % name.encode(), err)
-    argv = [release, "--config=/dev/null", "--check", f"--{name}={value}", *options_for(name, value, only_for[1].decode() if only_for else "")]
+    argv = [release, "--config=/dev/null", "--check", f"--{name}={value}", *options_for(name, value, only_for[1].decode() if only_for else ""), *TOGETHER.get(name, [])]
     status, out, err = run(argv)
     assert status == 0, err
 

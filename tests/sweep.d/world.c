@@ -215,7 +215,9 @@ static void hear_command(struct connection *c, const char *line) {
                 forget(c);
                 answer(c, c->who == 'm' ? "250-mailman.example\r\n250-SIZE 33554432\r\n250 8BITMIME\r\n"
                                         : "250-up.example\r\n250-PIPELINING\r\n250-SIZE 10485760\r\n250-8BITMIME\r\n"
-                                          "250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n");
+                                          "250-SMTPUTF8\r\n250-AUTH PLAIN\r\n250 ENHANCEDSTATUSCODES\r\n");
+        } else if (begins(line, "AUTH PLAIN ")) {
+                answer(c, "235 2.7.0 welcome\r\n");
         } else if (begins(line, "MAIL FROM:") && !*c->sender) {
                 snprintf(c->sender, sizeof(c->sender), "%.4000s", line + 10);
                 answer(c, "250 2.1.0 sender fine\r\n");
