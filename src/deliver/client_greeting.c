@@ -183,13 +183,29 @@ enum client_result client_greet(struct client *c) {
         return r;
 }
 
+/* The server's reply, as far as it is one: whoever says it may have been taken over by the server.
+ * false if there is none. */
+static bool take_said(const struct client *c, struct reply *ret) {
+        const struct reply *said = &c->prologue.said;
+        const char *enhanced = said->enhanced;
+
+        if (said->code < 400 || said->code > 599)
+                return false;
+        if (enhanced[strspn(enhanced, "0123456789.")] != '\0')
+                enhanced = "";
+        reply_set(ret, said->code, enhanced, "%s", said->text);
+        ret->by = c->rules->by;
+        return true;
+}
+
 /* How the prologue failed, which another process says: the end of its patience is not that of ours. */
 static enum client_result fail_in_prologue(struct client *c) {
         const struct prologue_result *p = &c->prologue;
         enum client_result r = p->failure < CLIENT_IN_VAIN ? p->failure : CLIENT_SILENT;
+        struct reply reply;
 
-        return p->said.code > 0 ? client_refuse(c, r, p->step, &p->said)
-                                : client_fail(c, r, p->step, p->why);
+        return take_said(c, &reply) ? client_refuse(c, r, p->step, &reply)
+                                    : client_fail(c, r, p->step, p->why);
 }
 
 /* The prologue has the time of a step, and a little more to say which of its own took too long. */
