@@ -13,13 +13,11 @@
 
 #include "base/ascii.h"
 #include "base/text.h"
-#include "broker/broker.h"
 #include "deliver/mailman2.h"
 #include "deliver/mailman3.h"
 #include "deliver/relay.h"
 #include "deliver/upstream.h"
 #include "io/fd.h"
-#include "io/log.h"
 
 struct delivery {
         const struct config *config;
@@ -40,7 +38,6 @@ union copy {
         struct mailman3_copy for3;
 };
 
-static const struct fixed_reply list_ok = { 250, "2.1.5", "list OK" };
 static const struct fixed_reply no_list = { 550, "5.1.1", "no such list" };
 static const struct fixed_reply list_no_smtputf8 = { 550, "5.6.7",
                                                      "the list server does not take SMTPUTF8" };
@@ -90,25 +87,6 @@ static unsigned mailman_hello(struct delivery *d, const char *helo, uint64_t *ma
         if (d->config->upstream.n == 0)
                 return EXTENSION_8BITMIME | EXTENSION_ENHANCEDSTATUSCODES;
         return upstream_hello(&d->upstream, helo, max_size);
-}
-
-/* --- whose an address is ---------------------------------------------------------------------- */
-
-static enum mailman_owner find_owner2(const struct delivery *d, const struct recipient *recipient,
-                                      struct reply *ret_verdict) {
-        struct answer answer;
-
-        broker_find_list(&recipient->address, REQUEST_TO_LOOK, d->envelope->patience, &answer);
-        if (answer.outcome == ANSWER_NONE)
-                return MAILMAN_OTHER;
-        if (answer.outcome == ANSWER_DONE) {
-                reply_fix(ret_verdict, &list_ok);
-                return MAILMAN_LIST;
-        }
-        reply_fix(ret_verdict, &mailman3_gone);
-        log_say(LOG_ERR, "cannot look for lists in mailman-lists=%s: %s", d->config->mailman_lists,
-                answer.reason);
-        return MAILMAN_UNKNOWN;
 }
 
 /* --- the envelope ----------------------------------------------------------------------------- */
@@ -172,8 +150,8 @@ static void mailman_recipient(struct delivery *d, struct addressee *a, struct re
 
         if (!relay_check(d->config, d->peer, &a->recipient, ret_verdict))
                 return;
-        owner = is_mailman2(d) ? find_owner2(d, &a->recipient, ret_verdict)
-                            : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
+        owner = is_mailman2(d) ? mailman2_find(d->config, d->envelope, &a->recipient, ret_verdict)
+                           : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
         if (owner == MAILMAN_LIST && d->envelope->sender.is_smtputf8)
                 reply_fix(ret_verdict, &list_no_smtputf8);
         else if (owner == MAILMAN_OTHER && d->config->upstream.n == 0)

@@ -18,9 +18,28 @@ static const struct program_verdict verdicts[] = {
         { 1, { 550, "5.1.1", "no such list" } },
 };
 
+static const struct fixed_reply list_ok = { 250, "2.1.5", "list OK" };
+
 static const struct fixed_reply no_wrapper = {
         451, "4.3.0", "the list server cannot be run, try again later"
 };
+
+enum mailman_owner mailman2_find(const struct config *c, const struct envelope *e,
+                                 const struct recipient *recipient, struct reply *ret_verdict) {
+        struct answer answer;
+
+        broker_find_list(&recipient->address, REQUEST_TO_LOOK, e->patience, &answer);
+        if (answer.outcome == ANSWER_NONE)
+                return MAILMAN_OTHER;
+        if (answer.outcome == ANSWER_DONE) {
+                reply_fix(ret_verdict, &list_ok);
+                return MAILMAN_LIST;
+        }
+        reply_fix(ret_verdict, &mailman3_gone);
+        log_say(LOG_ERR, "cannot look for lists in mailman-lists=%s: %s", c->mailman_lists,
+                answer.reason);
+        return MAILMAN_UNKNOWN;
+}
 
 static int append_line(struct message *m, const char *name, const char *value) {
         char line[ADDRESS_MAX + 32];

@@ -1,6 +1,7 @@
 /* deliver/mailman2.h - GNU Mailman 2.1: its wrapper program. Its lists are in broker/lists.h. */
 #pragma once
 
+#include "deliver/mailman3.h"
 #include "deliver/program.h"
 
 /* A list's copy: the wrapper, ready to run. */
@@ -9,6 +10,11 @@ struct mailman2_copy {
         struct envelope envelope; /* for this list alone */
         struct program wrapper;
 };
+
+/* Whose the address is, by its lists directory. The verdict is a yes, or a temporary failure if that
+ * cannot be known. */
+enum mailman_owner mailman2_find(const struct config *c, const struct envelope *e,
+                                 const struct recipient *recipient, struct reply *ret_verdict);
 
 /* Before the copies of a message: makes the text that they have in common. mailman2_end() is
  * next, after the copies. Returns false if there can be none; then `ret`
