@@ -15,7 +15,7 @@ SRC = ROOT / "src"
 PURE = re.compile(r"mem(chr|rchr|cmp|cpy|move|set|mem)|memrchr|rawmemchr|mempcpy|stp(n?cpy)"
                   r"|str(n?len|chr|rchr|chrnul|n?cmp|n?casecmp|n?cpy|n?cat|c?spn|pbrk|str|casestr|to(u?l|u?ll|[iu]max))"
                   r"|v?snprintf|is(alnum|alpha|ascii|blank|cntrl|digit|graph|lower|print|punct|space|upper|xdigit)|to(upper|lower)|inet_(pton|ntop)|__ctype_(b|tolower|toupper)_loc"
-                  r"|__(v?snprintf|mem[a-z]+|st[rp][a-z]+|explicit_bzero)_chk|__isoc(99|23)_strto[a-z]+|__rawmemchr"
+                  r"|__(v?snprintf|mem[a-z]+|st[rp][a-z]+|explicit_bzero)_chk|__isoc(99|23)_strto[a-z]+|__rawmemchr|explicit_bzero"
                   r"|__stack_chk_fail|__assert_fail|__fortify_fail|_GLOBAL_OFFSET_TABLE_")
 
 # Which folders of src each folder's files may include; "" is src itself.
