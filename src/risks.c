@@ -143,15 +143,22 @@ static void check_program(const struct checking *k, const struct config *c, cons
         }
 }
 
-static void check_directory(const struct checking *k, const struct config *c, const char *path) {
+/* What it is for, and what becomes of that without it. */
+struct directory {
+        const char *purpose, *without, *consequence;
+        int mode;
+};
+
+static void check_directory(const struct checking *k, const struct config *c, const char *path,
+                            const struct directory *d) {
         struct stat st;
 
         if (stat(path, &st) < 0)
-                warn(k, "%.300s: %s; until it is there, no list is found", path, strerror(errno));
+                warn(k, "%.300s: %s; until it is there, %s", path, strerror(errno), d->without);
         else if (!S_ISDIR(st.st_mode))
-                warn(k, "%.300s is no directory: name the lists directory of Mailman 2.1", path);
+                warn(k, "%.300s is no directory: name %s", path, d->purpose);
         else
-                check_access(k, c, path, X_OK, "so that no list would be found");
+                check_access(k, c, path, d->mode, d->consequence);
 }
 
 static void check_endpoint(const struct checking *k, const char *endpoint) {
@@ -216,6 +223,24 @@ static void check_file(const struct checking *k, const char *path) {
                 check_writers(k, path, &st);
 }
 
+static void check_directories(struct checking *k, const struct config *c) {
+        static const struct directory lists = {
+                "the lists directory of Mailman 2.1", "no list is found",
+                "so that no list would be found", X_OK
+        };
+        static const struct directory maildir = {
+                "a directory to put messages into", "every message is answered 451: mkdir it",
+                "so that every message would be answered 451", W_OK | X_OK
+        };
+
+        k->option = "mailman-lists";
+        if (c->mailman_lists)
+                check_directory(k, c, c->mailman_lists, &lists);
+        k->option = "maildir";
+        if (c->maildir)
+                check_directory(k, c, c->maildir, &maildir);
+}
+
 void risks_warn(const struct config *c, bool has_network, config_complaint *warn_of) {
         struct checking k = { .warn = warn_of };
 
@@ -250,9 +275,7 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         k.option = "mailman-wrapper";
         if (c->mailman_wrapper)
                 check_program(&k, c, c->mailman_wrapper);
-        k.option = "mailman-lists";
-        if (c->mailman_lists)
-                check_directory(&k, c, c->mailman_lists);
+        check_directories(&k, c);
         k.option = "tls-engine";
         if (c->tls_engine)
                 check_socket(&k, c, c->tls_engine);

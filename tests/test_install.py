@@ -25,10 +25,12 @@ INSTALLED = """
     /usr/lib/systemd/system/smtpd@.service
     /usr/lib/systemd/system/smtpd@.service.d/exec.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/log.conf.example
+    /usr/lib/systemd/system/smtpd@.service.d/maildir.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/mailman2.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/proxy.conf.example
     /usr/lib/sysusers.d/smtpd.conf
     /usr/libexec/smtpd/smtpd-journal
+    /usr/libexec/smtpd/smtpd-maildir
     /usr/libexec/smtpd/smtpd-tls
     /usr/sbin/smtpd
     /usr/share/bash-completion/completions/smtpd
@@ -162,7 +164,7 @@ def options_for(name, value, only_for):
     """The configuration in which the option makes sense."""
     if name == "strategy":
         return []
-    needed = {"exec": ["command=/bin/true"], "proxy": ["upstream=127.0.0.1"], "mailman": ["mailman-wrapper=/bin/true", "mailman-lists=/"]}
+    needed = {"maildir": ["maildir=/tmp"], "exec": ["command=/bin/true"], "proxy": ["upstream=127.0.0.1"], "mailman": ["mailman-wrapper=/bin/true", "mailman-lists=/"]}
     for strategy, others in needed.items():
         if strategy in only_for.split():
             return [f"--strategy={strategy}", *(f"--{other}" for other in others if not other.startswith(name + "="))]
@@ -210,7 +212,7 @@ def test_sample_shows_the_defaults(release, name):
 
 COMPLETIONS = {
     "--str": ["--strategy="],
-    "--strategy=": ["print", "journal", "exec", "proxy", "mailman"],
+    "--strategy=": ["print", "journal", "maildir", "exec", "proxy", "mailman"],
     "--strategy=p": ["print", "proxy"],
     "--x-peer=": ["yes", "no"],
     "--upstream-protocol=l": ["lmtp"],
@@ -255,7 +257,7 @@ print -r -- "$line"
 """
 
 
-@pytest.mark.parametrize("word,expected", [("--strategy=ma", "--strategy=mailman"), ("--x-p", "--x-peer="), ("--upstream-protocol=l", "=lmtp"), ("--upstream-protocol l", " lmtp")])
+@pytest.mark.parametrize("word,expected", [("--strategy=mailm", "--strategy=mailman"), ("--x-p", "--x-peer="), ("--upstream-protocol=l", "=lmtp"), ("--upstream-protocol l", " lmtp")])
 def test_zsh_completes(tree, word, expected):
     folder = str(tree / "usr/share/zsh/vendor-completions")
     env = os.environ | {"TERM": "dumb"}

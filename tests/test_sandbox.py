@@ -75,6 +75,7 @@ STRATEGIES = {  # the options; all have the same sandbox
     "mailman-3": ["--strategy=mailman", "--upstream=127.0.0.1:1"],
     "mailman-3-name": ["--strategy=mailman", "--mailman=localhost:1"],
     "journal": ["--strategy=journal"],
+    "maildir": ["--strategy=maildir", "--maildir=/tmp"],
     "exec": ["--strategy=exec", "--command=/bin/true"],
     "mailman-2.1": ["--strategy=mailman", "--mailman-wrapper=/bin/true", "--mailman-lists=/"],
 }

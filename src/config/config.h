@@ -60,6 +60,7 @@ struct config {
         char hostname[HOSTNAME_MAX + 1];
         bool is_lmtp;
         char **command;            /* NULL-terminated, for strategy exec; NULL if not given */
+        char *maildir;             /* a directory, for strategy maildir; NULL if not given */
         struct list upstream;      /* endpoints: io/connect.h */
         bool is_upstream_lmtp;
         uint64_t upstream_timeout; /* seconds; 0: UPSTREAM_SECONDS and UPSTREAM_DOT_SECONDS */

@@ -58,6 +58,8 @@ const struct option options[] = {
                 "our name in the greeting and the EHLO reply") },
         { UNSET("command", command, command, "PROGRAM [ARG...]", NULL,
                 "strategy exec: run this for each message") },
+        { UNSET("maildir", directory, maildir, "DIR", NULL,
+                "strategy maildir: put messages there; it has to exist") },
         { UNSET("upstream", endpoints, upstream, "HOST[:PORT]|/SOCKET", NULL,
                 "where mail goes; several are tried in order"),
           GROUP("Strategies proxy and mailman") },

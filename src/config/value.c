@@ -191,6 +191,11 @@ static bool parse_path(const struct option *o, const char *value, void *field) {
         return *value == '/' && value_set_pointer(field, value);
 }
 
+static bool parse_directory(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return *value && value_set_pointer(field, value);
+}
+
 /* As it stands in an address: no dot at its end, and nothing that is no domain's. */
 static bool parse_domain(const struct option *o, const char *value, void *field) {
         char path[2 + DOMAIN_MAX + 2];
@@ -217,6 +222,10 @@ const struct kind value_local_socket = {
 };
 const struct kind value_path = { parse_path, value_print_pointer, value_is_pointer_set, value_clear_pointer,
                                  .expected = "a path that begins with /" };
+const struct kind value_directory = {
+        parse_directory, value_print_pointer, value_is_pointer_set, value_clear_pointer,
+        .expected = "the path of a directory",
+};
 
 /* --- of the command line only ----------------------------------------------------------------- */
 

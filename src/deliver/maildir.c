@@ -1,0 +1,46 @@
+/* deliver/maildir.c - strategy maildir: the message becomes a file in a Maildir, by our helper
+ * smtpd-maildir (helpers/maildir.c). */
+#include <errno.h>
+
+#include "deliver/hook.h"
+#include "io/log.h"
+
+static const struct hook_helper helper = {
+        .name = "smtpd-maildir",
+        .strategy = "maildir",
+        .remedy = "install smtpd anew",
+};
+
+static int maildir_require(void) {
+        return hook_require(&helper);
+}
+
+static int maildir_open(const struct delivery_context *x, struct delivery **ret) {
+        static char directory[PATH_MAX];
+        const char *const words[] = { directory, x->config->x_peer ? "--x-peer" : NULL, NULL };
+
+        if (!hook_make_absolute(x->config->maildir, directory)) {
+                log_say(LOG_ERR, "maildir=%.300s: cannot make a path that begins with / of it: "
+                                 "name it so", x->config->maildir);
+                return -EINVAL;
+        }
+        return hook_open(x->config, &helper, words, ret);
+}
+
+static const char *maildir_check(const struct config *c) {
+        return c->maildir ? NULL : "strategy=maildir needs maildir=DIR";
+}
+
+const struct delivery_ops maildir_ops = {
+        .name = "maildir",
+        .summary = "it becomes a file in a Maildir",
+        .options = "maildir",
+        .check = maildir_check,
+        .needs = hook_needs,
+        .require = maildir_require,
+        .open = maildir_open,
+        .recipient = hook_recipient,
+        .process_message = hook_process_message,
+        .reset = hook_reset,
+        .close = hook_close,
+};

@@ -1,0 +1,18 @@
+/* helpers/maildir_text.h - a file of a Maildir: its name, and what is in it. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <time.h>
+
+enum { MAILDIR_NAME_MAX = 256 }; /* with the NUL */
+
+/* A unique name, as on https://cr.yp.to/proto/maildir.html: SECONDS.M(microseconds)P(process).HOST,
+ * where HOST has \057 for a slash and \072 for a colon. */
+void maildir_name(const struct timespec *t, pid_t pid, const char *hostname,
+                  char ret[static MAILDIR_NAME_MAX]);
+
+/* Writes the message on standard input with what a final delivery adds (RFC 5321 section 4.4): the
+ * envelope as Return-Path and Delivered-To, and Received; X-Peer as last field, if it is wanted.
+ * Returns 0 or a negative errno. */
+int maildir_write(int fd, bool has_x_peer);
