@@ -34,8 +34,8 @@ struct filter {
         unsigned short n;
 };
 
-/* As `jt` and `jf`: to the last instruction, which allows the call, and to that before it. */
-enum { TO_ALLOW = 255, TO_REFUSE = 254 };
+/* As `jt` and `jf`: to the last instruction, which allows the call, and to those before it. */
+enum { TO_ALLOW = 255, TO_REFUSE = 254, TO_FAIL = 253 };
 
 static void put(struct filter *f, unsigned code, unsigned k, unsigned jt, unsigned jf) {
         if (f->n < INSTRUCTIONS)
@@ -60,13 +60,14 @@ static void put_rule(struct filter *f, const struct filter_rule *r, unsigned mis
 
 /* The rules of the first call among n, and returns how many those are. */
 static size_t put_call(struct filter *f, const struct filter_rule *rules, size_t n) {
+        unsigned any = rules->is_failing ? TO_FAIL : TO_ALLOW;
         unsigned short begin = f->n;
         size_t n_rules = 1;
 
         while (n_rules < n && rules[n_rules].number == rules->number)
                 n_rules++;
-        put(f, BPF_JMP | BPF_JEQ | BPF_K, rules->number,
-            rules->argument == FILTER_ANY ? TO_ALLOW : 0, 0);
+        put(f, BPF_JMP | BPF_JEQ | BPF_K, rules->number, rules->argument == FILTER_ANY ? any : 0,
+            0);
         if (rules->argument == FILTER_ANY)
                 return n_rules;
         for (size_t i = 0; i < n_rules; i++) {
@@ -81,9 +82,9 @@ static size_t put_call(struct filter *f, const struct filter_rule *rules, size_t
 
 /* How far the instruction at `i` jumps. */
 static unsigned char resolve(const struct filter *f, unsigned short i, unsigned char jump) {
-        if (jump != TO_ALLOW && jump != TO_REFUSE)
+        if (jump < TO_FAIL)
                 return jump;
-        return (unsigned char) (f->n - (jump == TO_ALLOW ? 1 : 2) - i - 1);
+        return (unsigned char) (f->n - 1 - (TO_ALLOW - jump) - i - 1);
 }
 
 /* Where it is the only filter it begins with an instruction that does nothing, at which the kernel

@@ -27,6 +27,7 @@ struct filter_rule {
         unsigned number;
         int argument;
         bool is_unless, is_never, is_upper;
+        bool is_failing; /* the call fails with EPERM */
         unsigned value;
 };
 
@@ -42,6 +43,7 @@ struct filter_rule {
 #define IF_NULL(call, index)                                                                       \
         { .number = __NR_##call, .argument = (index), .is_upper = true, .is_unless = true,         \
           .is_never = true }, IF(call, index, 0)
+#define FAILS(call) { .number = __NR_##call, .argument = FILTER_ANY, .is_failing = true }
 
 /* From now on only these can be made; frequent ones are first. Returns whether it is so. */
 bool filter_enter(const struct filter_rule *rules, size_t n);

@@ -137,7 +137,7 @@ def everybodys(smtpd):
     """Copies of the programs, where everybody can read and run them: into the checkout, perhaps, nobody else than root can."""
     with tempfile.TemporaryDirectory(prefix="smtpd-test.") as folder:
         os.chmod(folder, 0o755)
-        for name in ("smtpd", "smtpd-journal", "smtpd-maildir", "smtpd-tls"):
+        for name in ("smtpd", "smtpd-journal", "smtpd-maildir", "smtpd-show", "smtpd-tls"):
             if (program := Path(smtpd).parent / name).exists():
                 shutil.copy(program, folder)
         yield folder + "/smtpd"

@@ -31,6 +31,7 @@ INSTALLED = """
     /usr/lib/sysusers.d/smtpd.conf
     /usr/libexec/smtpd/smtpd-journal
     /usr/libexec/smtpd/smtpd-maildir
+    /usr/libexec/smtpd/smtpd-show
     /usr/libexec/smtpd/smtpd-tls
     /usr/sbin/smtpd
     /usr/share/bash-completion/completions/smtpd
@@ -212,7 +213,7 @@ def test_sample_shows_the_defaults(release, name):
 
 COMPLETIONS = {
     "--str": ["--strategy="],
-    "--strategy=": ["print", "journal", "maildir", "exec", "proxy", "mailman"],
+    "--strategy=": ["print", "show", "journal", "maildir", "exec", "proxy", "mailman"],
     "--strategy=p": ["print", "proxy"],
     "--x-peer=": ["yes", "no"],
     "--upstream-protocol=l": ["lmtp"],

@@ -70,6 +70,7 @@ def inject(tools):
 
 STRATEGIES = {  # the options; all have the same sandbox
     "print": ["--strategy=print"],
+    "show": ["--strategy=show"],
     "proxy-address": ["--strategy=proxy", "--upstream=127.0.0.1:1,[::1]:1,/nonexistent"],
     "proxy-name": ["--strategy=proxy", "--upstream=127.0.0.1:1,localhost:1"],
     "mailman-3": ["--strategy=mailman", "--upstream=127.0.0.1:1"],
@@ -219,8 +220,9 @@ def folders(tmp_path):
 
 
 def has_helper(options):
-    if "--strategy=journal" in options and not (BUILDS["release"] / "smtpd-journal").exists():
-        missing("smtpd-journal was not built: libsystemd is missing")
+    for name, library in (("journal", "libsystemd"), ("show", "GMime")):
+        if f"--strategy={name}" in options and not (BUILDS["release"] / f"smtpd-{name}").exists():
+            missing(f"smtpd-{name} was not built: {library} is missing")
 
 
 @contextlib.contextmanager

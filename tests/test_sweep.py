@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from conftest import ROOT, missing, need
 
-STRATEGIES = ["print", "print-tls", "exec", "exec-balancer", "exec-refusing", "journal", "maildir"]
+STRATEGIES = ["print", "print-tls", "show", "exec", "exec-balancer", "exec-refusing", "journal", "maildir"]
 STRATEGIES += ["proxy", "proxy-login", "proxy-refusing", "proxy-lmtp"]
 STRATEGIES += ["mailman", "mailman-lmtp", "mailman-2.1"]
 SECONDS = 900  # on a busy machine

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "io/fd.h"
 #include "io/log.h"
+#include "io/output.h"
 
 const struct fixed_reply delivery_sender_ok = { 250, "2.1.0", "sender OK" };
 const struct fixed_reply delivery_recipient_ok = { 250, "2.1.5", "recipient OK" };
@@ -56,6 +58,26 @@ int delivery_open(const struct delivery_ops *strategy, const struct delivery_con
         int r = check_row(strategy);
 
         return r < 0 ? r : strategy->open(x, ret);
+}
+
+int delivery_check_output(const struct config *c) {
+        const char *name = c->strategy->name;
+
+        if (output_fd() < 0) {
+                log_say(LOG_ERR,
+                        "strategy=%s has nowhere to print: %s is closed, or is the client's "
+                        "connection (as under inetd); redirect it, or choose another strategy",
+                        name, output_name());
+                return -EINVAL;
+        }
+        if (!c->is_strategy_given && fd_is_null(output_fd())) {
+                log_say(LOG_ERR,
+                        "cannot print: %s is /dev/null, where messages would be lost: redirect it, or "
+                        "choose a strategy (strategy=%s throws them away there)",
+                        output_name(), name);
+                return -EINVAL;
+        }
+        return 0;
 }
 
 void delivery_verdict(struct envelope *e, const struct reply *verdict) {

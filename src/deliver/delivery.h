@@ -141,6 +141,10 @@ int delivery_check(const struct delivery_ops *strategy);
 /* Opens it, if its row is complete. Returns as its open() does. */
 int delivery_open(const struct delivery_ops *strategy, const struct delivery_context *x, struct delivery **ret);
 
+/* For strategies that show messages: whether there is an output, and one that messages are not lost on
+ * by mistake. Returns 0, or -EINVAL (it has said why not). */
+int delivery_check_output(const struct config *c);
+
 /* The one for those who asked for none: journal where that is where we belong, or else print. */
 const struct delivery_ops *delivery_default(bool is_for_journal);
 

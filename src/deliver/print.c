@@ -5,8 +5,6 @@
 
 #include "deliver/delivery.h"
 #include "io/deadline.h"
-#include "io/fd.h"
-#include "io/log.h"
 #include "io/output.h"
 
 static const char begin[] = "---------- MESSAGE FOLLOWS ----------\n";
@@ -20,20 +18,8 @@ struct delivery {
 static int print_open(const struct delivery_context *x, struct delivery **ret) {
         static struct delivery only = { .x_peer = true }; /* there is one session in a process */
 
-        if (output_fd() < 0) {
-                log_say(LOG_ERR,
-                        "strategy=print has nowhere to print: %s is closed, or is the client's "
-                        "connection (as under inetd); redirect it, or choose another strategy",
-                        output_name());
+        if (delivery_check_output(x->config) < 0)
                 return -EINVAL;
-        }
-        if (!x->config->is_strategy_given && fd_is_null(output_fd())) {
-                log_say(LOG_ERR,
-                        "cannot print: %s is /dev/null, where messages would be lost: redirect it, or "
-                        "choose a strategy (strategy=print throws them away there)",
-                        output_name());
-                return -EINVAL;
-        }
         only.x_peer = x->config->x_peer;
         only.timeout = x->config->timeout;
         *ret = &only;

@@ -1,0 +1,9 @@
+/* helpers/show_html.h - HTML as text. */
+#pragma once
+
+typedef struct _GString GString; /* of GLib */
+#include <stddef.h>
+
+/* The text of a page of HTML, both UTF-8: without tags, styles and scripts, with line ends where a
+ * browser has them, and the targets of links. */
+GString *html_text(const char *html, size_t n);
