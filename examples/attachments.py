@@ -1,0 +1,43 @@
+#!/usr/bin/python3
+"""Saves the attachments of a message in a directory, with strategy exec: for scanners that send what they scan.
+
+    command=/path/to/attachments.py DIRECTORY
+
+Nothing of the message can choose another directory, or replace a file. A message without an attachment is refused.
+"""
+
+import email
+import email.policy
+import os
+import re
+import sys
+
+
+def safe_name(name):
+    """The last part of a path, of characters that are the same to every file system."""
+    name = re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", name or "")[-1])
+    return name.lstrip(".")[-100:] or "attachment"
+
+
+def save(folder, name, octets):
+    """On disk when it returns, under a name that no other file has."""
+    path = os.path.join(folder, name)
+    with open(path + ".part", "xb") as file:
+        file.write(octets)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(path + ".part", path)
+    print("saved", path, file=sys.stderr)
+
+
+if len(sys.argv) != 2:
+    sys.exit("usage: attachments.py DIRECTORY")
+message = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
+parts = [part for part in message.walk() if part.get_filename() and not part.is_multipart()]
+if not parts:
+    print("550 5.6.0 there is no attachment in the message")
+    sys.exit()
+for number, part in enumerate(parts, 1):
+    save(sys.argv[1], f"{os.environ['SMTPD_ID']}-{number}-{safe_name(part.get_filename())}", part.get_content()
+         if isinstance(part.get_content(), bytes) else part.get_payload(decode=True))
+print(f"250 2.0.0 {len(parts)} saved")

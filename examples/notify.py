@@ -1,0 +1,34 @@
+#!/usr/bin/python3
+"""Makes a push message of a mail, with strategy exec: for monitoring that can only send mail.
+
+    command=/path/to/notify.py ntfy https://ntfy.sh/TOPIC
+    command=/path/to/notify.py slack https://hooks.slack.com/services/...
+
+Subject and the beginning of the text are sent. slack is also what Mattermost and others take. If the service does not answer 2xx
+this program ends with a status that is not 0, and the client keeps the mail.
+"""
+
+import email
+import email.policy
+import json
+import sys
+import urllib.request
+
+LENGTH = 3000  # characters of the text
+
+
+def request(kind, url, subject, text):
+    if kind == "slack":
+        body = json.dumps({"text": f"*{subject}*\n{text}"}).encode()
+        return urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    title = email.header.Header(subject, "utf-8", maxlinelen=10000).encode()
+    return urllib.request.Request(url, text.encode(), {"Title": title})
+
+
+if len(sys.argv) != 3 or sys.argv[1] not in ("ntfy", "slack"):
+    sys.exit("usage: notify.py ntfy|slack URL")
+message = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
+part = message.get_body(("plain", "html"))
+text = part.get_content().strip()[:LENGTH] if part else ""
+subject = " ".join(str(message["Subject"] or "(no subject)").split())
+urllib.request.urlopen(request(*sys.argv[1:], subject, text), timeout=60).close()

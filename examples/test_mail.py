@@ -1,0 +1,58 @@
+#!/usr/bin/env -S python3 -m pytest
+"""A fixture for pytest: a mail server for the application under test, and a wait for what it mails.
+
+The application is given `mails.port` of 127.0.0.1. Copy what is above the last line of "=" into a conftest.py.
+"""
+
+import mailbox
+import os
+import re
+import smtplib
+import subprocess
+import time
+
+import pytest
+
+
+class Mails:
+    """The messages that have come, as email.message.Message; what smtpd adds is in Return-Path and Delivered-To."""
+
+    def __init__(self, folder):
+        argv = [os.environ.get("SMTPD", "smtpd"), "--listen=127.0.0.1:0", "--strategy=maildir", f"--maildir={folder}"]
+        argv += [f"--user={os.geteuid()}"] * (os.geteuid() == 0)
+        self.folder, self.process = folder, subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        said = self.process.stderr.readline()
+        match = re.search(r"listening address=127\.0\.0\.1:(\d+)", said)
+        assert match, said
+        self.port = int(match[1])
+
+    def all(self):
+        return list(mailbox.Maildir(self.folder)) if os.path.isdir(self.folder / "new") else []
+
+    def wait(self, n=1, seconds=10):
+        """The first n."""
+        deadline = time.monotonic() + seconds
+        while len(found := self.all()) < n:
+            assert time.monotonic() < deadline, f"{len(found)} of {n} mails have come in {seconds} s"
+            time.sleep(0.02)
+        return found[:n]
+
+
+@pytest.fixture
+def mails(tmp_path):
+    folder = tmp_path / "mails"
+    folder.mkdir()
+    mails = Mails(folder)
+    yield mails
+    mails.process.terminate()
+    mails.process.communicate()
+
+
+# =====================================================================================================
+
+
+def test_it(mails):
+    with smtplib.SMTP("127.0.0.1", mails.port) as client:
+        client.sendmail("shop@example.org", ["bob@example.net"], "Subject: Your order\r\n\r\nThank you!\r\n")
+    (mail,) = mails.wait()
+    assert mail["Subject"] == "Your order" and mail["Delivered-To"] == "bob@example.net"
