@@ -2,6 +2,7 @@
 (lock, full disk, null device) is in test_output.py, for print."""
 
 import base64
+import contextlib
 import email.message
 import os
 import pty
@@ -15,9 +16,11 @@ import tty
 import pytest
 from acceptor import Acceptor
 from conftest import need
-from processes import programs
+from processes import programs, stat_of, status_of
 from session import PATIENCE, Session, command, run, wait_until
+from test_sandbox import inject, tools
 
+_ = inject, tools  # fixtures
 SHOWN = b"250 2.0.0 shown"
 FRAME = re.compile(r"^---------- MESSAGE ----------\nEnvelope: ([^\n]*)\nClient: ([^\n]*)\n\n(.*?)-------- END MESSAGE --------\n", re.M | re.DOTALL)
 
@@ -278,24 +281,37 @@ def test_helper_is_missing(release, tmp_path):
 # --- what the helper may do ------------------------------------------------------------------------------------------------------
 
 
-def test_helper_is_confined(release, tmp_path):
-    """While it waits for the reader of a pipe: the filter, no new privileges, nothing open but what it needs."""
+@contextlib.contextmanager
+def waiting_helper(release, tmp_path):
+    """(session, helper) while that waits for the reader of a pipe."""
     reader, writer = os.pipe()
     try:
         with open(writer, "wb", 0) as err, Session(showing(release), tmp_path, err=err) as session:
             session.begin("DATA")
             session.say(b"Content-Type: text/plain; charset=koi8-r\r\n\r\n" + b"y" * 200_000 + b"\r\n.\r\n")
             (helper,) = wait_until(lambda: programs(session.pid), "the helper")
-
-            def status():
-                with open(f"/proc/{helper}/status") as file:
-                    return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
-
-            wait_until(lambda: status()["Seccomp"] == "2" and status()["State"].startswith("S"), "its sandbox")
-            assert status()["NoNewPrivs"] == "1"
-            assert sorted(map(int, os.listdir(f"/proc/{helper}/fd"))) == [0, 1, 2, 3, 4]
-            os.kill(helper, signal.SIGTERM)
-            assert session.reply().startswith(b"451 4.3.0 cannot write to the output: ")
+            wait_until(lambda: status_of(helper, "Seccomp") == 2 and stat_of(helper).state == "S", "its sandbox")
+            yield session, helper
             session.ours.close()
     finally:
         os.close(reader)
+
+
+def test_helper_is_confined(release, tmp_path):
+    """The filter, no new privileges, nothing open but what it needs."""
+    with waiting_helper(release, tmp_path) as (session, helper):
+        assert status_of(helper, "NoNewPrivs") == 1
+        assert sorted(map(int, os.listdir(f"/proc/{helper}/fd"))) == [0, 1, 2, 3, 4]
+        os.kill(helper, signal.SIGTERM)
+        assert session.reply().startswith(b"451 4.3.0 cannot write to the output: ")
+
+
+# By number, on x86-64: a file, a socket; a program, another process, a file to write.
+@pytest.mark.parametrize("call, outcome", [
+    ("257 -100 =/etc/passwd 0", "EPERM"), ("41 2 1 0", "EPERM"), ("59 =/nonexistent 0 0", "dies"), ("57", "dies"),
+    ("62 1 0", "dies"), ("87 =/nonexistent", "dies"), ("9 0 4096 5 0x22 -1", "dies"), ("39", "ok")], ids=lambda text: text.split()[0])
+def test_helper_is_taken_over(release, tmp_path, inject, call, outcome):
+    with waiting_helper(release, tmp_path) as (session, helper):
+        assert inject(helper, *call.split()) == outcome
+        if outcome == "dies":
+            assert session.reply().startswith(b"451 4.3.0 ")
