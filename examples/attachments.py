@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Saves the attachments of a message in a directory, with strategy exec: for scanners that send what they scan.
+"""Saves the attachments of a message in a directory, with strategy exec: for scanners.
 
     command=/path/to/attachments.py DIRECTORY
 
-Nothing of the message can choose another directory, or replace a file. A message without an attachment is refused.
+Nothing of the message can choose another directory, or replace a file. A message without an
+attachment is refused.
 """
 
 import email
@@ -19,6 +20,12 @@ def safe_name(name):
     return name.lstrip(".")[-100:] or "attachment"
 
 
+def content(part):
+    if part.is_multipart():  # a message in the message
+        return b"".join(inner.as_bytes() for inner in part.get_payload())
+    return part.get_payload(decode=True)
+
+
 def save(folder, name, octets):
     """On disk when it returns, under a name that no other file has."""
     path = os.path.join(folder, name)
@@ -27,17 +34,20 @@ def save(folder, name, octets):
         file.flush()
         os.fsync(file.fileno())
     os.rename(path + ".part", path)
+    directory = os.open(folder, os.O_RDONLY)
+    os.fsync(directory)
+    os.close(directory)
     print("saved", path, file=sys.stderr)
 
 
 if len(sys.argv) != 2:
     sys.exit("usage: attachments.py DIRECTORY")
 message = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
-parts = [part for part in message.walk() if part.get_filename() and not part.is_multipart()]
+parts = [part for part in message.walk() if part.get_filename()]
 if not parts:
     print("550 5.6.0 there is no attachment in the message")
     sys.exit()
 for number, part in enumerate(parts, 1):
-    save(sys.argv[1], f"{os.environ['SMTPD_ID']}-{number}-{safe_name(part.get_filename())}", part.get_content()
-         if isinstance(part.get_content(), bytes) else part.get_payload(decode=True))
+    name = f"{os.environ['SMTPD_ID']}-{number}-{safe_name(part.get_filename())}"
+    save(sys.argv[1], name, content(part))
 print(f"250 2.0.0 {len(parts)} saved")

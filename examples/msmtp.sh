@@ -1,10 +1,12 @@
 #!/bin/sh
-# Sends the message by msmtp(1) to a mail server of its configuration, with strategy exec: for one that wants a password, say.
+# Sends the message by msmtp(1) to a mail server of its configuration, with strategy exec: for
+# one that wants a password, say.
 #
 #   command=/path/to/msmtp.sh [ACCOUNT]
 #
-# If that server refuses the message, its own words are the reply; whatever else fails is temporary. Whoever can connect can send
-# mail this way: listen on loopback or a local socket only.
+# If that server refuses the message, its own words are the reply; whatever else fails is
+# temporary. Whoever can connect can send mail this way: listen on loopback or a local socket
+# only.
 set -u
 account=${1:-default}
 

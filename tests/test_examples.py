@@ -398,10 +398,14 @@ def test_attachments(release, tmp_path):
     for i, name in enumerate(names):
         message.add_attachment(bytes([i]) * 1000, maintype="application", subtype="pdf", filename=name)
     message.add_attachment("text ü\n", filename="notes.txt")
+    inner = email.message.EmailMessage()
+    inner.set_content("inner")
+    message.add_attachment(inner, filename="mail.eml")
     content = message.as_bytes(policy=email.policy.SMTP)
     reply, err = send(release, tmp_path, [EXAMPLES / "attachments.py", folder], content=content)
-    assert reply == b"250 2.0.0 6 saved" and len(err) == 6
+    assert reply == b"250 2.0.0 7 saved" and len(err) == 7
     found = {re.sub(r"^[0-9a-f.]+-", "", path.name): path.read_bytes() for path in folder.iterdir()}
+    assert found.pop("7-mail.eml").endswith(b"\n\ninner\n")
     saved = ["1-scan_1.pdf", "2-passwd", "3-scan.pdf", "4-bashrc", "5-übersicht.txt"]
     assert found == {name: bytes([i]) * 1000 for i, name in enumerate(saved)} | {"6-notes.txt": "text ü\n".encode()}
 

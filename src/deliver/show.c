@@ -1,5 +1,5 @@
-/* deliver/show.c - strategy show: the message as a person reads it goes to the output, by our helper
- * smtpd-show (helpers/show.c). */
+/* deliver/show.c - strategy show: the message goes to the output as a person reads it, by our
+ * helper smtpd-show (helpers/show.c). */
 #include "base/text.h"
 #include "deliver/hook.h"
 

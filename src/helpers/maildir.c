@@ -2,9 +2,9 @@
  *
  *     smtpd-maildir DIRECTORY [--x-peer]
  *
- * A program under the contract of smtpd-exec(7), run by strategy maildir. As in maildir(5): written
- * to tmp, on disk, then moved to new; and 250 is said when the disk has that too. Whatever ends us on
- * the way leaves no part of a message in new.
+ * A program under the contract of smtpd-exec(7), run by strategy maildir. As in maildir(5):
+ * written to tmp, on disk, then moved to new; and 250 is said when the disk has that too. Whatever
+ * ends us on the way leaves no part of a message in new.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -156,7 +156,7 @@ int main(int argc, char **argv) {
         int status;
 
         if (argc < 2) {
-                fputs("usage: smtpd-maildir DIRECTORY [--x-peer], by smtpd: smtpd-exec(7)\n", stderr);
+                fputs("usage: smtpd-maildir DIRECTORY [--x-peer] (smtpd runs it)\n", stderr);
                 return EX_TEMPFAIL;
         }
         signal(SIGXFSZ, SIG_IGN); /* write(2) says it, too */

@@ -1,10 +1,11 @@
-/* helpers/show.c - smtpd-show: the message on standard input, as a person reads it, on descriptor 3.
+/* helpers/show.c - smtpd-show: the message on standard input, as a person reads it.
  *
  *     smtpd-show SECONDS
  *
  * A program under the contract of smtpd-exec(7), run by strategy show; descriptor 3 is the output
- * (io/output.h). The page is made before the output is locked, and written as one piece. GMime reads
- * what strangers have written: this process can do nothing but write that page (show_confine.h).
+ * (io/output.h). The page is made before the output is locked, and written as one piece. GMime
+ * reads what strangers have written: this process can do nothing but write that page
+ * (show_confine.h).
  */
 #include <errno.h>
 #include <gmime/gmime.h>
@@ -124,7 +125,8 @@ static int64_t deadline_of(const char *seconds) {
 static int fail(const char *what, int error) {
         char reply[256];
 
-        text_format(reply, sizeof(reply), "451 4.3.0 %s: %s, try again later", what, strerror(error));
+        text_format(reply, sizeof(reply), "451 4.3.0 %s: %s, try again later", what,
+                    strerror(error));
         return contract_reply(reply, EX_TEMPFAIL);
 }
 

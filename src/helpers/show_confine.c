@@ -26,7 +26,8 @@ static void limit(int resource, rlim_t n) {
 
 #if FILTER_IS_KNOWN && SANDBOX
 
-/* A library that looks for a file, as iconv(3) for a set that was not loaded, goes on without it. */
+/* A library that looks for a file, as iconv(3) does for a set that was not loaded, goes on without
+ * it. */
 static void restrict_calls(void) {
         const struct filter_rule rules[] = {
                 ALWAYS(brk), IF(mmap, 2, PROT_READ | PROT_WRITE), IF(mmap, 2, PROT_NONE),

@@ -5,8 +5,8 @@
 
 enum { ENTITY_MAX = 8 }; /* octets of a character, with the NUL */
 
-/* The character of the reference that begins with the "&" at `s`, in UTF-8; "" for those that nobody
- * sees. Returns the octets that the reference has, 0 if it is none that is known here. */
+/* The character of the reference that begins with the "&" at `s`, in UTF-8; "" for those that
+ * nobody sees. Returns the octets that the reference has, 0 if it is none that is known here. */
 size_t entity_read(const char *s, size_t n, char ret[static ENTITY_MAX]);
 
 /* The text with all of them replaced. The caller frees it. */

@@ -108,8 +108,8 @@ static void list_part(struct view *v, const char *what, GMimeObject *part) {
         char *name = name_of(part);
         char *type = g_mime_content_type_get_mime_type(g_mime_object_get_content_type(part));
         size_t n = size_of(part);
-        char *line = g_strdup_printf("%s%s%s, %zu octet%s", name ? name : "", name ? ", " : "", type,
-                                     n, text_plural(n));
+        char *line = g_strdup_printf("%s%s%s, %zu octet%s", name ? name : "", name ? ", " : "",
+                                     type, n, text_plural(n));
 
         page_field(v->list, what, line);
         g_free(line);
@@ -169,8 +169,8 @@ static void show_text(struct view *v, GMimeObject *part) {
 
 static void show_part(struct view *v, GMimeObject *part);
 
-/* Of those that say the same, plain text is read best, if there is any; or else the last one that is
- * understood (RFC 2046 section 5.1.4). */
+/* Of those that say the same, plain text is read best, if there is any; or else the last one that
+ * is understood (RFC 2046 section 5.1.4). */
 static int choose(GMimeMultipart *parts) {
         int n = g_mime_multipart_get_count(parts), best = n - 1;
 
