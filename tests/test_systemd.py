@@ -149,6 +149,27 @@ def test_journal_stores_large_messages(machine):
     assert entry["SMTPD_TEXT"] == [content.replace(b"\r\n", b"\n").replace(b"large\n", b"large\nX-Peer: 127.0.0.1\n")]
 
 
+def test_show(machine):
+    """In the journal, with nothing but what the unit lets it do."""
+    machine.configure("strategy=show\n")
+    assert deliver(machine, b"Subject: =?utf-8?Q?=C3=BC?=\r\n\r\ntext\r\n") == b"250 2.0.0 shown"
+    log = machine.journalctl("-u", "smtpd@*", "-o", "cat").splitlines()
+    at = log.index("---------- MESSAGE ----------")
+    assert log[at + 3 : at + 6] == ["Subject: ü", "text", "-------- END MESSAGE --------"]
+
+
+def test_maildir(machine):
+    """In the folder that the drop-in gives. Without it nothing is delivered."""
+    config = "strategy=maildir\nmaildir=/var/lib/smtpd\n"
+    machine.configure(config)
+    assert deliver(machine).startswith(b"451 ")
+    machine.configure(config, "maildir")
+    assert deliver(machine) == b"250 2.0.0 stored in the Maildir"
+    file, = machine.path("/var/lib/private/smtpd/new").iterdir()
+    assert file.read_bytes().endswith(b"\nSubject: greetings\nX-Peer: 127.0.0.1\n\ntext\n")
+    assert file.stat().st_uid == machine.user and file.stat().st_mode & 0o77 == 0
+
+
 def test_exec(machine):
     """The shipped example of a program, into the folder that the drop-in gives."""
     machine.configure("strategy=exec\ncommand=/usr/share/doc/smtpd/examples/maildir.sh /var/lib/smtpd/Maildir\n", "exec")
