@@ -57,9 +57,8 @@ void charsets_load(const char *message, size_t n) {
 
                 if (p + 1 < end && p[1] == '?')
                         take(&names, p + 2, end);
-                else if (before > 0 && p[-1] == '*')
-                        take(&names, p + 1, end);
-                else if (before >= 7 && ascii_is_equal(p - 7, "charset", 7))
+                else if ((before > 0 && p[-1] == '*') ||
+                         (before >= 7 && ascii_is_equal(p - 7, "charset", 7)))
                         take(&names, p + 1, end);
         }
 }

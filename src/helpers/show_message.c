@@ -167,6 +167,8 @@ static void show_text(struct view *v, GMimeObject *part) {
         g_free(text);
 }
 
+/* Parts have parts, as many levels of them as DEPTH_MAX says. NOLINTBEGIN(misc-no-recursion) */
+
 static void show_part(struct view *v, GMimeObject *part);
 
 /* Of those that say the same, plain text is read best, if there is any; or else the last one that
@@ -218,17 +220,16 @@ static void show_attached(struct view *v, GMimeObject *part) {
 }
 
 static void show_part(struct view *v, GMimeObject *part) {
-        v->depth++;
-        if (v->depth > DEPTH_MAX)
-                list_part(v, "Attachment", part);
-        else if (GMIME_IS_MULTIPART(part))
+        bool is_shown = ++v->depth <= DEPTH_MAX;
+
+        if (is_shown && GMIME_IS_MULTIPART(part))
                 show_parts(v, GMIME_MULTIPART(part));
-        else if (GMIME_IS_MESSAGE_PART(part))
+        else if (is_shown && GMIME_IS_MESSAGE_PART(part))
                 show_attached(v, part);
-        else if (!is_text(part))
-                list_part(v, "Attachment", part);
-        else
+        else if (is_shown && is_text(part))
                 show_text(v, part);
+        else
+                list_part(v, "Attachment", part);
         v->depth--;
 }
 
@@ -245,6 +246,8 @@ static void show_message(GString *page, GMimeMessage *message, unsigned depth) {
         }
         g_string_free(v.list, TRUE);
 }
+
+/* NOLINTEND(misc-no-recursion) */
 
 void message_show(GString *page, const char *message, size_t n) {
         GMimeStream *stream = g_mime_stream_mem_new_with_buffer(message, n);

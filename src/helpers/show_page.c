@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <gmime/gmime.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/array.h"
@@ -73,12 +74,14 @@ static void convert(iconv_t cd, char *in, size_t n, GString *out) {
 }
 
 char *page_decode(const char *text, size_t n, const char *charset) {
-        iconv_t cd = charset && !is_guessed(charset) ? g_mime_iconv_open("UTF-8", charset)
-                                                     : (iconv_t) -1;
         GString *out;
         char *decoded;
+        iconv_t cd;
 
-        if (cd == (iconv_t) -1)
+        if (!charset || is_guessed(charset))
+                return decode_guess(text, n);
+        cd = g_mime_iconv_open("UTF-8", charset);
+        if ((intptr_t) cd == -1)
                 return decode_guess(text, n);
         out = g_string_sized_new(n);
         convert(cd, (char *) text, n, out);
