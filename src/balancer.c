@@ -12,8 +12,8 @@
 enum { HEADER_SECONDS = 5 };
 
 /* Takes what has come of the header. Nothing of it stays in the socket, which would be readable all
- * the time that we wait for the rest. Returns 0 when it is whole, -EAGAIN as long as it is not, or the
- * negative errno of channel_peek(); -ENODATA: the input has ended. */
+ * the time that we wait for the rest. Returns 0 when it is whole, -EAGAIN as long as it is not, or
+ * the negative errno of channel_peek(); -ENODATA: the input has ended. */
 static int take_some(struct channel *client, struct proxy_header *h, int64_t deadline) {
         char octets[PROXY_HEADER_MAX];
         int64_t n = channel_peek(client, octets, sizeof(octets), deadline);

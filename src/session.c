@@ -246,7 +246,8 @@ static int start(struct session *s, const struct config *c, const struct peer *p
         s->channel = channel;
         s->peer = *p;
         s->log = (struct session_log) {
-                .config = c, .peer = &s->peer, .outer = &s->outer, .server = &s->server, .envelope = &s->mail.envelope, .started = deadline_now(),
+                .config = c, .peer = &s->peer, .outer = &s->outer, .server = &s->server,
+                .envelope = &s->mail.envelope, .started = deadline_now(),
         };
         channel->timeout = c->timeout;
         s->receipt.n = 0;

@@ -1,4 +1,6 @@
-/* session_tls.c - a session and TLS: STARTTLS (RFC 3207), and TLS from the first octet (RFC 8314). */
+/* session_tls.c - a session and TLS: STARTTLS (RFC 3207), and TLS from the first octet
+ * (RFC 8314).
+ */
 #include "session_internal.h"
 
 #include <string.h>

@@ -224,8 +224,8 @@ static void do_tls(void) {
                 executable_diagnose(engine, engine, -error, b.answer.reason);
 }
 
-/* The header that says it is read before the client's first octet, so a session that is taken over by
- * its client has said it already. */
+/* The header that says it is read before the client's first octet, so a session that is taken over
+ * by its client has said it already. */
 static void do_peer(void) {
         if (strlen(b.text) != b.request.n_text || !peer_set_client(&b.peer, b.text))
                 refuse("the peer has no address");

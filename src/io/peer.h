@@ -9,7 +9,7 @@ struct peer {
                                          * there is none, "unknown" if it cannot be told */
         char port[6];                   /* "" where there is none */
         long uid, pid;                  /* of a local socket's peer (SO_PEERCRED), else -1 */
-        char via[INET6_ADDRSTRLEN];     /* the balancer that says who it is; "" where there is none */
+        char via[INET6_ADDRSTRLEN];     /* the balancer that says who it is; "": there is none */
 };
 
 enum { PEER_TEXT_MAX = INET6_ADDRSTRLEN + 8 };

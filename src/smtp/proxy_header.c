@@ -84,7 +84,7 @@ static bool parse_v1(struct proxy_header *h) {
 /* --- version 2 (section 2.2) ------------------------------------------------------------------ */
 
 enum {
-        AT_COMMAND = 12, AT_FAMILY = 13, AT_LENGTH = 14, /* and what the length counts comes after it */
+        AT_COMMAND = 12, AT_FAMILY = 13, AT_LENGTH = 14, /* of what comes after these 16 */
         LOCAL = 0x20, PROXY = 0x21,
         UNSPEC = 0x00, TCP4 = 0x11, UDP4 = 0x12, TCP6 = 0x21, UDP6 = 0x22, UNIX_STREAM = 0x31,
         UNIX_DGRAM = 0x32,
@@ -184,7 +184,7 @@ static bool parse_values(struct proxy_header *h, struct rest r) {
 
 /* Both addresses, and after them both ports. */
 static bool parse_ip(struct proxy_header *h, struct rest r, int family) {
-        size_t n_address = family == AF_INET ? 4 : 16, n = 2 * n_address + 2 * 2;
+        size_t n_address = family == AF_INET ? 4 : 16, n = 2 * (n_address + 2);
         char address[INET6_ADDRSTRLEN];
 
         if (r.n < n || !inet_ntop(family, r.at, address, sizeof(address)))
@@ -214,25 +214,25 @@ static bool parse_v2(struct proxy_header *h) {
 
 /* --- either ----------------------------------------------------------------------------------- */
 
-/* After each octet. */
-static enum proxy_status look_v1(struct proxy_header *h) {
-        bool is_line = h->octets[h->n - 1] == '\n';
+/* After each octet, the last of which is at `at`. */
+static enum proxy_status look_v1(struct proxy_header *h, size_t at) {
+        char octet = h->octets[at];
 
-        if (h->n <= strlen(begin_v1))
-                return h->octets[h->n - 1] == begin_v1[h->n - 1] ? PROXY_MORE : PROXY_BAD;
-        if (!is_line)
+        if (at < strlen(begin_v1))
+                return octet == begin_v1[at] ? PROXY_MORE : PROXY_BAD;
+        if (octet != '\n')
                 return h->n < LINE_MAX_V1 ? PROXY_MORE : PROXY_BAD;
-        if (h->octets[h->n - 2] != '\r')
+        if (h->octets[at - 1] != '\r')
                 return PROXY_BAD;
         return parse_v1(h) ? PROXY_DONE : PROXY_BAD;
 }
 
-static enum proxy_status look_v2(struct proxy_header *h) {
+static enum proxy_status look_v2(struct proxy_header *h, size_t at) {
         const unsigned char *octets = (const unsigned char *) h->octets;
         size_t n = FIXED_V2;
 
-        if (h->n <= AT_COMMAND)
-                return h->octets[h->n - 1] == begin_v2[h->n - 1] ? PROXY_MORE : PROXY_BAD;
+        if (at < AT_COMMAND)
+                return h->octets[at] == begin_v2[at] ? PROXY_MORE : PROXY_BAD;
         if (octets[AT_COMMAND] != LOCAL && octets[AT_COMMAND] != PROXY)
                 return PROXY_BAD;
         if (h->n >= FIXED_V2)
@@ -249,8 +249,10 @@ enum proxy_status proxy_header_take(struct proxy_header *h, const char *in, size
         enum proxy_status status = PROXY_MORE;
 
         for (*ret_used = 0; status == PROXY_MORE && *ret_used < n; ++*ret_used) {
-                h->octets[h->n++] = in[*ret_used];
-                status = is_v1(h) ? look_v1(h) : look_v2(h);
+                size_t at = h->n++;
+
+                h->octets[at] = in[*ret_used];
+                status = is_v1(h) ? look_v1(h, at) : look_v2(h, at);
         }
         return status;
 }

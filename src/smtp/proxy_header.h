@@ -23,9 +23,9 @@ enum proxy_status {
 
 /* Starts zeroed. */
 struct proxy_header {
-        /* The client: "IPV4:PORT" or "[IPV6]:PORT", without a port if that is 0. "" if none is named:
-         * it is the balancer's own connection (a health check), or that of a client without such an
-         * address. */
+        /* The client: "IPV4:PORT" or "[IPV6]:PORT", without a port if that is 0. "" if none is
+         * named: it is the balancer's own connection (a health check), or that of a client without
+         * such an address. */
         char client[PROXY_CLIENT_MAX];
         struct security tls; /* that ends at the balancer */
 
@@ -34,6 +34,7 @@ struct proxy_header {
         char octets[PROXY_HEADER_MAX];
 };
 
-/* Takes octets, `*ret_used` of the n: all of them, unless the header has ended or is none. */
+/* Takes octets, `*ret_used` of the n: all of them, unless the header has ended or is none. It is
+ * not asked again then. */
 enum proxy_status proxy_header_take(struct proxy_header *h, const char *in, size_t n,
                                     size_t *ret_used);
