@@ -44,7 +44,8 @@ static bool is_wanted(const struct engine *e, const struct config *c, const stru
 static int check(const struct engine *e, const struct config *c, const struct listeners *l) {
         const struct listener *first = find_tls(l);
 
-        if (e->role == ENGINE_FOR_UPSTREAMS || c->tls_certificate.n > 0 || c->tls_engine || (c->tls == TLS_NO && !first))
+        if (e->role == ENGINE_FOR_UPSTREAMS || c->tls_certificate.n > 0 || c->tls_engine ||
+            (c->tls == TLS_NO && !first))
                 return 0;
         log_say(LOG_ERR, "cannot offer TLS at %s: tls-certificate=FILE is missing, or "
                          "tls-engine=/SOCKET", first ? first->address : "any address");
