@@ -17,7 +17,9 @@ enum { PROLOGUE_DESCRIPTORS = 32 };
 /* --- what is said to upstreams by a process of the broker's ----------------------------------- */
 
 static void speak_confined(const struct prologue *p, struct prologue_result *ret) {
-        const struct sandbox_sockets sockets = { .broker = p->broker, .engine = -1, .farewell = -1 };
+        const struct sandbox_sockets sockets = { .broker = p->broker,
+                                                 .engine = -1,
+                                                 .farewell = -1 };
 
         prologue_read_password(p->plan);
         if (p->plan->config->sandbox)

@@ -185,8 +185,11 @@ static void check_clear(const struct checking *k, const struct config *c, const 
         if (endpoint_is_here(upstream) || c->upstream_tls > UPSTREAM_TLS_OPPORTUNISTIC)
                 return;
         if (c->upstream_tls == UPSTREAM_TLS_NO)
-                warn(k, "mail goes to %.300s in clear: choose upstream-tls=required or implicit, if it "
-                        "can do that", upstream);
+                warn(k,
+                     "mail goes to %.300s in clear: choose upstream-tls=required or implicit, if "
+                     "it "
+                     "can do that",
+                     upstream);
         else
                 warn(k, "whoever is between us and %.300s can have mail for it go in clear: choose "
                         "upstream-tls=required or implicit, if it can do that", upstream);
@@ -197,7 +200,8 @@ static void check_password(const struct checking *k, const struct config *c, con
 
         if (*path != '/' || stat(path, &st) < 0) {
                 warn(k, "%.300s: %s; until it is there, nobody can log in to the upstream", path,
-                     *path == '/' ? strerror(errno) : "it is a credential of the unit, and not here");
+                     *path == '/' ? strerror(errno)
+                                  : "it is a credential of the unit, and not here");
                 return;
         }
         if (st.st_mode & S_IRWXO)

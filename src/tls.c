@@ -241,8 +241,8 @@ bool tls_finish(struct channel *client, struct security *ret,
                 char ret_reason[static SECURITY_REASON_MAX]) {
         static char answer[SECURITY_ANSWER_MAX];
         size_t n;
-        int r = engine_read_answer(tls.control, client->patience, deadline_after(client->timeout), answer,
-                                   &n);
+        int r = engine_read_answer(tls.control, client->patience, deadline_after(client->timeout),
+                                   answer, &n);
 
         if (r < 0) {
                 security_read_reason(answer, n, ret_reason);

@@ -37,8 +37,10 @@ static const char *find_fault(const struct config *c, const struct security_serv
                 text_format(room, TEXT_MAX, "its certificate cannot be verified (%s)",
                             strncmp(s->verify, "FAILED:", 7) == 0 ? s->verify + 7 : s->verify);
         else if (!is_verified && c->upstream_tls_verify.n > 0 &&
-                 strcmp(c->upstream_tls_verify.items[0], "no") != 0 && !is_pinned(c, s->fingerprint))
-                text_format(room, TEXT_MAX, "its certificate is not the one in upstream-tls-verify");
+                 strcmp(c->upstream_tls_verify.items[0], "no") != 0 &&
+                 !is_pinned(c, s->fingerprint))
+                text_format(room, TEXT_MAX,
+                            "its certificate is not the one in upstream-tls-verify");
         else
                 return NULL;
         return room;
@@ -78,9 +80,10 @@ static void look(const struct config *c, const struct prologue_plan *plan, const
         }
         if (!why)
                 return;
-        text_format(text, sizeof(text), "%.300s: %s; until that changes, mail for it is %s", upstream,
-                    why, c->upstream_tls == UPSTREAM_TLS_OPPORTUNISTIC ? "sent in clear"
-                                                                       : "answered 451");
+        text_format(text, sizeof(text), "%.300s: %s; until that changes, mail for it is %s",
+                    upstream, why,
+                    c->upstream_tls == UPSTREAM_TLS_OPPORTUNISTIC ? "sent in clear"
+                                                                  : "answered 451");
         warn("upstream-tls", text);
 }
 

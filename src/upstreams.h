@@ -3,6 +3,6 @@
 
 #include "config/config.h"
 
-/* Connects to each upstream, and tries TLS as upstream-tls= has it. Prints what it sees as comments,
- * and warns of what would keep mail from it. Nobody logs in. */
+/* Connects to each upstream, and tries TLS as upstream-tls= has it. Prints what it sees as
+ * comments, and warns of what would keep mail from it. Nobody logs in. */
 void upstreams_look(const struct config *c, config_complaint *warn);

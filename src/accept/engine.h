@@ -11,8 +11,8 @@
 #include "accept/listeners.h"
 #include "config/config.h"
 
-/* Whom it speaks TLS with: as a server with our clients, or as their client with upstreams, and then
- * it has no key. */
+/* Whom it speaks TLS with: as a server with our clients, or as their client with upstreams, and
+ * then it has no key. */
 enum engine_role { ENGINE_FOR_CLIENTS, ENGINE_FOR_UPSTREAMS };
 
 struct engine {

@@ -1,5 +1,5 @@
-/* accept/equipment.h - what sessions are given that we can have only before we change the user: engines
- * of TLS, and the password for upstreams.
+/* accept/equipment.h - what sessions are given that we can have only before we change the user:
+ * engines of TLS, and the password for upstreams.
  */
 #pragma once
 

@@ -18,6 +18,6 @@ void password_init(struct password *ret);
 /* Returns 0, or an exit status, having said why. */
 int password_read(struct password *p, const struct config *c);
 
-/* The same with another configuration. If the file cannot be read any more the copy stays, and that is
- * said. False: there is none of this file. */
+/* The same with another configuration. If the file cannot be read any more the copy stays, and that
+ * is said. False: there is none of this file. */
 bool password_read_again(struct password *p, const struct config *c);

@@ -35,8 +35,8 @@ static const char ourselves[] = "/proc/self/exe";
 void spawn_clean_environment(void) {
         static const char *const names[] = {
                 "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
-                "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", INHERITED_TLS, INHERITED_UPSTREAM_TLS,
-                INHERITED_PASSWORD,
+                "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", INHERITED_TLS,
+                INHERITED_UPSTREAM_TLS, INHERITED_PASSWORD,
                 INHERITED_UCSPI_CONTROL, INHERITED_UCSPI_IN, INHERITED_UCSPI_OUT,
         };
 

@@ -5,8 +5,8 @@
 #include "io/patience.h"
 #include "smtp/security.h"
 
-/* Reads the answer on its control socket to the end. Returns 0, or a negative errno, and in any case
- * what has come; -ECONNRESET: it broke off. */
+/* Reads the answer on its control socket to the end. Returns 0, or a negative errno, and in any
+ * case what has come; -ECONNRESET: it broke off. */
 int engine_read_answer(int control, struct patience *p, int64_t deadline,
                        char ret_answer[static SECURITY_ANSWER_MAX], size_t *ret_n);
 

@@ -127,7 +127,8 @@ static void ask_engine(const struct prologue_plan *plan, const char *endpoint,
 }
 
 /* One of its own for the connection. */
-static void run_engine(const struct prologue *p, const struct ends *e, const struct passed *passed) {
+static void run_engine(const struct prologue *p, const struct ends *e,
+                       const struct passed *passed) {
         char **arguments = config_upstream_arguments(p->plan->config, p->endpoint, p->plan->trust);
         int error = arguments ? handover_start(p->plan->engine, arguments, passed) : -ENOMEM;
 

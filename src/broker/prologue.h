@@ -2,7 +2,8 @@
  * STARTTLS, AUTH.
  *
  * A process of its own says it, for the broker is not confined, and no session has the password. It
- * can ask the broker for nothing but TLS on this very connection. The session begins anew with EHLO.
+ * can ask the broker for nothing but TLS on this very connection. The session begins anew with
+ * EHLO.
  */
 #pragma once
 
@@ -55,7 +56,7 @@ struct prologue {
  * negative errno. */
 int prologue_ask_tls(const struct prologue *p);
 
-/* In the broker: has a connection prepared, and takes it. What is readable at `session` ends it; -1:
- * there is no session. Returns what the session gets, or -1, with the reason in the result. */
+/* In the broker: has a connection prepared, and takes it. What is readable at `session` ends it;
+ * -1: there is no session. Returns what the session gets, or -1, with the reason in the result. */
 int prologue_run(const struct prologue_plan *plan, const char *endpoint, int connection,
                  int session, int64_t deadline, struct prologue_result *ret);

@@ -162,13 +162,15 @@ static int prepare(const char *endpoint, int fd, int64_t deadline) {
         return fd;
 }
 
-/* Where TLS is a chance, not a condition, one that cannot be had leaves the way in clear (RFC 7435). */
+/* Where TLS is a chance, not a condition, one that cannot be had leaves the way in clear (RFC
+ * 7435). */
 static int connect_in_clear(const char *endpoint, const char *port) {
         struct prologue_result result;
         struct log_line l;
 
         memcpy(&result, b.output, sizeof(result));
-        if (!result.is_for_clear || b.services->prologue->config->upstream_tls != UPSTREAM_TLS_OPPORTUNISTIC)
+        if (!result.is_for_clear ||
+            b.services->prologue->config->upstream_tls != UPSTREAM_TLS_OPPORTUNISTIC)
                 return -1;
         log_start(&l, "no TLS with the upstream: it is asked again in clear");
         log_field(&l, "endpoint", "%s", endpoint);

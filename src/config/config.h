@@ -175,16 +175,17 @@ enum tls_task { TLS_TASK_CONNECTION, TLS_TASK_SERVE, TLS_TASK_CHECK };
 char **config_tls_arguments(const struct config *c, enum tls_task task, const char *user);
 void config_tls_free(char **arguments);
 
-/* The same, for the client's role toward an upstream. To look is to see what there is, whether it can
- * be trusted or not. */
+/* The same, for the client's role toward an upstream. To look is to see what there is, whether it
+ * can be trusted or not. */
 enum upstream_trust { UPSTREAM_TO_TRUST, UPSTREAM_TO_LOOK };
 char **config_upstream_arguments(const struct config *c, const char *upstream,
                                  enum upstream_trust trust);
 
-/* The same of one that serves all sessions, as that user unless it is NULL; and what it is asked for an
- * upstream: the octets of the request, or 0 if there are more than `room`. */
+/* The same of one that serves all sessions, as that user unless it is NULL; and what it is asked
+ * for an upstream: the octets of the request, or 0 if there are more than `room`. */
 char **config_upstreams_arguments(const struct config *c, const char *user);
-size_t config_upstream_request(const struct config *c, const char *upstream, char *ret, size_t room);
+size_t config_upstream_request(const struct config *c, const char *upstream, char *ret,
+                               size_t room);
 
 /* Prints the options as --help shows them. Of the configuration only the strategies matter. */
 void config_help(const struct config *c, FILE *out);

@@ -115,7 +115,8 @@ char **config_upstreams_arguments(const struct config *c, const char *user) {
         return finish(&a);
 }
 
-size_t config_upstream_request(const struct config *c, const char *upstream, char *ret, size_t room) {
+size_t config_upstream_request(const struct config *c, const char *upstream, char *ret,
+                               size_t room) {
         const struct list *verify = &c->upstream_tls_verify;
         const char *usual = config_upstream_is_verified(c) ? "ca" : "no", *name;
         struct endpoint split;

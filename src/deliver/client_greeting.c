@@ -1,5 +1,5 @@
-/* deliver/client_greeting.c - how a connection with a server begins, and what the server offers. RFC
- * 5321 sections 3.1 (greeting) and 3.2 (EHLO, HELO); Postfix's XCLIENT. */
+/* deliver/client_greeting.c - how a connection with a server begins, and what the server offers.
+ * RFC 5321 sections 3.1 (greeting) and 3.2 (EHLO, HELO); Postfix's XCLIENT. */
 #include <string.h>
 
 #include "base/array.h"
@@ -198,7 +198,8 @@ static bool take_said(const struct client *c, struct reply *ret) {
         return true;
 }
 
-/* How the prologue failed, which another process says: the end of its patience is not that of ours. */
+/* How the prologue failed, which another process says: the end of its patience is not that of ours.
+ */
 static enum client_result fail_in_prologue(struct client *c) {
         const struct prologue_result *p = &c->prologue;
         enum client_result r = p->failure < CLIENT_IN_VAIN ? p->failure : CLIENT_SILENT;

@@ -158,7 +158,8 @@ static void hide_secret(const struct mechanism *m, const struct client_login *l,
         encode(octets, n, wire);
         wire[TELLING] = '\0';
         if (strstr(reply->text, l->password) || strstr(reply->text, wire))
-                text_format(reply->text, sizeof(reply->text), "(left out: it repeats what we said)");
+                text_format(reply->text, sizeof(reply->text),
+                            "(left out: it repeats what we said)");
         explicit_bzero(octets, sizeof(octets));
         explicit_bzero(wire, sizeof(wire));
 }

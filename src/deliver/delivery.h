@@ -43,7 +43,7 @@ struct envelope {
         struct sender sender;
         struct addressee *addressees;
         size_t n_addressees;
-        const struct security *upstream; /* the TLS that an upstream has it by; NULL: no upstream has */
+        const struct security *upstream; /* the TLS that an upstream has it by; or NULL */
         char destination[160];        /* where it went and what is known there, for the log; "" if nothing is */
 };
 

@@ -1,5 +1,5 @@
-/* deliver/prologue.h - what is said on a connection to an upstream before a session gets it: the greeting,
- * STARTTLS, AUTH. By a process of its own: broker/prologue.h.
+/* deliver/prologue.h - what is said on a connection to an upstream before a session gets it: the
+ * greeting, STARTTLS, AUTH. By a process of its own: broker/prologue.h.
  */
 #pragma once
 

@@ -63,9 +63,9 @@ static int run_connection(const struct tls_options *o, bool is_silent) {
         tls_context_start();
         context = tls_context_new(o);
         if (!context) {
-                tls_connection_refuse(&c, o->is_connecting
-                                                  ? "the authorities cannot be read: see the log"
-                                                  : "certificate or key cannot be used: see the log");
+                tls_connection_refuse(
+                        &c, o->is_connecting ? "the authorities cannot be read: see the log"
+                                             : "certificate or key cannot be used: see the log");
                 return EX_CONFIG;
         }
         tls_connection_run(context, &c);

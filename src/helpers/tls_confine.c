@@ -97,8 +97,8 @@ void tls_confine_connection(bool reads_files) {
                 ALWAYS(faccessat), ALWAYS(faccessat2), IF(prctl, 0, PR_SET_SECCOMP),               \
                 IF(prctl, 0, PR_GET_SECCOMP), IF(prlimit64, 0, 0)
 
-/* Its children are under both lists. It cannot run a program, nor open a file unless it verifies: what
- * is new is for whoever starts it anew. */
+/* Its children are under both lists. It cannot run a program, nor open a file unless it verifies:
+ * what is new is for whoever starts it anew. */
 void tls_confine_server(bool reads_files) {
         const struct filter_rule rules[] = { FOR_A_SERVER, FOR_A_CONNECTION, ALARM, FOR_ANY };
         const struct filter_rule with_files[] = { FOR_A_SERVER, FOR_A_CONNECTION, ALARM, FOR_ANY,

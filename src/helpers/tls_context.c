@@ -279,8 +279,9 @@ static void load_authorities(SSL_CTX *context, const char *ca) {
         is_loaded = S_ISDIR(st.st_mode) ? SSL_CTX_load_verify_dir(context, ca)
                                         : SSL_CTX_load_verify_file(context, ca);
         if (is_loaded != 1)
-                tls_complain(TLS_ERROR, "cannot read the authorities %s: %s: it has to be PEM, or a "
-                                        "directory of that, as /etc/ssl/certs is",
+                tls_complain(TLS_ERROR,
+                             "cannot read the authorities %s: %s: it has to be PEM, or a "
+                             "directory of that, as /etc/ssl/certs is",
                              ca, tls_complain_reason());
 }
 
@@ -293,7 +294,8 @@ static void set_rules_of_client(SSL_CTX *context, const struct tls_options *o) {
 }
 
 SSL_CTX *tls_context_new(const struct tls_options *o) {
-        SSL_CTX *context = SSL_CTX_new(o->is_connecting ? TLS_client_method() : TLS_server_method());
+        SSL_CTX *context =
+                SSL_CTX_new(o->is_connecting ? TLS_client_method() : TLS_server_method());
 
         if (!context) {
                 tls_complain(TLS_ERROR, "cannot start OpenSSL: %s", tls_complain_reason());

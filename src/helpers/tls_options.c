@@ -23,7 +23,8 @@ static const char usage[] =
         "  --client=no|ask        whether clients are asked for a certificate (no)\n"
         "  --client-ca=FILE       by whom those may be issued\n"
         "  --hostname=NAME        what the certificate is for\n"
-        "  --connect              be the client: the connection leads to a server, or with --serve\n"
+        "  --connect              be the client: the connection leads to a server, or with "
+        "--serve\n"
         "                         connections do; no certificate\n"
         "  --name=NAME            with --connect: whom the server's certificate has to be for\n"
         "  --verify=ca|no|sha256:HEX  whether it is verified (no); or is one of these\n"
@@ -146,7 +147,8 @@ bool tls_options_is_self_signed(const struct tls_options *o) {
 /* What does not go together for a client; NULL: nothing. */
 static const char *find_contradiction_of_client(const struct tls_options *o) {
         if (o->n_certificates > 0 || o->n_keys > 0 || o->is_client_asked || o->client_ca)
-                return "--connect makes no sense with options of a server's certificate and clients";
+                return "--connect makes no sense with options of a server's certificate and "
+                       "clients";
         if (o->role == TLS_CHECK || o->program)
                 return "--connect is for the connection on descriptor 0, or for --serve";
         if (o->role == TLS_SERVE && (o->trust.name || o->trust.is_verified || o->trust.n_pins > 0))

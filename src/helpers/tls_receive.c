@@ -69,7 +69,8 @@ static bool are_right(const struct descriptors *d, bool is_connecting) {
         if (d->n != TLS_REQUEST_DESCRIPTORS)
                 return false;
         for (size_t i = 0; i < d->n; i++)
-                if (!is_stream(d->fds[i]) || (fd_is_outgoing(d->fds[i]) && !(is_connecting && i == 0)))
+                if (!is_stream(d->fds[i]) ||
+                    (fd_is_outgoing(d->fds[i]) && !(is_connecting && i == 0)))
                         return false;
         return option_of(d->fds[1], SO_DOMAIN) == AF_UNIX &&
                option_of(d->fds[2], SO_DOMAIN) == AF_UNIX;

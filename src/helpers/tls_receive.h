@@ -10,7 +10,8 @@ enum tls_received {
         TLS_REQUEST_NEVER, /* there will be none any more */
 };
 
-/* Does not wait. Sets what a request tells of a connection, on which we are to be the client, or not. */
+/* Does not wait. Sets what a request tells of a connection, on which we are to be the client, or
+ * not. */
 enum tls_received tls_receive(int fd, bool is_connecting, struct tls_connection *ret);
 
 void tls_receive_close(const struct tls_connection *c);

@@ -1,6 +1,6 @@
-/* helpers/tls_request.h - what a server of TLS is asked: a datagram "Y", or "C" for TLS as the client
- * of a server, and "NAME=value", a NUL after each, with three descriptors: the connection, where the answer goes, the connection in
- * clear.
+/* helpers/tls_request.h - what a server of TLS is asked: a datagram "Y", or "C" for TLS as the
+ * client of a server, and "NAME=value", a NUL after each, with three descriptors: the connection,
+ * where the answer goes, the connection in clear.
  *
  * Pure. Names that are not known here are left alone: newer ones can ask too.
  */

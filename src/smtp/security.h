@@ -30,7 +30,8 @@ struct security_server {
         char names[256];       /* its certificate is for these */
         char subject[128];
         char fingerprint[65];
-        char verify[128];      /* whether its issuer is known and the name right: SUCCESS, FAILED:reason */
+        char verify[128]; /* whether its issuer is known and the name right: SUCCESS, FAILED:reason
+                           */
 };
 
 /* Whether TLS is spoken. */
