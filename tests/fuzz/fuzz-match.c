@@ -23,10 +23,10 @@ static bool is_meant(const char *text, const char *pattern, size_t n_pattern) {
         memset(is_like, 0, sizeof(is_like));
         is_like[0][0] = true;
         for (size_t i = 0; i < n_pattern; i++)
-                for (size_t k = 0, step; k <= n_text; k += step) {
+                for (size_t k = 0; k <= n_text; k++) { /* a pattern may have half a character */
                         size_t n = k < n_text ? utf8_length(text + k, n_text - k) : 1;
+                        size_t step = (pattern[i] == '*' || pattern[i] == '?') && n > 0 ? n : 1;
 
-                        step = pattern[i] == '*' || pattern[i] == '?' ? (n > 0 ? n : 1) : 1;
                         if (pattern[i] == '*') {
                                 is_like[i + 1][k] |= is_like[i][k];
                                 if (k < n_text)
