@@ -22,14 +22,18 @@ static void forget(struct mail *m) {
         m->is_judged = m->is_sender_pending = false;
 }
 
-int mail_open(struct mail *m, const struct config *c, const struct peer *p, struct channel *client) {
+int mail_open(struct mail *m, const struct config *c, const struct peer *p, struct channel *client,
+              const char *authenticated) {
+        const struct delivery_context x = { c, p, client, authenticated };
+
         m->strategy = c->strategy;
         m->envelope.peer = p;
         m->envelope.patience = client->patience;
+        m->envelope.authenticated = authenticated;
         spool_init(&m->message.spool);
         forget(m);
         m->envelope.addressees = c->max_recipients <= MAIL_FEW ? m->few : calloc((size_t) c->max_recipients, sizeof(m->few[0]));
-        return m->envelope.addressees ? delivery_open(m->strategy, &(const struct delivery_context) { c, p, client }, &m->delivery) : -ENOMEM;
+        return m->envelope.addressees ? delivery_open(m->strategy, &x, &m->delivery) : -ENOMEM;
 }
 
 void mail_close(struct mail *m) {

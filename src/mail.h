@@ -26,8 +26,10 @@ enum mail_answer {
         MAIL_LATER,    /* ask again when all that are deferred are collected */
 };
 
-/* Opens the strategy. Returns 0 or its negative errno, or -ENOMEM. */
-int mail_open(struct mail *m, const struct config *c, const struct peer *p, struct channel *client);
+/* Opens the strategy. `authenticated` is by which mechanism the client has, from now on. Returns 0
+ * or its negative errno, or -ENOMEM. */
+int mail_open(struct mail *m, const struct config *c, const struct peer *p, struct channel *client,
+              const char *authenticated);
 void mail_close(struct mail *m);
 
 /* MAIL, and each RCPT that the server has room for. */

@@ -291,6 +291,10 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         k.option = "upstream-password";
         if (c->upstream_password)
                 check_password(&k, c, c->upstream_password);
+        k.option = "auth";
+        if (c->auth == AUTH_UPSTREAM && c->tls == TLS_NO)
+                warn(&k, "there is no TLS, so that only clients on this host are offered AUTH: set "
+                         "tls-certificate or tls-engine");
         k.option = "upstream";
         for (size_t i = 0; has_network && i < c->upstream.n; i++)
                 check_endpoint(&k, c->upstream.items[i]);

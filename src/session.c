@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "authentication.h"
 #include "balancer.h"
 #include "base/text.h"
 #include "broker/broker.h"
@@ -36,7 +37,8 @@ static void on_hello(struct session *s, const struct hello *hello) {
         on_reset(s);
         if (strategy->hello)
                 extensions = strategy->hello(s->mail.delivery, hello->name, &max_size);
-        server_offer(&s->server, extensions, max_size);
+        server_offer(&s->server, extensions, max_size,
+                     authentication_mechanisms(s->log.config, &s->mail));
 }
 
 /* To MAIL (`r` is NULL) or RCPT. Whoever the server takes for a recipient is one. */
@@ -84,6 +86,10 @@ static void on_data(struct session *s) {
         server_answer(&s->server, &verdict);
 }
 
+static void on_auth(struct session *s, const struct event *line) {
+        authentication_step(&s->authentication, &s->log, &s->mail, &s->server, line);
+}
+
 /* Once for each message. In LMTP each recipient has a reply of its own; the best one speaks for the message in the log. */
 static void deliver(struct session *s) {
         int64_t asked = deadline_now();
@@ -110,7 +116,7 @@ static void lose_unheard(struct session *s, int error) {
         s->end = error == -ETIMEDOUT || error == -ETIME ? END_DEAF : error == -ECANCELED ? END_STOPPED : END_GONE;
 }
 
-/* There will be no more input: why, as channel_read() says it. */
+/* There will be no more input: why, as channel_read() says it; 0 is its end. */
 static void close_for(struct session *s, int error) {
         if (error == -ETIMEDOUT)
                 server_close(&s->server, 421, "4.4.2", "timeout: nothing came from you, closing connection");
@@ -167,10 +173,11 @@ static void on_refusal(struct session *s, const struct event *event) {
 }
 
 static void on_reply(struct session *s, const struct event *event) {
-        const struct reply *r = event->reply;
         char wire[REPLY_WIRE_MAX];
-        size_t n = reply_format(r, wire);
-        int error = channel_write(s->channel, wire, n);
+        size_t n = reply_format(event->reply, wire);
+        int error = event->reply->code == 334
+                            ? authentication_challenge(&s->authentication, s->channel)
+                            : channel_write(s->channel, wire, n);
 
         session_log_trace_reply(&s->log, wire, n);
         on_refusal(s, event);
@@ -257,7 +264,7 @@ static int start(struct session *s, const struct config *c, const struct peer *p
         s->patience->client = channel->out;
         s->patience->stop_timeout = c->stop_timeout;
         s->patience->deadline = deadline_after(c->session_timeout);
-        return mail_open(&s->mail, c, &s->peer, channel);
+        return mail_open(&s->mail, c, &s->peer, channel, s->server.authenticated);
 }
 
 /* Whether the client has heard all that was said, as far as can be known. */
@@ -283,6 +290,7 @@ static bool is_asking(const struct delivery_ops *strategy, const struct event *e
         switch (e->kind) {
         case SERVER_HELLO: return strategy->hello;
         case SERVER_RECIPIENT: return strategy->recipient || strategy->put;
+        case SERVER_AUTH:
         case SERVER_SENDER: /* no further message is begun */
         case SERVER_COLLECT: return true;
         case SERVER_END: return e->n == 0;
@@ -306,6 +314,7 @@ static void converse(struct session *s) {
                         continue;
                 switch (event.kind) {
                 case SERVER_HELLO: on_hello(s, event.hello); break;
+                case SERVER_AUTH: on_auth(s, &event); break;
                 case SERVER_SENDER: on_sender(s, event.sender); break;
                 case SERVER_RECIPIENT: on_recipient(s, event.recipient); break;
                 case SERVER_COLLECT: on_collect(s, event.is_sender); break;
@@ -324,12 +333,11 @@ static void converse(struct session *s) {
         }
 }
 
-/* Own devices that do not know better: `bare-lf-from`. */
-static bool may_end_lines_with_lf(const struct config *c, const struct peer *p) {
+/* What the rules owe to who the client is. Own devices may not know better than LF. */
+static void heed_peer(struct server_rules *rules, const struct config *c, const struct peer *p) {
+        rules->auth = authentication_rule(c, p);
         for (size_t i = 0; i < c->bare_lf_from.n; i++)
-                if (peer_is_in(p, c->bare_lf_from.items[i]))
-                        return true;
-        return false;
+                rules->lf_is_line_end |= peer_is_in(p, c->bare_lf_from.items[i]);
 }
 
 int session_run(const struct config *c, const struct peer *p, struct channel *channel, bool is_transcript) {
@@ -347,19 +355,17 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
                 .max_errors = (unsigned) c->max_errors,
                 .tls = tls_find(c, channel, is_transcript),
         };
-        int r;
+        int r = start(&s, c, p, channel);
 
-        r = start(&s, c, p, channel);
         if (r < 0)
                 return r;
         s.is_transcript = is_transcript;
         server_init(&s.server, &rules);
         if (!is_transcript && config_is_balancer(c, p))
                 begin_with_header(&s);
+        heed_peer(&s.server.rules, c, &s.peer);
         if (s.end == GOES_ON && rules.tls != SERVER_NO_TLS && c->tls == TLS_IMPLICIT)
                 session_begin_with_tls(&s);
-        if (may_end_lines_with_lf(c, &s.peer))
-                s.server.rules.lf_is_line_end = true;
         session_rules_connect(&s);
         session_log_waiting(&s.log);
         converse(&s);

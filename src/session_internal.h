@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "authentication.h"
 #include "io/channel.h"
 #include "io/receipt.h"
 #include "mail.h"
@@ -12,7 +13,6 @@
 struct session {
         struct channel *channel;
         struct patience *patience;
-        struct server server;
         enum session_end end;
         struct peer peer;
         struct session_log log;
@@ -20,8 +20,10 @@ struct session {
         struct security outer;    /* of the client's, to the balancer */
         bool is_transcript;
         int64_t idle_at; /* when what the strategy holds is let go; INT64_MAX: it has nothing */
-        struct mail mail; /* what is large comes last, so that the rest fits into few pages */
+        struct server server; /* what is large comes last, so that the rest fits into few pages */
+        struct mail mail;
         struct receipt receipt;
+        struct authentication authentication;
 };
 
 /* There is no more input: 0, or why, as channel_read() says it. */

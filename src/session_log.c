@@ -90,6 +90,11 @@ static void log_tls(struct log_line *l, const struct session_log *s) {
                 log_field(l, "client-certificate", "sha256:%s", tls->fingerprint);
 }
 
+static void log_auth(struct log_line *l, const struct session_log *s) {
+        if (*s->server->authenticated)
+                log_field(l, "auth", "%s", s->server->authenticated);
+}
+
 static void log_sni(struct log_line *l, const struct session_log *s) {
         const struct security *tls = tls_of(s);
 
@@ -100,6 +105,7 @@ static void log_sni(struct log_line *l, const struct session_log *s) {
 static void log_kind(struct log_line *l, const struct session_log *s) {
         log_field(l, "protocol", "%s", server_protocol(s->server));
         log_tls(l, s);
+        log_auth(l, s);
         log_number(l, "size", s->server->size);
         log_number(l, "recipients", s->envelope->n_addressees);
 }
@@ -230,6 +236,23 @@ void session_log_refused(struct session_log *s, const struct event *reply) {
                 session_log_rejected(s, reply->refused, reply->recipient, reply->reply);
 }
 
+/* What was refused was tried all the same. */
+void session_log_auth(const struct session_log *s, const char *name, const struct reply *verdict) {
+        struct log_line l;
+
+        log_start(&l, "authentication");
+        log_peer(&l, s->peer);
+        log_verdict(&l, verdict);
+        if (!reply_is_positive(verdict))
+                log_field(&l, "by", "%s", reply_author(verdict));
+        log_field(&l, "auth", "%s", s->server->mechanism);
+        log_tls(&l, s);
+        log_helo(&l, s);
+        if (*name)
+                log_chosen(&l, "user", "%s", name);
+        log_send(&l, reply_is_positive(verdict) ? LOG_INFO : LOG_NOTICE);
+}
+
 static void log_more_rejected(const struct session_log *s) {
         struct log_line l;
 
@@ -309,6 +332,7 @@ static void log_end(const struct session_log *s, enum session_end end) {
         log_peer(&l, s->peer);
         log_field(&l, "protocol", "%s", server_protocol(s->server));
         log_tls(&l, s);
+        log_auth(&l, s);
         log_number(&l, "commands", s->server->n_commands);
         log_number(&l, "errors", s->server->n_errors);
         log_number(&l, "messages", s->n_messages);
@@ -320,37 +344,6 @@ static void log_end(const struct session_log *s, enum session_end end) {
         log_sni(&l, s);
         log_helo(&l, s);
         log_send(&l, priority_of(s, end));
-}
-
-void session_log_trace_command(struct session_log *s) {
-        struct log_line l;
-        const char *command;
-        size_t n;
-
-        if (!s->config->trace || s->n_traced == s->server->n_commands)
-                return;
-        s->n_traced = s->server->n_commands;
-        command = server_command(s->server, &n);
-        log_start(&l, "trace");
-        log_peer(&l, s->peer);
-        log_chosen(&l, "command", "%.*s", (int) n, command);
-        log_send(&l, LOG_DEBUG);
-}
-
-static void trace_line(const struct session_log *s, const char *line, size_t n) {
-        struct log_line l;
-
-        log_start(&l, "trace");
-        log_peer(&l, s->peer);
-        log_said(&l, "reply", "%.*s", (int) n, line);
-        log_send(&l, LOG_DEBUG);
-}
-
-void session_log_trace_reply(const struct session_log *s, const char *wire, size_t n) {
-        for (const char *line = wire, *cr; s->config->trace && line < wire + n; line = cr + 2) {
-                cr = memchr(line, '\r', (size_t) (wire + n - line));
-                trace_line(s, line, (size_t) (cr - line));
-        }
 }
 
 void session_log_end(const struct session_log *s, enum session_end end) {

@@ -63,6 +63,9 @@ void session_log_rejected(struct session_log *s, enum refused whom, const struct
                           const struct reply *verdict);
 void session_log_rejected_client(struct session_log *s, const char *helo,
                                  const struct reply *verdict);
+/* An exchange of AUTH has ended, with this reply. `name` is the client's word for itself, "" if
+ * that is not known. */
+void session_log_auth(const struct session_log *s, const char *name, const struct reply *verdict);
 
 /* A transaction with recipients ended before there was a whole message. */
 void session_log_abandoned(const struct session_log *s, enum session_end end);

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 FIELD = re.compile(r' ([a-z]+)=(?:"([^"\\]*(?:\\x[0-9a-f]{2}[^"\\]*)*)"|([^ "\\]+))')
 PREFIX = "smtpd: "
 LINE_MAX, CHOSEN_MAX, SAID_MAX = 4096, 256, 512  # octets, of a line with its end, of values with their quotes
-CHOSEN = {"helo", "from", "to", "command"}
+CHOSEN = {"helo", "from", "to", "command", "user"}
 
 
 @dataclass

@@ -28,7 +28,7 @@ VARIABLES = {"SMTPD_ID", "SMTPD_PEER", "SMTPD_PEER_PORT", "SMTPD_HELO", "SMTPD_P
              "SMTPD_MAIL_OPTIONS", "SMTPD_RCPT_TO", "SMTPD_RCPT_OPTIONS", "SMTPD_SIZE"}
 OF_TLS = {"SMTPD_TLS", "SMTPD_TLS_CIPHER", "SMTPD_TLS_SNI", "SMTPD_TLS_CLIENT_FINGERPRINT",
           "SMTPD_TLS_CLIENT_VERIFY"}
-VARIABLES |= OF_TLS
+VARIABLES |= OF_TLS | {"SMTPD_AUTH"}
 
 # --- hooks -----------------------------------------------------------------------------------------------
 
@@ -383,7 +383,7 @@ def test_environment_of_a_message(smtpd, tmp_path, hook):
             "SMTPD_RCPT_TO": b"b@example.com\nc@example.com\nd@example.com",
             "SMTPD_RCPT_OPTIONS": b"\n\n",
             "SMTPD_SIZE": b"%d" % (len(content) - 2),
-            **{name: b"" for name in OF_TLS},
+            **{name: b"" for name in OF_TLS | {"SMTPD_AUTH"}},
         }
         hook.let_go()
         assert session.reply() == DELIVERED and session.end() == 0

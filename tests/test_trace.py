@@ -7,6 +7,7 @@ from logs import lines
 from session import Session, command, tcp_pair
 
 SECRET = base64.b64encode(b"\0alice\0open sesame")
+TOKEN = base64.b64encode(b"open sesame")
 
 
 def traced(err):
@@ -40,17 +41,41 @@ def test_nothing_without_it(smtpd, tmp_path):
 
 
 @pytest.mark.parametrize("said", [
-    [b"AUTH PLAIN " + SECRET], [b"auth plain", SECRET], [b"AUTH LOGIN", SECRET, SECRET], [b"AUTH  PLAIN   " + SECRET], [b"AUTH\tPLAIN " + SECRET],
-    [b" AUTH PLAIN " + SECRET], [b"AUTH PLAIN", b"*", SECRET], [b"AUTHPLAIN " + SECRET]])
+    b"AUTH PLAIN " + SECRET, b"AUTH  PLAIN   " + SECRET, b"AUTH\tPLAIN " + SECRET, b" AUTH PLAIN " + SECRET, b"AUTHPLAIN " + SECRET])
 def test_no_secret(smtpd, tmp_path, said):
-    """Whatever we answer to AUTH: a client that does not listen goes on with its password."""
-    with Session(command(smtpd, "--trace=yes", "--max-errors=9"), tmp_path) as session:
+    """Of AUTH that is refused."""
+    with Session(command(smtpd, "--trace=yes"), tmp_path) as session:
         session.begin("EHLO")
-        for line in said:
-            session.ask(line)
-        session.expect((b"NOOP visible", b"250 "), (b"XYZZY", b"500 "))
+        session.expect((said, b"50"), (b"NOOP visible", b"250 "), (b"XYZZY", b"500 "))
         session.end()
         assert SECRET not in session.err() and {b"C: NOOP visible", b"C: XYZZY"} <= set(traced(session.err()))
+
+
+@pytest.mark.parametrize("said", [b"auth plain", b" AUTH LOGIN", b"AUTH\tLOGIN"])
+def test_no_secret_after_it(smtpd, tmp_path, said):
+    """A client that does not listen goes on with its password."""
+    with Session(command(smtpd, "--trace=yes"), tmp_path) as session:
+        session.begin("EHLO")
+        session.expect((said, b"50"), (SECRET, b"554 5.5.1 the exchange went on although AUTH was refused"))
+        session.read_to_end()
+        session.status()
+        assert SECRET not in session.err() and b"C: " in traced(session.err())
+
+
+@pytest.mark.parametrize(("said", "shown"), [
+    ([b"AUTH  plain   " + SECRET], [b"C: AUTH PLAIN"]), ([b"AUTH PLAIN", SECRET], [b"C: AUTH PLAIN", b"S: 334 ", b"C: "]),
+    ([b"auth login", TOKEN, TOKEN], [b"C: AUTH LOGIN", b"S: 334 ", b"C: ", b"S: 334 ", b"C: "])])
+def test_no_secret_of_exchange(smtpd, tmp_path, said, shown):
+    """Nor of an exchange that ends well: its lines are empty, and challenges are left out."""
+    with Session(command(smtpd, "--trace=yes", "--auth=any"), tmp_path) as session:
+        session.begin("EHLO")
+        replies = [session.ask(line)[:4] for line in said]
+        session.expect((b"NOOP visible", b"250 "), (b"XYZZY", b"500 "))
+        session.end()
+        trace = traced(session.err())
+    begin, end = trace.index(shown[0]), trace.index(b"C: NOOP visible")
+    assert replies == [b"334 "] * (len(said) - 1) + [b"235 "] and trace[begin:end - 1] == shown
+    assert b"C: XYZZY" in trace and SECRET not in session.err() and TOKEN not in session.err()
 
 
 def test_long_and_many(smtpd, tmp_path):

@@ -3,7 +3,7 @@
     with Upstream({"MAIL": b"550 5.7.1 not you\\r\\n"}) as up:          # each connection does this
     with Upstream({"RCPT": close}, {}) as up:                         # the first does that, all others do well
 
-A script has an action for each step: "greeting", "EHLO", "HELO", "LHLO", "XCLIENT", "MAIL", "RCPT", "DATA", "body",
+A script has an action for each step: "greeting", "EHLO", "HELO", "LHLO", "XCLIENT", "AUTH", "MAIL", "RCPT", "DATA", "body",
 "dot", "RSET", "QUIT", those of other verbs, or a list of actions, one for each time (the last one stays; None is to do well). An action is what to send (octets, not
 necessarily a reply), or a function that gets the connection; those that are needed often are below. Where there is none
 the server does well. "body" is Body(octets, action): it happens once so many octets of the message have come.
@@ -164,6 +164,18 @@ def flood(octets, seconds=PATIENCE):
     return act
 
 
+def challenge(text, then):
+    """334, and what to do with the response, which is one more command."""
+
+    def act(c):
+        c.send(b"334 " + text + b"\r\n")
+        c.commands.append(c.line())
+        c.sent.clear()
+        then(c) if callable(then) else c.send(then)
+
+    return act
+
+
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
@@ -264,6 +276,8 @@ class Upstream:
                 do(verb, b"250 up.example\r\n")
             elif verb == "XCLIENT":
                 do(verb, b"220 up.example ESMTP\r\n")
+            elif verb == "AUTH":
+                do(verb, b"235 2.7.0 welcome\r\n")
             elif verb == "MAIL":
                 sender, recipients = rest.partition(b":")[2], []
                 do(verb, b"250 2.1.0 sender fine\r\n")

@@ -20,7 +20,8 @@ static bool can_serve(const struct config *c) {
         int r;
 
         peer_local(&nobody);
-        r = delivery_open(c->strategy, &(const struct delivery_context) { c, &nobody, NULL }, &d);
+        r = delivery_open(c->strategy, &(const struct delivery_context) { c, &nobody, NULL, "" },
+                          &d);
         if (r == 0 && c->strategy->close)
                 c->strategy->close(d);
         return r == 0;

@@ -17,7 +17,7 @@
 enum {
         REQUEST_TEXT_MAX = 2 * 31 * 4096 + 16 * 1024, /* recipients as environment_reserve() has
                                                          them, and the rest */
-        REQUEST_VARIABLES = 13,
+        REQUEST_VARIABLES = 14,
         REQUEST_LIST_MAX = 127,
         ANSWER_TEXT_MAX = 17 * 1024,
         ANSWER_REASON_MAX = 1023,

@@ -45,6 +45,8 @@ enum upstream_auth {
         UPSTREAM_AUTH_LOGIN,
         UPSTREAM_AUTH_XOAUTH2,
 };
+/* Whose word AUTH is: nobody's, whoever says any, the upstream's. */
+enum auth_mode { AUTH_NO, AUTH_ANY, AUTH_UPSTREAM };
 
 struct list {
         char **items;
@@ -90,6 +92,8 @@ struct config {
         bool sandbox;
         struct peer peer;          /* address "" if not given */
         char user[USER_MAX + 1];   /* a name or a number; "": that of user.h */
+
+        enum auth_mode auth;
 
         /* TLS toward clients, by smtpd-tls(8) or another engine */
         enum tls_mode tls;         /* after config_load() it is set */

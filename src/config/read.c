@@ -8,6 +8,7 @@
 #include <sys/utsname.h>
 
 #include "base/text.h"
+#include "config/auth.h"
 #include "config/strategies.h"
 #include "config/upstream.h"
 
@@ -163,6 +164,8 @@ int config_load(int argc, char **argv, struct config *c, config_complaint *compl
         c->is_strategy_given = r.is_given[index_of("strategy")];
         if (c->strategy && !r.is_incomplete)
                 check_together(&r);
+        if (c->strategy && !r.is_incomplete)
+                auth_check(&r);
         tls_settle(&r);
         upstream_settle(&r);
         return r.n_in_arguments > 0 ? EX_USAGE : r.n_in_files > 0 ? EX_CONFIG : 0;

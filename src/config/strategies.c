@@ -55,6 +55,10 @@ bool strategies_allow(const struct config *c, const struct option *o) {
         return *others == '\0';
 }
 
+bool strategies_has_judge(const struct config *c) {
+        return c->strategy->authenticate;
+}
+
 const char *strategies_check(const struct config *c) {
         return c->strategy->check ? c->strategy->check(c) : NULL;
 }

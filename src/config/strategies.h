@@ -29,5 +29,8 @@ void strategies_having(const struct config *c, const struct option *o,
 /* Whether the option makes sense with the strategy in use. */
 bool strategies_allow(const struct config *c, const struct option *o);
 
+/* Whether it knows somebody who takes AUTH. */
+bool strategies_has_judge(const struct config *c);
+
 /* What the strategy in use says of its options: a complaint; NULL if they are all right. */
 const char *strategies_check(const struct config *c);

@@ -29,7 +29,7 @@ extern const struct kind value_domain, value_directory;
 extern const struct kind value_endpoints, value_listen, value_domains, value_networks;
 extern const struct kind value_tls, value_tls_client, value_tls_minimum;
 extern const struct kind value_tls_certificates, value_tls_keys, value_tls_file;
-extern const struct kind value_local_socket;
+extern const struct kind value_local_socket, value_auth;
 extern const struct kind value_upstream_tls, value_upstream_verify, value_upstream_name;
 extern const struct kind value_upstream_user, value_upstream_auth;
 extern const struct kind value_reply_rules, value_delay_rules;

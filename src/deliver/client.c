@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/ascii.h"
 #include "base/text.h"
 #include "deliver/client_internal.h"
 #include "io/deadline.h"
@@ -23,6 +24,7 @@ void client_abort(struct client *c) {
         if (c->is_open)
                 close(c->channel.in);
         c->is_open = c->is_begun = false;
+        c->standing = CLIENT_ANONYMOUS;
         c->n_owed = 0;
 }
 
@@ -43,6 +45,19 @@ uint64_t client_seconds(const struct client *c, uint64_t usual) {
         return c->rules->timeout > 0 ? c->rules->timeout : usual;
 }
 
+enum client_result client_fill(struct client *c, const char *step) {
+        int64_t n;
+
+        if (c->n_in > 0)
+                return CLIENT_OK;
+        channel_flush(c->rules->downstream); /* if that fails, the session will notice */
+        n = channel_read(&c->channel, &c->in);
+        if (n <= 0)
+                return lose(c, (int) n, step);
+        c->n_in = (size_t) n;
+        return CLIENT_OK;
+}
+
 enum client_result client_read(struct client *c, uint64_t timeout, const char *step,
                                struct reply_parser *parser) {
         enum reply_status status = REPLY_MORE;
@@ -52,17 +67,11 @@ enum client_result client_read(struct client *c, uint64_t timeout, const char *s
         c->channel.timeout = timeout;
         c->channel.deadline = deadline_after(timeout);
         while (status == REPLY_MORE) {
+                enum client_result r = client_fill(c, step);
                 size_t used;
 
-                if (c->n_in == 0) {
-                        int64_t n;
-
-                        channel_flush(c->rules->downstream); /* if that fails, the session will notice */
-                        n = channel_read(&c->channel, &c->in);
-                        if (n <= 0)
-                                return lose(c, (int) n, step);
-                        c->n_in = (size_t) n;
-                }
+                if (r != CLIENT_OK)
+                        return r;
                 status = reply_parse(parser, c->in, c->n_in, &used);
                 c->in += used;
                 c->n_in -= used;
@@ -139,15 +148,30 @@ enum client_result client_get(struct client *c, const char *step, struct reply *
 
 /* --- a transaction ---------------------------------------------------------------------------- */
 
+/* An address that somebody else vouches for (RFC 4954 section 5): "AUTH=" with its value among the
+ * parameters of MAIL, and its octets. */
+static const char *find_auth(const struct sender *s, size_t *ret_n) {
+        for (const char *p = s->options; *p; p += *ret_n + (p[*ret_n] == ' ')) {
+                *ret_n = strcspn(p, " ");
+                if (*ret_n > 5 && ascii_is_equal(p, "AUTH=", 5))
+                        return p;
+        }
+        *ret_n = 0;
+        return "";
+}
+
 void client_put_mail(struct client *c, const struct sender *s) {
         char size[32] = "";
+        size_t n_auth = 0;
+        const char *auth = c->standing == CLIENT_AUTHENTICATED ? find_auth(s, &n_auth) : "";
 
         if (s->size > 0 && c->has_size)
                 text_format(size, sizeof(size), " SIZE=%llu", (unsigned long long) s->size);
         c->n_owed++;
-        client_say(c, "MAIL FROM:<%s>%s%s%s", s->address.text, size,
+        client_say(c, "MAIL FROM:<%s>%s%s%s%s%.*s", s->address.text, size,
               s->is_8bit && c->extensions & EXTENSION_8BITMIME ? " BODY=8BITMIME" : "",
-              s->is_smtputf8 && c->extensions & EXTENSION_SMTPUTF8 ? " SMTPUTF8" : "");
+              s->is_smtputf8 && c->extensions & EXTENSION_SMTPUTF8 ? " SMTPUTF8" : "",
+              n_auth > 0 ? " " : "", (int) n_auth, auth);
 }
 
 void client_put_rcpt(struct client *c, const struct recipient *r) {
@@ -170,8 +194,7 @@ enum client_result client_data(struct client *c, struct reply *ret) {
         return client_get(c, "DATA", ret);
 }
 
-/* Octets as they are, around the channel's buffer. */
-static enum client_result send_octets(struct client *c, const char *data, size_t n) {
+enum client_result client_send_octets(struct client *c, const char *data, size_t n) {
         int r = fd_write(c->channel.out, client_patience(c), &data, &n,
                          deadline_after(client_seconds(c, CLIENT_SECONDS)));
 
@@ -186,7 +209,7 @@ enum client_result client_send(struct client *c, const char *text, size_t n) {
                 enum client_result r = client_look(c);
 
                 if (r == CLIENT_OK)
-                        r = send_octets(c, wire, n_wire);
+                        r = client_send_octets(c, wire, n_wire);
                 if (r != CLIENT_OK)
                         return r;
                 text += used;
@@ -199,7 +222,7 @@ enum client_result client_end(struct client *c) {
         const char *end = body_end(&c->body);
 
         client_patience(c)->stage = PATIENCE_GIVEN;
-        return send_octets(c, end, strlen(end));
+        return client_send_octets(c, end, strlen(end));
 }
 
 enum client_result client_verdict(struct client *c, struct reply *ret) {
@@ -209,7 +232,7 @@ enum client_result client_verdict(struct client *c, struct reply *ret) {
 void client_close(struct client *c) {
         if (!c->is_open)
                 return;
-        if (c->n_owed == 0) {
+        if (c->n_owed == 0 && c->standing != CLIENT_IN_EXCHANGE) {
                 client_say(c, "QUIT");
                 channel_flush(&c->channel);
         }

@@ -14,6 +14,7 @@
 #include "io/channel.h"
 #include "io/log.h"
 #include "io/peer.h"
+#include "smtp/auth.h"
 #include "smtp/body.h"
 #include "smtp/command.h"
 #include "smtp/reply.h"
@@ -59,6 +60,11 @@ struct client {
         bool is_open;
         bool is_pipelined;       /* may be sent several commands at once */
         bool is_begun;           /* has taken MAIL, and heard no end of the transaction */
+        enum {
+                CLIENT_ANONYMOUS,
+                CLIENT_IN_EXCHANGE, /* of AUTH: it waits for a response */
+                CLIENT_AUTHENTICATED,
+        } standing;
         bool has_size;           /* takes the parameter SIZE */
         bool has_starttls;
         unsigned n_owed;         /* answers to commands that were put */
@@ -102,6 +108,11 @@ bool client_is_quiet(const struct client *c);
  * if the server has closed the connection, CLIENT_OUT_OF_STEP if it says something. While answers
  * are owed the last two cannot be told. */
 enum client_result client_look(struct client *c);
+
+/* AUTH, or the next line of its exchange, without line end. `ret` is 334, whose text is in
+ * `ret_challenge` as it came, 235, or a refusal. */
+enum client_result client_exchange(struct client *c, const char *line, size_t n,
+                                   struct challenge *ret_challenge, struct reply *ret);
 
 /* Commands are put, and their answers got in the same order. If c->is_pipelined, several may be put
  * before the first answer is got (RFC 2920); they leave with the first. Parameters that the server

@@ -13,6 +13,11 @@ __attribute__((format(printf, 2, 3))) void client_say(struct client *c, const ch
 
 /* The same, of a line that is ready. */
 void client_say_octets(struct client *c, const char *octets, size_t n);
+/* Octets as they are, around the channel's buffer. */
+enum client_result client_send_octets(struct client *c, const char *data, size_t n);
+
+/* Waits for octets of the server until the channel's deadline, if none are there. */
+enum client_result client_fill(struct client *c, const char *step);
 
 /* Reads one reply within `timeout` seconds, however slowly it drips. */
 enum client_result client_read(struct client *c, uint64_t timeout, const char *step,

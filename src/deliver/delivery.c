@@ -33,6 +33,8 @@ static const char *missing_field(const struct delivery_ops *s) {
                 return "process_message";
         if (!s->put != !s->collect)
                 return s->put ? "collect" : "put";
+        if (!s->mechanisms != !s->authenticate)
+                return s->mechanisms ? "authenticate" : "mechanisms";
         return NULL;
 }
 

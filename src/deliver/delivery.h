@@ -16,6 +16,7 @@
 #include "io/channel.h"
 #include "io/peer.h"
 #include "io/spool.h"
+#include "smtp/auth.h"
 #include "smtp/command.h"
 #include "smtp/reply.h"
 #include "smtp/security.h"
@@ -40,6 +41,7 @@ struct envelope {
         const char *helo;             /* the client's name for itself */
         const char *protocol;         /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ... */
         const struct security *security; /* the TLS that it came in, if it did */
+        const char *authenticated;    /* by which mechanism its client has; "": it has not */
         struct sender sender;
         struct addressee *addressees;
         size_t n_addressees;
@@ -64,9 +66,12 @@ struct delivery_context {
         const struct peer *peer;
         struct channel *client; /* the connection: whoever waits for somebody else flushes it before, and has its
                                  * patience. NULL: nobody is there yet, and it is only found out whether it can be opened */
+        const char *authenticated; /* as in the envelope, as long as the session */
 };
 
-/* The row of a strategy. It has to set .name, .open and .process_message, and to have both of .put and .collect or neither, or it does not start. All else is optional. */
+/* The row of a strategy. It has to set .name, .open and .process_message, and to have both of .put
+ * and .collect or neither, and so of .mechanisms and .authenticate, or it does not start. All else
+ * is optional. */
 struct delivery_ops {
         const char *name;
         const char *summary; /* what becomes of a message, for --help */
@@ -98,6 +103,15 @@ struct delivery_ops {
         /* At HELO, EHLO, LHLO: what can be offered to the client (enum extension, or-ed); may lower `*max_size` (octets, 0 no
          * limit). NULL: everything. */
         unsigned (*hello)(struct delivery *d, const char *helo, uint64_t *max_size);
+
+        /* After hello(): the mechanisms of AUTH that somebody takes for it, with blanks between
+         * them; "": nobody does at present. */
+        const char *(*mechanisms)(struct delivery *d);
+
+        /* AUTH: passes on a line as SERVER_AUTH has it (smtp/server.h). The answer is 334 with a
+         * challenge, 235, or a refusal. It gets the next line only after a 334. */
+        void (*authenticate)(struct delivery *d, const char *line, size_t n,
+                             struct challenge *ret_challenge, struct reply *ret_verdict);
 
         /* Asked at MAIL and RCPT, while the client waits. The verdict is preset to 451: say yes by
          * the destination's own words, or by delivery_sender_ok and delivery_recipient_ok. NULL:

@@ -67,7 +67,8 @@ bool environment_make(struct environment *v, const struct envelope *e, const str
         const struct security *tls = e->security;
         const char *const values[] = { e->id, e->helo, e->protocol, e->sender.address.text,
                                        e->sender.options, size, tls->protocol, tls->cipher,
-                                       tls->sni, tls->fingerprint, tls->verify };
+                                       tls->sni, tls->fingerprint, tls->verify,
+                                       e->authenticated };
 
         text_format(size, sizeof(size), "%llu", (unsigned long long) m->size);
         v->n = 0;

@@ -89,6 +89,15 @@ static unsigned mailman_hello(struct delivery *d, const char *helo, uint64_t *ma
         return upstream_hello(&d->upstream, helo, max_size);
 }
 
+static const char *mailman_mechanisms(struct delivery *d) {
+        return upstream_mechanisms(&d->upstream);
+}
+
+static void mailman_authenticate(struct delivery *d, const char *line, size_t n,
+                                 struct challenge *ret_challenge, struct reply *ret_verdict) {
+        upstream_authenticate(&d->upstream, line, n, ret_challenge, ret_verdict);
+}
+
 /* --- the envelope ----------------------------------------------------------------------------- */
 
 /* Nobody is asked yet: only a recipient says who is concerned. */
@@ -148,7 +157,8 @@ static bool is_elsewhere(const struct delivery *d, enum mailman_owner owner) {
 static void mailman_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
         enum mailman_owner owner;
 
-        if (!relay_check(d->config, d->peer, &a->recipient, ret_verdict))
+        if (!relay_check(d->config, d->peer, upstream_is_authenticated(&d->upstream),
+                         &a->recipient, ret_verdict))
                 return;
         owner = is_mailman2(d) ? mailman2_find(d->config, d->envelope, &a->recipient, ret_verdict)
                            : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
@@ -368,6 +378,8 @@ const struct delivery_ops mailman_ops = {
         .needs = mailman_needs,
         .open = mailman_open,
         .hello = mailman_hello,
+        .mechanisms = mailman_mechanisms,
+        .authenticate = mailman_authenticate,
         .sender = mailman_sender,
         .recipient = mailman_recipient,
         .is_same = mailman_is_same,

@@ -11,8 +11,8 @@ struct mailman2_copy {
         struct program wrapper;
 };
 
-/* Whose the address is, by its lists directory. The verdict is a yes, or a temporary failure if that
- * cannot be known. */
+/* Whose the address is, by its lists directory. The verdict is a yes, or a temporary failure if
+ * that cannot be known. */
 enum mailman_owner mailman2_find(const struct config *c, const struct envelope *e,
                                  const struct recipient *recipient, struct reply *ret_verdict);
 

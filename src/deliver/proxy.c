@@ -42,6 +42,15 @@ static unsigned proxy_hello(struct delivery *d, const char *helo, uint64_t *max_
         return upstream_hello(&d->upstream, helo, max_size);
 }
 
+static const char *proxy_mechanisms(struct delivery *d) {
+        return upstream_mechanisms(&d->upstream);
+}
+
+static void proxy_authenticate(struct delivery *d, const char *line, size_t n,
+                               struct challenge *ret_challenge, struct reply *ret_verdict) {
+        upstream_authenticate(&d->upstream, line, n, ret_challenge, ret_verdict);
+}
+
 static void proxy_sender(struct delivery *d, const struct envelope *e, struct reply *ret_verdict) {
         upstream_sender(&d->upstream, e, ret_verdict);
 }
@@ -51,8 +60,14 @@ static bool is_apart(const struct delivery *d) {
         return d->config->split && d->config->is_upstream_lmtp;
 }
 
+/* Returns true if we may pass it on, or else sets the refusal. */
+static bool check_relay(const struct delivery *d, const struct addressee *a, struct reply *ret) {
+        return relay_check(d->config, d->peer, upstream_is_authenticated(&d->upstream),
+                           &a->recipient, ret);
+}
+
 static void proxy_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
-        if (!relay_check(d->config, d->peer, &a->recipient, ret_verdict))
+        if (!check_relay(d, a, ret_verdict))
                 return;
         if (is_apart(d) && d->upstream.transaction.n_addressees > 0)
                 reply_fix(ret_verdict, &delivery_elsewhere);
@@ -73,7 +88,7 @@ static bool proxy_put(struct delivery *d, const struct envelope *e, struct addre
 
         if (a && is_apart(d))
                 return false;
-        if (a && !relay_check(d->config, d->peer, &a->recipient, &refusal))
+        if (a && !check_relay(d, a, &refusal))
                 return false;
         return upstream_put(&d->upstream, e, a);
 }
@@ -120,6 +135,8 @@ const struct delivery_ops proxy_ops = {
         .needs = proxy_needs,
         .open = proxy_open,
         .hello = proxy_hello,
+        .mechanisms = proxy_mechanisms,
+        .authenticate = proxy_authenticate,
         .sender = proxy_sender,
         .recipient = proxy_recipient,
         .is_same = proxy_is_same,

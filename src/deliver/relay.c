@@ -56,15 +56,16 @@ static bool is_routed(const struct address *a) {
         return a->has_route;
 }
 
-bool relay_check(const struct config *c, const struct peer *p, const struct recipient *r,
-                 struct reply *ret_verdict) {
+bool relay_check(const struct config *c, const struct peer *p, bool is_authenticated,
+                 const struct recipient *r, struct reply *ret_verdict) {
         const char *domain = address_domain(&r->address);
 
         if (is_routed(&r->address)) {
                 reply_set(ret_verdict, 550, "5.7.1", "sender-specified routing is not allowed");
                 return false;
         }
-        if (*domain == '\0' || is_listed_client(&c->relay_from, p) || is_listed_domain(&c->relay_to, domain))
+        if (*domain == '\0' || is_authenticated || is_listed_client(&c->relay_from, p) ||
+            is_listed_domain(&c->relay_to, domain))
                 return true; /* without a domain it is Postmaster */
         reply_set(ret_verdict, 550, "5.7.1", "relaying denied");
         return false;

@@ -15,6 +15,12 @@ static const struct fixed_reply no_upstream = {
 static const struct fixed_reply too_many_names = {
         451, "4.7.0", "you have had too many names, try again in another session"
 };
+static const struct fixed_reply log_in_again = {
+        421, "4.4.2", "the upstream server was lost: log in again"
+};
+static const struct fixed_reply cannot_log_in = {
+        454, "4.7.0", "the upstream server cannot be asked now, try again later"
+};
 static const struct fixed_reply no_sender = { 503, "5.5.1", "the sender was refused" };
 static const struct fixed_reply no_smtputf8 = { 451, "4.6.7",
                                                 "the upstream server does not take SMTPUTF8" };
@@ -26,6 +32,7 @@ int upstream_init(struct upstream *u, const struct delivery_context *x) {
 
         u->config = c;
         u->peer = x->peer;
+        u->authenticated = x->authenticated;
         u->rules = (struct client_rules) {
                 .name = "upstream",
                 .title = "the upstream server",
@@ -53,7 +60,8 @@ void upstream_close(struct upstream *u) {
 
 /* Nothing is under way: the connection can be had again. */
 void upstream_idle(struct upstream *u) {
-        client_close(&u->client);
+        if (u->client.standing == CLIENT_ANONYMOUS)
+                client_close(&u->client);
 }
 
 static void leave_out(struct upstream *u) {
@@ -67,6 +75,8 @@ static bool connect_upstream(struct upstream *u) {
         const struct list *upstream = &u->config->upstream;
         struct reply last_word = u->client.said;
 
+        if (upstream_is_authenticated(u)) /* as somebody, with the one that was lost */
+                return false;
         client_close(&u->client);
         for (unsigned i = 0; i < upstream->n; i++) {
                 enum client_result r;
@@ -117,6 +127,8 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
 
         t->promised = EXTENSION_8BITMIME;
         take_name(u, helo);
+        if (u->client.standing == CLIENT_AUTHENTICATED && !upstream_is_authenticated(u))
+                client_close(&u->client); /* TLS began, and our client has to do it again */
         if (find_upstream(u)) {
                 t->promised = u->client.extensions;
                 theirs = u->client.max_size;
@@ -125,6 +137,31 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
                 *max_size = theirs;
         t->promised_size = *max_size > 0 ? *max_size : UINT64_MAX;
         return t->promised;
+}
+
+/* --- AUTH ------------------------------------------------------------------------------------- */
+
+const char *upstream_mechanisms(struct upstream *u) {
+        u->mechanisms[0] = '\0';
+        if (u->client.is_open)
+                auth_add_mechanisms(u->mechanisms, u->client.auth, strlen(u->client.auth));
+        return u->mechanisms;
+}
+
+/* An exchange that has begun goes on with the same server, or not at all. */
+void upstream_authenticate(struct upstream *u, const char *line, size_t n,
+                           struct challenge *ret_challenge, struct reply *ret_verdict) {
+        struct client *c = &u->client;
+
+        if (c->standing == CLIENT_ANONYMOUS && !find_upstream(u))
+                reply_fix(ret_verdict, &cannot_log_in);
+        else if (client_exchange(c, line, n, ret_challenge, ret_verdict) != CLIENT_OK) {
+                client_log(c);
+                if (client_said(c, ret_verdict))
+                        ret_verdict->code = cannot_log_in.code;
+                else
+                        reply_fix(ret_verdict, &cannot_log_in);
+        }
 }
 
 /* --- the envelope ----------------------------------------------------------------------------- */
@@ -205,6 +242,8 @@ void upstream_sender(struct upstream *u, const struct envelope *e, struct reply 
         begin(u, e);
         if (find_upstream(u))
                 ask_mail(u, ret_verdict);
+        else if (upstream_is_authenticated(u))
+                reply_fix(ret_verdict, &log_in_again);
         else if (u->n_names > UPSTREAM_NAMES_MAX)
                 reply_fix(ret_verdict, &too_many_names);
         else if (!client_said(&u->client, ret_verdict))

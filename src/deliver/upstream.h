@@ -3,7 +3,8 @@
  *
  * Used by strategies proxy and mailman. It is one transaction, and what is done if the connection
  * is lost: until the final dot a lost server is connected to once more, and the envelope said
- * again; after it there is no second try (RFC 1047).
+ * again; after it there is no second try (RFC 1047). There is none either if our client has
+ * authenticated: only it knows how.
  */
 #pragma once
 
@@ -28,6 +29,8 @@ struct upstream {
         const struct envelope *envelope; /* of the transaction */
         struct client_rules rules;
         bool may_reconnect; /* in this transaction */
+        const char *authenticated; /* by which mechanism our client has; "": it has not */
+        char mechanisms[AUTH_MECHANISMS_MAX + 1]; /* that it can use */
         char helo[256];
         unsigned n_names; /* that the client has said */
         struct client client;
@@ -42,10 +45,19 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
 void upstream_sender(struct upstream *u, const struct envelope *e, struct reply *ret_verdict);
 void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *ret_verdict);
 
+const char *upstream_mechanisms(struct upstream *u);
+void upstream_authenticate(struct upstream *u, const char *line, size_t n,
+                           struct challenge *ret_challenge, struct reply *ret_verdict);
+
 bool upstream_put(struct upstream *u, const struct envelope *e, const struct addressee *a);
 void upstream_collect(struct upstream *u, struct addressee *a, struct reply *ret_verdict);
 void upstream_reset(struct upstream *u);
 void upstream_idle(struct upstream *u);
+
+/* Whether our client has authenticated, with an upstream of this session: that one only is its. */
+static inline bool upstream_is_authenticated(const struct upstream *u) {
+        return *u->authenticated != '\0';
+}
 
 /* Sends DATA and the message, without the final dot: transaction_commit() or transaction_abort() is
  * next. If there is no sending it the addressees have the verdict, and it returns false. */

@@ -112,7 +112,7 @@ static void add_envelope(struct entry *e) {
                                              "SMTPD_PROTOCOL", "SMTPD_HOSTNAME", "SMTPD_MAIL_FROM", "SMTPD_MAIL_OPTIONS",
                                              "SMTPD_SIZE", "SMTPD_TLS", "SMTPD_TLS_CIPHER",
                                              "SMTPD_TLS_SNI", "SMTPD_TLS_CLIENT_FINGERPRINT",
-                                             "SMTPD_TLS_CLIENT_VERIFY" };
+                                             "SMTPD_TLS_CLIENT_VERIFY", "SMTPD_AUTH" };
         const char *recipients = contract_variable("SMTPD_RCPT_TO");
         char count[16];
         unsigned n;

@@ -45,6 +45,21 @@ static bool take_smtputf8(struct sender *s, const struct value *v) {
         return !v->text;
 }
 
+static bool is_hex(char c) {
+        return ascii_is_digit(c) || (c >= 'A' && c <= 'F');
+}
+
+/* "<>", or an address as xtext (RFC 3461 section 4), whose octets is_value() has seen. It stays
+ * among the options. */
+static bool take_auth(struct sender *s, const struct value *v) {
+        (void) s;
+        for (size_t i = 0; v->text && i < v->n; i++)
+                if (v->text[i] == '+' &&
+                    (v->n - i < 3 || !is_hex(v->text[i + 1]) || !is_hex(v->text[i + 2])))
+                        return false;
+        return v->text;
+}
+
 /* Parameters of MAIL; RCPT has none yet. */
 static const struct parameter {
         const char *keyword;
@@ -55,6 +70,7 @@ static const struct parameter {
         { "SIZE", 0, take_size, "SIZE=octets" },
         { "BODY", EXTENSION_8BITMIME, take_body, "BODY=7BIT or BODY=8BITMIME" },
         { "SMTPUTF8", EXTENSION_SMTPUTF8, take_smtputf8, "SMTPUTF8 without a value" },
+        { "AUTH", EXTENSION_AUTH, take_auth, "AUTH=address in xtext, or AUTH=<>" },
 };
 enum { N_MAIL_PARAMETERS = sizeof(mail_parameters) / sizeof(mail_parameters[0]) };
 

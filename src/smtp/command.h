@@ -1,7 +1,8 @@
 /* smtp/command.h - the arguments of MAIL and RCPT.
  *
- * RFC 5321 section 4.1.1.2 and 4.1.1.3, and the parameters of RFC 1870 (SIZE), RFC 6152 (BODY) and RFC 6531
- * (SMTPUTF8). A further parameter is a further row in the table in command.c.
+ * RFC 5321 section 4.1.1.2 and 4.1.1.3, and the parameters of RFC 1870 (SIZE), RFC 6152 (BODY),
+ * RFC 6531 (SMTPUTF8) and RFC 4954 (AUTH). A further parameter is a further row in the table in
+ * command.c.
  */
 #pragma once
 
@@ -21,6 +22,7 @@ enum extension {
         EXTENSION_SMTPUTF8 = 1 << 1,
         EXTENSION_ENHANCEDSTATUSCODES = 1 << 2,
         EXTENSIONS_ALL = (1 << 3) - 1,
+        EXTENSION_AUTH = 1 << 3, /* mechanisms were offered: it has no word of its own */
 };
 
 /* MAIL FROM:<address> options: who sends, and what the message will be like. */

@@ -35,7 +35,7 @@ static void accept(struct login *l, struct reply *ret) {
 }
 
 static bool take_name(struct login *l, const char *name, size_t n) {
-        if (n == 0 || n > LOGIN_NAME_MAX || memchr(name, '\0', n))
+        if (n == 0 || n > LOGIN_USER_MAX || memchr(name, '\0', n))
                 return false;
         memcpy(l->name, name, n);
         l->name[n] = '\0';

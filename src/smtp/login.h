@@ -9,7 +9,7 @@
 
 #define LOGIN_MECHANISMS "PLAIN LOGIN"
 
-enum { LOGIN_NAME_MAX = 255 };
+enum { LOGIN_USER_MAX = 255 };
 
 /* Starts zeroed; after it has ended it begins anew. */
 struct login {
@@ -19,7 +19,7 @@ struct login {
                 LOGIN_AT_NAME,
                 LOGIN_AT_PASSWORD,
         } state;
-        char name[LOGIN_NAME_MAX + 1]; /* the client's, as it said it: the last that was whole */
+        char name[LOGIN_USER_MAX + 1]; /* the client's, as it said it: the last that was whole */
 };
 
 /* A line as SERVER_AUTH has it (smtp/server.h). The answer is 334 and a challenge, 235 if it is

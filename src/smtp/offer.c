@@ -1,20 +1,37 @@
-/* smtp/offer.c - what the server can do, and what its session is called: with TLS, and without. */
+/* smtp/offer.c - what the server can do, and what its session is called. */
 #include <assert.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "smtp/server_internal.h"
 
 const char *server_protocol(const struct server *s) {
-        static const char *const plain[] = { "SMTP", "ESMTP", "UTF8SMTP", "LMTP", "UTF8LMTP" };
-        static const char *const secure[] = { "SMTP", "ESMTPS", "UTF8SMTPS", "LMTPS", "UTF8LMTPS" };
+        static const char *const words[][4] = {
+                { "SMTP", "SMTP", "SMTP", "SMTP" },
+                { "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA" },
+                { "UTF8SMTP", "UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA" },
+                { "LMTP", "LMTPS", "LMTPA", "LMTPSA" },
+                { "UTF8LMTP", "UTF8LMTPS", "UTF8LMTPA", "UTF8LMTPSA" },
+        };
         unsigned word = s->rules.is_lmtp ? 3 + s->is_smtputf8
                         : s->is_smtputf8 ? 2
                                          : s->is_extended;
 
-        return (s->is_secure ? secure : plain)[word];
+        return words[word][s->is_secure + 2 * (*s->authenticated != '\0')];
 }
 
-void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
+/* In clear they are offered to nobody who would have to keep a secret. */
+static void offer_mechanisms(struct server *s, const char *mechanisms) {
+        bool is_allowed = s->rules.auth != SERVER_NO_AUTH &&
+                          (s->is_secure || (s->rules.auth != SERVER_AUTH_NEEDS_TLS &&
+                                            s->rules.tls != SERVER_TLS_REQUIRED));
+
+        text_format(s->mechanisms, sizeof(s->mechanisms), "%s",
+                    is_allowed && s->is_extended ? mechanisms : "");
+}
+
+void server_offer(struct server *s, unsigned extensions, uint64_t max_size,
+                  const char *mechanisms) {
         bool is_tls_offered = s->rules.tls != SERVER_NO_TLS && !s->is_secure;
 
         assert(s->question == SERVER_HELLO);
@@ -25,13 +42,15 @@ void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
         s->done = HELLO;
         s->rules.extensions = extensions;
         s->rules.max_size = max_size;
+        offer_mechanisms(s, mechanisms);
         if (s->is_extended)
-                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s%s%s\nHELP",
+                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s%s%s%s%s\nHELP",
                           s->rules.hostname, (unsigned long long) max_size,
                           extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
                           extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "",
                           extensions & EXTENSION_ENHANCEDSTATUSCODES ? "\nENHANCEDSTATUSCODES" : "",
-                          is_tls_offered ? "\nSTARTTLS" : "");
+                          is_tls_offered ? "\nSTARTTLS" : "", *s->mechanisms ? "\nAUTH " : "",
+                          s->mechanisms);
         else
                 reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
         server_emit(s, SERVER_REPLY);
@@ -39,14 +58,19 @@ void server_offer(struct server *s, unsigned extensions, uint64_t max_size) {
 
 /* Whoever could start TLS again and again to begin to count anew would have no limits. */
 void server_secured(struct server *s) {
-        struct server was = *s;
+        const struct server_rules rules = s->rules;
+        unsigned n_commands = s->n_commands, n_errors = s->n_errors;
+        unsigned n_idle_commands = s->n_idle_commands, n_idle_errors = s->n_idle_errors;
+        unsigned n_auth_refusals = s->n_auth_refusals;
+        bool is_greeting = s->phase == SERVER_GREETING;
 
-        assert(s->question == SERVER_SECURE || s->phase == SERVER_GREETING);
-        server_init(s, &was.rules);
+        assert(s->question == SERVER_SECURE || is_greeting);
+        server_init(s, &rules);
         s->is_secure = true;
-        s->phase = was.phase;
-        s->n_commands = was.n_commands;
-        s->n_errors = was.n_errors;
-        s->n_idle_commands = was.n_idle_commands;
-        s->n_idle_errors = was.n_idle_errors;
+        s->phase = is_greeting ? SERVER_GREETING : SERVER_COMMANDS;
+        s->n_commands = n_commands;
+        s->n_errors = n_errors;
+        s->n_idle_commands = n_idle_commands;
+        s->n_idle_errors = n_idle_errors;
+        s->n_auth_refusals = n_auth_refusals;
 }

@@ -16,7 +16,7 @@ void server_emit(struct server *s, enum event_kind kind) {
 static bool is_question(enum event_kind kind) {
         return kind == SERVER_HELLO || kind == SERVER_SENDER || kind == SERVER_RECIPIENT ||
                kind == SERVER_DATA || kind == SERVER_END || kind == SERVER_TLS ||
-               kind == SERVER_SECURE || kind == SERVER_COLLECT;
+               kind == SERVER_SECURE || kind == SERVER_AUTH || kind == SERVER_COLLECT;
 }
 
 /* Takes the first event, if there is one. */
@@ -38,11 +38,17 @@ static bool take_event(struct server *s, struct event *ret) {
         }
         if (ret->kind == SERVER_END)
                 ret->n = s->n_verdicts;
+        if (ret->kind == SERVER_AUTH) {
+                ret->data = s->line;
+                ret->n = s->n_secret;
+        }
         return true;
 }
 
 /* Say s->reply, and no more. */
 static void close_session(struct server *s) {
+        if (server_is_secret(s))
+                server_forget_line(s);
         s->question = SERVER_MORE;
         s->phase = SERVER_CLOSED;
         if (s->postponed != SERVER_MORE) /* it is not said any more */
@@ -129,6 +135,7 @@ static void close_for_bare(struct server *s, const char *octet) {
 static void keep_line(struct server *s, const char *in, size_t n) {
         size_t room = sizeof(s->line) - 1 - s->n_line; /* 1: the LF */
 
+        s->n_shown = 0; /* that is of the last line */
         s->is_after_cr = n > 0 ? in[n - 1] == '\r' : s->is_after_cr;
         if (n > room) {
                 s->is_overlong = true;
@@ -139,21 +146,28 @@ static void keep_line(struct server *s, const char *in, size_t n) {
 }
 
 static void end_line(struct server *s) {
+        bool is_secret = server_is_secret(s);
         size_t n = s->n_line;
 
         if (!s->is_after_cr && !s->rules.lf_is_line_end) {
                 close_for_bare(s, "LF");
                 return;
         }
+        s->is_overlong |= n >= server_line_max(s);
         if (s->is_after_cr && !s->is_overlong)
                 n--;
-        verb_run(s, s->line, n);
+        if (s->phase == SERVER_IN_AUTH)
+                server_auth_respond(s, n);
+        else
+                verb_run(s, s->line, n);
+        if (is_secret && s->n_secret == 0)
+                server_forget_line(s);
         s->n_line = 0;
         s->is_overlong = s->is_after_cr = false;
 }
 
 /* Takes octets up to the end of a command line. */
-static size_t take_line(struct server *s, const char *in, size_t n) {
+static size_t take_line(struct server *s, char *in, size_t n) {
         const char *lf = memchr(in, '\n', n);
         size_t part = lf ? (size_t) (lf - in) : n;
 
@@ -163,6 +177,8 @@ static size_t take_line(struct server *s, const char *in, size_t n) {
                 close_for_bare(s, "CR");
         else {
                 keep_line(s, in, part);
+                if (server_is_secret(s))
+                        explicit_bzero(in, part);
                 if (lf)
                         end_line(s);
         }
@@ -273,17 +289,13 @@ bool server_has_sender(const struct server *s) {
         return s->done & SENDER;
 }
 
-const char *server_command(const struct server *s, size_t *ret_n) {
-        *ret_n = s->n_shown;
-        return s->line;
-}
-
 bool server_is_closed(const struct server *s) {
         return s->phase == SERVER_CLOSED;
 }
 
 void server_init(struct server *s, const struct server_rules *rules) {
-        *s = (struct server) { .rules = *rules };
+        memset(s, 0, offsetof(struct server, line));
+        s->rules = *rules;
 }
 
 size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
@@ -299,7 +311,9 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
                         s->phase = SERVER_COMMANDS;
                         reply_set(&s->reply, 220, "", "%s %s smtpd", s->rules.hostname, s->rules.is_lmtp ? "LMTP" : "ESMTP");
                         server_emit(s, SERVER_REPLY);
-                } else if (s->phase == SERVER_VERDICTS)
+                } else if (s->phase == SERVER_COMMANDS && server_has_failed_auth(s))
+                        server_close_for_auth(s);
+                else if (s->phase == SERVER_VERDICTS)
                         next_verdict(s);
                 else if (s->phase == SERVER_CLOSED)
                         server_emit(s, SERVER_CLOSE);
@@ -362,7 +376,7 @@ void server_answer(struct server *s, const struct reply *verdict) {
                         invite_body(s);
                 else if (s->phase != SERVER_CLOSED) {
                         server_reset(s);
-                        s->is_data_refused = true;
+                        s->uninvited = A_MESSAGE;
                 }
                 break;
         case SERVER_TLS:
@@ -370,6 +384,7 @@ void server_answer(struct server *s, const struct reply *verdict) {
                 if (verdict->code == 220 && s->phase != SERVER_CLOSED)
                         server_emit(s, SERVER_SECURE);
                 break;
+        case SERVER_AUTH: server_auth_answer(s); break;
         case SERVER_END:
                 s->n_verdicts++;
                 if (is_yes)

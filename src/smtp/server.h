@@ -1,7 +1,7 @@
 /* smtp/server.h - the server's side of an SMTP or LMTP session, as a machine that eats octets and says what to do.
  *
  * RFC 5321 (SMTP), RFC 2033 (LMTP), RFC 2920 (pipelining), RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531
- * (SMTPUTF8), RFC 2034 (enhanced codes), RFC 3207 (STARTTLS).
+ * (SMTPUTF8), RFC 2034 (enhanced codes), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
  *
  * It owns no descriptor, clock, memory or log. The caller feeds it and does what its events say:
  *
@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "smtp/auth.h"
 #include "smtp/body.h"
 #include "smtp/command.h"
 #include "smtp/reply.h"
@@ -30,6 +31,7 @@ enum {
         HELO_MAX = 255,     /* octets of the client's name in HELO, EHLO, LHLO */
         SERVER_QUEUE = 4,   /* events that one input can cause */
         SERVER_BATCH = 128, /* answers that can be deferred: their replies take at most 8 KiB (RFC 2920 section 3.1) */
+        SERVER_AUTH_REFUSALS = 3, /* authentications that fail before the session ends */
 };
 
 /* What a session is like. */
@@ -49,6 +51,11 @@ struct server_rules {
                 SERVER_TLS_OFFERED,
                 SERVER_TLS_REQUIRED, /* before anything that leads to a message */
         } tls;
+        enum server_auth {
+                SERVER_NO_AUTH,
+                SERVER_AUTH_ALLOWED,
+                SERVER_AUTH_NEEDS_TLS, /* secrets must not be said in clear */
+        } auth;
 };
 
 /* "?" is a question: the caller gives its verdict with server_answer() before the next step. */
@@ -70,6 +77,11 @@ enum event_kind {
                            * else may have put them there */
         SERVER_SECURE,    /* ? its 220 was said: TLS begins, or the session ends. The answer is
                            * server_secured() */
+        SERVER_AUTH,      /* ? AUTH, or the next line of its exchange: event.data, event.n, without
+                           * line end, for whoever decides: "AUTH", a mechanism in capitals and an
+                           * initial response; or a response in base64; or "*", which ends it. It
+                           * is forgotten once it is answered. The answer is 334, whose challenge
+                           * the caller says in its reply; 235; or a refusal, which ends it */
         SERVER_COLLECT,   /* ? the oldest deferred question needs its answer: MAIL's (event.is_sender), or a RCPT's */
         SERVER_CLOSE,     /* the session is over */
 };
@@ -107,11 +119,20 @@ struct server {
         bool is_extended;        /* it was EHLO or LHLO */
         bool is_secure;          /* it is spoken inside TLS */
         bool is_smtputf8;        /* of this transaction */
+        char mechanism[AUTH_MECHANISM_MAX + 1]; /* of the last exchange */
+        char authenticated[AUTH_MECHANISM_MAX + 1]; /* by which mechanism; "": the client is not */
         unsigned n_recipients;   /* accepted in this transaction */
         uint64_t size;           /* of the message in DATA, in octets as RFC 1870 counts */
 
         /* the rest is its own business */
-        enum { SERVER_GREETING, SERVER_COMMANDS, SERVER_IN_BODY, SERVER_VERDICTS, SERVER_CLOSED } phase;
+        enum {
+                SERVER_GREETING,
+                SERVER_COMMANDS,
+                SERVER_IN_AUTH, /* a challenge was said: the next line is a response */
+                SERVER_IN_BODY,
+                SERVER_VERDICTS,
+                SERVER_CLOSED,
+        } phase;
         unsigned done;           /* what the client has done so far: enum precondition in server.c */
         enum event_kind queue[SERVER_QUEUE]; /* events to come, in order */
         unsigned n_queued;
@@ -128,10 +149,17 @@ struct server {
         enum refused refused;    /* by the reply to come that is our own */
         bool is_too_big;         /* this message */
         unsigned n_empty;        /* lines */
-        bool is_data_refused;    /* the last command: the message may come all the same, and must not run as commands */
+        enum content {
+                NO_CONTENT,
+                A_MESSAGE,
+                AN_EXCHANGE,
+        } uninvited;             /* may follow the last command, though that was refused, and is
+                                  * no commands */
+        char mechanisms[AUTH_MECHANISMS_MAX + 1]; /* that are offered */
+        const struct fixed_reply *fault; /* in its last line, which ends it; NULL: there is none */
+        unsigned n_auth_refusals;
         bool is_overlong;        /* this command line */
         size_t n_shown;          /* octets of the last command, in `line`, that are no secret */
-        bool is_after_auth;      /* that command was AUTH, or may have been an answer to it */
         bool is_after_cr;        /* the last octet of the line so far was a CR */
         struct body_decoder body;
         struct reply reply;
@@ -141,11 +169,13 @@ struct server {
                 struct recipient recipient;
         };
         size_t n_line;
-        char line[COMMAND_MAX];
+        size_t n_secret;         /* octets of `line` for the caller, until it answers SERVER_AUTH */
+        char line[AUTH_LINE_MAX]; /* last: few need much of it */
 };
 
-/* As in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, UTF8LMTP; and inside
- * TLS with an S at the end, but for SMTP: the registry has no such word. */
+/* As in Received's "with" (RFC 3848, RFC 6531): SMTP, ESMTP, UTF8SMTP, LMTP, UTF8LMTP; at the end
+ * of it an S inside TLS, and an A if the client has authenticated, but not for SMTP: the registry
+ * has no such words. */
 const char *server_protocol(const struct server *s);
 
 void server_init(struct server *s, const struct server_rules *rules);
@@ -171,16 +201,17 @@ void server_defer(struct server *s);
 /* Instead of server_answer() to SERVER_RECIPIENT while n_deferred > 0: asks again when all deferred answers are collected. */
 void server_postpone(struct server *s);
 
-/* The answer to SERVER_HELLO: what to offer (enum extension, or-ed), and the size limit from now on (as in the rules). */
-void server_offer(struct server *s, unsigned extensions, uint64_t max_size);
+/* The answer to SERVER_HELLO: what to offer (enum extension, or-ed), the size limit from now on (as
+ * in the rules), and the mechanisms of AUTH, with blanks between them ("": there are none). */
+void server_offer(struct server *s, unsigned extensions, uint64_t max_size, const char *mechanisms);
 
 /* The answer to SERVER_SECURE; or, before the first step, TLS was there from the first octet. All
- * that the client said in clear is forgotten (RFC 3207 section 4.2), but for how many commands and
- * errors there were. */
+ * that the client said in clear is forgotten (RFC 3207 section 4.2), its authentication too, but
+ * for how many commands, errors and refused authentications there were. */
 void server_secured(struct server *s);
 
 /* The last of n_commands, without its line end and without secrets: of AUTH only the mechanism, and
- * nothing of what is no command after it. */
+ * nothing of the lines of its exchange, nor of what may be one after a refused AUTH. */
 const char *server_command(const struct server *s, size_t *ret_n);
 
 /* Ends the session from outside (time is up, SIGTERM): the next steps say `reply` and close, whatever was due. */

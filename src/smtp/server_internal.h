@@ -1,4 +1,5 @@
-/* smtp/server_internal.h - what the two halves of the server share: the machine (server.c), and the verbs (verb.c). */
+/* smtp/server_internal.h - what the parts of the server share: the machine (server.c), the verbs
+ * (verb.c) and AUTH (server_auth.c). */
 #pragma once
 
 #include "smtp/server.h"
@@ -28,6 +29,28 @@ bool server_has_erred(const struct server *s);
 /* The transaction is over: silently, or with its event. */
 void server_end_transaction(struct server *s);
 void server_reset(struct server *s);
+
+/* AUTH with its arguments; a line of its exchange, which is in s->line; and s->reply to either. */
+void server_auth_begin(struct server *s, const char *args, size_t n);
+void server_auth_respond(struct server *s, size_t n);
+void server_auth_answer(struct server *s);
+
+/* Whether it was refused as often as it may be. */
+bool server_has_failed_auth(const struct server *s);
+void server_close_for_auth(struct server *s);
+
+/* Of the line under way: the most octets that it can have; whether it is AUTH, however spelt, or a
+ * response; and whether it may hold a secret, because it is that or may be. */
+size_t server_line_max(const struct server *s);
+bool server_is_of_exchange(const struct server *s);
+bool server_is_secret(const struct server *s);
+
+/* Of that line, as a command of `n` octets: decides how much may be shown. The rest is forgotten. */
+void server_show(struct server *s, bool is_verb, size_t n);
+void server_forget_line(struct server *s);
+
+/* Counts a command. false if it is one too many, and the session is closed. */
+bool server_count_command(struct server *s);
 
 /* Runs a whole command, without its line end. */
 void verb_run(struct server *s, const char *line, size_t n);

@@ -9,7 +9,7 @@
 static struct command_rules command_rules(const struct server *s) {
         return (struct command_rules) {
                 .is_extended = s->is_extended,
-                .extensions = s->rules.extensions,
+                .extensions = s->rules.extensions | (*s->mechanisms ? EXTENSION_AUTH : 0),
                 .max_size = s->rules.max_size,
                 .is_smtputf8 = s->is_smtputf8,
                 .qualify = s->rules.qualify,
@@ -119,10 +119,11 @@ static const struct verb {
         unsigned dialects;
         unsigned needs; /* HELLO, SENDER, RECIPIENT, NO_SENDER */
         enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
-        bool has_content; /* if it is refused, a message may follow that is no commands */
+        enum content content; /* if it is refused, what may follow that is no commands */
         bool may_follow;  /* a refused DATA: no line of a message looks like that */
         bool is_in_clear; /* allowed before TLS that is required */
         bool is_of_tls;   /* without TLS it is only known to be refused */
+        bool is_of_auth;  /* without AUTH likewise */
         bool is_hidden;   /* from HELP: it is only known to be refused */
         const char *syntax;
         void (*run)(struct server *s, const char *args, size_t n);
@@ -135,11 +136,14 @@ static const struct verb {
           .syntax = "LHLO hostname", .run = do_ehlo },
         { "STARTTLS", BOTH, .needs = HELLO | NO_SENDER, .is_in_clear = true, .is_of_tls = true,
           .syntax = "STARTTLS", .run = do_starttls },
+        { "AUTH", BOTH, .needs = HELLO | NO_SENDER, .is_of_auth = true, .argument = ONE_ARGUMENT,
+          .content = AN_EXCHANGE, .syntax = "AUTH mechanism [initial-response]",
+          .run = server_auth_begin },
         { "MAIL", BOTH, .may_follow = true, .needs = HELLO | NO_SENDER, .argument = ANY_ARGUMENT,
           .syntax = "MAIL FROM:<address> [parameters]", .run = do_mail },
         { "RCPT", BOTH, .may_follow = true, .needs = HELLO | SENDER, .argument = ANY_ARGUMENT,
           .syntax = "RCPT TO:<address> [parameters]", .run = do_rcpt },
-        { "DATA", BOTH, .needs = HELLO | SENDER | RECIPIENT, .has_content = true,
+        { "DATA", BOTH, .needs = HELLO | SENDER | RECIPIENT, .content = A_MESSAGE,
           .syntax = "DATA", .run = do_data },
         { "RSET", BOTH, .may_follow = true, .is_in_clear = true, .syntax = "RSET", .run = do_rset },
         { "NOOP", BOTH, .may_follow = true, .is_in_clear = true, .argument = ANY_ARGUMENT,
@@ -147,7 +151,7 @@ static const struct verb {
         { "VRFY", BOTH, .argument = ONE_ARGUMENT, .syntax = "VRFY address", .run = do_vrfy },
         { "EXPN", BOTH, .argument = ANY_ARGUMENT, .is_hidden = true,
           .syntax = "EXPN list", .run = do_unimplemented },
-        { "BDAT", BOTH, .argument = ANY_ARGUMENT, .has_content = true, .is_hidden = true,
+        { "BDAT", BOTH, .argument = ANY_ARGUMENT, .content = A_MESSAGE, .is_hidden = true,
           .syntax = "BDAT", .run = do_bdat },
         { "HELP", BOTH, .is_in_clear = true, .argument = ANY_ARGUMENT, .syntax = "HELP",
           .run = do_help },
@@ -160,7 +164,8 @@ static unsigned dialect(const struct server *s) {
 
 static bool is_shown(const struct server *s, const struct verb *v) {
         return v->dialects & dialect(s) && !v->is_hidden &&
-               (!v->is_of_tls || s->rules.tls != SERVER_NO_TLS);
+               (!v->is_of_tls || s->rules.tls != SERVER_NO_TLS) &&
+               (!v->is_of_auth || s->rules.auth != SERVER_NO_AUTH);
 }
 
 static void do_help(struct server *s, const char *args, size_t n) {
@@ -186,6 +191,8 @@ static const char *wrong_order(const struct server *s, const struct verb *v) {
 
         if (v->is_of_tls && s->is_secure)
                 return "TLS is spoken already";
+        if (v->is_of_auth && *s->authenticated)
+                return "you are authenticated already";
         if (missing & HELLO)
                 return s->rules.is_lmtp ? "send LHLO first" : "send HELO or EHLO first";
         if (missing & SENDER)
@@ -197,10 +204,13 @@ static const char *wrong_order(const struct server *s, const struct verb *v) {
         return NULL;
 }
 
-/* Says what is wrong with a command. `v` is its verb, or NULL. */
+/* Says what is wrong with a command. `v` is its verb, or NULL. AUTH may be spelt as it is none. */
 static void refuse(struct server *s, const struct verb *v, int code, const char *enhanced, const char *text) {
         server_say(s, code, enhanced, text);
-        s->is_data_refused |= v && v->has_content;
+        if (v && v->content != NO_CONTENT)
+                s->uninvited = v->content;
+        else if (server_is_of_exchange(s))
+                s->uninvited = AN_EXCHANGE;
 }
 
 /* TLS that is required is judged before order, and that before syntax (RFC 5321 section 4.1.4). */
@@ -208,9 +218,11 @@ static void run_verb(struct server *s, const struct verb *v, const char *args, s
         const char *complaint = wrong_order(s, v);
         char text[60];
 
-        s->is_data_refused = false;
+        s->uninvited = NO_CONTENT;
         if (v->is_of_tls && s->rules.tls == SERVER_NO_TLS)
                 refuse(s, v, 502, "5.5.1", "TLS is not available here");
+        else if (v->is_of_auth && s->rules.auth == SERVER_NO_AUTH)
+                refuse(s, v, 502, "5.5.1", "authentication is not available here");
         else if (s->rules.tls == SERVER_TLS_REQUIRED && !s->is_secure && !v->is_in_clear)
                 refuse(s, v, 530, "5.7.0", "must issue a STARTTLS command first");
         else if (complaint)
@@ -243,31 +255,33 @@ static bool is_proxy_header(const struct server *s, const char *line, size_t n_v
         return s->n_commands == 3 && s->n_empty == 2 && n == 1 && *line == '\0';
 }
 
-/* However it is spelt. */
-static bool is_auth(const char *line, size_t n) {
-        while (n > 0 && (*line == ' ' || *line == '\t'))
-                line++, n--;
-        return n >= 4 && ascii_is_equal(line, "AUTH", 4);
-}
-
 static size_t trimmed_length(const char *line, size_t n) {
         while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
                 n--;
         return n;
 }
 
-/* How much of a command may be shown. Whoever sends AUTH may send a password after it, whatever we
- * answered. */
-static size_t shown_length(const struct server *s, const char *line, size_t n_verb, size_t n) {
-        if (!s->is_after_auth)
-                return n;
-        if (n_verb != 4 || !is_auth(line, n))
-                return 0;
-        while (n_verb < n && line[n_verb] == ' ')
-                n_verb++;
-        while (n_verb < n && line[n_verb] != ' ')
-                n_verb++;
-        return n_verb;
+bool server_count_command(struct server *s) {
+        s->n_commands++;
+        if (++s->n_idle_commands <= s->rules.max_commands)
+                return true;
+        server_close(s, 421, "4.7.0", "too many commands, closing connection");
+        return false;
+}
+
+/* Whether the line is no command, but what a refused one announced. A message could have any line
+ * that is not of these; a response has no blank. */
+static bool is_uninvited(const struct server *s, const struct verb *v) {
+        return (s->uninvited == A_MESSAGE && (!v || !v->may_follow || s->is_overlong)) ||
+               (s->uninvited == AN_EXCHANGE && (!v || s->is_overlong));
+}
+
+static void close_for_uninvited(struct server *s) {
+        server_close(s, 554, "5.5.1",
+                     s->uninvited == A_MESSAGE
+                             ? "the message came although DATA was refused, closing connection"
+                             : "the exchange went on although AUTH was refused, closing "
+                               "connection");
 }
 
 /* A whole command, without its line end. */
@@ -282,20 +296,18 @@ void verb_run(struct server *s, const char *line, size_t n) {
         while (args < n && line[args] == ' ')
                 args++;
         v = find_verb(s, line, n_verb);
-        s->is_after_auth = is_auth(line, n) || (s->is_after_auth && !v);
-        s->n_shown = shown_length(s, line, n_verb, n);
+        server_show(s, v, n);
         s->n_empty += n == 0;
-        s->n_commands++;
-        if (++s->n_idle_commands > s->rules.max_commands)
-                server_close(s, 421, "4.7.0", "too many commands, closing connection");
-        else if (server_has_erred(s)) /* by recipients that were refused */
+        if (!server_count_command(s))
+                return;
+        if (server_has_erred(s)) /* by recipients that were refused */
                 server_close(s, 421, "4.7.0", "too many errors, closing connection");
         else if (s->n_commands == 1 && is_http(line, n_verb))
                 server_close(s, 554, "5.5.1", "this is SMTP, not HTTP");
         else if (is_proxy_header(s, line, n_verb, n))
                 server_close(s, 554, "5.5.1", "this is SMTP without the PROXY protocol");
-        else if (s->is_data_refused && (!v || !v->may_follow || s->is_overlong))
-                server_close(s, 554, "5.5.1", "the message came although DATA was refused, closing connection");
+        else if (is_uninvited(s, v))
+                close_for_uninvited(s);
         else if (s->is_overlong)
                 refuse(s, v, 500, "5.5.2", "line too long");
         else if (memchr(line, '\0', n))

@@ -14,7 +14,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 enum { CHOICES = 8 };
-enum { IS_LMTP = 1, IS_LF = 2, HAS_FEW_EXTENSIONS = 8 };
+enum { IS_LMTP = 1, IS_LF = 2, HAS_AUTH = 4, HAS_FEW_EXTENSIONS = 8, AUTH_NEEDS_TLS = 128 };
 
 struct verdicts {
         uint64_t seed; /* 0: all are welcome */
@@ -29,7 +29,11 @@ static void give_verdict(void *userdata, enum event_kind question, const char *a
         struct verdicts *v = userdata;
         unsigned choice = v->seed ? draw(v) % 64 : 0;
 
-        if (choice < 48 && question == SERVER_TLS)
+        if (choice < 32 && question == SERVER_AUTH)
+                return; /* everybody is believed */
+        if (choice < 48 && question == SERVER_AUTH)
+                reply_set(ret, choice < 40 ? 334 : 235, "", "%s", choice < 40 ? "QUJD" : "yes");
+        else if (choice < 48 && question == SERVER_TLS)
                 reply_set(ret, 220, "2.0.0", "go ahead");
         else if (choice < 48)
                 reply_set(ret, question == SERVER_DATA ? 354 : 250, question == SERVER_DATA ? "" : "2.0.0", "OK");
@@ -58,6 +62,9 @@ static struct server_rules choose_rules(const uint8_t *choices) {
                 .max_recipients = recipients[choices[2] >> 2 & 3],
                 .max_commands = commands[choices[2] >> 4 & 3],
                 .max_errors = errors[choices[2] >> 6 & 3],
+                .auth = !(choices[0] & HAS_AUTH)           ? SERVER_NO_AUTH
+                        : choices[0] & AUTH_NEEDS_TLS ? SERVER_AUTH_NEEDS_TLS
+                                                      : SERVER_AUTH_ALLOWED,
                 .tls = choices[1] >> 6 & 1 ? SERVER_TLS_OFFERED + (choices[1] >> 7) : SERVER_NO_TLS,
         };
 }
@@ -68,6 +75,7 @@ static void play(const uint8_t *choices, const char *in, size_t n, size_t piece,
                 .name = "fuzz-server",
                 .rules = choose_rules(choices),
                 .offer = choices[0] & HAS_FEW_EXTENSIONS ? choices[0] >> 4 & EXTENSIONS_ALL : EXTENSIONS_ALL,
+                .mechanisms = "PLAIN LOGIN SCRAM-SHA-256",
                 .verdict = give_verdict,
                 .userdata = &verdicts,
         };

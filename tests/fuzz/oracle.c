@@ -14,6 +14,9 @@ struct oracle {
         size_t record;         /* of the log, next to be heard */
         unsigned n_recipients; /* that were accepted */
         bool is_data_refused;  /* the last command */
+        bool is_auth_refused;  /* likewise */
+        bool is_in_exchange;   /* of AUTH: the next line is no command */
+        unsigned n_auth_refusals; /* by whoever was asked */
 };
 
 #define must(condition) \
@@ -40,6 +43,13 @@ static const struct record *hear(struct oracle *o, enum event_kind kind) {
                         return NULL;
         }
         return NULL;
+}
+
+/* With the next reply. */
+static bool is_closed_next(const struct oracle *o) {
+        struct oracle copy = *o;
+
+        return hear(&copy, SERVER_REPLY) && hear(&copy, SERVER_CLOSE);
 }
 
 static bool is_closed(struct oracle *o) {
@@ -175,9 +185,45 @@ static void judge_content(struct oracle *o, const char *line, size_t n, const st
         o->is_data_refused = has_content && !memchr(line, '\t', n) && reply->code != 354;
 }
 
+/* A line of an exchange, or the AUTH that begins one. The third refusal of whoever was asked is the last. false if the session
+ * is over. */
+static bool judge_exchange(struct oracle *o) {
+        bool is_asked = hear(o, SERVER_AUTH);
+        const struct record *reply = hear(o, SERVER_REPLY);
+
+        must(reply && (is_asked || !is_positive(reply)));
+        o->is_in_exchange = reply->code == 334;
+        o->is_auth_refused = reply->code >= 400;
+        if (is_closed(o))
+                return false;
+        o->n_auth_refusals += is_asked && o->is_auth_refused;
+        if (o->n_auth_refusals < 3)
+                return true;
+        hear_end(o, 421);
+        return false;
+}
+
+/* After a refused AUTH a line that is no command may be a response. */
+static void judge_known(struct oracle *o, const char *line, size_t n) {
+        static const char *const verbs[] = { "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "RSET", "NOOP", "QUIT", "STARTTLS", "AUTH",
+                                             "DATA", "VRFY", "EXPN", "BDAT", "HELP" };
+        bool is_known = false;
+
+        for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+                is_known |= has_verb(line, n, verbs[i]);
+        must(!o->is_auth_refused || is_known || is_closed_next(o));
+        o->is_auth_refused = false;
+}
+
 /* false if the session is over. */
 static bool judge_command(struct oracle *o, const char *line, size_t n) {
-        const struct record *reply = hear(o, SERVER_REPLY);
+        bool is_auth = has_verb(line, n, "AUTH") && !memchr(line, '\t', n) && !o->is_data_refused;
+        const struct record *reply;
+
+        judge_known(o, line, n);
+        if (is_auth)
+                return judge_exchange(o);
+        reply = hear(o, SERVER_REPLY);
 
         must(reply);
         must(reply->code != 354 || has_verb(line, n, "DATA"));
@@ -204,7 +250,7 @@ void oracle_judge(const char *in, size_t n, const struct server_rules *rules, co
                 return;
         }
         while ((status = next_line(o, &line, &n_line)) == LINE_WHOLE)
-                if (!judge_command(o, line, n_line)) {
+                if (!(o->is_in_exchange ? judge_exchange(o) : judge_command(o, line, n_line))) {
                         must(o->record == log->n || is_closed(o));
                         return;
                 }

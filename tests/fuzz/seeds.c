@@ -52,8 +52,8 @@ static char limits(const struct session *s) {
 
 static bool write_session(const char *directory, const struct session *s) {
         static unsigned number;
-        static const unsigned tls[] = { 0, 0x40, 0xc0 };
-        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1),
+        static const unsigned tls[] = { 0, 0x40, 0xc0 }, auth[] = { 0, 0x04, 0x84 };
+        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1 | auth[s->rules.auth]),
                             (char) (number % 7 | tls[s->rules.tls]), limits(s) };
         struct text all = { 0 };
         bool is_good;

@@ -73,7 +73,7 @@ static bool is_same(const struct record *a, const struct record *b) {
 static void print_record(const char *label, const struct log *l, size_t i) {
         static const char *const names[] = { "MORE",  "HELLO", "SENDER", "RECIPIENT", "DATA",
                                              "BODY",  "REPLY", "END",    "RESET",     "TLS",
-                                             "SECURE", "COLLECT", "CLOSE" };
+                                             "SECURE", "AUTH", "COLLECT", "CLOSE" };
 
         if (i >= l->n)
                 fprintf(stderr, "  %s: nothing\n", label);
@@ -124,7 +124,8 @@ static void hear_hello(struct player *p) {
         add_string(&r->text, p->server.hello.name);
         end_transaction(p);
         p->has_hello = true;
-        server_offer(&p->server, p->offer, p->server.rules.max_size);
+        server_offer(&p->server, p->offer, p->server.rules.max_size,
+                     p->mechanisms ? p->mechanisms : "");
         must(p->server.n_recipients == 0 && strcmp(p->server.helo, p->server.hello.name) == 0);
 }
 
@@ -200,6 +201,16 @@ static void hear_end(struct player *p, const struct event *e, struct reply *verd
         p->verdict(p->userdata, SERVER_END, p->rules.is_lmtp ? p->recipients[e->n].data : "", verdict);
 }
 
+static void hear_challenge(struct player *p) {
+        struct record *r = add_record(p, SERVER_REPLY);
+
+        must(p->is_in_exchange);
+        add_string(&r->text, "334 ");
+        text_add(&r->text, p->challenge.text, p->challenge.n);
+        add_string(&r->text, "\r\n");
+        r->code = 334;
+}
+
 static void hear_reply(struct player *p, const struct reply *reply) {
         struct record *r = add_record(p, SERVER_REPLY);
         struct reply_parser parser = { 0 };
@@ -223,6 +234,48 @@ static void hear_tls(struct player *p, struct reply *verdict) {
         p->may_be_secure = verdict->code == 220;
 }
 
+static bool is_zero(const char *s, size_t n) {
+        while (n > 0 && s[n - 1] == '\0')
+                n--;
+        return n == 0;
+}
+
+static void judge_exchange(struct player *p, const struct event *e, const char *line, struct reply *verdict) {
+        p->verdict(p->userdata, SERVER_AUTH, line, verdict);
+        if (verdict->code == 0)
+                login_step(&p->login, e->data, e->n, &p->challenge, verdict);
+        else {
+                p->login.state = LOGIN_IDLE;
+                p->challenge.n = strlen(verdict->text);
+                memcpy(p->challenge.text, verdict->text, p->challenge.n);
+        }
+}
+
+/* A line that somebody else can be given, and that nobody finds in the input any more. */
+static void hear_auth(struct player *p, const struct event *e, const char *in, size_t used, struct reply *verdict) {
+        bool is_begun = p->is_in_exchange;
+        char *line = strndup(e->data, e->n);
+        struct record *r = add_record(p, SERVER_AUTH);
+
+        must(strlen(line) == e->n && e->n < AUTH_LINE_MAX);
+        must(used > 0 && in[used - 1] == '\n' && is_zero(in, used - 1));
+        must(p->rules.auth != SERVER_NO_AUTH && p->has_hello && !p->has_sender && !p->is_authenticated);
+        must(p->rules.auth != SERVER_AUTH_NEEDS_TLS || p->server.is_secure);
+        must(is_begun || strncmp(line, "AUTH ", 5) == 0);
+        must(!is_begun || strcmp(line, "*") == 0 || auth_is_base64(line, e->n));
+        add_string(&r->text, line);
+        judge_exchange(p, e, line, verdict);
+        free(line);
+}
+
+/* After the answer. */
+static void end_step(struct player *p) {
+        p->is_in_exchange = p->server.reply.code == 334;
+        p->is_authenticated = p->server.reply.code >= 200 && p->server.reply.code < 300;
+        must(p->is_authenticated == (*p->server.authenticated != '\0'));
+        must(is_zero(p->server.line, sizeof(p->server.line)));
+}
+
 /* TLS begins at once, and what comes next is said inside. */
 static void hear_secure(struct player *p) {
         unsigned n_commands = p->server.n_commands, n_errors = p->server.n_errors;
@@ -232,7 +285,8 @@ static void hear_secure(struct player *p) {
         server_secured(&p->server);
         must(p->server.is_secure && !*p->server.helo && !p->server.is_extended);
         must(p->server.n_commands == n_commands && p->server.n_errors == n_errors);
-        p->has_hello = p->may_be_secure = false;
+        p->has_hello = p->may_be_secure = p->is_authenticated = false;
+        must(!*p->server.authenticated);
 }
 
 static void hear_close(struct player *p) {
@@ -254,7 +308,12 @@ static void hear(struct player *p, const struct event *e, const char *in, size_t
         case SERVER_DATA: hear_data(p, &verdict); break;
         case SERVER_BODY: hear_body(p, e, in, used); break;
         case SERVER_END: hear_end(p, e, &verdict); break;
-        case SERVER_REPLY: hear_reply(p, e->reply); break;
+        case SERVER_REPLY:
+                if (e->reply->code == 334)
+                        hear_challenge(p);
+                else
+                        hear_reply(p, e->reply);
+                break;
         case SERVER_RESET:
                 add_record(p, SERVER_RESET);
                 end_transaction(p);
@@ -262,11 +321,14 @@ static void hear(struct player *p, const struct event *e, const char *in, size_t
         case SERVER_CLOSE: hear_close(p); break;
         case SERVER_TLS: hear_tls(p, &verdict); break;
         case SERVER_SECURE: hear_secure(p); break;
+        case SERVER_AUTH: hear_auth(p, e, in, used, &verdict); break;
         case SERVER_COLLECT: must(!"nothing is deferred here"); break;
         case SERVER_MORE: break;
         }
         if (verdict.code)
                 server_answer(&p->server, &verdict);
+        if (e->kind == SERVER_AUTH)
+                end_step(p);
 }
 
 /* --- playing ------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "smtp/login.h"
 #include "smtp/server.h"
 
 /* A growing string of octets. Starts zeroed. */
@@ -44,7 +45,9 @@ struct player {
         const char *name;          /* of the session, for messages */
         struct server_rules rules;
         unsigned offer;            /* answer to SERVER_HELLO */
-        /* Gives the verdict on a question about an address ("" where it is about none). */
+        const char *mechanisms;    /* likewise; NULL: none */
+        /* Gives the verdict on a question about an address ("" where it is about none; of SERVER_AUTH, the line). To
+         * SERVER_AUTH it may give none: everybody is believed then. */
         void (*verdict)(void *userdata, enum event_kind question, const char *address, struct reply *ret);
         void *userdata;
 
@@ -54,7 +57,9 @@ struct player {
 
         /* its own business: what we know of the transaction from events and verdicts alone */
         struct server server;
-        bool has_hello, has_sender, is_in_message, may_be_secure;
+        bool has_hello, has_sender, is_in_message, may_be_secure, is_in_exchange, is_authenticated;
+        struct login login;
+        struct challenge challenge;
         unsigned n_recipients, n_ends;
         struct text sender, *recipients;
         struct text envelope, body;

@@ -25,6 +25,8 @@ static void give_verdict(void *userdata, enum event_kind question, const char *a
                         *ret = a->reply;
                         return;
                 }
+        if (question == SERVER_AUTH)
+                return;
         if (question == SERVER_DATA)
                 reply_set(ret, 354, "", "go on");
         else if (question == SERVER_TLS)
@@ -41,6 +43,7 @@ static void start(struct player *p, struct session *s) {
                 .name = s->name,
                 .rules = s->rules,
                 .offer = s->offer,
+                .mechanisms = s->mechanisms,
                 .verdict = give_verdict,
                 .userdata = s,
         };

@@ -105,7 +105,10 @@ static bool take_option(struct session *s, const char *option) {
                 r->is_lmtp = strcmp(option, "lmtp") == 0;
         else if (take_prefix(&option, "tls="))
                 r->tls = strcmp(option, "required") == 0 ? SERVER_TLS_REQUIRED : SERVER_TLS_OFFERED;
-        else if (take_prefix(&option, "hostname="))
+        else if (take_prefix(&option, "auth=")) {
+                r->auth = strcmp(option, "protected") == 0 ? SERVER_AUTH_NEEDS_TLS : SERVER_AUTH_ALLOWED;
+                s->mechanisms = strcmp(option, "any") == 0 ? LOGIN_MECHANISMS : "PLAIN LOGIN SCRAM-SHA-256";
+        } else if (take_prefix(&option, "hostname="))
                 snprintf(s->hostname, sizeof(s->hostname), "%s", option);
         else if (take_prefix(&option, "qualify="))
                 snprintf(s->qualify, sizeof(s->qualify), "%s", option);
@@ -135,6 +138,7 @@ static bool take_answer(struct session *s, const char *text) {
                 { "DATA ", SERVER_DATA },
                 { "END ", SERVER_END },
                 { "STARTTLS ", SERVER_TLS },
+                { "AUTH ", SERVER_AUTH },
         };
         struct answer a = { .question = SERVER_HELLO };
         const char *end;

@@ -15,7 +15,7 @@ struct item {
 /* "? VERB <address> reply": the verdict on a question. */
 struct answer {
         enum event_kind question;
-        char address[ADDRESS_MAX + 1]; /* "" means any */
+        char address[ADDRESS_MAX + 1]; /* or a line of an exchange of AUTH; "" means any */
         struct reply reply;
 };
 
@@ -24,6 +24,7 @@ struct session {
         struct server_rules rules;
         char hostname[256], qualify[256];
         unsigned offer; /* extensions */
+        const char *mechanisms; /* of AUTH; NULL: none */
         struct item *items;
         size_t n_items;
         struct answer *answers;

@@ -7,7 +7,7 @@
  *                                                B(text)  SERVER_BODY, as one however it came; "|" is an LF
  *      H(name)   SERVER_HELLO                    E0:5     SERVER_END, its index and the size of the message
  *      S(address), T(address)  sender, recipient          D  DATA   X  RESET   C  CLOSE
- *      L  TLS   Z  SECURE
+ *      L  TLS   Z  SECURE                        A(line)  AUTH, and lines of its exchange
  *
  * SERVER_MORE is written (as M) only where a test asks for it: where it comes depends on how the input was cut.
  */
@@ -73,6 +73,7 @@ static void note_event(struct session *s, const struct event *e) {
         case SERVER_CLOSE: note(s, "C"); break;
         case SERVER_TLS: note(s, "L"); break;
         case SERVER_SECURE: note(s, "Z"); break;
+        case SERVER_AUTH: note(s, "A(%.*s)", (int) e->n, e->data); break;
         case SERVER_COLLECT: ck_abort_msg("nothing is deferred here"); break;
         case SERVER_MORE:
                 if (s->is_more_told)
@@ -99,13 +100,13 @@ static void answer(struct session *s, enum event_kind question) {
         struct reply verdict;
 
         if (question == SERVER_HELLO)
-                server_offer(&s->server, s->server.rules.extensions, s->server.rules.max_size);
+                server_offer(&s->server, s->server.rules.extensions, s->server.rules.max_size, "PLAIN LOGIN");
         else if (question == SERVER_SENDER || question == SERVER_RECIPIENT || question == SERVER_DATA ||
                  question == SERVER_END) {
                 reply_set(&verdict, next_answer(s, question == SERVER_DATA ? 354 : 250), "", "verdict");
                 server_answer(&s->server, &verdict);
-        } else if (question == SERVER_TLS) {
-                reply_set(&verdict, next_answer(s, 220), "", "verdict");
+        } else if (question == SERVER_TLS || question == SERVER_AUTH) {
+                reply_set(&verdict, next_answer(s, question == SERVER_TLS ? 220 : 235), "", "verdict");
                 server_answer(&s->server, &verdict);
         } else if (question == SERVER_SECURE)
                 server_secured(&s->server);
@@ -581,7 +582,7 @@ START_TEST(means_what_it_offers) {
         step(&s, "", 0, &used);
         ck_assert_int_eq(step(&s, offers[_i].hello, strlen(offers[_i].hello), &used), SERVER_MORE);
         ck_assert_int_eq(step(&s, "\r\n", 2, &used), SERVER_HELLO);
-        server_offer(&s.server, offers[_i].extensions, s.server.rules.max_size);
+        server_offer(&s.server, offers[_i].extensions, s.server.rules.max_size, "");
         ck_assert_int_eq(step(&s, "", 0, &used), SERVER_REPLY);
         ck_assert_int_eq(s.server.reply.code, 250);
         ck_assert_str_eq(s.server.reply.text, offers[_i].text);
@@ -612,6 +613,7 @@ START_TEST(has_a_name) {
         const struct server_rules rules = { .is_lmtp = protocols[_i].flags & LMTP,
                                             .tls = SERVER_TLS_OFFERED };
         static struct session s;
+        char word[20];
 
         start(&s, &rules, NULL);
         feed(&s, protocols[_i].in, strlen(protocols[_i].in), INPUT_MAX);
@@ -620,6 +622,9 @@ START_TEST(has_a_name) {
         server_secured(&s.server); /* from the first octet on */
         feed(&s, protocols[_i].in, strlen(protocols[_i].in), INPUT_MAX);
         ck_assert_str_eq(server_protocol(&s.server), protocols[_i].secure);
+        strcpy(s.server.authenticated, "PLAIN");
+        snprintf(word, sizeof(word), "%s%s", protocols[_i].secure, strcmp(protocols[_i].secure, "SMTP") == 0 ? "" : "A");
+        ck_assert_str_eq(server_protocol(&s.server), word);
         ck_assert_int_eq(strncmp(s.log, "R220", 4), 0);
 }
 END_TEST

@@ -1,0 +1,7 @@
+/* config/auth.h - the option auth: its values, and what does not go together with it. */
+#pragma once
+
+#include "config/read.h"
+
+/* Where everything has been read: complains. */
+void auth_check(struct reading *r);
