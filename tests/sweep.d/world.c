@@ -216,9 +216,11 @@ static void hear_command(struct connection *c, const char *line) {
                 answer(c, c->who == 'm' ? "250-mailman.example\r\n250-SIZE 33554432\r\n250 8BITMIME\r\n"
                                         : "250-up.example\r\n250-PIPELINING\r\n250-SIZE 10485760\r\n250-8BITMIME\r\n"
                                           "250-SMTPUTF8\r\n250-AUTH PLAIN\r\n250 ENHANCEDSTATUSCODES\r\n");
-        } else if (begins(line, "AUTH PLAIN ")) {
+        } else if (strcmp(line, "AUTH PLAIN") == 0)
+                answer(c, "334 \r\n");
+        else if (begins(line, "AUTH PLAIN ") || strcmp(line, "AGEAYg==") == 0)
                 answer(c, "235 2.7.0 welcome\r\n");
-        } else if (begins(line, "MAIL FROM:") && !*c->sender) {
+        else if (begins(line, "MAIL FROM:") && !*c->sender) {
                 snprintf(c->sender, sizeof(c->sender), "%.4000s", line + 10);
                 answer(c, "250 2.1.0 sender fine\r\n");
         } else if (begins(line, "RCPT TO:"))
