@@ -4,11 +4,12 @@ import base64
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from acceptor import Acceptor
-from conftest import everybodys, need_root
+from conftest import everybodys, need, need_root
 from logs import lines, one
 from processes import running_children
 from session import Session, command, environment, run, wait_until
@@ -331,3 +332,15 @@ def test_mistakes(release, case):
 def test_no_mistakes(release, password, options):
     status, out, err = run(command(release, "--strategy=proxy", *options, "--upstream-user=a", f"--upstream-password={password}", "--check"))
     assert status == 0 and b"upstream-user=a\n" in out, err
+
+
+def test_process_that_stays(release, tmp_path, password):
+    """Whoever takes over the process that logs in can have it say that it is done, and stay. Nobody waits for it."""
+    preload = tmp_path / "preload.so"
+    source = Path(__file__).parent / "sandbox.d/preload.c"
+    subprocess.run([need("cc"), "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-D_GNU_SOURCE", "-o", preload, source], check=True)
+    env = environment(LD_PRELOAD=str(preload), STAYS="1")
+    with Upstream(clear(Account(USER, PASSWORD), "AUTH PLAIN")) as up, Session(proxy(release, up, *login(password)), tmp_path, env=env) as session:
+        session.begin("EHLO")
+        assert session.send_message(SMALL).startswith(b"250 ")
+        assert session.end() == 0

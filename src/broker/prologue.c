@@ -228,10 +228,10 @@ int prologue_run(const struct prologue_plan *plan, const char *endpoint, int con
                 pid = start_speaker(&p, &e, session);
                 r = pid < 0 ? -EAGAIN : listen_to_speaker(&p, &e, session, ret);
         }
-        if (r < 0 && pid > 0)
+        if (pid > 0) { /* who has said its last word may have been taken over, and stay */
                 kill(pid, SIGKILL);
-        if (pid > 0)
                 waitpid(pid, NULL, 0);
+        }
         if (r < 0)
                 fail(ret, 1, pid > 0 ? reason_of(r) : strerror(-r));
         taken = take(ret, &e, &connection);
