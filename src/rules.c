@@ -1,13 +1,31 @@
 /* rules.c - what the configuration says to a step of the session before the strategy is asked. */
 #include "rules.h"
 
+static bool is_like_text(const struct match_rule *r, const char *text) {
+        return match_is_like(text, r->pattern, r->n_pattern);
+}
+
+/* As it was written, or as it is meant: another spelling is no way round a rule. */
+static bool is_like_address(const struct match_rule *r, const struct address *a) {
+        char plain[ADDRESS_MAX + 1];
+
+        if (is_like_text(r, address_is_null(a) ? "<>" : a->text))
+                return true;
+        if (a->text[0] != '"')
+                return false;
+        address_plain(a, plain);
+        return is_like_text(r, plain);
+}
+
 static bool is_like(const struct match_rule *r, const struct subject *s) {
         const struct envelope *e = s->envelope;
 
         if (s->text)
-                return match_is_like(s->text, r->pattern, r->n_pattern);
+                return is_like_text(r, s->text);
+        if (s->address)
+                return is_like_address(r, s->address);
         for (size_t i = 0; i < e->n_addressees; i++)
-                if (match_is_like(e->addressees[i].recipient.address.text, r->pattern, r->n_pattern))
+                if (is_like_address(r, &e->addressees[i].recipient.address))
                         return true;
         return false;
 }

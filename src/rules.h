@@ -9,8 +9,9 @@
 /* What rules are held against. */
 struct subject {
         enum match_step step;
-        const char *text;                /* NULL: it is any recipient of the envelope */
-        const struct envelope *envelope;
+        const char *text;                /* of a client, or */
+        const struct address *address;   /* of a sender or recipient; both NULL: it is */
+        const struct envelope *envelope; /* any recipient of it */
 };
 
 /* Of the first rule that matches: the seconds to wait (0: none matches); the reply (false: none

@@ -22,7 +22,7 @@ static bool wait_for(struct session *s, const struct subject *subject) {
 
 /* Who is to be refused before it has said anything hears it in place of the greeting. */
 void session_rules_connect(struct session *s) {
-        const struct subject subject = { MATCH_CONNECT, s->log.peer->address, NULL };
+        const struct subject subject = { MATCH_CONNECT, .text = s->log.peer->address };
         struct reply verdict;
 
         if (s->end != GOES_ON || !rules_exist(s->log.config, MATCH_CONNECT) || !session_prepare(s))
@@ -45,19 +45,19 @@ static bool find_subject(const struct session *s, const struct event *e, struct 
                 return true;
         case SERVER_SENDER:
                 ret->step = MATCH_MAIL;
-                ret->text = address_is_null(&e->sender->address) ? "<>" : e->sender->address.text;
+                ret->address = &e->sender->address;
                 return true;
         case SERVER_RECIPIENT:
                 ret->step = MATCH_RCPT;
-                ret->text = e->recipient->address.text;
+                ret->address = &e->recipient->address;
                 return true;
         case SERVER_DATA: ret->step = MATCH_DATA; return true;
         default: return false;
         }
 }
 
-static struct subject message_for(const char *recipient) {
-        return (struct subject) { MATCH_MESSAGE, recipient, NULL };
+static struct subject message_for(const struct recipient *r) {
+        return (struct subject) { MATCH_MESSAGE, .address = &r->address };
 }
 
 /* In LMTP each recipient has a verdict of its own. Nobody can take a recipient back from a server
@@ -68,7 +68,7 @@ static bool is_to_be_held(const struct session *s, const struct event *e) {
 
         if (e->kind != SERVER_RECIPIENT || !s->server.rules.is_lmtp)
                 return false;
-        subject = message_for(e->recipient->address.text);
+        subject = message_for(e->recipient);
         return rules_reply(s->log.config, &subject, &verdict);
 }
 
@@ -126,7 +126,7 @@ bool session_rules_ask(struct session *s, const struct event *e) {
 /* --- the message ------------------------------------------------------------------------------ */
 
 static struct subject message_for_all(const struct session *s) {
-        return (struct subject) { MATCH_MESSAGE, NULL, &s->mail.envelope };
+        return (struct subject) { MATCH_MESSAGE, .envelope = &s->mail.envelope };
 }
 
 bool session_rules_wait(struct session *s) {
@@ -139,7 +139,7 @@ static void judge_held(struct session *s) {
         struct envelope *e = &s->mail.envelope;
 
         for (struct addressee *a = e->addressees; a < e->addressees + e->n_addressees; a++) {
-                const struct subject subject = message_for(a->recipient.address.text);
+                const struct subject subject = message_for(&a->recipient);
 
                 if (a->is_held)
                         rules_reply(s->log.config, &subject, &a->verdict);

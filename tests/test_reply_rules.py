@@ -70,6 +70,17 @@ def test_reply_at_each_step(smtpd, tmp_path, step, strategy):
         assert not lines(session.err(), "abandoned") or step in ("rcpt",)
 
 
+def test_another_spelling_of_the_same_address(smtpd):
+    """Quotes and backslashes that mean nothing (RFC 5321 section 4.1.2) are no way round a rule."""
+    names = [b'"bob"@example.com', b'"b\\ob"@example.com', b"@r.example:bob@example.com", b"bob@example.com.", b'"bob "@example.com']
+    script = b"".join(b"%s\r\n" % line for line in [EHLO[0], b'MAIL FROM:<"a"@example.org>', *rcpt(*names), b"QUIT"])
+    argv = command(smtpd, "--peer=192.0.2.7")
+    _, said, _ = run([*argv, *rules("rcpt bob@example.com 550 no")], script)
+    assert codes(said)[2:-1] == [250, 550, 550, 550, 550, 250]
+    _, said, _ = run([*argv, *rules("mail a@example.org 450 no")], script)
+    assert codes(said)[2] == 450
+
+
 def test_reply_in_place_of_the_greeting(smtpd):
     status, said, err = run(command(smtpd, "--peer=192.0.2.7", *rules("connect 192.0.2.* 554 5.7.1 not from there")), b"NOOP\r\n")
     assert (status, said) == (0, b"554 5.7.1 not from there\r\n")

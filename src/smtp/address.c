@@ -229,6 +229,18 @@ enum address_status address_qualify(struct address *a, const char *domain) {
         return ADDRESS_OK;
 }
 
+void address_plain(const struct address *a, char ret[static ADDRESS_MAX + 1]) {
+        size_t begin = a->text[0] == '"', end = a->n_local - begin;
+        char *out = ret;
+
+        for (size_t i = begin; i < end; i++) {
+                if (begin > 0 && a->text[i] == '\\')
+                        i++;
+                *out++ = a->text[i];
+        }
+        strcpy(out, a->text + a->n_local);
+}
+
 bool address_is_same(const struct address *a, const struct address *b) {
         size_t n = strlen(a->text);
 

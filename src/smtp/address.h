@@ -35,6 +35,10 @@ static inline bool address_is_null(const struct address *a) { return a->text[0] 
 /* Completes an address that has no domain and is not null. ADDRESS_TOO_LONG: it is left as it was. */
 enum address_status address_qualify(struct address *a, const char *domain);
 
+/* As it is meant: without the quotes and backslashes that a local part may be written with (RFC 5321
+ * section 4.1.2). */
+void address_plain(const struct address *a, char ret[static ADDRESS_MAX + 1]);
+
 /* <Postmaster>, in any letter case: the one recipient that needs no domain (RFC 5321 section 4.5.1). */
 bool address_is_postmaster(const struct address *a);
 
