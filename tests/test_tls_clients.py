@@ -12,13 +12,12 @@ import time
 import xml.etree.ElementTree
 
 import pytest
-from acceptor import Acceptor, folder
+from acceptor import folder
 from conftest import missing, need
 from exim import Exim
-from manual import readme_block
 from postfix import Postfix
 from processes import is_running
-from session import PATIENCE, environment, free_port, wait_until, with_x_peer
+from session import PATIENCE, environment, wait_until, with_x_peer
 from test_tls_key import RealDoor
 from tls import NAME, Certificate, client_context, engine_of
 
@@ -233,24 +232,6 @@ def test_sslscan(door, folder, kind):
     assert {it.get("vulnerable") for it in test.iter("heartbleed")} == {"0"}
     ciphers = {c.get("cipher") for c in test.iter("cipher")}
     assert ciphers and not [name for name in ciphers if re.search("RC4|3DES|NULL|EXP|anon|MD5|CBC3", name)], ciphers
-
-
-# --- README -----------------------------------------------------------------------------------------------
-
-
-def test_readme(release, folder):
-    """The line for an application that demands TLS, and the one that tries it out."""
-    engine_of(release)
-    text = readme_block("build/smtpd --listen=1025")
-    ports = {"1025": str(free_port()), "1465": str(free_port())}
-    line, client = (re.sub("1025|1465", lambda m: ports[m[0]], line).split() for line in text.splitlines())
-    assert line[0] == "build/smtpd" and client[0] == need("swaks").rpartition("/")[2]
-    with Acceptor(release, folder, *line[1:], listen=None, n=4) as acceptor:
-        run([*client, "--from", "a@example.org"], env=environment(HOME="/nonexistent"))
-        run([client[0], "--server", f"127.0.0.1:{ports['1465']}", "--tls-on-connect", "--to", "bob@example.net", "--from", "a@example.org"],
-            env=environment(HOME="/nonexistent"))
-        wait_until(lambda: len(acceptor.log("message ")) == 2, "both messages")
-        assert all(b" protocol=ESMTPS " in line for line in acceptor.log("message "))
 
 
 # --- a client that is in a hurry ---------------------------------------------------------------------------
