@@ -124,6 +124,14 @@ def keeps(server):
     assert file.read_bytes().endswith(b"\n\nAt noon?\n")
 
 
+def logs_in(server):
+    with smtplib.SMTP("localhost", int(server.ports["1025"]), "app.example", timeout=PATIENCE) as client:
+        client.login("alice", "open sesame")
+        client.send_message(mail(), to_addrs=["bob@example.net"])
+    assert len(printed(server.out())) == 1
+    assert b" user=alice\n" in server.err() and b"sesame" not in server.err() + server.out()
+
+
 def waits(server):
     with contextlib.suppress(smtplib.SMTPResponseException):  # QUIT may come too late, and hear 421
         server.send()
@@ -156,7 +164,7 @@ def posts(server):
 
 
 CHECKS = {"--strategy=show": shows, "--strategy=maildir": keeps, "--count=": waits, "--reply=": fails, "--tls-certificate=": speaks_tls,
-          "--strategy=exec": posts}
+          "--auth=": logs_in, "--strategy=exec": posts}
 
 
 @pytest.mark.parametrize("line", sorted({*in_readme(), *in_manual()}))
