@@ -74,15 +74,16 @@ static void say_unconfined(void) {
 #define ALARM ALWAYS(setitimer)
 #endif
 
-/* Files that are opened for reading, as fopen(3) does it. */
+/* Files that are opened for reading, as fopen(3) does it. It comes before the other lists: they allow
+ * newfstatat(2) of descriptors only. */
 #define FOR_AUTHORITIES                                                                            \
         IF(openat, 2, O_RDONLY), IF(openat, 2, O_RDONLY | O_CLOEXEC), ALWAYS(newfstatat),          \
                 ALWAYS(lseek)
 
 void tls_confine_connection(bool reads_files) {
         const struct filter_rule rules[] = { FOR_A_CONNECTION, ALARM, FOR_ANY };
-        const struct filter_rule with_files[] = { FOR_A_CONNECTION, ALARM, FOR_ANY,
-                                                  FOR_AUTHORITIES };
+        const struct filter_rule with_files[] = { FOR_AUTHORITIES, FOR_A_CONNECTION, ALARM,
+                                                  FOR_ANY };
 
         fd_set_limit(DESCRIPTORS);
         if (!filter_enter(reads_files ? with_files : rules,
@@ -101,8 +102,8 @@ void tls_confine_connection(bool reads_files) {
  * what is new is for whoever starts it anew. */
 void tls_confine_server(bool reads_files) {
         const struct filter_rule rules[] = { FOR_A_SERVER, FOR_A_CONNECTION, ALARM, FOR_ANY };
-        const struct filter_rule with_files[] = { FOR_A_SERVER, FOR_A_CONNECTION, ALARM, FOR_ANY,
-                                                  FOR_AUTHORITIES };
+        const struct filter_rule with_files[] = { FOR_AUTHORITIES, FOR_A_SERVER, FOR_A_CONNECTION,
+                                                  ALARM, FOR_ANY };
 
         tls_confine_before_key(); /* another user made some of it undone */
         if (!filter_enter(reads_files ? with_files : rules,
