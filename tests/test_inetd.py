@@ -39,7 +39,7 @@ def examples(page):
 
 
 EXEC_CONF = examples("smtpd.conf.5")[0]
-PROXY_CONF = examples("smtpd.conf.5")[1]
+PROXY_CONF = next(text for text in examples("smtpd.conf.5") if "deputy" in text)
 PRINT_SCRIPT = literal("smtpd.8", "Starting it", "")
 
 
