@@ -101,17 +101,24 @@ static bool is_writable_by_others(const struct stat *st) {
         return st->st_mode & S_IWOTH && !(S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX);
 }
 
+/* What is longer than any path can be is cut: nothing is there. */
+static void directory_of(const char *path, char ret[static PATH_MAX]) {
+        const char *slash = strrchr(path, '/');
+
+        if (!slash)
+                text_format(ret, PATH_MAX, ".");
+        else
+                text_format(ret, PATH_MAX, "%.*s", slash == path ? 1 : (int) (slash - path), path);
+}
+
 /* A file that is as trusted as we are, and the directory it is in. */
 static void check_writers(const struct checking *k, const char *path, const struct stat *st) {
         char directory[PATH_MAX];
-        const char *slash = strrchr(path, '/');
         struct stat of_directory;
 
         if (is_writable_by_others(st))
                 warn(k, "%.300s can be written to by everybody: chmod o-w it", path);
-        if (!slash || slash - path >= PATH_MAX)
-                return;
-        *(char *) mempcpy(directory, path, slash == path ? 1 : (size_t) (slash - path)) = '\0';
+        directory_of(path, directory);
         if (stat(directory, &of_directory) == 0 && is_writable_by_others(&of_directory))
                 warn(k, "everybody can put another file in the place of %.300s: chmod o-w its directory", path);
 }
@@ -220,6 +227,22 @@ static void check_trust(const struct checking *k, const struct config *c) {
                      c->upstream_user ? "password" : "mail");
 }
 
+/* Sooner or later: who serves finds it out by writing, at once, and logs that. */
+static void check_metrics(const struct checking *k, const struct config *c) {
+        static const struct directory place = {
+                "a file in a directory", "no figures are written: mkdir it",
+                "so that no figures would be written", W_OK | X_OK
+        };
+        char directory[PATH_MAX];
+        struct stat st;
+
+        directory_of(c->metrics_file, directory);
+        check_directory(k, c, directory, &place);
+        if (stat(c->metrics_file, &st) == 0 && S_ISDIR(st.st_mode))
+                warn(k, "%.300s is a directory, so that no figures would be written: name a file in it",
+                     c->metrics_file);
+}
+
 static void check_file(const struct checking *k, const char *path) {
         struct stat st;
 
@@ -280,6 +303,9 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         if (c->mailman_wrapper)
                 check_program(&k, c, c->mailman_wrapper);
         check_directories(&k, c);
+        k.option = "metrics-file";
+        if (c->metrics_file && c->action != ACTION_SERVE)
+                check_metrics(&k, c);
         k.option = "tls-engine";
         if (c->tls_engine)
                 check_socket(&k, c, c->tls_engine);

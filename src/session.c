@@ -104,8 +104,9 @@ static void deliver(struct session *s) {
         s->log.n_accepted += reply_is_positive(o.best);
         s->patience->stage = PATIENCE_IDLE;
         session_log_message(&s->log, said, asked);
-        if (reply_is_positive(o.best))
-                notify_accepted();
+        notify_count(reply_is_positive(o.best)    ? NOTIFY_2XX
+                     : reply_is_temporary(o.best) ? NOTIFY_4XX
+                                                  : NOTIFY_5XX);
         if (reply_is_positive(said))
                 session_log_owe(&s->log, &s->receipt);
 }

@@ -188,6 +188,11 @@ static bool count_rejected(struct session_log *s) {
         return ++s->n_rejected <= s->config->max_errors;
 }
 
+static void send_rejected(struct log_line *l) {
+        log_send(l, LOG_NOTICE);
+        notify_count(NOTIFY_REJECTED);
+}
+
 static void log_refusal(struct log_line *l, const struct reply *verdict) {
         log_verdict(l, verdict);
         log_field(l, "by", "%s", reply_author(verdict));
@@ -204,7 +209,7 @@ void session_log_rejected_client(struct session_log *s, const char *helo,
         log_refusal(&l, verdict);
         log_sni(&l, s);
         log_chosen(&l, "helo", "%s", helo);
-        log_send(&l, LOG_NOTICE);
+        send_rejected(&l);
 }
 
 void session_log_rejected(struct session_log *s, enum refused whom, const struct recipient *r,
@@ -221,7 +226,7 @@ void session_log_rejected(struct session_log *s, enum refused whom, const struct
                 log_address(&l, "to", &r->address);
         if (whom == REFUSED_MESSAGE)
                 log_recipients(&l, s->envelope);
-        log_send(&l, LOG_NOTICE);
+        send_rejected(&l);
 }
 
 /* A recipient that was asked for before its sender was refused is out of order, not refused. */
@@ -262,7 +267,7 @@ static void log_more_rejected(const struct session_log *s) {
         log_peer(&l, s->peer);
         log_number(&l, "more", s->n_rejected - s->config->max_errors);
         log_helo(&l, s);
-        log_send(&l, LOG_NOTICE);
+        send_rejected(&l);
 }
 
 void session_log_abandoned(const struct session_log *s, enum session_end end) {

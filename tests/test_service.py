@@ -74,7 +74,7 @@ def main_pid(machine):
 
 def says(machine, status):
     """Whether `systemctl status` does."""
-    return f'Status: "{status}"' in machine.systemctl("status", UNIT, check=False).stdout
+    return f'Status: "{status}; so far ' in machine.systemctl("status", UNIT, check=False).stdout
 
 
 def wait_for_status(machine, status):

@@ -13,6 +13,8 @@
 
 #include "accept/count.h"
 #include "accept/equipment.h"
+#include "accept/figures.h"
+#include "accept/metrics.h"
 #include "accept/refusal.h"
 #include "accept/sessions.h"
 #include "accept/spawn.h"
@@ -37,7 +39,9 @@ struct acceptor {
         struct sessions sessions;
         struct spawn spawn;
         struct equipment equipment;
+        struct figures figures;
         struct status status;
+        struct metrics metrics;
         struct refusals refusals;
         enum { ACCEPTING, STOPPING, OVER } state;
         int signal_fd;
@@ -60,7 +64,6 @@ static void set_idle_deadline(struct acceptor *a) {
 
 static void reap(struct acceptor *a) {
         sessions_reap(&a->sessions);
-        a->status.is_new = true;
         set_idle_deadline(a);
 }
 
@@ -73,7 +76,8 @@ static void refuse(struct acceptor *a, const struct listener *l, int fd,
 
 static void refuse_for_shortage(struct acceptor *a, const struct listener *l, int fd, int error) {
         const struct refusal why = {
-                "421 4.3.2 this server is short of resources, try again later\r\n", strerror(error)
+                "421 4.3.2 this server is short of resources, try again later\r\n", strerror(error),
+                FIGURE_SHORTAGE
         };
 
         refuse(a, l, fd, &why);
@@ -83,10 +87,10 @@ static void refuse_for_shortage(struct acceptor *a, const struct listener *l, in
 static const struct refusal *find_limit(const struct acceptor *a, const struct source *source) {
         static const struct refusal all = {
                 "421 4.7.0 too many connections, try again later\r\n",
-                "max-connections"
+                "max-connections", FIGURE_FULL
         }, of_source = {
                 "421 4.7.0 too many connections from you, try again later\r\n",
-                "max-connections-per-source"
+                "max-connections-per-source", FIGURE_SOURCE_FULL
         };
 
         if (a->sessions.n >= config_of(a)->max_connections)
@@ -115,7 +119,6 @@ static void start_session(struct acceptor *a, const struct listener *l, int fd,
         }
         close(fd);
         sessions_add(&a->sessions, pid, source);
-        a->status.is_new = true;
         set_idle_deadline(a);
 }
 
@@ -184,7 +187,7 @@ static void accept_some(struct acceptor *a, struct listener *l) {
 /* A connection that waits at a socket which is closed is reset. */
 static void leave(struct acceptor *a) {
         static const struct refusal why = {
-                "421 4.3.2 service is shutting down, try again later\r\n", "stopping"
+                "421 4.3.2 service is shutting down, try again later\r\n", "stopping", FIGURE_STOPPING
         };
 
         refusal_to_queue(&a->refusals, a->listeners, &why, a->sessions.n);
@@ -203,7 +206,6 @@ static void stop(struct acceptor *a) {
         notify_state("STOPPING=1");
         leave(a);
         a->state = STOPPING;
-        a->status.is_new = true;
         a->deadline = deadline_after(seconds);
         sessions_signal(&a->sessions, STOP_SOON);
         if (a->sessions.n > 0)
@@ -230,7 +232,6 @@ static void on_deadline(struct acceptor *a) {
 static void reload(struct acceptor *a) {
         if (reload_again(&a->reload))
                 set_idle_deadline(a);
-        a->status.is_new = true;
 }
 
 static void on_signals(struct acceptor *a) {
@@ -251,10 +252,9 @@ static int64_t earlier(int64_t a, int64_t b) {
 
 /* When something is to be done even if nothing happens. */
 static int64_t next_time(const struct acceptor *a) {
-        int64_t t = a->deadline;
+        int64_t t = earlier(a->deadline, metrics_next(&a->metrics));
 
-        if (a->status.is_new)
-                t = earlier(t, a->status.next);
+        t = earlier(t, status_next(&a->status, &a->figures, a->state == STOPPING));
         if (a->refusals.n > 0)
                 t = earlier(t, a->refusals.next_line);
         return a->resume ? earlier(t, a->resume) : t;
@@ -263,7 +263,7 @@ static int64_t next_time(const struct acceptor *a) {
 static void wait_and_act(struct acceptor *a) {
         struct pollfd fds[LISTENERS_MAX + OTHERS] = {
                 { .fd = a->signal_fd, .events = POLLIN },
-                { .fd = a->status.counter, .events = POLLIN },
+                { .fd = a->figures.counter, .events = POLLIN },
                 { .fd = a->equipment.for_clients.orders, .events = POLLIN },
                 { .fd = a->equipment.for_upstreams.orders, .events = POLLIN },
         };
@@ -278,12 +278,12 @@ static void wait_and_act(struct acceptor *a) {
                 return;
         }
         if (fds[1].revents)
-                status_count(&a->status);
+                figures_read(&a->figures);
         if (fds[2].revents || fds[3].revents)
                 equipment_keep(&a->equipment);
         if (fds[0].revents)
                 on_signals(a);
-        if (a->state == ACCEPTING && count_is_reached(config_of(a), &a->status))
+        if (a->state == ACCEPTING && count_is_reached(config_of(a), &a->figures))
                 stop(a);
         for (size_t i = 0; i < n && a->state == ACCEPTING; i++)
                 if (fds[i + OTHERS].revents)
@@ -293,7 +293,8 @@ static void wait_and_act(struct acceptor *a) {
         if (deadline_left(a->deadline) == 0)
                 on_deadline(a);
         refusal_log(&a->refusals, a->sessions.n);
-        status_say(&a->status, a->state == STOPPING, a->sessions.n);
+        status_say(&a->status, &a->figures, a->state == STOPPING);
+        metrics_keep(&a->metrics, config_of(a)->metrics_file, &a->figures);
 }
 
 static bool is_over(const struct acceptor *a) {
@@ -323,7 +324,7 @@ static int prepare(struct acceptor *a) {
         a->reserve = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (a->reserve < 0 || pipe2(counter, O_CLOEXEC | O_NONBLOCK) < 0)
                 return -errno;
-        a->status.counter = counter[0];
+        a->figures.counter = counter[0];
         spawn_init(&a->spawn, counter[1]);
         equipment_pass_on(&a->equipment, &a->spawn);
         return 0;
@@ -351,6 +352,7 @@ static int start(struct acceptor *a) {
         listeners_say(a->listeners, config_of(a));
         if (config_of(a)->sandbox && sandbox_missing())
                 log_say(LOG_WARNING, "sessions are not confined: %s", sandbox_missing());
+        metrics_keep(&a->metrics, config_of(a)->metrics_file, &a->figures);
         notify_state("READY=1");
         return 0;
 }
@@ -360,7 +362,7 @@ static int start(struct acceptor *a) {
 static void turn_away(struct acceptor *a, size_t n_passed) {
         static const struct refusal why = {
                 "421 4.3.5 this server is not configured correctly, try again later\r\n",
-                "the configuration has mistakes"
+                "the configuration has mistakes", FIGURE_STOPPING
         };
 
         refusal_to_all(&a->refusals, a->listeners, n_passed, a->signal_fd, &why);
@@ -376,7 +378,8 @@ int acceptor_run(const struct acceptor_start *s) {
                 .reload = { s->config, &spare, s->load, s->context, &a.sessions, &a.spawn,
                             &a.equipment, s->listeners },
                 .listeners = s->listeners,
-                .status.is_new = true,
+                .sessions.figures = &a.figures,
+                .refusals.figures = &a.figures,
                 .signal_fd = take_signals(),
         };
         equipment_init(&a.equipment);
@@ -387,5 +390,9 @@ int acceptor_run(const struct acceptor_start *s) {
                 wait_and_act(&a);
         leave(&a);
         equipment_stop(&a.equipment);
-        return status ? status : count_exit_status(config_of(&a), &a.status);
+        if (status)
+                return status;
+        figures_read(&a.figures);
+        metrics_end(&a.metrics, &a.figures);
+        return count_exit_status(config_of(&a), &a.figures);
 }

@@ -6,16 +6,16 @@
 #include "base/text.h"
 #include "io/log.h"
 
-bool count_is_reached(const struct config *c, const struct status *s) {
-        return c->count > 0 && s->n_messages >= c->count;
+bool count_is_reached(const struct config *c, const struct figures *f) {
+        return c->count > 0 && f->n[FIGURE_2XX] >= c->count;
 }
 
-int count_exit_status(const struct config *c, struct status *s) {
+int count_exit_status(const struct config *c, struct figures *f) {
         if (c->count == 0)
                 return 0;
-        status_count(s);
+        figures_read(f);
         log_say(LOG_NOTICE, "accepted %llu message%s, with count=%llu",
-                (unsigned long long) s->n_messages, text_plural(s->n_messages),
+                (unsigned long long) f->n[FIGURE_2XX], text_plural(f->n[FIGURE_2XX]),
                 (unsigned long long) c->count);
-        return count_is_reached(c, s) ? 0 : EX_TEMPFAIL;
+        return count_is_reached(c, f) ? 0 : EX_TEMPFAIL;
 }

@@ -3,13 +3,13 @@
 
 #include <stdbool.h>
 
-#include "accept/status.h"
+#include "accept/figures.h"
 #include "config/config.h"
 
 /* Never without count=. */
-bool count_is_reached(const struct config *c, const struct status *s);
+bool count_is_reached(const struct config *c, const struct figures *f);
 
 /* At the end of an acceptor that could serve, when its last session has ended: counts what that has
  * said, says how many there were, and returns the exit status, by which whoever started us learns
  * whether all came. Without count= that is 0. */
-int count_exit_status(const struct config *c, struct status *s);
+int count_exit_status(const struct config *c, struct figures *f);

@@ -47,6 +47,7 @@ void refusal_say(struct refusals *r, const struct listener *l, int connection,
                         break;
         close(connection);
         r->n++;
+        r->figures->n[refusal->figure]++;
         r->address = l->address;
         r->reason = refusal->reason;
         refusal_log(r, n_sessions);

@@ -5,12 +5,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "accept/figures.h"
 #include "accept/listeners.h"
 #include "io/peer.h"
 
-/* What such a client is told (a whole reply line), and why in the log. Both texts are constant. */
+/* What such a client is told (a whole reply line), and why in the log. Both texts are constant. It is
+ * counted as `figure`. */
 struct refusal {
         const char *reply, *reason;
+        enum figure figure;
 };
 
 /* Those that the log says nothing of yet; the last of them stands for all. */
@@ -19,6 +22,7 @@ struct refusals {
         const char *address, *reason;
         struct peer peer;
         int64_t next_line; /* the earliest time for it */
+        struct figures *figures;
 };
 
 /* Tells the client of this connection, if that begins in clear, closes it, and logs. */

@@ -32,9 +32,13 @@ size_t sessions_of(const struct sessions *s, const struct source *source) {
 void sessions_add(struct sessions *s, pid_t pid, const struct source *source) {
         assert(s->n < s->room);
         s->items[s->n++] = (struct served) { pid, *source };
+        s->figures->n[FIGURE_STARTED]++;
+        s->figures->n[FIGURE_OPEN] = s->n;
 }
 
-static void say_death(pid_t pid, int signal) {
+/* A crash, or somebody has killed it. */
+static void note_death(struct sessions *s, pid_t pid, int signal) {
+        s->figures->n[FIGURE_CRASHED]++;
         log_say(LOG_ERR, "the session of process %d ended by signal %d (%s)", (int) pid, signal,
                 strsignal(signal));
 }
@@ -43,8 +47,9 @@ static void forget(struct sessions *s, pid_t pid, int wait_status) {
         for (size_t i = 0; i < s->n; i++)
                 if (s->items[i].pid == pid) {
                         s->items[i] = s->items[--s->n];
+                        s->figures->n[FIGURE_OPEN] = s->n;
                         if (WIFSIGNALED(wait_status))
-                                say_death(pid, WTERMSIG(wait_status));
+                                note_death(s, pid, WTERMSIG(wait_status));
                         return;
                 }
 }

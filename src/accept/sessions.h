@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "accept/figures.h"
 #include "accept/source.h"
 
 struct served {
@@ -14,6 +15,7 @@ struct served {
 struct sessions {
         struct served *items;
         size_t n, room;
+        struct figures *figures; /* those of sessions are counted there */
 };
 
 /* Makes room for `wanted` sessions, or for those that run if they are more. Returns 0 or

@@ -1,7 +1,7 @@
 /* accept/status.c - what the service manager shows of us. */
 #include "accept/status.h"
 
-#include <unistd.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "io/deadline.h"
@@ -9,21 +9,27 @@
 
 enum { PAUSE = 1000 }; /* milliseconds between two words to the service manager */
 
-void status_count(struct status *s) {
-        char octets[4096];
-        ssize_t n;
+int64_t status_next(const struct status *s, const struct figures *f, bool is_stopping) {
+        bool is_known = s->state == (is_stopping ? STATUS_STOPPING : STATUS_ACCEPTING) &&
+                        memcmp(s->figures, f->n, sizeof(s->figures)) == 0;
 
-        while ((n = read(s->counter, octets, sizeof(octets))) > 0)
-                s->n_messages += (uint64_t) n;
-        s->is_new = true;
+        return is_known ? INT64_MAX : s->next;
 }
 
-void status_say(struct status *s, bool is_stopping, size_t n_sessions) {
-        if (!s->is_new || deadline_now() < s->next)
+void status_say(struct status *s, const struct figures *f, bool is_stopping) {
+        const unsigned long long open = f->n[FIGURE_OPEN], accepted = f->n[FIGURE_2XX];
+
+        if (deadline_now() < status_next(s, f, is_stopping))
                 return;
-        notify_status("%s%zu session%s, %llu message%s", is_stopping ? "stopping: " : "",
-                      n_sessions, text_plural(n_sessions), (unsigned long long) s->n_messages,
-                      text_plural(s->n_messages));
-        s->is_new = false;
+        notify_status("%s%llu session%s, %llu message%s; so far %llu started, %llu crashed, %llu turned "
+                      "away; messages refused: %llu 4xx, %llu 5xx; rejected: %llu",
+                      is_stopping ? "stopping: " : "", open, text_plural(open), accepted,
+                      text_plural(accepted), (unsigned long long) f->n[FIGURE_STARTED],
+                      (unsigned long long) f->n[FIGURE_CRASHED],
+                      (unsigned long long) figures_turned_away(f),
+                      (unsigned long long) f->n[FIGURE_4XX], (unsigned long long) f->n[FIGURE_5XX],
+                      (unsigned long long) f->n[FIGURE_REJECTED]);
+        memcpy(s->figures, f->n, sizeof(s->figures));
+        s->state = is_stopping ? STATUS_STOPPING : STATUS_ACCEPTING;
         s->next = deadline_now() + PAUSE;
 }

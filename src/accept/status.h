@@ -1,20 +1,20 @@
-/* accept/status.h - what the service manager shows of us: how many sessions run, and how many
- * messages they have accepted. */
+/* accept/status.h - what the service manager shows of us: the figures. */
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
+#include "accept/figures.h"
+
+/* What the service manager knows. */
 struct status {
-        int counter;      /* a pipe that does not block: an octet is a message */
-        uint64_t n_messages;
-        bool is_new;      /* the service manager does not know it yet */
-        int64_t next;     /* the earliest time to say it */
+        uint64_t figures[FIGURES];
+        enum { STATUS_UNKNOWN, STATUS_ACCEPTING, STATUS_STOPPING } state;
+        int64_t next; /* the earliest time to say more */
 };
 
-/* Counts what sessions have written. */
-void status_count(struct status *s);
+/* When to tell it something new: io/deadline.h; INT64_MAX if it knows all. */
+int64_t status_next(const struct status *s, const struct figures *f, bool is_stopping);
 
-/* Tells the service manager, if there is something new and the last time is a while ago. */
-void status_say(struct status *s, bool is_stopping, size_t n_sessions);
+/* Tells it, if it is time. */
+void status_say(struct status *s, const struct figures *f, bool is_stopping);

@@ -110,6 +110,7 @@ struct config {
         uint64_t stop_timeout;     /* seconds */
         uint64_t exit_idle_time;   /* seconds; 0 if not given */
         uint64_t count;            /* of messages, after which to end; 0: not given */
+        char *metrics_file;        /* NULL if not given */
 
         /* what the command line asks for */
         enum {

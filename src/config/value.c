@@ -191,7 +191,7 @@ static bool parse_path(const struct option *o, const char *value, void *field) {
         return *value == '/' && value_set_pointer(field, value);
 }
 
-static bool parse_directory(const struct option *o, const char *value, void *field) {
+static bool parse_any_path(const struct option *o, const char *value, void *field) {
         (void) o;
         return *value && value_set_pointer(field, value);
 }
@@ -222,9 +222,9 @@ const struct kind value_local_socket = {
 };
 const struct kind value_path = { parse_path, value_print_pointer, value_is_pointer_set, value_clear_pointer,
                                  .expected = "a path that begins with /" };
-const struct kind value_directory = {
-        parse_directory, value_print_pointer, value_is_pointer_set, value_clear_pointer,
-        .expected = "the path of a directory",
+const struct kind value_any_path = {
+        parse_any_path, value_print_pointer, value_is_pointer_set, value_clear_pointer,
+        .expected = "a path, absolute or from here",
 };
 
 /* --- of the command line only ----------------------------------------------------------------- */

@@ -25,7 +25,7 @@ extern const struct kind value_number, value_seconds, value_optional_seconds, va
 extern const struct kind value_size;
 extern const struct kind value_yes_no, value_protocol, value_hostname, value_peer, value_strategy;
 extern const struct kind value_command, value_endpoint, value_path, value_user;
-extern const struct kind value_domain, value_directory;
+extern const struct kind value_domain, value_any_path;
 extern const struct kind value_endpoints, value_listen, value_domains, value_networks;
 extern const struct kind value_tls, value_tls_client, value_tls_minimum;
 extern const struct kind value_tls_certificates, value_tls_keys, value_tls_file;

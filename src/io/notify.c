@@ -45,8 +45,9 @@ void notify_close(void) {
         counter_fd = -1; /* its owner closes it */
 }
 
-void notify_accepted(void) {
-        ssize_t n = counter_fd >= 0 ? write(counter_fd, "", 1) : 0;
+void notify_count(enum notify_event event) {
+        const char octet = (char) event;
+        ssize_t n = counter_fd >= 0 ? write(counter_fd, &octet, 1) : 0;
 
         (void) n; /* a count that is lost is no message that is lost */
 }

@@ -1,5 +1,5 @@
 /* io/notify.h - tells whoever started us how we are: the service manager by sd_notify(3)'s protocol, which is a datagram to
- * $NOTIFY_SOCKET; an acceptor of ours by an octet for each accepted message.
+ * $NOTIFY_SOCKET; an acceptor of ours by an octet for what it counts.
  *
  * Where there is no such variable, or nobody listens, nothing happens.
  */
@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-/* Where the acceptor counts the messages of its sessions: the number of a descriptor. */
+/* Where the acceptor counts what its sessions do: the number of a descriptor. */
 #define NOTIFY_COUNTER "SMTPD_COUNTER_FD"
 
 /* Before the first of the others. */
@@ -16,8 +16,14 @@ void notify_open(void);
 /* Nobody is told anything any more. */
 void notify_close(void);
 
-/* A message was accepted. */
-void notify_accepted(void);
+/* Has the acceptor count this: a message, by its best verdict; a line of the log. */
+enum notify_event {
+        NOTIFY_2XX = '2',
+        NOTIFY_4XX = '4',
+        NOTIFY_5XX = '5',
+        NOTIFY_REJECTED = 'r',
+};
+void notify_count(enum notify_event event);
 
 /* Whether somebody wants to know. */
 bool notify_is_wanted(void);
