@@ -15,6 +15,7 @@ INSTALLED = """
     /etc/smtpd/smtpd.conf
     /usr/lib/systemd/catalog/smtpd.catalog
     /usr/lib/systemd/system/smtpd.service
+    /usr/lib/systemd/system/smtpd.service.d/metrics.conf.example
     /usr/lib/systemd/system/smtpd.socket
     /usr/lib/systemd/system/smtpd.socket.d/accept-no.conf.example
     /usr/lib/systemd/system/smtpd-.socket.d/10-smtpd.conf
@@ -35,6 +36,8 @@ INSTALLED = """
     /usr/libexec/smtpd/smtpd-tls
     /usr/sbin/smtpd
     /usr/share/bash-completion/completions/smtpd
+    /usr/share/doc/smtpd/examples/fail2ban/filter.d/smtpd.conf
+    /usr/share/doc/smtpd/examples/fail2ban/jail.d/smtpd.conf
     /usr/share/doc/smtpd/examples/haproxy.cfg
     /usr/share/doc/smtpd/examples/session.txt
     /usr/share/doc/smtpd/examples/smtpd.conf
