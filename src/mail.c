@@ -16,6 +16,7 @@ static void forget(struct mail *m) {
         m->message.header = (struct header_scan) { 0 };
         m->message.size = 0;
         m->message.has_nul = false;
+        m->message.added = NULL;
         m->envelope.n_addressees = m->n_pending = 0;
         m->envelope.destination[0] = '\0';
         m->envelope.upstream = NULL;

@@ -268,6 +268,18 @@ static void check_directories(struct checking *k, const struct config *c) {
                 check_directory(k, c, c->maildir, &maildir);
 }
 
+static void check_programs(struct checking *k, const struct config *c) {
+        k->option = "command";
+        if (c->command)
+                check_program(k, c, c->command[0]);
+        k->option = "filter";
+        if (c->filter)
+                check_program(k, c, c->filter[0]);
+        k->option = "mailman-wrapper";
+        if (c->mailman_wrapper)
+                check_program(k, c, c->mailman_wrapper);
+}
+
 void risks_warn(const struct config *c, bool has_network, config_complaint *warn_of) {
         struct checking k = { .warn = warn_of };
 
@@ -296,12 +308,7 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         k.option = "relay-to";
         for (size_t i = 0; i < c->relay_to.n; i++)
                 check_domain(&k, c->relay_to.items[i]);
-        k.option = "command";
-        if (c->command)
-                check_program(&k, c, c->command[0]);
-        k.option = "mailman-wrapper";
-        if (c->mailman_wrapper)
-                check_program(&k, c, c->mailman_wrapper);
+        check_programs(&k, c);
         check_directories(&k, c);
         k.option = "metrics-file";
         if (c->metrics_file && c->action != ACTION_SERVE)

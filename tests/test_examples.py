@@ -58,9 +58,10 @@ def test_session_works_by_itself(smtpd):
 
 
 def test_every_example_is_tested_and_documented():
-    hooks = {path.name for path in EXAMPLES.iterdir()} - {"session.txt", "smtpd.conf", "haproxy.cfg"}
+    hooks = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"session.txt", "smtpd.conf", "haproxy.cfg"}
     assert hooks == {"envelope.py", "envelope.sh", "sendmail.sh", "maildir.sh", "webhook.sh", "s3.sh", "msmtp.sh", "attachments.py",
-                     "notify.py", "ticket.py", "test_mail.py", "test-mail.sh"}
+                     "notify.py", "ticket.py", "test_mail.py", "test-mail.sh", "filter-domains", "filter-clamdscan", "filter-rspamc",
+                     "filter-spamc"}
     assert all(len((EXAMPLES / name).read_text().splitlines()) <= 60 for name in hooks)
     manual = (ROOT / "man/smtpd-exec.7").read_text()
     assert all(re.search(rf"^\.(?:It )?Pa (?:.* )?{re.escape(name)}\b", manual, re.M) and os.access(EXAMPLES / name, os.X_OK) for name in hooks)

@@ -140,7 +140,7 @@ def test_options_in_the_rows_of_strategies_exist():
     options = set(re.findall(r"^  --([a-z-]+)", tool(str(BUILDS["release"] / "smtpd"), "--help"), re.M))
     named = {}
     for strategy, row in ROWS.items():
-        for value in re.findall(r"^\s*\.options = (.*),$", row, re.M):
+        for value in re.findall(r"^\s*\.options = ([^,]*),$", row, re.M):
             text = re.sub(r"\w+_OPTIONS", lambda macro: f'"{macros[macro[0]]}"', value)
             named[strategy] = "".join(re.findall(r'"([^"]*)"', text)).split(" ")
     assert named["exec"][0] == "command" and len(named["mailman"]) > len(named["proxy"]) > 3

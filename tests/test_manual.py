@@ -66,7 +66,7 @@ def test_configuration(smtpd, tmp_path, content):
     program = install(smtpd, tmp_path) if "tls-certificate=" in content else smtpd  # its files are not here
     status, out, err = play(program, tmp_path, command("smtpd --check"))
     assert status == 0, err.decode()
-    may_be_missing = r"(command|maildir|tls-engine|upstream-password): .*: No such file"
+    may_be_missing = r"(command|filter|maildir|tls-engine|upstream-password): .*: No such file"
     assert [line for line in err.decode().splitlines() if not re.match(rf"smtpd: warning: ({may_be_missing}|upstream-tls: mail goes to )", line)] == []
     assert set(re.findall(r"^([a-z-]+)=", content, re.M)) <= set(re.findall(r"^([a-z-]+)=", out.decode(), re.M))
 

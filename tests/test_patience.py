@@ -116,6 +116,17 @@ def program(script):
     return make
 
 
+@contextlib.contextmanager
+def filtering(folder):
+    """A filter that does not end: nobody has the message."""
+    path = folder / "filter"
+    path.write_text(f"#!/bin/sh\necho $$ >>{folder}/started\nexec sleep 60\n")
+    path.chmod(0o755)
+    with Upstream() as up:
+        options = ["--strategy=proxy", f"--upstream={up.endpoint}", f"--filter={path}"]
+        yield Wait(options=options, has_come=(folder / "started").exists, messages=lambda: len(up.messages))
+
+
 BEFORE = {
     "connect": full_queue,
     "greeting": upstream("greeting"),
@@ -127,6 +138,7 @@ BEFORE = {
     "body": upstream("body", LARGE, Body(1, deaf)),
     "Mailman RCPT": mailman("RCPT"),
     "Mailman DATA": mailman("DATA"),
+    "filter": filtering,
 }
 AFTER = {
     "dot": upstream("dot", count=1),

@@ -62,6 +62,7 @@ struct config {
         char hostname[HOSTNAME_MAX + 1];
         bool is_lmtp;
         char **command;            /* NULL-terminated, for strategy exec; NULL if not given */
+        char **filter;             /* the same, for strategies that pass messages on */
         char *maildir;             /* a directory, for strategy maildir; NULL if not given */
         struct list upstream;      /* endpoints: io/connect.h */
         bool is_upstream_lmtp;

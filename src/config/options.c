@@ -88,6 +88,8 @@ const struct option options[] = {
                  "tell the upstream who our client is, by XCLIENT, if it offers that") },
         { YES_NO("split", split, "no",
                  "one destination in a transaction: 452 to recipients of others") },
+        { UNSET("filter", command, filter, "PROGRAM [ARG...]", NULL,
+                "asked about each message before it is passed on; may add header fields") },
         { UNSET("mailman", endpoint, mailman, "HOST[:PORT]|/SOCKET", MAILMAN_DEFAULT,
                 "strategy mailman: Mailman 3's LMTP server") },
         { UNSET("mailman-wrapper", path, mailman_wrapper, "PROGRAM", NULL,

@@ -18,6 +18,7 @@
 #include "io/spool.h"
 #include "smtp/auth.h"
 #include "smtp/command.h"
+#include "smtp/fields.h"
 #include "smtp/reply.h"
 #include "smtp/security.h"
 #include "smtp/trace.h"
@@ -54,6 +55,7 @@ struct message {
         struct header_scan header;
         uint64_t size; /* octets as RFC 1870 counts them: CRLF line ends */
         bool has_nul;
+        const struct fields *added; /* on top of it, by a filter; NULL: nothing */
         struct spool spool; /* last: it is large */
 };
 

@@ -51,7 +51,7 @@ static void put_list(struct environment *v, const struct envelope *e, bool is_op
                 const struct recipient *r = &e->addressees[i].recipient;
                 const char *value = is_options ? r->options : r->address.text;
 
-                if (e->addressees[i].is_held)
+                if (e->addressees[i].is_held || e->addressees[i].same)
                         continue;
                 put(v, between, strlen(between));
                 put(v, value, strlen(value));

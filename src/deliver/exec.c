@@ -1,24 +1,18 @@
 /* deliver/exec.c - strategy exec: the user's program decides what becomes of the message. */
 #include <assert.h>
-#include <string.h>
 
 #include "deliver/hook.h"
+#include "deliver/program.h"
 
-/* The program runs in /, but its name is relative to where we are. */
 static int exec_open(const struct delivery_context *x, struct delivery **ret) {
         const struct config *c = x->config;
-        size_t n = 0;
+        size_t n = program_count_words(c->command);
         int r;
 
-        while (c->command[n])
-                n++;
         assert(n > 0);
         if ((r = hook_new(c, n, ret)) < 0)
                 return r;
-        memcpy((*ret)->argv, c->command, n * sizeof(char *));
-        if (strchr(c->command[0], '/') && *c->command[0] != '/' &&
-            hook_make_absolute(c->command[0], (*ret)->program))
-                (*ret)->argv[0] = (*ret)->program;
+        program_make_argv(c->command, (*ret)->argv, (*ret)->program);
         return 0;
 }
 

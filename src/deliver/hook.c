@@ -4,9 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/text.h"
 #include "deliver/program.h"
 #include "io/helper.h"
 #include "io/log.h"
@@ -68,17 +66,6 @@ int hook_open(const struct config *c, const struct hook_helper *h, const char *c
         memcpy(d->argv + 1, words, n * sizeof(*words));
         *ret = d;
         return 0;
-}
-
-bool hook_make_absolute(const char *path, char ret[static PATH_MAX]) {
-        size_t n = 0;
-
-        if (*path == '/')
-                return text_format(ret, PATH_MAX, "%s", path) < PATH_MAX - 1;
-        if (!getcwd(ret, PATH_MAX))
-                return false;
-        n = strlen(ret);
-        return text_format(ret + n, PATH_MAX - n, "/%s", path) < PATH_MAX - n - 1;
 }
 
 /* --- for the rows ----------------------------------------------------------------------------- */

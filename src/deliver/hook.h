@@ -36,10 +36,6 @@ int hook_require(const struct hook_helper *h);
 int hook_open(const struct config *c, const struct hook_helper *h, const char *const *words,
               struct delivery **ret);
 
-/* A path as somebody wrote it, from the root on: programs run in /. Links stay. Returns false if
- * that is not possible. */
-bool hook_make_absolute(const char *path, char ret[static PATH_MAX]);
-
 /* For the rows. */
 void hook_needs(const struct delivery *d, struct services *ret);
 void hook_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "deliver/hook.h"
+#include "deliver/program.h"
 #include "io/log.h"
 
 static const struct hook_helper helper = {
@@ -19,7 +20,7 @@ static int maildir_open(const struct delivery_context *x, struct delivery **ret)
         static char directory[PATH_MAX];
         const char *const words[] = { directory, x->config->x_peer ? "--x-peer" : NULL, NULL };
 
-        if (!hook_make_absolute(x->config->maildir, directory)) {
+        if (!program_make_absolute(x->config->maildir, directory)) {
                 log_say(LOG_ERR, "maildir=%.300s: cannot make a path that begins with / of it: "
                                  "name it so", x->config->maildir);
                 return -EINVAL;

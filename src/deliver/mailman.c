@@ -13,6 +13,7 @@
 
 #include "base/ascii.h"
 #include "base/text.h"
+#include "deliver/gate.h"
 #include "deliver/mailman2.h"
 #include "deliver/mailman3.h"
 #include "deliver/relay.h"
@@ -23,6 +24,7 @@ struct delivery {
         const struct config *config;
         const struct peer *peer;
         const struct envelope *envelope; /* of the transaction */
+        struct gate gate;
         struct mailman3 mailman3;        /* unless it is Mailman 2.1 */
         struct reply upstream_mail;      /* its answer to MAIL in this transaction; 0: not asked yet */
         struct upstream upstream;        /* for all who are no lists */
@@ -53,6 +55,7 @@ static bool is_mailman2(const struct delivery *d) {
 static void mailman_close(struct delivery *d) {
         mailman3_close(&d->mailman3);
         upstream_close(&d->upstream);
+        gate_close(&d->gate);
         free(d->lists);
         free(d);
 }
@@ -67,7 +70,8 @@ static int mailman_open(const struct delivery_context *x, struct delivery **ret)
         d->peer = x->peer;
         mailman3_init(&d->mailman3, x);
         d->lists = calloc((size_t) x->config->max_recipients, sizeof(struct addressee *));
-        r = upstream_init(&d->upstream, x);
+        if ((r = upstream_init(&d->upstream, x)) == 0)
+                r = gate_open(&d->gate, x->config);
         if (r < 0 || !d->lists) {
                 mailman_close(d);
                 return -ENOMEM;
@@ -79,6 +83,7 @@ static int mailman_open(const struct delivery_context *x, struct delivery **ret)
 static void mailman_reset(struct delivery *d) {
         mailman3_reset(&d->mailman3);
         upstream_reset(&d->upstream);
+        gate_reset(&d->gate);
         d->upstream_mail.code = 0;
         d->n_lists = 0;
 }
@@ -158,7 +163,8 @@ static void mailman_recipient(struct delivery *d, struct addressee *a, struct re
         enum mailman_owner owner;
 
         if (!relay_check(d->config, d->peer, upstream_is_authenticated(&d->upstream),
-                         &a->recipient, ret_verdict))
+                         &a->recipient, ret_verdict) ||
+            !gate_reserve(&d->gate, &a->recipient, ret_verdict))
                 return;
         owner = is_mailman2(d) ? mailman2_find(d->config, d->envelope, &a->recipient, ret_verdict)
                            : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
@@ -344,11 +350,13 @@ static void describe(const struct delivery *d, struct envelope *e) {
 static void mailman_process_message(struct delivery *d, struct envelope *e, struct message *m) {
         struct reply refusal;
 
-        describe(d, e);
-        if (text_check(m, &refusal))
+        if (!text_check(m, &refusal))
+                delivery_verdict(e, &refusal);
+        else if (gate_ask(&d->gate, e, m))
                 deliver(d, e, m);
         else
-                delivery_verdict(e, &refusal);
+                return;
+        describe(d, e);
 }
 
 static void mailman_idle(struct delivery *d) {
@@ -358,6 +366,7 @@ static void mailman_idle(struct delivery *d) {
 
 static void mailman_needs(const struct delivery *d, struct services *ret) {
         ret->upstream = &d->config->upstream;
+        gate_needs(&d->gate, ret);
         ret->mailman = d->config->mailman_lists ? NULL : d->mailman3.endpoint;
         ret->wrapper = d->config->mailman_wrapper;
         ret->lists = d->config->mailman_lists;
@@ -372,7 +381,8 @@ static const char *mailman_check(const struct config *c) {
 const struct delivery_ops mailman_ops = {
         .name = "mailman",
         .summary = "lists go to GNU Mailman, all others to the upstream",
-        .options = "mailman mailman-wrapper mailman-lists " UPSTREAM_OPTIONS " " RELAY_OPTIONS,
+        .options = "mailman mailman-wrapper mailman-lists " UPSTREAM_OPTIONS " " RELAY_OPTIONS
+                   " " GATE_OPTIONS,
         .check = mailman_check,
         .needs_domain = true,
         .needs = mailman_needs,

@@ -66,12 +66,15 @@ static int make_text(const struct config *c, const struct envelope *e, struct me
                 address_is_null(&e->sender.address) ? "MAILER-DAEMON" : e->sender.address.text;
         struct trace trace;
         char date[DATE_MAX];
-        int r;
+        int r = 0;
 
         text_trace(c, e, m, &trace);
         spool_init(&ret->spool);
         ret->size = text_size(m, &trace);
-        r = spool_append(&ret->spool, trace.received, trace.n_received);
+        if (trace.added)
+                r = spool_append(&ret->spool, trace.added->text, trace.added->n);
+        if (r == 0)
+                r = spool_append(&ret->spool, trace.received, trace.n_received);
         if (r == 0 && m->header.n_from == 0)
                 r = append_line(ret, "From", sender);
         date_format(wall_clock_seconds(), date);

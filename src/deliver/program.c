@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "broker/broker.h"
@@ -21,7 +22,12 @@ struct run {
         struct answer answer;
         struct output output;
         struct ending ending;
+        const char *printed; /* all of its output: answer.n_text octets, and a NUL */
 };
+
+static bool is_filter(const struct program *p) {
+        return p->fields != NULL;
+}
 
 /* For the log: what ran, and how it ended. */
 static void describe(const struct run *r) {
@@ -34,7 +40,7 @@ static void describe(const struct run *r) {
                 text_format(how, sizeof(how), "lost");
         else if (error < 0)
                 text_format(how, sizeof(how), "%s after %u second%s",
-                            error == -ECANCELED ? "stopped" : "timeout", seconds,
+                            error == -ETIMEDOUT || error == -ETIME ? "timeout" : "stopped", seconds,
                             text_plural(seconds));
         else
                 text_format(how, sizeof(how), "%s %u", WIFEXITED(status) ? "exit" : "signal",
@@ -79,13 +85,27 @@ static void log_duplicate(const struct run *r) {
         log_send(&l, LOG_WARNING);
 }
 
+static void take_fields(const struct run *r, struct reply *verdict, struct ignored *ret_ignored) {
+        const struct printed printed = {
+                .text = r->printed,
+                .n = r->answer.n_text,
+                .is_cut = r->answer.is_cut,
+                .has_reply = verdict_has_reply(&r->output),
+        };
+
+        verdict_take_fields(r->program->fields, &printed, verdict, ret_ignored);
+}
+
 /* The program was started, and has ended, as far as we know. */
 static void judge(const struct run *r, struct reply *ret) {
         struct ignored ignored;
 
-        if (r->ending.error < 0 || WIFSIGNALED(r->ending.wait_status))
+        if (!is_filter(r->program) &&
+            (r->ending.error < 0 || WIFSIGNALED(r->ending.wait_status)))
                 log_duplicate(r);
         verdict_judge(r->program, &r->ending, &r->output, ret, &ignored);
+        if (is_filter(r->program) && reply_is_positive(ret))
+                take_fields(r, ret, &ignored);
         ret->by = r->program->by;
         describe(r);
         if (ignored.text)
@@ -114,16 +134,18 @@ static uint32_t milliseconds_of(const struct program *p, const struct envelope *
 
 static void run(const struct program *p, struct envelope *e, int message,
                 const struct environment *v, struct reply *ret) {
-        static char output[ANSWER_TEXT_MAX];
+        static char output[ANSWER_TEXT_MAX + 1];
         static struct run r;
         struct request request = p->request;
         int64_t started = deadline_now(), had;
 
-        r = (struct run) { .program = p, .envelope = e };
+        r = (struct run) { .program = p, .envelope = e, .printed = output };
         request.n_text = (uint32_t) v->n;
         request.milliseconds = milliseconds_of(p, e);
-        e->patience->stage = PATIENCE_GIVEN;
+        if (!is_filter(p))
+                e->patience->stage = PATIENCE_GIVEN;
         broker_run(&request, v->text, message, e->patience, &r.answer, output);
+        output[r.answer.n_text] = '\0';
         output_add(&r.output, output, r.answer.n_text);
         r.output.is_cut |= r.answer.is_cut;
         had = deadline_now() - started;
@@ -157,14 +179,50 @@ bool program_check(const struct program *p, const struct envelope *e, struct mes
         return false;
 }
 
-void program_run(const struct program *p, struct envelope *e, struct message *m) {
+void program_ask(const struct program *p, struct envelope *e, struct message *m,
+                 struct reply *ret) {
         int over = patience_check(e->patience);
-        struct reply verdict;
 
-        if (program_check(p, e, m, &verdict) && over == 0)
-                run(p, e, spool_file(&m->spool), &environment, &verdict);
+        if (is_filter(p))
+                p->fields->n = 0;
+        if (program_check(p, e, m, ret) && over == 0)
+                run(p, e, spool_file(&m->spool), &environment, ret);
         if (over < 0)
                 text_format(e->destination, sizeof(e->destination), "%.100s not run: %s", p->name,
                             patience_reason(over));
+}
+
+void program_run(const struct program *p, struct envelope *e, struct message *m) {
+        struct reply verdict;
+
+        program_ask(p, e, m, &verdict);
         delivery_verdict(e, &verdict);
+}
+
+/* --- the command line ------------------------------------------------------------------------- */
+
+bool program_make_absolute(const char *path, char ret[static PATH_MAX]) {
+        size_t n = 0;
+
+        if (*path == '/')
+                return text_format(ret, PATH_MAX, "%s", path) < PATH_MAX - 1;
+        if (!getcwd(ret, PATH_MAX))
+                return false;
+        n = strlen(ret);
+        return text_format(ret + n, PATH_MAX - n, "/%s", path) < PATH_MAX - n - 1;
+}
+
+size_t program_count_words(char *const *command) {
+        size_t n = 0;
+
+        while (command[n])
+                n++;
+        return n;
+}
+
+void program_make_argv(char *const *command, char **ret_argv, char ret_path[static PATH_MAX]) {
+        memcpy(ret_argv, command, (program_count_words(command) + 1) * sizeof(*command));
+        if (strchr(command[0], '/') && *command[0] != '/' &&
+            program_make_absolute(command[0], ret_path))
+                ret_argv[0] = ret_path;
 }

@@ -5,10 +5,12 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stdint.h>
 
 #include "broker/request.h"
 #include "deliver/delivery.h"
+#include "smtp/fields.h"
 
 /* What an exit status says. */
 struct program_verdict {
@@ -25,7 +27,17 @@ struct program {
                                                    its standard output; NULL: smtpd-exec(7) */
         size_t n_verdicts;
         enum reply_by by;                       /* whose words its verdicts are */
+        struct fields *fields; /* of a filter, which is asked only: what it adds to the message; NULL:
+                                * it is who delivers it */
 };
+
+/* The words of the command line of a program, and what becomes of them: it runs in /, but its name is
+ * relative to where we are. `ret_path` stays in use. */
+size_t program_count_words(char *const *command);
+void program_make_argv(char *const *command, char **ret_argv, char ret_path[static PATH_MAX]);
+
+/* A path as somebody wrote it, from the root on. Links stay. Returns false if that is not possible. */
+bool program_make_absolute(const char *path, char ret[static PATH_MAX]);
 
 /* All that can fail before it runs, but for what the broker does. If it does it returns false, and
  * `ret_refusal` is the refusal. */
@@ -34,3 +46,8 @@ bool program_check(const struct program *p, const struct envelope *e, struct mes
 
 /* Runs it with the message, and sets the verdict of all addressees to what it says. */
 void program_run(const struct program *p, struct envelope *e, struct message *m);
+
+/* The same, without a word to the addressees: `ret` is what it says. A filter's fields are empty unless
+ * it lets the message go on. */
+void program_ask(const struct program *p, struct envelope *e, struct message *m,
+                 struct reply *ret);

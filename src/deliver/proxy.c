@@ -1,24 +1,28 @@
 /* deliver/proxy.c - strategy proxy: an upstream SMTP or LMTP server has the word, while our client
  * waits.
  *
- * MAIL and each RCPT are asked live. When the whole message is here it goes to the upstream, with
- * Received on top and X-Peer as its last header, and the upstream's reply to the final dot is ours.
+ * MAIL and each RCPT are asked live. When the whole message is here, and the filter lets it through,
+ * it goes to the upstream, with Received on top and X-Peer as its last header, and the upstream's
+ * reply to the final dot is ours.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "deliver/gate.h"
 #include "deliver/relay.h"
 #include "deliver/upstream.h"
 
 struct delivery {
         const struct config *config;
         const struct peer *peer;
+        struct gate gate;
         struct upstream upstream;
 };
 
 static void proxy_close(struct delivery *d) {
         upstream_close(&d->upstream);
+        gate_close(&d->gate);
         free(d);
 }
 
@@ -31,6 +35,8 @@ static int proxy_open(const struct delivery_context *x, struct delivery **ret) {
         d->config = x->config;
         d->peer = x->peer;
         r = upstream_init(&d->upstream, x);
+        if (r == 0)
+                r = gate_open(&d->gate, x->config);
         if (r < 0)
                 proxy_close(d);
         else
@@ -71,7 +77,7 @@ static void proxy_recipient(struct delivery *d, struct addressee *a, struct repl
                 return;
         if (is_apart(d) && d->upstream.transaction.n_addressees > 0)
                 reply_fix(ret_verdict, &delivery_elsewhere);
-        else
+        else if (gate_reserve(&d->gate, &a->recipient, ret_verdict))
                 upstream_recipient(&d->upstream, a, ret_verdict);
 }
 
@@ -84,13 +90,19 @@ static bool proxy_is_same(const struct delivery *d, const struct addressee *a,
 /* Who is refused here is not asked about; who may be refused because of another one, after that one
  * is answered. */
 static bool proxy_put(struct delivery *d, const struct envelope *e, struct addressee *a) {
+        struct environment_room before = d->gate.room;
         struct reply refusal;
 
         if (a && is_apart(d))
                 return false;
         if (a && !check_relay(d, a, &refusal))
                 return false;
-        return upstream_put(&d->upstream, e, a);
+        if (a && !gate_reserve(&d->gate, &a->recipient, &refusal))
+                return false;
+        if (upstream_put(&d->upstream, e, a))
+                return true;
+        d->gate.room = before;
+        return false;
 }
 
 static void proxy_collect(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
@@ -98,6 +110,7 @@ static void proxy_collect(struct delivery *d, struct addressee *a, struct reply 
 }
 
 static void proxy_reset(struct delivery *d) {
+        gate_reset(&d->gate);
         upstream_reset(&d->upstream);
 }
 
@@ -105,21 +118,30 @@ static void proxy_idle(struct delivery *d) {
         upstream_idle(&d->upstream);
 }
 
-static void proxy_process_message(struct delivery *d, struct envelope *e, struct message *m) {
-        struct reply refusal;
+static void pass_on(struct delivery *d, const struct envelope *e, struct message *m) {
         struct trace trace;
 
         text_trace(d->config, e, m, &trace);
+        if (upstream_send(&d->upstream, m, &trace))
+                transaction_commit(&d->upstream.transaction, e->id);
+}
+
+static void proxy_process_message(struct delivery *d, struct envelope *e, struct message *m) {
+        struct reply refusal;
+
         if (!text_check(m, &refusal))
                 delivery_verdict(e, &refusal);
-        else if (upstream_send(&d->upstream, m, &trace))
-                transaction_commit(&d->upstream.transaction, e->id);
+        else if (gate_ask(&d->gate, e, m))
+                pass_on(d, e, m);
+        else
+                return;
         text_format(e->destination, sizeof(e->destination), "%s", d->upstream.client.endpoint);
         e->upstream = &d->upstream.client.prologue.security;
 }
 
 static void proxy_needs(const struct delivery *d, struct services *ret) {
         ret->upstream = &d->config->upstream;
+        gate_needs(&d->gate, ret);
 }
 
 static const char *proxy_check(const struct config *c) {
@@ -129,7 +151,7 @@ static const char *proxy_check(const struct config *c) {
 const struct delivery_ops proxy_ops = {
         .name = "proxy",
         .summary = "an upstream SMTP or LMTP server is asked live, and decides",
-        .options = UPSTREAM_OPTIONS " " RELAY_OPTIONS,
+        .options = UPSTREAM_OPTIONS " " RELAY_OPTIONS " " GATE_OPTIONS,
         .check = proxy_check,
         .needs_domain = true,
         .needs = proxy_needs,

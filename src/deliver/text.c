@@ -32,6 +32,7 @@ void text_trace(const struct config *c, const struct envelope *e, const struct m
                 .time = wall_clock_seconds(),
         };
 
+        ret->added = m->added;
         ret->n_received = received_format(&received, ret->received);
         ret->label = m->header.is_mbox ? "X-Mailbox-Line: " : "";
         ret->n_end = format_end(c, e, m, ret->end, sizeof(ret->end));
@@ -47,19 +48,24 @@ bool text_check(const struct message *m, struct reply *ret) {
         return false;
 }
 
+static bool has_8bit(const char *text, size_t n) {
+        unsigned char all = 0;
+
+        for (size_t i = 0; i < n; i++)
+                all |= (unsigned char) text[i];
+        return all & 0x80;
+}
+
 bool text_is_8bit(struct message *m) {
         uint64_t from = 0;
         const char *text;
         int64_t n;
 
-        while ((n = spool_next(&m->spool, &from, m->spool.size, &text)) > 0) {
-                unsigned char all = 0;
-
-                for (int64_t i = 0; i < n; i++)
-                        all |= (unsigned char) text[i];
-                if (all & 0x80)
+        if (m->added && has_8bit(m->added->text, m->added->n))
+                return true;
+        while ((n = spool_next(&m->spool, &from, m->spool.size, &text)) > 0)
+                if (has_8bit(text, (size_t) n))
                         return true;
-        }
         return false;
 }
 
@@ -73,7 +79,9 @@ static uint64_t wire_size(const char *text, size_t n) {
 }
 
 uint64_t text_size(const struct message *m, const struct trace *t) {
-        return m->size + wire_size(t->received, t->n_received) + strlen(t->label) +
+        uint64_t n_added = t->added ? wire_size(t->added->text, t->added->n) : 0;
+
+        return m->size + n_added + wire_size(t->received, t->n_received) + strlen(t->label) +
                wire_size(t->end, t->n_end);
 }
 
@@ -94,8 +102,12 @@ static enum client_result send_part(struct client *c, struct message *m, uint64_
 
 enum client_result text_send(struct client *c, struct message *m, const struct trace *t) {
         uint64_t n_fields = m->header.n_fields;
-        enum client_result r = client_send(c, t->received, t->n_received);
+        enum client_result r = CLIENT_OK;
 
+        if (t->added)
+                r = client_send(c, t->added->text, t->added->n);
+        if (r == CLIENT_OK)
+                r = client_send(c, t->received, t->n_received);
         if (r == CLIENT_OK)
                 r = client_send(c, t->label, strlen(t->label));
         if (r == CLIENT_OK)

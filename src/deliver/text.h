@@ -1,4 +1,5 @@
 /* deliver/text.h - the message as it is passed on: Received on top, X-Peer as the last header field.
+ * What a filter adds is above Received, as of a server that comes after us.
  *
  * Nothing of the message becomes a part of what we add. A line that is no header field ends the header
  * section, and gets an empty line before it, as Postfix and Exim do it; but if the first line is
@@ -11,6 +12,7 @@
 
 /* What we add, LF lines. */
 struct trace {
+        const struct fields *added; /* above it all; NULL: nothing */
         size_t n_received, n_end; /* octets */
         char received[RECEIVED_MAX];
         const char *label;        /* before the header fields of the message; "" if there is no need */

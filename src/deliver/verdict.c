@@ -15,9 +15,10 @@
 #define REPLY_FORMAT "NNN x.y.z text, with a code of 2xx, 4xx or 5xx"
 
 static const struct fixed_reply try_again = { 451, "4.3.0", "temporary failure, try again later" };
-static const struct fixed_reply killed[] = {
+static const struct fixed_reply stopped = { 451, "4.3.2", "shutting down, try again later" };
+static const struct fixed_reply late[] = {
         { 451, "4.3.0", "the delivery program took too long, try again later" },
-        { 451, "4.3.2", "shutting down, try again later" },
+        { 451, "4.3.0", "the filter took too long, try again later" },
 };
 
 /* What an exit status says (sysexits.h, and qmail-command(8) for 100). Every other, and every
@@ -35,8 +36,10 @@ static const struct program_verdict verdicts[] = {
 };
 
 /* Of one that did not end by itself, or of which nothing is known. */
-static const struct fixed_reply *verdict_of_error(int error) {
-        return error == -EPIPE ? &try_again : &killed[error == -ECANCELED];
+static const struct fixed_reply *verdict_of_error(const struct program *p, int error) {
+        if (error == -EPIPE)
+                return &try_again;
+        return error == -ECANCELED ? &stopped : &late[p->fields != NULL];
 }
 
 static const struct fixed_reply *verdict_of_status(const struct program *p, int wait_status) {
@@ -80,6 +83,22 @@ static void refuse(struct ignored *i, const char *text, const char *reason, stru
         reply_fix(ret, &try_again);
 }
 
+bool verdict_has_reply(const struct output *o) {
+        return begins_with_code(o->text);
+}
+
+void verdict_take_fields(struct fields *ret, const struct printed *p, struct reply *verdict,
+                         struct ignored *ret_ignored) {
+        size_t used;
+        const char *mistake = fields_take(ret, p, &used), *rest = p->text + used;
+
+        *ret_ignored = (struct ignored) { 0 };
+        if (mistake)
+                refuse(ret_ignored, rest, mistake, verdict);
+        else if (!is_blank(rest))
+                ignore(ret_ignored, rest, "no header field: that and what follows is ignored");
+}
+
 /* The reply is the first `n` octets. */
 static void ignore_rest(struct ignored *i, const struct output *o, size_t n) {
         const char *rest = o->text + n;
@@ -115,7 +134,7 @@ static void take_reply(const struct output *o, struct reply *ret, struct ignored
 void verdict_judge(const struct program *p, const struct ending *e, const struct output *o,
                    struct reply *ret, struct ignored *ret_ignored) {
         *ret_ignored = (struct ignored) { 0 };
-        reply_fix(ret, e->error < 0 ? verdict_of_error(e->error)
+        reply_fix(ret, e->error < 0 ? verdict_of_error(p, e->error)
                                     : verdict_of_status(p, e->wait_status));
         if (is_blank(o->text))
                 return;

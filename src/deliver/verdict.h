@@ -2,6 +2,7 @@
 #pragma once
 
 #include "deliver/program.h"
+#include "smtp/fields.h"
 
 enum {
         OUTPUT_MAX = 1024, /* octets of standard output we keep: the reply, and some of the rest */
@@ -31,6 +32,14 @@ struct ignored {
         const char *reason; /* why, and what to do */
         bool is_invalid;    /* it was to be a reply, and is none: the verdict is 451 */
 };
+
+/* Whether its first line is a reply, or claims to be one: then verdict_judge() has judged it. */
+bool verdict_has_reply(const struct output *o);
+
+/* Of a filter that lets the message go on: its header fields. If they cannot be added the verdict
+ * becomes 451. */
+void verdict_take_fields(struct fields *ret, const struct printed *p, struct reply *verdict,
+                         struct ignored *ret_ignored);
 
 /* Sets the verdict. */
 void verdict_judge(const struct program *p, const struct ending *e, const struct output *o,

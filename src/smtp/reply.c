@@ -199,6 +199,7 @@ const char *reply_author(const struct reply *r) {
                 [REPLY_BY_UPSTREAM] = "upstream",
                 [REPLY_BY_MAILMAN] = "mailman",
                 [REPLY_BY_PROGRAM] = "program",
+                [REPLY_BY_FILTER] = "filter",
                 [REPLY_BY_RULE] = "rule",
         };
 

@@ -22,6 +22,7 @@ enum reply_by {
         REPLY_BY_UPSTREAM,
         REPLY_BY_MAILMAN,
         REPLY_BY_PROGRAM,
+        REPLY_BY_FILTER,
         REPLY_BY_RULE, /* of the configuration: smtp/match.h */
 };
 
