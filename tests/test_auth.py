@@ -21,6 +21,7 @@ from test_upstreams import SETTINGS, server, take
 from test_upstreams import folder as shared_folder
 from tls import Certificate, client_context, engine_of
 from upstream import EVERYTHING, Upstream, challenge, close
+from upstream_tls import Account, implicit, offers, secure
 
 _ = folder, shared_folder  # fixtures
 NAME, PASSWORD = "alice@example.org", "s3cret-Correct.horse"
@@ -382,6 +383,10 @@ MISTAKES = {
     "auth=upstream makes no sense with upstream-protocol=lmtp": [
         "--strategy=proxy", "--upstream=/socket", "--upstream-protocol=lmtp", "--auth=upstream"],
     "auth=upstream makes no sense with xclient=yes": ["--strategy=proxy", "--upstream=[::1]:587", "--xclient=yes", "--auth=upstream"],
+    "auth=upstream makes no sense with upstream-user": [
+        "--strategy=proxy", "--upstream=[::1]:587", "--upstream-user=a", "--upstream-password=/p", "--auth=upstream"],
+    "passwords for 192.0.2.2 would go over a network in clear: choose upstream-tls=required": [
+        "--strategy=proxy", "--upstream=192.0.2.2", "--upstream-tls=opportunistic", "--auth=upstream"],
     "passwords for 192.0.2.1 would go over a network in clear": ["--strategy=proxy", "--upstream=localhost,192.0.2.1", "--auth=upstream"],
     "passwords for mail.example.org:587 would go over a network in clear": [
         "--strategy=proxy", "--upstream=mail.example.org:587", "--auth=upstream"],
@@ -394,12 +399,38 @@ def test_mistakes(release, complaint):
     assert status == 64 and complaint.encode() in err, err
 
 
+@pytest.mark.parametrize("mode", ["required", "implicit"])
+def test_upstream_in_tls_is_private(release, mode):
+    status, _, err = run([*passing(release, "192.0.2.1:587"), f"--upstream-tls={mode}", "--upstream-tls-verify=no", "--check"])
+    assert status == 0 and b"passwords" not in err, err
+
+
 def test_warning_without_tls(release):
     """Clients of a network are offered nothing."""
     status, _, err = run([*passing(release, "127.0.0.1:587"), "--check"])
     assert status == 0 and b"warning: auth: " in err
     status, _, err = run([*any_(release), "--check"])
     assert status == 0 and b"warning: auth: " not in err
+
+
+@pytest.mark.parametrize("mode", ["required", "implicit"])
+def test_through_tls_of_the_upstream(smtpd, tmp_path, mode):
+    """Another process prepares the connection, and what is offered inside TLS counts."""
+    engine_of(smtpd)
+    account, it = Account(NAME, PASSWORD), Certificate(tmp_path, "up.example")
+    script = secure(it, OFFER[-1]) if mode == "required" else {"greeting": implicit(it), "EHLO": offers(OFFER[-1])}
+    with Upstream(script | {"AUTH": account}) as up:
+        argv = passing(smtpd, up, f"--upstream-tls={mode}", "--upstream-tls-verify=no")
+        with Session(argv, tmp_path) as session:
+            session.begin("greeting")
+            assert OFFER[-1].encode() in extensions(session)
+            session.expect((b"AUTH PLAIN " + plain(password="wrong"), b"535 5.7.8 "), (b"AUTH LOGIN", b"334 "))
+            session.expect((b64(NAME), b"334 "), (b64(PASSWORD), b"235 "))
+            assert session.send_message(SMALL)[:4] == b"250 "
+            session.end()
+            log = session.err()
+    assert account.secure == [True, True] and len(up.connections) == 1 and not has_secret(log)
+    assert one(log, "message")["auth"] == b"LOGIN" and one(log, "message")["secured"].startswith(b"TLSv1.3 ")
 
 
 # --- a real upstream -------------------------------------------------------------------------------------------------

@@ -268,12 +268,15 @@ static void hear_auth(struct player *p, const struct event *e, const char *in, s
         free(line);
 }
 
-/* After the answer. */
+/* After the answer. Of the line there is left what may be shown: "AUTH" and the mechanism. */
 static void end_step(struct player *p) {
+        size_t n_shown;
+        const char *line = server_command(&p->server, &n_shown);
+
         p->is_in_exchange = p->server.reply.code == 334;
         p->is_authenticated = p->server.reply.code >= 200 && p->server.reply.code < 300;
         must(p->is_authenticated == (*p->server.authenticated != '\0'));
-        must(is_zero(p->server.line, sizeof(p->server.line)));
+        must(n_shown <= strlen("AUTH ") + AUTH_MECHANISM_MAX && is_zero(line + n_shown, sizeof(p->server.line) - n_shown));
 }
 
 /* TLS begins at once, and what comes next is said inside. */
