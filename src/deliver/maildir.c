@@ -35,7 +35,7 @@ static const char *maildir_check(const struct config *c) {
 const struct delivery_ops maildir_ops = {
         .name = "maildir",
         .summary = "it becomes a file in a Maildir",
-        .options = "maildir",
+        .options = "maildir bare-lf-from",
         .check = maildir_check,
         .needs = hook_needs,
         .require = maildir_require,
