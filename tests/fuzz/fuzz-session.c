@@ -170,6 +170,15 @@ static size_t find_addressee(const struct envelope *e, size_t from, const char *
         return from;
 }
 
+/* Whether a server gave one reply too many in this session: its yes to a message may be spoiled then. */
+static bool is_spoiled(void) {
+        static const char said[] = "duplicate possible: there was one reply too many";
+        const char *err;
+        size_t n = world_stderr(&err);
+
+        return memmem(err, n, said, sizeof(said) - 1);
+}
+
 /* What one server took: the right text, from the right sender, for recipients of ours; its word is our word. An address may be
  * there several times, for several servers. */
 static void judge_handover(const struct handover *h, const struct given *g, const struct envelope *e, bool *has_it) {
@@ -187,7 +196,8 @@ static void judge_handover(const struct handover *h, const struct given *g, cons
                 unsigned verdict = h->is_lmtp ? i : 0;
                 bool is_positive = verdict < h->n_codes && h->codes[verdict] / 100 == 2;
 
-                while (has_it[index] || g->is_positive[index] != is_positive)
+                while (has_it[index] ||
+                       (g->is_positive[index] != is_positive && !(is_positive && is_spoiled())))
                         index = find_addressee(e, index + 1, address, n);
                 has_it[index] = is_positive;
                 at = index + 1;
