@@ -349,10 +349,10 @@ static int start(struct acceptor *a) {
         if ((status = reload_first(&a->reload)) != 0)
                 return status;
         set_idle_deadline(a);
+        metrics_keep(&a->metrics, config_of(a)->metrics_file, &a->figures);
         listeners_say(a->listeners, config_of(a));
         if (config_of(a)->sandbox && sandbox_missing())
                 log_say(LOG_WARNING, "sessions are not confined: %s", sandbox_missing());
-        metrics_keep(&a->metrics, config_of(a)->metrics_file, &a->figures);
         notify_state("READY=1");
         return 0;
 }
