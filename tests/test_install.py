@@ -102,6 +102,7 @@ def test_programs_can_be_run_and_files_be_read_by_everybody(tree):
     for path in tree.rglob("*"):
         mode = path.stat().st_mode
         is_program = path.is_dir() or "/sbin/" in str(path) or "/libexec/" in str(path) or path.suffix in (".py", ".sh")
+        is_program |= path.name.startswith("filter-")
         assert oct(mode & 0o777) == oct(0o755 if is_program else 0o644), path
 
 
