@@ -11,9 +11,6 @@
 #include "deliver/delivery.h"
 #include "deliver/environment.h"
 
-/* The options that a strategy with a filter has. */
-#define GATE_OPTIONS "filter"
-
 struct gate {
         char **argv;            /* of the filter; NULL: there is none */
         struct fields *fields;  /* that it adds to the message under way */

@@ -151,7 +151,7 @@ static const char *proxy_check(const struct config *c) {
 const struct delivery_ops proxy_ops = {
         .name = "proxy",
         .summary = "an upstream SMTP or LMTP server is asked live, and decides",
-        .options = UPSTREAM_OPTIONS " " RELAY_OPTIONS " " GATE_OPTIONS,
+        .options = UPSTREAM_OPTIONS " " RELAY_OPTIONS,
         .check = proxy_check,
         .needs_domain = true,
         .needs = proxy_needs,

@@ -14,7 +14,7 @@
 #define UPSTREAM_OPTIONS                                                                           \
         "upstream upstream-protocol upstream-timeout upstream-tls upstream-tls-verify "            \
         "upstream-tls-ca upstream-tls-name upstream-user upstream-password upstream-auth "         \
-        "xclient split"
+        "xclient split filter"
 
 enum {
         UPSTREAM_NAMES_MAX = 5, /* that a client may say one after another, if XCLIENT tells them */
