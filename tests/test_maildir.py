@@ -105,8 +105,9 @@ def test_files(smtpd, tmp_path, maildir):
     paths = list((maildir / "new").iterdir())
     assert len(paths) == 3
     for path in paths:
-        match = re.fullmatch(r"(\d+)\.M\d{1,6}P\d+\.\[IPv6\\0722001\\072db8\\072\\0721\]", path.name)
+        match = re.fullmatch(r"(\d+)\.M\d{1,6}P\d+I([0-9a-f]+)\.\[IPv6\\0722001\\072db8\\072\\0721\]", path.name)
         assert match and abs(int(match[1]) - time.time()) < 60
+        assert int(match[2], 16) == path.stat().st_ino  # so that no file of another message has its name
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert {stat.S_IMODE((maildir / name).stat().st_mode) for name in ("tmp", "new", "cur")} == {0o700}
 

@@ -25,7 +25,9 @@ enum { TRIES = 100 }; /* names, if there is one already */
 struct maildir {
         const char *path; /* for people */
         int top, tmp, new;
-        char name[MAILDIR_NAME_MAX];
+        struct maildir_origin origin;
+        char name[MAILDIR_NAME_MAX];  /* in tmp */
+        char final[MAILDIR_NAME_MAX]; /* in new. A file of another message has another inode there */
 };
 
 /* --- what went wrong -------------------------------------------------------------------------- */
@@ -102,16 +104,29 @@ static int open_all(struct maildir *m) {
 static int make_file(struct maildir *m) {
         int fd = -1;
 
+        m->origin = (struct maildir_origin) {
+                .pid = getpid(),
+                .hostname = contract_variable("SMTPD_HOSTNAME"),
+        };
         for (int i = 0; fd < 0 && i < TRIES; i++) {
-                struct timespec t;
-
-                clock_gettime(CLOCK_REALTIME, &t);
-                maildir_name(&t, getpid(), contract_variable("SMTPD_HOSTNAME"), m->name);
+                clock_gettime(CLOCK_REALTIME, &m->origin.time);
+                maildir_name(&m->origin, m->name);
                 fd = openat(m->tmp, m->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
                 if (fd < 0 && errno != EEXIST)
                         break;
         }
         return fd;
+}
+
+/* 0 or an errno. */
+static int name_file(struct maildir *m, int fd) {
+        struct stat st;
+
+        if (fstat(fd, &st) < 0)
+                return errno;
+        m->origin.inode = st.st_ino;
+        maildir_name(&m->origin, m->final);
+        return 0;
 }
 
 /* The file with all of the message, on disk. Returns 0 or an exit status. */
@@ -120,7 +135,9 @@ static int write_file(struct maildir *m, bool has_x_peer) {
 
         if (fd < 0)
                 return fail(m, "make a file in", "tmp", errno);
-        error = -maildir_write(fd, has_x_peer);
+        error = name_file(m, fd);
+        if (error == 0)
+                error = -maildir_write(fd, has_x_peer);
         if (error == 0 && fsync(fd) < 0)
                 error = errno;
         if (close(fd) < 0 && error == 0)
@@ -136,14 +153,14 @@ static int write_file(struct maildir *m, bool has_x_peer) {
 static int publish(const struct maildir *m) {
         int error;
 
-        if (renameat(m->tmp, m->name, m->new, m->name) < 0) {
+        if (renameat(m->tmp, m->name, m->new, m->final) < 0) {
                 error = errno;
                 unlinkat(m->tmp, m->name, 0);
                 return fail(m, "move a file to", "new", error);
         }
         if (fsync(m->new) < 0) {
                 error = errno;
-                unlinkat(m->new, m->name, 0);
+                unlinkat(m->new, m->final, 0);
                 fputs("duplicate possible: the message was in new for a moment\n", stderr);
                 return fail(m, "bring to disk", "new", error);
         }

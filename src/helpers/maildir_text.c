@@ -13,11 +13,15 @@
 
 enum { PIECE = 64 * 1024, LINE_ROOM = ADDRESS_MAX + 64 };
 
-void maildir_name(const struct timespec *t, pid_t pid, const char *hostname,
-                  char ret[static MAILDIR_NAME_MAX]) {
-        size_t n = text_format(ret, MAILDIR_NAME_MAX, "%lld.M%uP%d.", (long long) t->tv_sec,
-                               (unsigned) (t->tv_nsec / 1000), (int) pid);
+void maildir_name(const struct maildir_origin *o, char ret[static MAILDIR_NAME_MAX]) {
+        const char *hostname = o->hostname;
+        size_t n = text_format(ret, MAILDIR_NAME_MAX, "%lld.M%uP%d", (long long) o->time.tv_sec,
+                               (unsigned) (o->time.tv_nsec / 1000), (int) o->pid);
 
+        if (o->inode != 0)
+                n += text_format(ret + n, MAILDIR_NAME_MAX - n, "I%llx",
+                                 (unsigned long long) o->inode);
+        ret[n++] = '.';
         for (; *hostname && n + sizeof("\\057:2,RSFTD") < MAILDIR_NAME_MAX; hostname++)
                 if (*hostname == '/' || *hostname == ':')
                         n += text_format(ret + n, MAILDIR_NAME_MAX - n, "%s",

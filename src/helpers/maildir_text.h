@@ -7,10 +7,17 @@
 
 enum { MAILDIR_NAME_MAX = 256 }; /* with the NUL */
 
-/* A unique name, as on https://cr.yp.to/proto/maildir.html: SECONDS.M(microseconds)P(process).HOST,
- * where HOST has \057 for a slash and \072 for a colon. */
-void maildir_name(const struct timespec *t, pid_t pid, const char *hostname,
-                  char ret[static MAILDIR_NAME_MAX]);
+/* What makes a name unique. */
+struct maildir_origin {
+        struct timespec time;
+        pid_t pid;
+        const char *hostname;
+        ino_t inode; /* of the file; 0: it is not there yet */
+};
+
+/* A name, as on https://cr.yp.to/proto/maildir.html: SECONDS.M(microseconds)P(process).HOST, with
+ * I(inode) before the dot. HOST has \057 for a slash and \072 for a colon. */
+void maildir_name(const struct maildir_origin *o, char ret[static MAILDIR_NAME_MAX]);
 
 /* Writes the message on standard input with what a final delivery adds (RFC 5321 section 4.4): the
  * envelope as Return-Path and Delivered-To, and Received; X-Peer as last field, if it is wanted.
