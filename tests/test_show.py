@@ -7,6 +7,7 @@ import email.message
 import os
 import pty
 import re
+import resource
 import select
 import shutil
 import signal
@@ -166,6 +167,15 @@ def test_depth(release, tmp_path):
     assert text.startswith("Subject: x\n") and "multipart/mixed" in text
     inner = "Content-Type: message/rfc822\n\n" * n + "Subject: deep\n\nx\n"
     assert "attached message" in show(release, tmp_path, inner.encode())
+
+
+def test_tags_without_an_end(release, tmp_path):
+    """None is looked for again and again."""
+    page = b"Subject: x\nContent-Type: text/html\n\n" + b"<a" * 1_000_000 + b"\n"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    text = show(release, tmp_path, page)
+    assert text.count("<a") == 1_000_000
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 10  # of the processor; it had 30 and then no end
 
 
 def test_large_attachment(release, tmp_path):

@@ -17,6 +17,7 @@ enum { TAG_MAX = 64 * 1024 };
 
 struct page {
         const char *at, *end; /* what is left */
+        const char *last;     /* no tag ends after it; NULL: none does */
         GString *out;
         unsigned n_lines;     /* line ends that are due before the next word */
         bool is_blank_due;    /* and a blank, if none of them */
@@ -194,9 +195,12 @@ static void take_tag(struct page *p, const struct seen *t) {
 }
 
 /* The end of a tag: the next ">" outside of quotes, or just the next one. NULL: there is none. */
-static const char *find_end(const char *at, const char *end) {
+static const char *find_end(const struct page *page, const char *at) {
+        const char *end = page->end;
         char quote = '\0';
 
+        if (!page->last || at > page->last) /* so that many tags without an end take no time */
+                return NULL;
         if (end - at > TAG_MAX) /* so that many quotes without an end take no time */
                 end = at + TAG_MAX;
         for (const char *p = at; p < end; p++)
@@ -232,7 +236,7 @@ static bool read_tag(struct page *p) {
         t.name += t.is_end;
         while (t.name + t.n_name < p->end && ascii_is_alnum(t.name[t.n_name]))
                 t.n_name++;
-        if (t.n_name == 0 || !(t.end = find_end(t.name + t.n_name, p->end)))
+        if (t.n_name == 0 || !(t.end = find_end(p, t.name + t.n_name)))
                 return false;
         t.attributes = t.name + t.n_name;
         p->at = t.end + 1;
@@ -254,7 +258,8 @@ static bool take_entity(struct page *p) {
 }
 
 GString *html_text(const char *html, size_t n) {
-        struct page p = { .at = html, .end = html + n, .out = g_string_new(NULL) };
+        struct page p = { .at = html, .end = html + n, .last = memrchr(html, '>', n),
+                          .out = g_string_new(NULL) };
 
         while (p.at < p.end) {
                 if (*p.at == '<' && read_tag(&p))

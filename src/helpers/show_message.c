@@ -141,7 +141,7 @@ static bool is_text(GMimeObject *part) {
 
 /* An empty line before what comes next. */
 static void separate(GString *page) {
-        if (!g_str_has_suffix(page->str, "\n\n"))
+        if (page->len < 2 || memcmp(page->str + page->len - 2, "\n\n", 2) != 0)
                 g_string_append_c(page, '\n');
 }
 
