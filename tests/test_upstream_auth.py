@@ -166,6 +166,7 @@ FILES = {
     "not there": (None, b"No such file or directory"),
     "empty": (b"", b"its first line is empty"),
     "empty line": (b"\nsecret\n", b"its first line is empty"),
+    "NUL": (b"secr\0et\n", b"its first line has a NUL"),
     "too long": (b"x" * 8193, b"its first line is longer than 8192 octets"),
 }
 

@@ -21,6 +21,8 @@ static int cut(char *text, size_t n) {
         length = strcspn(text, "\r\n");
         if (length > SECRET_MAX)
                 return -EMSGSIZE;
+        if (length < n && text[length] == '\0')
+                return -EILSEQ;
         text[length] = '\0';
         return length == 0 ? -ENODATA : 0;
 }
@@ -74,6 +76,7 @@ const char *secret_reason(int error) {
         switch (-error) {
         case EINVAL: return "it is no file";
         case ENODATA: return "its first line is empty";
+        case EILSEQ: return "its first line has a NUL";
         case EMSGSIZE: return "its first line is longer than 8192 octets";
         default: return strerror(-error);
         }
