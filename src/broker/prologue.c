@@ -158,17 +158,17 @@ static void fail(struct prologue_result *ret, uint32_t failure, const char *why)
         text_format(ret->why, sizeof(ret->why), "%s", why);
 }
 
+#define ENDS(text) (memchr((text), '\0', sizeof(text)) != NULL)
+
 /* Whoever is at the other end of the connection may have taken the process over. */
 static bool is_whole(const struct prologue_result *r) {
-        return memchr(r->step, '\0', sizeof(r->step)) && memchr(r->why, '\0', sizeof(r->why)) &&
-               memchr(r->said.text, '\0', sizeof(r->said.text)) &&
-               memchr(r->said.enhanced, '\0', sizeof(r->said.enhanced)) &&
-               memchr(r->security.protocol, '\0', sizeof(r->security.protocol)) &&
-               memchr(r->security.cipher, '\0', sizeof(r->security.cipher)) &&
-               memchr(r->server.names, '\0', sizeof(r->server.names)) &&
-               memchr(r->server.subject, '\0', sizeof(r->server.subject)) &&
-               memchr(r->server.fingerprint, '\0', sizeof(r->server.fingerprint)) &&
-               memchr(r->server.verify, '\0', sizeof(r->server.verify));
+        const struct security *tls = &r->security;
+        const struct security_server *server = &r->server;
+
+        return ENDS(r->step) && ENDS(r->why) && ENDS(r->said.text) && ENDS(r->said.enhanced) &&
+               ENDS(tls->protocol) && ENDS(tls->cipher) && ENDS(tls->sni) &&
+               ENDS(tls->fingerprint) && ENDS(tls->verify) && ENDS(server->names) &&
+               ENDS(server->subject) && ENDS(server->fingerprint) && ENDS(server->verify);
 }
 
 /* Returns 0 when it has ended well, or a negative errno. */
