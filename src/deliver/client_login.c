@@ -5,10 +5,10 @@
  */
 #include <string.h>
 
-#include "base/ascii.h"
 #include "base/text.h"
 #include "deliver/client_internal.h"
 #include "io/secret.h"
+#include "smtp/auth.h"
 
 enum {
         WORDS_MAX = SECRET_MAX + UPSTREAM_USER_MAX + 32,
@@ -124,26 +124,13 @@ static const struct mechanism {
 
 /* --- which one -------------------------------------------------------------------------------- */
 
-static bool is_offered(const struct client *c, const char *name) {
-        size_t n = strlen(name);
-
-        for (const char *p = c->auth; *p; p += strspn(p, " ")) {
-                size_t length = strcspn(p, " ");
-
-                if (length == n && ascii_is_equal(p, name, n))
-                        return true;
-                p += length;
-        }
-        return false;
-}
-
 /* The one that was configured, or the first that is offered of PLAIN and LOGIN; NULL: none. */
 static const struct mechanism *choose(const struct client *c, enum upstream_auth auth) {
         for (const struct mechanism *m = mechanisms; m->name; m++) {
                 bool will_do = auth == UPSTREAM_AUTH_ANY ? m->auth != UPSTREAM_AUTH_XOAUTH2
                                                          : m->auth == auth;
 
-                if (will_do && is_offered(c, m->name))
+                if (will_do && auth_has_mechanism(c->auth, m->name, strlen(m->name)))
                         return m;
         }
         return NULL;
