@@ -81,7 +81,8 @@ static void log_duplicate(const struct run *r) {
                           "delivered the message", &l);
         log_number(&l, "recipients", e->n_addressees);
         for (size_t i = 0; i < e->n_addressees && log_has_room(&l); i++)
-                log_chosen(&l, "to", "<%s>", e->addressees[i].recipient.address.text);
+                if (!e->addressees[i].is_held)
+                        log_chosen(&l, "to", "<%s>", e->addressees[i].recipient.address.text);
         log_send(&l, LOG_WARNING);
 }
 
