@@ -138,6 +138,8 @@ def test_help_is_for_a_terminal(release):
     listed = [re.findall(r"^  --([a-z-]+)", text, re.M) for text in groups.values()]
     assert sorted(sum(listed, [])) == sorted(re.findall(r"^  --([a-z-]+)", said, re.M))
     assert max(map(len, listed)) <= 20
+    texts = re.finditer(r"^  --\S+(?: \[\S+\])?(?: +|\n +)(?=\S)", said, re.M)
+    assert {len(text[0].rpartition("\n")[2]) for text in texts} == {31}  # all in one column
 
 
 def test_help_says_what_every_strategy_does(release):

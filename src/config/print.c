@@ -64,12 +64,14 @@ static void print_wrapped(const char *text, size_t column, FILE *out) {
 static void print_help(const struct option *o, const char *strategies, FILE *out) {
         const char *usual = o->initial ? o->initial : o->fallback;
         char usage[64], text[512];
+        size_t column;
 
         format_usage(o, usage, sizeof(usage));
         text_format(text, sizeof(text), "%s%s%s%s%s", o->help,
                     o->kind == &value_strategy ? strategies : "", usual ? " (default: " : "",
                     usual ? usual : "", usual ? ")" : "");
-        print_wrapped(text, (size_t) fprintf(out, "  %-28s", usage), out);
+        column = (size_t) fprintf(out, "  %-28s", usage);
+        print_wrapped(text, column < INDENT ? column : COLUMNS, out);
 }
 
 void config_help(const struct config *c, FILE *out) {
