@@ -217,8 +217,7 @@ struct outcome mail_outcome(const struct mail *m) {
 
         for (size_t i = 1; i < m->envelope.n_addressees; i++) {
                 o.worst = reply_worst(o.worst, &a[i].verdict);
-                if (reply_is_positive(&a[i].verdict) && !reply_is_positive(o.best))
-                        o.best = &a[i].verdict;
+                o.best = reply_best(o.best, &a[i].verdict);
         }
         return o;
 }

@@ -216,3 +216,7 @@ const struct reply *reply_worst(const struct reply *a, const struct reply *b) {
                         return a;
         return b;
 }
+
+const struct reply *reply_best(const struct reply *a, const struct reply *b) {
+        return b->code / 100 < a->code / 100 ? b : a;
+}

@@ -97,3 +97,6 @@ static inline bool reply_is_permanent(const struct reply *r) { return r->code >=
 /* The one of two verdicts that speaks for both when only one reply can be given: a temporary failure before
  * a permanent one (the client then tries again, and nothing is lost), any failure before success, else `a`. */
 const struct reply *reply_worst(const struct reply *a, const struct reply *b);
+
+/* The one that leaves most: success, then a temporary failure, else `a`. */
+const struct reply *reply_best(const struct reply *a, const struct reply *b);
