@@ -10,6 +10,7 @@ import resource
 import selectors
 import signal
 import socket
+import statistics
 import threading
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from session import BEGIN, END, codes, replies, reset, wait_until, with_x_peer
 
 _ = folder  # a fixture
 
-BOUND = 5  # seconds that an honest session may take
+BOUND = 5  # seconds that an honest session may take; a single one, on a machine that is busy with other things, BOUND + SLACK
 SLACK = 10  # seconds that a busy machine may add to a timeout
 ROOM = 1024  # KiB that a session may use more than an idle one
 DEAF = b"the client does not read our replies"
@@ -118,7 +119,8 @@ class Honest(threading.Thread):
     def check(self):
         """All were served, and in time."""
         assert not self.failure, f"after {len(self.messages)} messages: {self.failure}"
-        assert len(self.messages) >= 3 and max(self.durations) < BOUND, self.durations
+        assert len(self.messages) >= 3, self.durations
+        assert statistics.median(self.durations) < BOUND and max(self.durations) < BOUND + SLACK, self.durations
 
 
 # --- hostile clients ----------------------------------------------------------------------------------------
