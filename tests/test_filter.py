@@ -431,11 +431,11 @@ def calls(trace):
 
 def test_what_it_costs(release, tmp_path):
     """Its own process, the message as a file, one request to the broker, and what a broker does to run a program."""
-    need("strace")
+    strace = need("strace")
     found = []
     for options in ((), ("--filter=/bin/true",)):
         with Upstream() as up:
-            argv = ["strace", "-f", "-o", str(tmp_path / "trace"), *proxy(release, up, *options)]
+            argv = [strace, "-f", "-o", str(tmp_path / "trace"), *proxy(release, up, *options)]
             with Session(argv, tmp_path, pair=tcp_pair()) as s:
                 s.begin("EHLO")
                 assert s.send_message(SMALL) == TAKEN and s.end() == 0
