@@ -6,7 +6,7 @@ import subprocess
 
 from conftest import NOTES, ROOT, need
 
-PART = "test_units or test_corners or test_mailman2 or (test_exec and not gigabyte) or left_behind or (before_the_dot and (EHLO or XCLIENT)) or test_every_field or test_split or one_reply_too_many or test_auth or (test_show and depth) or (test_maildir and (lmtp or check_warns)) or helper_is_missing or needs_a_directory"
+PART = "test_units or test_corners or test_mailman2 or (test_exec and not gigabyte) or left_behind or (before_the_dot and (EHLO or XCLIENT)) or test_every_field or test_split or one_reply_too_many or test_auth or (test_show and depth) or (test_maildir and (lmtp or check_warns)) or helper_is_missing or needs_a_directory or test_filter"
 
 
 def test_lines():
