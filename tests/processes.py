@@ -47,6 +47,15 @@ def children(pid):
     return {child: status for child, status in processes().items() if status.parent == pid}
 
 
+def command_line(pid):
+    """Its words; none of a zombie, or if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().split(b"\0")[:-1]
+    except GONE:
+        return []
+
+
 def broker_of(session):
     """The process that runs programs and connects for a session; None if it has none (any more)."""
     return next((child for child, status in children(session).items() if not status.is_over), None)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from acceptor import Acceptor, folder
 from conftest import missing
-from processes import children, descriptors, is_running, processes, status_of, zombies
+from processes import children, command_line, descriptors, is_running, processes, status_of, zombies
 from session import BEGIN, END, codes, replies, reset, wait_until, with_x_peer
 
 _ = folder  # a fixture
@@ -161,10 +161,7 @@ class Hostile:
 
 def is_executed(session):
     """Up to its execve(2) a session is a thread of the acceptor in all but name, and has its memory."""
-    try:
-        return b"--config=/dev/fd/" in Path(f"/proc/{session}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    return any(word.startswith(b"--config=/dev/fd/") for word in command_line(session))
 
 
 class Siege:

@@ -9,7 +9,7 @@ import pytest
 from acceptor import Acceptor, copy_of, start_that_fails
 from conftest import everybodys, need_root
 from logs import lines, one
-from processes import running_children
+from processes import command_line, running_children
 from session import command, run, wait_until
 from test_proxy import SMALL, check_exact, check_honest, play, proxy
 from tls import Certificate, engine_of, openssl
@@ -354,8 +354,7 @@ def test_check_network_with_the_right_pin(release, pki):
 def engine_processes(door):
     """Of the acceptor's keepers: their engines, with their command lines."""
     engines = [engine for keeper in running_children(door.pid) for engine in running_children(keeper)]
-    return {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in engines
-            if b"--connect" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {pid: words for pid in engines if b"--connect" in (words := command_line(pid))}
 
 
 def send_one(door):
@@ -414,8 +413,8 @@ def test_session_cannot_ask_the_engine_for_upstreams(shared):
     door, _ = shared
     with door.client() as client:
         client.begin("EHLO")
-        keepers = {keeper for keeper in running_children(door.pid) if running_children(keeper) and b"--connect" in b"".join(
-            Path(f"/proc/{pid}/cmdline").read_bytes() for pid in running_children(keeper))}
+        keepers = {keeper for keeper in running_children(door.pid) if running_children(keeper) and any(
+            b"--connect" in command_line(pid) for pid in running_children(keeper))}
         (session,) = set(running_children(door.pid)) - keepers
         (broker,) = running_children(session)
         number = re.search(rb"SMTPD_UPSTREAM_TLS_FD=(\d+)", Path(f"/proc/{session}/environ").read_bytes())[1].decode()
