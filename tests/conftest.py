@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = sorted(str(path) for path in (ROOT / "tests").iterdir() if any(path.glob("*.py")))  # see tests/README.md
 BUILDS = {name: ROOT / "build-test" / name for name in ("release", "sanitize")}
 if os.environ.get("TESTS_BUILD"):  # another one in the place of both: see tests/coverage
     BUILDS = {"release": Path(os.environ["TESTS_BUILD"])}

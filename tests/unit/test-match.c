@@ -1,7 +1,7 @@
 /* test-match.c - smtp/match: rules, and what their patterns are like.
  *
  * With an argument it answers instead: of each line "PATTERN TAB TEXT" on standard input, whether
- * they match, as a line "1" or "0" (tests/test_match.py).
+ * they match, as a line "1" or "0" (tests/protocol/test_match.py).
  */
 #include "smtp/match.h"
 

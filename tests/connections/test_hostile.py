@@ -1,0 +1,581 @@
+"""Hostile clients by the hundred: honest ones are served meanwhile, memory and processes stay within their bounds, every session
+ends in bounded time, and nothing is delivered that no client has completed.
+
+The hostile come from 127.0.0.1 and the honest from 127.0.0.2. Both are in this process: neither needs much of a processor."""
+
+import contextlib
+import random
+import re
+import resource
+import selectors
+import signal
+import socket
+import statistics
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from acceptor import Acceptor, folder
+from conftest import missing
+from processes import children, command_line, descriptors, is_running, processes, status_of, zombies
+from session import BEGIN, END, codes, replies, reset, wait_until, with_x_peer
+
+_ = folder  # a fixture
+
+BOUND = 5  # seconds that an honest session may take; a single one, on a machine that is busy with other things, BOUND + SLACK
+SLACK = 10  # seconds that a busy machine may add to a timeout
+ROOM = 1024  # KiB that a session may use more than an idle one
+DEAF = b"the client does not read our replies"
+ENVELOPE = b"EHLO hostile\r\nMAIL FROM:<hostile@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n"
+MILLION = 1_000_000
+TCP_REPAIR = 19  # linux/tcp.h
+
+PROGRAM = """
+case $SMTPD_MAIL_FROM in
+hostile*) exec sleep 600 ;;
+esac
+cat >"{folder}/new.$SMTPD_ID" && mv "{folder}/new.$SMTPD_ID" "{folder}/message.$SMTPD_ID"
+"""
+
+
+@pytest.fixture(autouse=True)
+def room_for_descriptors():
+    """Thousands of connections need more of them than a login has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(hard, 8192)
+    if wanted < 4096:
+        missing("this needs 4,096 descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def connect(address, source, is_far=False):
+    """A far one has the segments of a network, and room for few: over loopback megabytes are on their way otherwise."""
+    host, port = address.rsplit(":", 1)
+    sock = socket.socket()
+    if is_far:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    sock.bind((source, 0))
+    sock.settimeout(BOUND + SLACK)
+    sock.connect((host, int(port)))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def vanish(sock):
+    """As if the cable had been cut: the other side is not told. (What it says later meets nobody.)"""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    except OSError as error:
+        missing(f"a connection cannot be left half-open: {error}")
+    sock.close()
+
+
+# --- honest clients -----------------------------------------------------------------------------------------
+
+
+class Honest(threading.Thread):
+    """One session with a message after the other, a reply at a time."""
+
+    def __init__(self, address):
+        super().__init__()
+        self.address = address
+        self.is_stopped = threading.Event()
+        self.messages, self.durations, self.failure = [], [], None
+
+    def run(self):
+        while not self.is_stopped.is_set() and not self.failure:
+            begun = time.monotonic()
+            try:
+                self.one_session()
+            except (AssertionError, OSError) as failure:
+                self.failure = f"{failure!r} after {time.monotonic() - begun:.1f} s"
+            self.durations.append(time.monotonic() - begun)
+            self.is_stopped.wait(0.1)
+
+    def one_session(self):
+        lines = [b"honest line %d of message %d" % (n, len(self.messages)) for n in range(100)]
+        with connect(self.address, "127.0.0.2") as sock, sock.makefile("rb") as file:
+            for said, code in [
+                (b"", b"220 "), (b"EHLO honest\r\n", b"250 "), (b"MAIL FROM:<a@example.org>\r\n", b"250 "),
+                (b"RCPT TO:<b@example.com>\r\n", b"250 "), (b"DATA\r\n", b"354 "),
+                (b"Subject: honest\r\n\r\n" + b"\r\n".join(lines) + b"\r\n.\r\n", b"250 "), (b"QUIT\r\n", b"221 "),
+            ]:
+                sock.sendall(said)
+                while (line := file.readline())[3:4] == b"-":
+                    pass
+                assert line.startswith(code), f"to {said[:30]!r}: {line!r}"
+                if said.startswith(b"Subject"):
+                    self.messages.append(b"Subject: honest\n\n" + b"\n".join(lines) + b"\n")
+            assert file.read() == b""
+
+    def stop(self):
+        self.is_stopped.set()
+        self.join()
+
+    def check(self):
+        """All were served, and in time."""
+        assert not self.failure, f"after {len(self.messages)} messages: {self.failure}"
+        assert len(self.messages) >= 3, self.durations
+        assert statistics.median(self.durations) < BOUND and max(self.durations) < BOUND + SLACK, self.durations
+
+
+# --- hostile clients ----------------------------------------------------------------------------------------
+
+
+class Hostile:
+    """It sends what it has, then `endless` again and again; it hears everything or nothing."""
+
+    def __init__(self, sock, says=b"", endless=b"", is_deaf=False):
+        self.sock, self.left, self.endless, self.is_deaf = sock, memoryview(says), endless, is_deaf
+        self.heard = bytearray()
+        self.is_over = False
+        sock.setblocking(False)
+
+    def wants(self):
+        return (0 if self.is_deaf else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self.left or self.endless else 0)
+
+    def send(self):
+        self.left = self.left or memoryview(self.endless)
+        try:
+            self.left = self.left[self.sock.send(self.left) :]
+        except BlockingIOError:
+            pass
+        except OSError:  # what it has to say to us comes first
+            self.left, self.endless = memoryview(b""), b""
+            self.is_over |= self.is_deaf
+
+    def hear(self):
+        try:
+            part = self.sock.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+        self.heard += part
+        self.is_over = not part
+
+
+def is_executed(session):
+    """Up to its execve(2) a session is a thread of the acceptor in all but name, and has its memory."""
+    return any(word.startswith(b"--config=/dev/fd/") for word in command_line(session))
+
+
+class Siege:
+    """An acceptor with the limits of a large one, an honest client, and whatever crowd a test adds."""
+
+    def __init__(self, acceptor, mailbox=None):
+        self.acceptor, self.mailbox = acceptor, mailbox
+        self.address = acceptor.address
+        self.hostile, self.n_more_messages = [], 0
+        self.selector = selectors.DefaultSelector()
+        self.peak = self.n_peak = self.n_programs = 0
+        self.sessions, self.programs = set(), set()
+        self.honest = Honest(self.address)
+
+    # --- what it costs
+
+    def measure_idle(self):
+        with connect(self.address, "127.0.0.1") as sock:
+            assert sock.recv(100).startswith(b"220 ")
+            self.idle = status_of(self.acceptor.sessions()[0], "VmHWM")
+        wait_until(lambda: not children(self.acceptor.pid), "the session to be reaped")  # only then is the acceptor done with it
+        self.before = descriptors(self.acceptor.pid), status_of(self.acceptor.pid, "VmHWM")
+
+    def look(self):
+        """Notes the sessions' memory and number, the acceptor's memory and descriptors. Returns how many sessions there are."""
+        sessions = self.acceptor.sessions()
+        self.sessions.update(sessions)
+        for pid in filter(is_executed, sessions):
+            self.peak = max(self.peak, status_of(pid, "VmHWM") or 0)
+        self.n_peak = max(self.n_peak, len(sessions))
+        assert self.peak <= self.idle + ROOM, f"{self.peak} KiB in a session; an idle one has {self.idle}"
+        assert len(descriptors(self.acceptor.pid)) <= len(self.before[0]) + 4
+        assert status_of(self.acceptor.pid, "VmHWM") <= self.before[1] + ROOM
+        return len(sessions)
+
+    def look_at_programs(self):
+        """Notes those that sessions run, and how many there are."""
+        sessions = self.acceptor.sessions()
+        programs = [pid for pid, status in processes().items() if status.parent in sessions and not status.is_over]
+        self.n_programs = max(self.n_programs, len(programs))
+        self.programs.update(programs)
+
+    # --- who comes
+
+    def add(self, n, says=b"", endless=b"", is_deaf=False):
+        """A crowd of n; each says its own if `says` is a function of its number."""
+        crowd = []
+        for i in range(n):
+            sock = connect(self.address, "127.0.0.1", is_far=is_deaf)
+            crowd.append(Hostile(sock, says(i) if callable(says) else says, endless, is_deaf))
+            if crowd[-1].wants():
+                self.selector.register(sock, crowd[-1].wants(), crowd[-1])
+            if i % 100 == 99:
+                self.turn(0)
+        self.hostile += crowd
+        return crowd
+
+    def turn(self, seconds):
+        """Whoever can, says and hears something."""
+        for key, events in self.selector.select(seconds):
+            peer = key.data
+            if events & selectors.EVENT_READ:
+                peer.hear()
+            if events & selectors.EVENT_WRITE and not peer.is_over:
+                peer.send()
+            if peer.is_over or not peer.wants():
+                self.selector.unregister(key.fileobj)
+            elif peer.wants() != key.events:
+                self.selector.modify(key.fileobj, peer.wants(), peer)
+            if peer.is_over:
+                peer.sock.close()
+
+    def say(self, peer, octets):
+        peer.left = memoryview(octets)
+        self.selector.modify(peer.sock, peer.wants(), peer)
+
+    def drip(self, octet):
+        for peer in self.hostile:
+            with contextlib.suppress(OSError):  # it is over, or so far behind that nothing more fits
+                if not peer.is_over:
+                    peer.sock.send(octet)
+
+    def hold(self, seconds, condition=lambda: False, drip=None, is_look_wanted=True):
+        """Goes on for so long, or until the condition holds. Returns whether it does."""
+        deadline = time.monotonic() + seconds
+        next_look = next_drip = 0
+        while (now := time.monotonic()) < deadline:
+            self.turn(0.02)
+            if drip and now >= next_drip:
+                self.drip(drip)
+                next_drip = now + 0.7
+            if is_look_wanted and now >= next_look:
+                self.look()
+                next_look = time.monotonic() + 0.3
+            if condition():
+                return True
+        return condition()
+
+    def hold_until_all_are_over(self, seconds, **more):
+        """By what they hear, those that hear."""
+        crowd = [peer for peer in self.hostile if not peer.is_deaf]
+        assert self.hold(seconds + SLACK, lambda: all(peer.is_over for peer in crowd), **more), "some sessions do not end"
+
+    def hold_until_alone(self, seconds):
+        """The honest client's session is all that is left."""
+        assert self.hold(seconds + SLACK, lambda: len(self.acceptor.sessions()) <= 1), "some sessions do not end"
+
+    # --- what came of it
+
+    def delivered(self):
+        return sorted(path.read_bytes() for path in Path(self.mailbox).glob("message.*"))
+
+    def check_messages(self):
+        if self.mailbox:
+            assert self.delivered() == sorted(self.honest.messages)
+            return
+        said = self.acceptor.shown_path.read_bytes()
+        assert said.count(BEGIN) == said.count(END) == len(self.honest.messages) + self.n_more_messages
+        at = 0
+        for message in self.honest.messages:  # in their order
+            whole = BEGIN + with_x_peer(message, "127.0.0.2") + END
+            at = said.find(whole, at) + len(whole)
+            assert at >= len(whole), message
+
+    def check_that_nothing_is_left(self):
+        wait_until(lambda: not any(map(is_running, self.sessions | self.programs)), "the end of all processes")
+        if not self.acceptor.has_ended:
+            wait_until(lambda: not self.acceptor.sessions() and not zombies(self.acceptor.pid), "the end of all sessions")
+            wait_until(lambda: descriptors(self.acceptor.pid) == self.before[0], "nothing to be left open")
+        assert b" ended by signal " not in self.acceptor.err()
+
+    def close(self):
+        for peer in self.hostile:
+            peer.sock.close()
+        self.selector.close()
+
+
+@contextlib.contextmanager
+def siege(release, folder, *options, mailbox=None):
+    limits = ["--max-connections=2000", "--max-connections-per-source=1500", "--timeout=2", "--session-timeout=4"]
+    with Acceptor(release, folder, *limits, *options) as acceptor:
+        s = Siege(acceptor, mailbox)
+        try:
+            s.measure_idle()
+            s.honest.start()
+            yield s
+            if not acceptor.has_ended:
+                s.hold(SLACK, lambda: len(s.honest.messages) >= 3 or s.honest.failure)
+            s.honest.stop()
+            s.honest.check()
+            s.check_that_nothing_is_left()
+            s.check_messages()
+        finally:
+            s.honest.stop()
+            s.close()
+
+
+# --- slow and silent ----------------------------------------------------------------------------------------
+
+
+def test_an_octet_each_second(release, folder):
+    """500 that never come to the end of a line, half of them in a message: only the time for a whole session ends them."""
+    with siege(release, folder) as s:
+        s.add(250, b"NOOP ")
+        s.add(250, ENVELOPE)
+        s.hold_until_all_are_over(4, drip=b"x")
+        assert s.n_peak >= 250
+        for peer in s.hostile:
+            assert b"\r\n421 4.4.2 " in peer.heard and replies(peer.heard)[-1][0] == 421
+
+
+def test_replies_are_never_read(release, folder):
+    """500 that go on asking."""
+    with siege(release, folder, "--max-commands=1000000") as s:
+        s.add(250, b"EHLO deaf\r\n", endless=b"NOOP\r\n" * 2000, is_deaf=True)
+        s.add(250, b"EHLO deaf\r\n", endless=b"EHLO deaf\r\n" * 1000, is_deaf=True)
+        s.hold_until_alone(4)
+
+        def lines():
+            return [line for line in s.acceptor.log("session") if line.endswith(b" helo=deaf")]
+
+        wait_until(lambda: len(lines()) >= 500, "the last one")  # the one left may have been of them
+        ends = [re.search(rb' end="([^"]*)"', line)[1] for line in lines()]
+        assert len(ends) == 500 and set(ends) <= {DEAF, b"421 the session took too long, closing connection"}
+        assert ends.count(DEAF) >= 400
+
+
+def test_replies_wait_in_bounded_memory(release, folder):
+    """The kernel's memory, too: it keeps some replies for a client that does not read them, and not megabytes."""
+    with siege(release, folder, "--max-commands=1000000") as s, connect(s.address, "127.0.0.1") as sock:
+        sock.settimeout(0.5)
+        with contextlib.suppress(OSError):
+            while True:
+                sock.sendall(b"NOOP\r\n" * 10_000)
+        (line,) = wait_until(lambda: [line for line in s.acceptor.log("session") if DEAF in line], "its end")
+        n_answered = int(re.search(rb" commands=(\d+)", line)[1])
+        assert n_answered * len(b"250 2.0.0 OK\r\n") < MILLION
+
+
+def test_silent_and_vanished(release, folder):
+    """They say nothing; they stop in the middle of everything; some are cut off without a word."""
+    parts = [b"", b"EH", b"EHLO silent\r\n", ENVELOPE, ENVELOPE + b"Subject: half\r\n\r\nhalf", ENVELOPE + b"all of it, but\r\n."]
+    with siege(release, folder) as s:
+        s.add(300, lambda i: parts[i % len(parts)])
+        for i in range(60):
+            sock = connect(s.address, "127.0.0.1")
+            sock.sendall(parts[i % len(parts)])
+            vanish(sock)
+        s.hold_until_all_are_over(2)
+        for peer in s.hostile:
+            assert b"421 4.4.2 timeout" in peer.heard and replies(peer.heard)[-1][0] == 421
+        s.hold_until_alone(2)
+
+
+def test_gone_at_once(release, folder):
+    """With a reset, with an end, before or after half a message."""
+    half = ENVELOPE + b"half a message\r\n"
+    with siege(release, folder, "--timeout=10", "--session-timeout=20") as s:
+        for i in range(400):
+            sock = connect(s.address, "127.0.0.1")
+            if i % 4 < 2:
+                sock.sendall(half)
+            reset(sock) if i % 2 else sock.close()  # that is a reset too, where something is left unread
+            if i % 20 == 0:
+                s.hold(0.02)
+        crowd = s.add(100, half)
+        assert s.hold(SLACK, lambda: all(b"\r\n354 " in peer.heard for peer in crowd))
+        for peer in crowd:
+            peer.sock.shutdown(socket.SHUT_WR)
+        s.hold_until_all_are_over(0)
+        assert all(replies(peer.heard)[-1][0] == 354 for peer in crowd)
+        s.hold_until_alone(2)
+
+
+# --- floods -------------------------------------------------------------------------------------------------
+
+
+def test_ten_thousand_commands_at_once(release, folder):
+    """The commands that count are answered, and then it is enough."""
+    with siege(release, folder) as s:
+        patient = s.add(25, b"NOOP\r\n" * 10_000)
+        wrong = s.add(25, b"FROB\r\n" * 10_000)
+        s.hold_until_all_are_over(4)
+        for crowd, expected in ((patient, [220] + [250] * 1000 + [421]), (wrong, [220] + [500] * 20 + [421])):
+            for peer in crowd:
+                assert codes(peer.heard) == expected and b"\r\n421 4.7.0 too many " in peer.heard
+
+
+def test_hundred_thousand_recipients_from_a_hostile_client(release, folder):
+    """One message for the first hundred of them."""
+    n = 100_000
+    with siege(release, folder, "--max-commands=200000", "--timeout=20", "--session-timeout=60") as s:
+        recipients = b"".join(b"RCPT TO:<r%d@example.com>\r\n" % i for i in range(n))
+        (peer,) = s.add(1, ENVELOPE.split(b"RCPT")[0] + recipients + b"DATA\r\nSubject: many\r\n\r\n.\r\nNOOP\r\n")
+        assert s.hold(20, lambda: peer.heard.endswith(b"\r\n250 2.0.0 OK\r\n"))
+        s.look()  # while it is there
+        assert codes(peer.heard) == [220] + [250] * 102 + [452] * (n - 100) + [354, 250, 250]
+        assert peer.heard.count(b"\r\n452 4.5.3 ") == n - 100
+        s.n_more_messages = 1
+        assert [line for line in s.acceptor.log("message") if b" recipients=100 " in line]
+        s.say(peer, b"QUIT\r\n")
+        s.hold_until_all_are_over(2)
+
+
+ENDLESS = {
+    "command": (b"EHLO endless\r\n", b"NOOP " + b"x" * MILLION, 100, b"\r\n", b"500 5.5.2 line too long"),
+    "header-line": (ENVELOPE, b"x" * MILLION, 100, b"\r\n.\r\n", None),
+    "header-lines": (ENVELOPE, b"X-Endless: yes\r\n" * 10_000, 100, b".\r\n", None),
+    "dots": (ENVELOPE, b"..\r\n" * 100_000, 10, b".\r\n", None),
+}
+
+
+@pytest.mark.parametrize("max_size, verdict", [("200M", b"250 2.0.0 printed"), ("1M", b"552 5.3.4 ")], ids=["within", "beyond"])
+def test_endless(release, folder, max_size, verdict):
+    """A line of 100 MB, a million lines: memory is that of an idle session, whether the message is taken or not."""
+    with siege(release, folder, f"--max-size={max_size}", "--timeout=20", "--session-timeout=60") as s:
+        for name, (before, part, n, end, own_verdict) in ENDLESS.items():
+            with connect(s.address, "127.0.0.1") as sock:
+                sock.sendall(before)
+                for _ in range(n):
+                    sock.sendall(part)
+                sock.sendall(end + b"NOOP\r\n")
+                heard = b""
+                while not heard.endswith(b"\r\n250 2.0.0 OK\r\n"):
+                    assert (chunk := sock.recv(1 << 16)), (name, heard)
+                    heard += chunk
+                s.look()  # its peak: it is still there
+                assert (own_verdict or verdict) in heard, (name, heard)
+                s.n_more_messages += not own_verdict and verdict.startswith(b"250")
+
+
+# --- no SMTP ------------------------------------------------------------------------------------------------
+
+
+NO_SMTP = {
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2, b"554 5.5.1 this is SMTP without TLS"),
+    "HTTP": (b"POST / HTTP/1.1\r\nHost: mx\r\n\r\n" + ENVELOPE + b"smuggled\r\n.\r\n", b"554 5.5.1 this is SMTP, not HTTP"),
+    "NUL": (b"\0" * MILLION + b"\r\n", b"500 5.5.2 "),
+    "NULs": (b"\0\r\n" * 1000, b"421 4.7.0 too many errors"),
+    "LF": (b"\n" * MILLION, b"554 5.5.2 bare LF"),
+    "CR": (b"\r" * MILLION, b"554 5.5.2 bare CR"),
+    "LF-in-DATA": (ENVELOPE + b"\n" * MILLION, b"554 5.5.2 bare LF"),
+    "smuggling": (ENVELOPE + b"one\n.\n" + ENVELOPE + b"two\r\n.\r\n", b"554 5.5.2 bare LF"),
+    "BDAT": (ENVELOPE[:-6] + b"BDAT 10\r\n" + ENVELOPE + b"two\r\n.\r\n", b"502 5.5.1 BDAT"),
+}
+
+
+def test_no_smtp(release, folder):
+    """What others speak, noise, and octets that have no place: a refusal arrives, and nothing of it runs."""
+    noise = random.Random(1)
+    with siege(release, folder) as s:
+        crowds = [(s.add(20, says), verdict) for says, verdict in NO_SMTP.values()]
+        s.add(50, lambda _: noise.randbytes(200_000))
+        s.hold_until_all_are_over(4)
+        for crowd, verdict in crowds:
+            for peer in crowd:
+                assert b"\r\n" + verdict in peer.heard, (verdict, peer.heard[-300:])
+                replies(peer.heard)
+        for peer in s.hostile:
+            assert b" 354 " not in peer.heard[-300:] and replies(peer.heard)[0][0] == 220
+
+
+def test_endless_noise_after_the_end(release, folder):
+    """Those that never read, and go on sending after their session is over, are heard out for a bounded time."""
+    floods = [b"\n" * 65536, b"\0" * 65536, b"GET / HTTP/1.1\r\n" * 4096, b"QUIT\r\n" * 10_000, b"x" * 65536]
+    with siege(release, folder) as s:
+        for flood in floods:
+            s.add(8, endless=flood, is_deaf=True)
+            s.add(8, endless=flood)
+        s.hold_until_all_are_over(4 + 2)
+        s.hold_until_alone(4 + 2)
+
+
+# --- too many -----------------------------------------------------------------------------------------------
+
+
+def test_connections_beyond_the_limit_of_a_source(release, folder):
+    """1,500 from one address are its own loss."""
+    with siege(release, folder, "--max-connections-per-source=100") as s:
+        s.add(1500, ENVELOPE)
+        s.hold_until_all_are_over(4)
+        refused = [peer for peer in s.hostile if peer.heard.startswith(b"421 4.7.0 too many connections from you")]
+        assert len(refused) >= 1000 and s.n_peak <= 100 + 1
+        for peer in s.hostile:
+            assert peer in refused or b"\r\n421 4.4.2 " in peer.heard, peer.heard
+
+
+def test_connections_beyond_the_limit(release, folder):
+    """They have all that there is; those after them are told so at once, and in time there is room again."""
+    with siege(release, folder, "--max-connections=100") as s:
+        s.honest.stop()  # it would be refused, too
+        wait_until(lambda: not children(s.acceptor.pid), "the end of its session")
+        begun = time.monotonic()
+        s.add(400)
+        assert s.hold(SLACK, lambda: sum(peer.is_over for peer in s.hostile) >= 300)
+        refused = [peer for peer in s.hostile if peer.heard.startswith(b"421 4.7.0 too many connections, ")]
+        assert len(refused) == 300 or time.monotonic() - begun > 2
+        s.hold_until_all_are_over(2)
+        assert s.n_peak <= 100
+        s.hold_until_alone(2)
+        done, s.honest = s.honest, Honest(s.address)
+        s.honest.messages += done.messages
+        s.honest.start()
+        assert s.hold(SLACK, lambda: len(s.honest.messages) >= len(done.messages) + 3 or s.honest.failure)
+
+
+def test_stop_among_them(release, folder):
+    """They do not keep it from ending, neither those that flood nor those that do not listen; those that do hear why."""
+    with siege(release, folder, "--stop-timeout=1", "--timeout=20", "--session-timeout=60", "--max-commands=1000000") as s:
+        quiet = s.add(100, ENVELOPE + b"half")
+        assert s.hold(SLACK, lambda: len(s.honest.messages) >= 3)
+        s.honest.stop()
+        s.add(20, endless=b"NOOP\r\n" * 1000)
+        s.add(20, ENVELOPE, endless=b"x" * 100 + b"\r\n")
+        s.add(100, endless=b"EHLO deaf\r\n" * 1000, is_deaf=True)
+        assert s.hold(SLACK, lambda: all(b"\r\n354 " in peer.heard for peer in quiet))
+        s.acceptor.signal(signal.SIGTERM)
+        assert s.hold(1 + 2 + SLACK, lambda: s.acceptor.process.poll() is not None, is_look_wanted=False), "it does not end"
+        assert s.acceptor.status() == 0
+        assert s.hold(SLACK, lambda: all(peer.is_over for peer in quiet), is_look_wanted=False)
+        for peer in quiet:
+            assert b"\r\n421 4.3.2 " in peer.heard
+
+
+# --- programs -----------------------------------------------------------------------------------------------
+
+
+def test_programs_that_take_their_time(release, folder):
+    """As many run as one source has connections, and no longer than the timeout."""
+    (folder / "program").write_text(PROGRAM.format(folder=folder))
+    options = ["--strategy=exec", f"--command=/bin/sh {folder}/program", "--max-connections-per-source=60", "--session-timeout=8"]
+    with siege(release, folder, *options, mailbox=folder) as s:
+        s.add(300, ENVELOPE + b"Subject: slow\r\n\r\n.\r\nNOOP\r\n")
+        deadline = time.monotonic() + 8 + SLACK
+        while not all(peer.is_over for peer in s.hostile):
+            assert time.monotonic() < deadline, "some sessions do not end"
+            s.hold(0.2)
+            s.look_at_programs()
+        assert 30 <= s.n_programs <= 60 + 1 and s.n_peak <= 60 + 1
+        served = [peer for peer in s.hostile if b"\r\n354 " in peer.heard]
+        assert len(served) >= 60
+        for peer in s.hostile:
+            assert (b"\r\n451 4.3.0 " if peer in served else b"421 4.7.0 too many connections from you") in peer.heard, peer.heard
+
+
+def test_no_program_is_run_for_the_hostile(release, folder):
+    """All of them together: nobody completes a message."""
+    (folder / "program").write_text(PROGRAM.format(folder=folder))
+    options = ["--strategy=exec", f"--command=/bin/sh {folder}/program"]
+    with siege(release, folder, *options, mailbox=folder) as s:
+        s.add(100, ENVELOPE + b"drip")
+        s.add(100, endless=b"EHLO deaf\r\n" * 100, is_deaf=True)
+        for says, _ in NO_SMTP.values():
+            s.add(10, says)
+        s.hold_until_all_are_over(4, drip=b"x")
+        s.hold_until_alone(4)
+        assert not [line for line in s.acceptor.log("message") if b"hostile" in line]
