@@ -63,7 +63,7 @@ def bare():
 
 def test_readme_has_two_commands(bare):
     first, second = bare.commands()
-    assert first.endswith("build/smtpd <examples/session.txt") and second.endswith("tests/run")
+    assert first.endswith("build/smtpd <examples/session.txt") and second.endswith("tests/run --full")
 
 
 def test_fetched(bare):
