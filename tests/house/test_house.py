@@ -433,3 +433,10 @@ def test_names_of_tests():
     assert [name for name, n in names.items() if n > 1] == []
     folders = set(re.findall(r"^\| `(\w+)/` \|", (ROOT / "tests/README.md").read_text(), re.M))
     assert {path.parent.name for path in paths} <= folders and len({path.name for path in paths}) == len(paths)
+
+
+def test_package_has_our_version():
+    """debian/changelog, and the program."""
+    meson = re.search(r"version : '(.*)',", (ROOT / "meson.build").read_text())[1]
+    package = re.match(r"smtpd \((.*)-\d+\) ", (ROOT / "debian/changelog").read_text())[1]
+    assert package == meson
