@@ -1286,7 +1286,8 @@ def test_sessions_may_go_on_for_a_while(smtpd, folder):
 
 
 def halt(acceptor):
-    """It accepts nobody until SIGCONT."""
+    """It accepts nobody until SIGCONT. One that was stopped while it accepted would go on with that then."""
+    wait_until(lambda: stat_of(acceptor.pid).state == "S", "it to wait")
     acceptor.signal(signal.SIGSTOP)
     wait_until(lambda: stat_of(acceptor.pid).state == "T", "it to stand still")
 
