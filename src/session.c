@@ -16,7 +16,10 @@
 #include "session_internal.h"
 #include "tls.h"
 
-enum { IDLE_SECONDS = 10 }; /* of silence, and the strategy lets go what it can have again */
+enum {
+        IDLE_SECONDS = 10,    /* of silence, and the strategy lets go what it can have again */
+        FAREWELL_SECONDS = 2, /* after a verdict, for the client's QUIT if we are to end */
+};
 
 /* --- questions: the strategy's answer is the reply -------------------------------------------------------- */
 
@@ -103,6 +106,7 @@ static void deliver(struct session *s) {
         s->log.n_messages++;
         s->log.n_accepted += reply_is_positive(o.best);
         s->patience->stage = PATIENCE_IDLE;
+        s->patience->farewell = deadline_after(FAREWELL_SECONDS);
         session_log_message(&s->log, said, asked);
         notify_count(reply_is_positive(o.best)    ? NOTIFY_2XX
                      : reply_is_temporary(o.best) ? NOTIFY_4XX

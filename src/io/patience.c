@@ -25,6 +25,10 @@ int64_t patience_deadline(const struct patience *p) {
         return earlier(p->deadline, p->message_deadline);
 }
 
+static bool is_parting(const struct patience *p) {
+        return p->stage == PATIENCE_IDLE && deadline_left(p->farewell) > 0;
+}
+
 /* An order that was seen, and does not end this wait, would wake us for ever: its deadline does. */
 static void watch(const struct patience *p, struct pollfd fds[static WATCHED]) {
         bool is_new = p->stop_deadline == INT64_MAX;
@@ -88,12 +92,15 @@ static int wait_with(struct patience *p, struct pollfd *fds, size_t n, int64_t u
         int64_t end = earlier(until, earlier(patience_deadline(p), p->stop_deadline));
         struct pollfd all[PATIENCE_FDS_MAX + WATCHED], *watched = all + n;
         int r, n_ready;
+        bool parting = is_parting(p);
 
         assert(n <= PATIENCE_FDS_MAX);
         for (size_t i = 0; i < n; i++)
                 all[i] = (struct pollfd) { fds[i].fd, fds[i].events, 0 };
         watch(p, watched);
-        n_ready = look(all, n + WATCHED, end);
+        if (parting)
+                watched[SOON].fd = -1;
+        n_ready = look(all, n + WATCHED, parting ? earlier(end, p->farewell) : end);
         if ((r = judge(p, watched)) < 0)
                 return r;
         if (take_events(fds, all, n))
@@ -102,6 +109,8 @@ static int wait_with(struct patience *p, struct pollfd *fds, size_t n, int64_t u
                 return -EPIPE;
         if (n_ready != 0) /* an error, or an order that leaves some time */
                 return n_ready < 0 ? n_ready : -EINTR;
+        if (parting && deadline_left(end) > 0)
+                return -EINTR;
         return end == until ? -ETIMEDOUT : end == patience_deadline(p) ? -ETIME : -ECANCELED;
 }
 

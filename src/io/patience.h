@@ -26,6 +26,8 @@ struct patience {
         int64_t stop_deadline;    /* INT64_MAX before that order was seen; see io/deadline.h */
         int64_t deadline;         /* of the session */
         int64_t message_deadline; /* of the message under way; INT64_MAX: there is none */
+        int64_t farewell;         /* until when a client that was just told the verdict may say QUIT
+                                   * although all is to end soon: waits between messages go on */
 };
 
 enum { PATIENCE_FDS_MAX = 4 };

@@ -1262,6 +1262,19 @@ def test_interrupt_from_the_terminal(smtpd, folder):
         assert acceptor.status() == 0
 
 
+def test_goodbye_after_a_message_is_heard(release, folder):
+    """A client that was told the verdict when the order to stop came is about to say QUIT. It may not begin another message."""
+    with Acceptor(release, folder) as acceptor, acceptor.client("EHLO") as polite, acceptor.client("EHLO") as greedy:
+        for client in (polite, greedy):
+            assert client.send_message(MESSAGE).startswith(b"250 ")
+        acceptor.signal(signal.SIGTERM)
+        wait_until(lambda: acceptor.log("stopping"), "it to stop")
+        polite.quit()
+        greedy.expect((b"RSET", b"250 "), (b"MAIL FROM:<a@example.org>", SHUTTING_DOWN))
+        assert greedy.read_to_end() == b""
+        assert acceptor.status() == 0 and len(acceptor.messages()) == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_idle_acceptor_ends_at_once(smtpd, folder, number):
     with Acceptor(smtpd, folder) as acceptor:
