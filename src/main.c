@@ -175,19 +175,20 @@ static bool is_transcript(const struct descriptors *d, const struct peer *p) {
 /* --- signals ------------------------------------------------------------------------------------------------- */
 
 /* Signals that ask us to end become input on a descriptor; those that would kill us for a closed pipe or a file size
- * limit become errors of write(2). */
+ * limit become errors of write(2). A terminal's Ctrl-C is for the acceptor too, which says what sessions have to do: until
+ * then they end what is under way. */
 static void take_signals(struct patience *p) {
         sigset_t stop, soon;
 
         signal(SIGPIPE, SIG_IGN);
         signal(SIGXFSZ, SIG_IGN);
         sigemptyset(&stop);
-        sigaddset(&stop, SIGTERM);
-        sigaddset(&stop, SIGINT);
-        sigaddset(&stop, SIGHUP);
-        sigprocmask(SIG_BLOCK, &stop, NULL);
         sigemptyset(&soon);
+        sigaddset(&stop, SIGTERM);
+        sigaddset(&stop, SIGHUP);
         sigaddset(&soon, STOP_SOON);
+        sigaddset(notify_has_acceptor() ? &soon : &stop, SIGINT);
+        sigprocmask(SIG_BLOCK, &stop, NULL);
         sigprocmask(SIG_BLOCK, &soon, NULL);
         patience_init(p, signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK),
                       signalfd(-1, &soon, SFD_CLOEXEC | SFD_NONBLOCK));

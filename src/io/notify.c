@@ -52,6 +52,10 @@ void notify_count(enum notify_event event) {
         (void) n; /* a count that is lost is no message that is lost */
 }
 
+bool notify_has_acceptor(void) {
+        return counter_fd >= 0;
+}
+
 bool notify_is_wanted(void) {
         return notify_fd >= 0;
 }

@@ -25,6 +25,9 @@ enum notify_event {
 };
 void notify_count(enum notify_event event);
 
+/* Whether an acceptor of ours has started us. */
+bool notify_has_acceptor(void);
+
 /* Whether somebody wants to know. */
 bool notify_is_wanted(void);
 

@@ -1262,6 +1262,20 @@ def test_interrupt_from_the_terminal(smtpd, folder):
         assert acceptor.status() == 0
 
 
+def test_interrupt_from_the_terminal_leaves_a_message_its_time(smtpd, folder):
+    """As SIGTERM to the acceptor does; another Ctrl-C ends it."""
+    with Acceptor(smtpd, folder, "--stop-timeout=300") as acceptor, acceptor.client("DATA") as client, acceptor.client("DATA") as slow:
+        os.killpg(acceptor.pid, signal.SIGINT)
+        wait_until(lambda: acceptor.log("stopping"), "it to stop")
+        client.say(MESSAGE + b".\r\n")
+        assert client.reply() == b"250 2.0.0 printed"
+        client.quit()
+        os.killpg(acceptor.pid, signal.SIGINT)
+        assert slow.reply() == SHUTTING_DOWN
+        slow.ours.close()
+        assert acceptor.status() == 0 and len(acceptor.messages()) == 1
+
+
 def test_goodbye_after_a_message_is_heard(release, folder):
     """A client that was told the verdict when the order to stop came is about to say QUIT. It may not begin another message."""
     with Acceptor(release, folder) as acceptor, acceptor.client("EHLO") as polite, acceptor.client("EHLO") as greedy:
