@@ -19,6 +19,7 @@
 enum {
         IDLE_SECONDS = 10,    /* of silence, and the strategy lets go what it can have again */
         FAREWELL_SECONDS = 2, /* after a verdict, for the client's QUIT if we are to end */
+        BLINK = 100,          /* milliseconds for a client that waits, and may be about to say something */
 };
 
 /* --- questions: the strategy's answer is the reply -------------------------------------------------------- */
@@ -279,9 +280,19 @@ static bool take_leave(struct session *s) {
         return (!session_ends[s->end].is_ours && s->receipt.n == 0) || channel_hang_up(s->channel);
 }
 
+/* Whether all is to end, and the client was between messages and has heard the verdicts: it holds nobody up. */
+static bool is_of_no_concern(const struct session *s) {
+        return s->patience->stop_deadline != INT64_MAX && s->patience->stage == PATIENCE_IDLE &&
+               s->receipt.n == 0;
+}
+
 static void finish(struct session *s) {
+        bool is_brief = is_of_no_concern(s);
+
         on_reset(s);
         session_flush(s);
+        if (is_brief)
+                s->channel->linger_deadline = deadline_now() + BLINK;
         if (!take_leave(s))
                 session_log_unheard(&s->log, &s->receipt);
         session_log_end(&s->log, s->end);

@@ -1276,6 +1276,21 @@ def test_interrupt_from_the_terminal_leaves_a_message_its_time(smtpd, folder):
         assert acceptor.status() == 0 and len(acceptor.messages()) == 1
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "{folder}/socket"], ids=["IPv4", "local"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_idle_clients_do_not_hold_it_up(release, folder, listen, number):
+    """One that keeps its connection open, and does not even read, has heard 421 at once. The quickest of some tries counts."""
+    took = []
+    while min(took, default=2) >= 1 and len(took) < 4:
+        with Acceptor(release, folder, listen=listen.format(folder=folder)) as acceptor, acceptor.client("EHLO") as client:
+            then = time.monotonic()
+            os.killpg(acceptor.pid, number)
+            assert acceptor.status() == 0
+            took.append(time.monotonic() - then)
+            assert client.read_to_end() == SHUTTING_DOWN + b"\r\n"
+    assert min(took) < 1
+
+
 def test_goodbye_after_a_message_is_heard(release, folder):
     """A client that was told the verdict when the order to stop came is about to say QUIT. It may not begin another message."""
     with Acceptor(release, folder) as acceptor, acceptor.client("EHLO") as polite, acceptor.client("EHLO") as greedy:
