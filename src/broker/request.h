@@ -84,6 +84,7 @@ struct services {
         const char *hostname;
         char *const *program;         /* argv of the one that strategies run; NULL: none */
         bool has_output;              /* that program has the output (io/output.h) as descriptor 3 */
+        bool is_filter;               /* the message goes on after that program */
         const char *wrapper, *lists;  /* of Mailman 2.1; NULL: none */
         const struct list *upstream;  /* endpoints: these; NULL: none */
         const char *port;             /* of those that name none; NULL: 25 */

@@ -64,25 +64,27 @@ static void fail(const char *reason) {
 
 /* The message, read-only and with an offset of its own. It has to be a file without a name, as spools
  * are: what has one is not the session's to give away. */
-static int open_message(void) {
+static int open_message(bool goes_on) {
         int message = b.passed.fds[0], flags = fcntl(message, F_GETFL);
         struct stat st;
 
         if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY || flags & O_PATH ||
             fstat(message, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink > 0)
                 refuse("the message is not a file without a name");
-        return spool_open_again(message);
+        return goes_on ? spool_lend(message) : spool_open_again(message);
 }
 
 static void run(char *const *argv) {
-        int message = open_message();
+        const struct services *s = b.services;
+        bool is_program = argv == s->program; /* or else Mailman's wrapper */
+        int message = open_message(is_program && s->is_filter);
         struct order o = {
                 .argv = argv,
                 .environment = b.vector,
                 .id = b.text + strlen(request_variables[0]),
                 .milliseconds = b.request.milliseconds,
                 .message = message,
-                .has_output = argv == b.services->program && b.services->has_output,
+                .has_output = is_program && s->has_output,
                 .session = SESSION,
         };
 

@@ -26,6 +26,7 @@ void gate_close(struct gate *g) {
 
 void gate_needs(const struct gate *g, struct services *ret) {
         ret->program = g->argv;
+        ret->is_filter = true;
 }
 
 bool gate_reserve(struct gate *g, const struct recipient *r, struct reply *ret_verdict) {

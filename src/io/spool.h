@@ -49,6 +49,10 @@ int spool_file(struct spool *s);
 
 /* A new descriptor that reads such a file from its beginning, for a program; the caller closes it. It
  * can neither write nor truncate, and has an offset of its own: nobody who has another one notices
- * what is done with it. Without /proc, each gets a sealed copy in memory. Returns a negative errno
+ * what is done with it. Without /proc, each gets a copy. Returns a negative errno
  * if that fails. */
 int spool_open_again(int file);
+
+/* Likewise, for a program after which the message goes on. One that runs as root could open the file
+ * once more, to write: it gets a copy, unless the file is sealed. */
+int spool_lend(int file);

@@ -202,9 +202,11 @@ def test_a_relative_name(release, tmp_path, script):
 
 @pytest.mark.parametrize("size", [1000, 40_000, 3_000_000])
 def test_it_changes_nothing(smtpd, tmp_path, script, size):
-    """A filter that reads half, writes to what it was given and leaves: the upstream has every octet."""
+    """A filter that reads half, writes to what it was given, opens it again to write and to cut it, and leaves: the upstream has
+    every octet. Of root's files no mode keeps root away."""
     content = b"Subject: x\r\n\r\n" + b"0123456789abcdef\r\n" * (size // 18)
-    body = 'head -c 100 >/dev/null; (echo EVIL >&0) 2>/dev/null; echo "X-A: 1"'
+    file = "/proc/self/fd/0"
+    body = f'head -c 100 >/dev/null; (echo EVIL >&0; echo EVIL >{file}; echo EVIL >>{file}; : >{file}; echo EVIL 1<>{file}) 2>/dev/null; echo "X-A: 1"'
     verdict, (text,), _ = ask(smtpd, tmp_path, script(body), content=content)
     assert verdict == TAKEN and text.endswith(content.partition(b"\r\n\r\n")[2].replace(b"\r\n", b"\n"))
     assert text.startswith(b"X-A: 1\nReceived: ") and b"EVIL" not in text
