@@ -42,8 +42,12 @@ def parse(text):
 
 
 def figures(path):
+    return figures_in(path.read_text())
+
+
+def figures_in(text):
     """Short: {"sessions_total": 1, "messages 2xx": 1, ...}; zeros are left out."""
-    found = parse(path.read_text())
+    found = parse(text)
     assert [re.search('"(.*)"', key)[1] for key in found if "turned_away" in key] == REASONS
     assert [re.search('"(.*)"', key)[1] for key in found if "messages" in key] == ["2xx", "4xx", "5xx"]
     return {re.sub(r'_total\{\w+="(.*)"\}', r" \1", key.removeprefix("smtpd_")): n for key, n in found.items() if n > 0}

@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT, need
 from machine import SHIPPED, UNITS
 from session import PATIENCE
+from test_metrics import figures_in, parse
 from test_systemd import (CLIENTS, EXCEPT, MESSAGE, PROBE, SANDBOX, STORED, TEXT, booted, deliver, install_mailman2, probed,
                           restart_journald, stored)
 
@@ -122,6 +123,20 @@ def test_status_counts_in_the_service(machine):
         wait_for_status(machine, "2 sessions, 2 messages")
     assert deliver(machine) == STORED
     wait_for_status(machine, "0 sessions, 3 messages")
+
+
+def test_figures_for_prometheus(machine):
+    """As the drop-in has it: written in the sandbox, read by anybody, and the same as in the status."""
+    file = "/run/smtpd-metrics/smtpd.prom"
+    example = machine.path(f"{SHIPPED}/{UNIT}.d/metrics.conf.example").read_text()
+    configure(machine, f"strategy=print\nmetrics-file={file}\n", more=example + "[Service]\nRuntimeDirectoryPreserve=yes\n")
+    assert deliver(machine) == b"250 2.0.0 printed"
+    wait_for_status(machine, "0 sessions, 1 message")
+    read = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", file]
+    assert "smtpd_sessions_total" in parse(machine.run(*read).stdout)  # as old as ten seconds
+    machine.systemctl("stop", UNIT)
+    assert figures_in(machine.run(*read).stdout) == {"sessions_total": 1, "messages 2xx": 1}
+    machine.run("rm", "-r", "/run/smtpd-metrics")
 
 
 def test_start_returns_when_it_is_ready(machine):
