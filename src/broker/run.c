@@ -35,6 +35,7 @@ struct run {
         pid_t pid;
         int pid_fd;
         int out, err; /* pipes from the program; -1 after their end */
+        int error;    /* negative errno of reading what it says, 0 if that is all there */
         struct answer *answer;
         char *output;
         size_t n_lines; /* of standard error, so far */
@@ -85,7 +86,11 @@ static bool read_stream(struct run *r, int *fd) {
         n = read(*fd, buffer, sizeof(buffer));
         if (n > 0)
                 (fd == &r->out ? take_output : take_errors)(r, buffer, (size_t) n);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return false;
+        if (n < 0 && fd == &r->out)
+                r->error = -errno;
+        if (n <= 0)
                 fd_close(fd);
         return n > 0;
 }
@@ -252,6 +257,15 @@ static void close_run(struct run *r) {
         fd_close(&r->pid_fd);
 }
 
+/* Half of what it said may be the half without its no: it counts as killed. */
+static void judge_output(const struct run *r) {
+        if (r->error == 0 || r->answer->outcome != ANSWER_DONE)
+                return;
+        r->answer->wait_status = SIGKILL;
+        log_say(LOG_ERR, "cannot read the output of %.300s: %s", r->order->argv[0],
+                strerror(-r->error));
+}
+
 /* It failed in a way that no hook chooses, and said nothing: for example, env(1) did not find the
  * interpreter. */
 static bool is_unexplained(const struct answer *a) {
@@ -277,6 +291,7 @@ void run_order(const struct order *o, struct answer *ret, char ret_output[static
         if (r.pid > 0)
                 end_run(&r);
         close_run(&r);
+        judge_output(&r);
         if (error < 0)
                 ret->outcome = ANSWER_FAILED;
         if (error < 0 || is_unexplained(ret))
