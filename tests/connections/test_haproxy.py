@@ -1,7 +1,8 @@
 """smtpd behind real balancers: HAProxy with each kind of header, and with examples/haproxy.cfg as it stands, but for the
-addresses."""
+addresses; nginx."""
 
 import contextlib
+import os
 import re
 import signal
 import smtplib
@@ -11,31 +12,32 @@ import threading
 import time
 
 import pytest
-from acceptor import Acceptor, Client, folder
-from conftest import ROOT, need
+from acceptor import Acceptor, Client, folder, network
+from conftest import ROOT, missing, need, need_root
 from engine import Secure
 from logs import lines, one
 from session import PATIENCE, environment, free_port, printed, stop, wait_until
 from tls import Certificate, engine_of
+from upstream import EVERYTHING, Upstream
 
 _ = folder  # a fixture
 EXAMPLE = ROOT / "examples/haproxy.cfg"
 DEFAULTS = "defaults\n    mode tcp\n    timeout connect 5s\n    timeout client 60s\n    timeout server 60s\n"
+NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
 LONG = 90  # seconds, for what waits for checks or for many messages on a busy machine
 
 
-class Haproxy:
+class Balancer:
     """A context manager. It listens when it has begun."""
 
     def __init__(self, folder, text, *ports):
-        self.log_path = folder / "haproxy.log"
-        (folder / "haproxy.cfg").write_text(text)
-        argv = [need("haproxy"), "-db", "-f", folder / "haproxy.cfg"]
+        self.log_path = folder / "balancer.log"
+        (folder / "balancer.cfg").write_text(text)
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment())
+            self.process = subprocess.Popen(self.argv(folder / "balancer.cfg"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment())
         try:
             for port in ports:
-                wait_until(lambda port=port: self.has_begun(port), "HAProxy to listen")
+                wait_until(lambda port=port: self.has_begun(port), "the balancer to listen")
         except BaseException:
             stop(self.process)
             raise
@@ -53,6 +55,19 @@ class Haproxy:
 
     def log(self):
         return self.log_path.read_text(errors="replace")
+
+
+class Haproxy(Balancer):
+    def argv(self, configuration):
+        return [need("haproxy"), "-db", "-f", configuration]
+
+
+class Nginx(Balancer):
+    def argv(self, configuration):
+        program = need("nginx")
+        if not os.path.exists(NGINX_STREAM):
+            missing("nginx's module for TCP is not installed")
+        return [program, "-c", configuration, "-e", "stderr"]
 
 
 def port_of(acceptor, i=0):
@@ -130,17 +145,17 @@ class SecureClient(Secure):
         self.ours.close()
 
 
-@pytest.mark.parametrize("where", ["starttls", "implicit", "balancer"])
-def test_tls(release, folder, certificate, where):
-    """Behind the header, or ended by HAProxy, which tells of it."""
+@contextlib.contextmanager
+def secured(release, folder, certificate, where, *options, source="127.0.0.77"):
+    """(acceptor, a client whose EHLO was answered in TLS), which HAProxy ends, or passes on."""
     engine_of(release)
     (folder / "both.pem").write_bytes(certificate.certificate.read_bytes() + certificate.key.read_bytes())
     tls = [f"--tls-certificate={certificate.certificate}", f"--tls-key={certificate.key}", "--listen-tls=127.0.0.1:0"]
-    options = ["--proxy-tls=yes"] if where == "balancer" else tls
     bind, server = (f"ssl crt {folder}/both.pem", "send-proxy-v2 proxy-v2-options ssl,ssl-cipher") if where == "balancer" else ("", "send-proxy-v2")
+    options = [*options, *([] if where == "balancer" else tls)]
     with Acceptor(release, folder, "--proxy-from=127.0.0.1", "--user=0", *options, n=1 if where == "balancer" else 2) as acceptor:
         haproxy, address = one_server(folder, acceptor, server, bind, i=1 if where == "implicit" else 0)
-        with haproxy, SecureClient(address, source="127.0.0.77") as client:
+        with haproxy, SecureClient(address, source) as client:
             if where == "starttls":
                 client.begin("EHLO")
                 client.start_tls()
@@ -148,11 +163,94 @@ def test_tls(release, folder, certificate, where):
             else:
                 client.handshake()
                 client.begin("EHLO")
+            yield acceptor, client
+
+
+WHERE = ["starttls", "implicit", "balancer"]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_tls(release, folder, certificate, where):
+    """Behind the header, or ended by HAProxy, which tells of it."""
+    with secured(release, folder, certificate, where, *(["--proxy-tls=yes"] if where == "balancer" else [])) as (acceptor, client):
+        deliver(client)
+        wait_until(lambda: messages(acceptor), "its line")
+        line = one(acceptor.err(), "message")
+        assert (line["peer"], line["protocol"]) == (b"127.0.0.77", b"ESMTPS")
+        assert line["tls"].startswith(b"TLSv1.3 TLS_") and line["tls"].endswith(b" (at the balancer)") == (where == "balancer")
+
+
+STRANGER = "192.0.2.9"
+LOGIN = b"AUTH PLAIN AGFsaWNlAHNlc2FtZQ=="  # alice, sesame
+
+
+@pytest.mark.parametrize("where", [*WHERE, "balancer, not told"])
+def test_password_for_the_upstream(release, folder, certificate, where):
+    """It may come from within TLS. Whether HAProxy's counts is for proxy-tls to say: others could listen behind it."""
+    need_root()
+    options = ["--proxy-tls=yes"] if where == "balancer" else []
+    with network() as add_address:
+        add_address(f"{STRANGER}/32")
+        with Upstream(extensions=(*EVERYTHING, "AUTH PLAIN")) as up:
+            options += ["--strategy=proxy", f"--upstream={up.endpoint}", "--auth=upstream"]
+            with secured(release, folder, certificate, where.split(",")[0], *options, source=STRANGER) as (acceptor, client):
+                is_offered = b"AUTH PLAIN" in client.ask(b"EHLO c")
+                assert is_offered == (where != "balancer, not told")
+                client.expect((LOGIN, b"235 " if is_offered else b"538 5.7.11 "))
+                client.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 " if is_offered else b"550 5.7.1 relaying denied"))
+                client.quit()
+                (line,) = wait_until(lambda: [line for line in lines(acceptor.err(), "session") if line["peer"] == STRANGER.encode()], "its line")
+            assert (LOGIN in up.commands) == is_offered
+        assert line["protocol"] == (b"ESMTPSA" if is_offered else b"ESMTP")
+        assert line.all("auth") == ([b"PLAIN"] if is_offered else []) and LOGIN[11:] not in acceptor.err()
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_everybodys_password(release, folder, certificate, where):
+    """auth=any asks nobody, and notes who it was, and whether it was in TLS."""
+    options = ["--auth=any", *(["--proxy-tls=yes"] if where == "balancer" else [])]
+    with secured(release, folder, certificate, where, *options) as (acceptor, client):
+        assert b"AUTH PLAIN LOGIN" in client.ask(b"EHLO c")
+        client.expect((LOGIN, b"235 "))
+        deliver(client)
+        wait_until(lambda: messages(acceptor), "its line")
+        line = one(acceptor.err(), "message")
+        assert (line["peer"], line["protocol"], line["auth"]) == (b"127.0.0.77", b"ESMTPSA", b"PLAIN") and LOGIN[11:] not in acceptor.err()
+
+
+NGINX = """\
+load_module {module};
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+events {{ }}
+stream {{
+    server {{
+        listen 127.0.0.1:{port};
+        proxy_pass 127.0.0.1:{to};
+        proxy_protocol on;
+    }}
+}}
+"""
+
+
+def test_nginx(release, folder, certificate):
+    """Its stream module says the header of version 1. TLS is ours to end."""
+    engine_of(release)
+    port = free_port()
+    tls = [f"--tls-certificate={certificate.certificate}", f"--tls-key={certificate.key}"]
+    with Acceptor(release, folder, "--proxy-from=127.0.0.1", "--user=0", *tls) as acceptor:
+        text = NGINX.format(module=NGINX_STREAM, folder=folder, port=port, to=port_of(acceptor))
+        with Nginx(folder, text, port), SecureClient(f"127.0.0.1:{port}", "127.0.0.77") as client:
+            client.begin("EHLO")
+            client_port = client.ours.getsockname()[1]
+            client.start_tls()
+            client.expect((b"EHLO c", b"250-"))
             deliver(client)
             wait_until(lambda: messages(acceptor), "its line")
             line = one(acceptor.err(), "message")
-            assert (line["peer"], line["protocol"]) == (b"127.0.0.77", b"ESMTPS")
-            assert line["tls"].startswith(b"TLSv1.3 TLS_") and line["tls"].endswith(b" (at the balancer)") == (where == "balancer")
+            assert (line["peer"], line["port"], line["via"]) == (b"127.0.0.77", b"%d" % client_port, b"127.0.0.1")
+            assert line["protocol"] == b"ESMTPS" and b"balancer" not in line["tls"]
 
 
 def test_swaks_by_itself(release, folder):
