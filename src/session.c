@@ -36,7 +36,7 @@ static void on_reset(struct session *s) {
 static void on_hello(struct session *s, const struct hello *hello) {
         const struct delivery_ops *strategy = s->mail.strategy;
         uint64_t max_size = s->log.config->max_size;
-        unsigned extensions = EXTENSIONS_ALL;
+        unsigned extensions = EXTENSIONS_LOCAL;
 
         on_reset(s);
         if (strategy->hello)
@@ -364,7 +364,7 @@ int session_run(const struct config *c, const struct peer *p, struct channel *ch
                 .lf_is_line_end = is_transcript,
                 .qualify = c->qualify,
                 .needs_domain = c->strategy->needs_domain,
-                .extensions = EXTENSIONS_ALL,
+                .extensions = EXTENSIONS_LOCAL,
                 .max_size = c->max_size,
                 .max_recipients = (unsigned) c->max_recipients,
                 .max_commands = (unsigned) c->max_commands,

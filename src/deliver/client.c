@@ -148,35 +148,44 @@ enum client_result client_get(struct client *c, const char *step, struct reply *
 
 /* --- a transaction ---------------------------------------------------------------------------- */
 
-/* An address that somebody else vouches for (RFC 4954 section 5): "AUTH=" with its value among the
- * parameters of MAIL, and its octets. */
-static const char *find_auth(const struct sender *s, size_t *ret_n) {
-        for (const char *p = s->options; *p; p += *ret_n + (p[*ret_n] == ' ')) {
-                *ret_n = strcspn(p, " ");
-                if (*ret_n > 5 && ascii_is_equal(p, "AUTH=", 5))
-                        return p;
-        }
-        *ret_n = 0;
-        return "";
+/* Adds a parameter as our client gave it, if it did. */
+static void add_given(char parameters[static OPTIONS_MAX + 2], const char *options,
+                      const char *keyword) {
+        size_t n_before = strlen(parameters), n;
+        const char *given = command_find_option(options, keyword, &n);
+
+        if (given)
+                text_format(parameters + n_before, OPTIONS_MAX + 2 - n_before, " %.*s", (int) n,
+                            given);
 }
 
+/* AUTH is an address that somebody else vouches for (RFC 4954 section 5). */
 void client_put_mail(struct client *c, const struct sender *s) {
-        char size[32] = "";
-        size_t n_auth = 0;
-        const char *auth = c->standing == CLIENT_AUTHENTICATED ? find_auth(s, &n_auth) : "";
+        char size[32] = "", given[OPTIONS_MAX + 2] = "";
 
         if (s->size > 0 && c->has_size)
                 text_format(size, sizeof(size), " SIZE=%llu", (unsigned long long) s->size);
+        if (c->standing == CLIENT_AUTHENTICATED)
+                add_given(given, s->options, "AUTH");
+        if (c->extensions & EXTENSION_DSN) {
+                add_given(given, s->options, "RET");
+                add_given(given, s->options, "ENVID");
+        }
         c->n_owed++;
-        client_say(c, "MAIL FROM:<%s>%s%s%s%s%.*s", s->address.text, size,
-              s->is_8bit && c->extensions & EXTENSION_8BITMIME ? " BODY=8BITMIME" : "",
-              s->is_smtputf8 && c->extensions & EXTENSION_SMTPUTF8 ? " SMTPUTF8" : "",
-              n_auth > 0 ? " " : "", (int) n_auth, auth);
+        client_say(c, "MAIL FROM:<%s>%s%s%s%s", s->address.text, size,
+                   s->is_8bit && c->extensions & EXTENSION_8BITMIME ? " BODY=8BITMIME" : "",
+                   s->is_smtputf8 && c->extensions & EXTENSION_SMTPUTF8 ? " SMTPUTF8" : "", given);
 }
 
 void client_put_rcpt(struct client *c, const struct recipient *r) {
+        char given[OPTIONS_MAX + 2] = "";
+
+        if (c->extensions & EXTENSION_DSN) {
+                add_given(given, r->options, "NOTIFY");
+                add_given(given, r->options, "ORCPT");
+        }
         c->n_owed++;
-        client_say(c, "RCPT TO:<%s>", r->address.text);
+        client_say(c, "RCPT TO:<%s>%s", r->address.text, given);
 }
 
 void client_put_rset(struct client *c) {

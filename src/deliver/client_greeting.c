@@ -49,6 +49,7 @@ static void take_extension(void *client, const char *line, size_t n) {
                 { "8BITMIME", EXTENSION_8BITMIME },
                 { "SMTPUTF8", EXTENSION_SMTPUTF8 },
                 { "ENHANCEDSTATUSCODES", EXTENSION_ENHANCEDSTATUSCODES },
+                { "DSN", EXTENSION_DSN },
         };
         struct client *c = client;
         size_t n_size = strlen("SIZE ");

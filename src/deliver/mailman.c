@@ -88,10 +88,11 @@ static void mailman_reset(struct delivery *d) {
         d->n_lists = 0;
 }
 
+/* No list server says what becomes of a message: DSN is for destinations that all do. */
 static unsigned mailman_hello(struct delivery *d, const char *helo, uint64_t *max_size) {
         if (d->config->upstream.n == 0)
                 return EXTENSION_8BITMIME | EXTENSION_ENHANCEDSTATUSCODES;
-        return upstream_hello(&d->upstream, helo, max_size);
+        return upstream_hello(&d->upstream, helo, max_size) & ~(unsigned) EXTENSION_DSN;
 }
 
 static const char *mailman_mechanisms(struct delivery *d) {

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "deliver/gate.h"
@@ -84,7 +85,8 @@ static void proxy_recipient(struct delivery *d, struct addressee *a, struct repl
 static bool proxy_is_same(const struct delivery *d, const struct addressee *a,
                           const struct recipient *r) {
         (void) d;
-        return address_is_same(&a->recipient.address, &r->address);
+        return address_is_same(&a->recipient.address, &r->address) &&
+               strcmp(a->recipient.options, r->options) == 0; /* notices that are asked for */
 }
 
 /* Who is refused here is not asked about; who may be refused because of another one, after that one

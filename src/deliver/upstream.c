@@ -24,6 +24,8 @@ static const struct fixed_reply cannot_log_in = {
 static const struct fixed_reply no_sender = { 503, "5.5.1", "the sender was refused" };
 static const struct fixed_reply no_smtputf8 = { 451, "4.6.7",
                                                 "the upstream server does not take SMTPUTF8" };
+static const struct fixed_reply no_dsn = { 451, "4.3.3",
+                                           "the upstream server does not take parameters of DSN" };
 
 /* --- the connection --------------------------------------------------------------------------- */
 
@@ -166,14 +168,27 @@ void upstream_authenticate(struct upstream *u, const char *line, size_t n,
 
 /* --- the envelope ----------------------------------------------------------------------------- */
 
-/* What can be refused without asking. Returns true if it is not, or else sets the refusal: a
+/* What can be refused without asking. They return true if it is not, or else set the refusal: a
  * temporary one, since our client uses only what it was offered. */
+static bool check_dsn(const struct upstream *u, const char *options, struct reply *ret_refusal) {
+        if (u->client.extensions & EXTENSION_DSN || !command_has_dsn(options))
+                return true;
+        reply_fix(ret_refusal, &no_dsn);
+        return false;
+}
+
 static bool check_sender(const struct upstream *u, const struct sender *s,
                          struct reply *ret_refusal) {
         if (!s->is_smtputf8 || u->client.extensions & EXTENSION_SMTPUTF8)
-                return transaction_check_size(&u->transaction, s->size, ret_refusal);
+                return check_dsn(u, s->options, ret_refusal) &&
+                       transaction_check_size(&u->transaction, s->size, ret_refusal);
         reply_fix(ret_refusal, &no_smtputf8);
         return false;
+}
+
+static bool check_recipient(const struct upstream *u, const struct recipient *r,
+                            struct reply *ret_refusal) {
+        return check_dsn(u, r->options, ret_refusal);
 }
 
 static enum client_result say_mail(struct upstream *u, struct reply *ret) {
@@ -182,18 +197,28 @@ static enum client_result say_mail(struct upstream *u, struct reply *ret) {
         return check_sender(u, s, ret) ? transaction_begin(&u->transaction, s, ret) : CLIENT_OK;
 }
 
+/* One that was put before is asked already. */
+static enum client_result say_rcpt(const struct upstream *u, const struct recipient *r,
+                                   struct reply *ret) {
+        bool is_asked = u->client.n_owed > 0;
+
+        return is_asked || check_recipient(u, r, ret) ? transaction_recipient(&u->transaction, r, ret)
+                                                      : CLIENT_OK;
+}
+
 /* MAIL and all recipients so far, to a new connection. All must be welcome again: what the client
  * was told holds. */
 static enum client_result say_again(struct upstream *u) {
         const struct transaction *t = &u->transaction;
+        struct addressee **a = t->addressees, **end = a + t->n_addressees;
         struct reply reply;
         enum client_result r = say_mail(u, &reply);
 
         if (r == CLIENT_OK && u->client.is_pipelined && reply_is_positive(&reply))
-                for (size_t i = 0; i < t->n_addressees; i++)
-                        client_put_rcpt(&u->client, &t->addressees[i]->recipient);
-        for (size_t i = 0; i < t->n_addressees && r == CLIENT_OK && reply_is_positive(&reply); i++)
-                r = transaction_recipient(t, &t->addressees[i]->recipient, &reply);
+                for (; a < end && check_recipient(u, &(*a)->recipient, &reply); a++)
+                        client_put_rcpt(&u->client, &(*a)->recipient);
+        for (a = t->addressees; a < end && r == CLIENT_OK && reply_is_positive(&reply); a++)
+                r = say_rcpt(u, &(*a)->recipient, &reply);
         if (r == CLIENT_OK && !reply_is_positive(&reply))
                 r = client_refuse(&u->client, CLIENT_REFUSED, "the envelope, said again", &reply);
         return r;
@@ -252,10 +277,10 @@ void upstream_sender(struct upstream *u, const struct envelope *e, struct reply 
 
 void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *ret_verdict) {
         struct transaction *t = &u->transaction;
-        enum client_result r = transaction_recipient(t, &a->recipient, ret_verdict);
+        enum client_result r = say_rcpt(u, &a->recipient, ret_verdict);
 
         if (r != CLIENT_OK && reconnect(u, r))
-                r = transaction_recipient(t, &a->recipient, ret_verdict);
+                r = say_rcpt(u, &a->recipient, ret_verdict);
         heed_failure(u, r);
         transaction_verdict(t, r, ret_verdict);
         if (reply_is_positive(ret_verdict))
@@ -271,11 +296,14 @@ bool upstream_put(struct upstream *u, const struct envelope *e, const struct add
 
         if (!a)
                 begin(u, e);
-        if (is_ready && a)
+        if (!is_ready || !(a ? check_recipient(u, &a->recipient, &refusal)
+                             : check_sender(u, &e->sender, &refusal)))
+                return false;
+        if (a)
                 client_put_rcpt(c, &a->recipient);
-        else if (is_ready && (is_ready = check_sender(u, &e->sender, &refusal)))
+        else
                 transaction_put(&u->transaction, &e->sender);
-        return is_ready;
+        return true;
 }
 
 /* The answer to a RCPT that was put before its MAIL was known to be refused. */

@@ -1,4 +1,5 @@
-/* smtp/command.c - the arguments of MAIL and RCPT. RFC 5321 sections 4.1.1.2, 4.1.1.3, 4.1.1.11.
+/* smtp/command.c - the arguments of MAIL and RCPT. RFC 5321 sections 4.1.1.2, 4.1.1.3, 4.1.1.11;
+ * RFC 3461 section 4 (DSN).
  *
  *   MAIL args = "FROM:" *SP Path [ SP parameters ]      RCPT args = "TO:" *SP Path [ SP parameters ]
  *   parameters = parameter *( SP parameter )            parameter = keyword [ "=" value ]
@@ -8,6 +9,7 @@
 
 #include <string.h>
 
+#include "base/array.h"
 #include "base/ascii.h"
 
 /* --- parameters ---------------------------------------------------------------------------------------- */
@@ -49,38 +51,83 @@ static bool is_hex(char c) {
         return ascii_is_digit(c) || (c >= 'A' && c <= 'F');
 }
 
-/* "<>", or an address as xtext (RFC 3461 section 4), whose octets is_value() has seen. It stays
- * among the options. */
-static bool take_auth(struct sender *s, const struct value *v) {
-        (void) s;
-        for (size_t i = 0; v->text && i < v->n; i++)
-                if (v->text[i] == '+' &&
-                    (v->n - i < 3 || !is_hex(v->text[i + 1]) || !is_hex(v->text[i + 2])))
+/* RFC 3461 section 4. is_value() has seen the octets. */
+static bool is_xtext(const char *s, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (s[i] == '+' && (n - i < 3 || !is_hex(s[i + 1]) || !is_hex(s[i + 2])))
                         return false;
-        return v->text;
+        return n > 0;
 }
 
-/* Parameters of MAIL; RCPT has none yet. */
+/* AUTH, whose "<>" is xtext too, and ENVID. They stay among the options, as all do that others obey. */
+static bool take_xtext(struct sender *s, const struct value *v) {
+        (void) s;
+        return v->text && is_xtext(v->text, v->n);
+}
+
+static bool take_ret(struct sender *s, const struct value *v) {
+        (void) s;
+        return value_is(v, "FULL") || value_is(v, "HDRS");
+}
+
+/* NEVER, or any of the others with commas between them. */
+static bool take_notify(struct sender *s, const struct value *v) {
+        static const char *const words[] = { "SUCCESS", "FAILURE", "DELAY" };
+        struct value rest = *v;
+
+        (void) s;
+        if (value_is(v, "NEVER"))
+                return true;
+        while (rest.text) {
+                const char *comma = memchr(rest.text, ',', rest.n);
+                struct value word = { rest.text, comma ? (size_t) (comma - rest.text) : rest.n };
+                bool is_known = false;
+
+                for (size_t i = 0; i < ELEMENTS(words); i++)
+                        is_known |= value_is(&word, words[i]);
+                if (!is_known || !comma)
+                        return is_known;
+                rest = (struct value) { comma + 1, rest.n - word.n - 1 };
+        }
+        return false;
+}
+
+/* A type of address, which is an atom, and the address. */
+static bool take_orcpt(struct sender *s, const struct value *v) {
+        const char *semicolon = v->text ? memchr(v->text, ';', v->n) : NULL;
+        size_t n = semicolon ? (size_t) (semicolon - v->text) : 0;
+
+        (void) s;
+        for (size_t i = 0; i < n; i++)
+                if (strchr("()<>@,:\\\".[]+", v->text[i]))
+                        return false;
+        return n > 0 && is_xtext(semicolon + 1, v->n - n - 1);
+}
+
 static const struct parameter {
         const char *keyword;
+        enum { OF_MAIL, OF_RCPT } of;
         unsigned extension; /* which has to be offered for it; 0: it is always */
-        bool (*take)(struct sender *s, const struct value *v);
+        bool (*take)(struct sender *s, const struct value *v); /* s is NULL for RCPT */
         const char *syntax;
-} mail_parameters[] = {
-        { "SIZE", 0, take_size, "SIZE=octets" },
-        { "BODY", EXTENSION_8BITMIME, take_body, "BODY=7BIT or BODY=8BITMIME" },
-        { "SMTPUTF8", EXTENSION_SMTPUTF8, take_smtputf8, "SMTPUTF8 without a value" },
-        { "AUTH", EXTENSION_AUTH, take_auth, "AUTH=address in xtext, or AUTH=<>" },
+} parameters[] = {
+        { "SIZE", OF_MAIL, 0, take_size, "SIZE=octets" },
+        { "BODY", OF_MAIL, EXTENSION_8BITMIME, take_body, "BODY=7BIT or BODY=8BITMIME" },
+        { "SMTPUTF8", OF_MAIL, EXTENSION_SMTPUTF8, take_smtputf8, "SMTPUTF8 without a value" },
+        { "AUTH", OF_MAIL, EXTENSION_AUTH, take_xtext, "AUTH=address in xtext, or AUTH=<>" },
+        { "RET", OF_MAIL, EXTENSION_DSN, take_ret, "RET=FULL or RET=HDRS" },
+        { "ENVID", OF_MAIL, EXTENSION_DSN, take_xtext, "ENVID=xtext" },
+        { "NOTIFY", OF_RCPT, EXTENSION_DSN, take_notify,
+          "NOTIFY=NEVER or NOTIFY=SUCCESS,FAILURE,DELAY" },
+        { "ORCPT", OF_RCPT, EXTENSION_DSN, take_orcpt, "ORCPT=type;address in xtext" },
 };
-enum { N_MAIL_PARAMETERS = sizeof(mail_parameters) / sizeof(mail_parameters[0]) };
 
-static const struct parameter *find_parameter(const char *keyword, size_t n, unsigned extensions) {
-        for (size_t i = 0; i < N_MAIL_PARAMETERS; i++) {
-                const struct parameter *p = mail_parameters + i;
-
-                if (strlen(p->keyword) == n && ascii_is_equal(p->keyword, keyword, n))
+static const struct parameter *find_parameter(const char *keyword, size_t n, bool is_rcpt,
+                                              unsigned extensions) {
+        for (const struct parameter *p = parameters; p < parameters + ELEMENTS(parameters); p++)
+                if (strlen(p->keyword) == n && ascii_is_equal(p->keyword, keyword, n) &&
+                    (p->of == OF_RCPT) == is_rcpt)
                         return (extensions & p->extension) == p->extension ? p : NULL;
-        }
         return NULL;
 }
 
@@ -110,17 +157,17 @@ static bool take_parameter(const char *s, size_t n, unsigned extensions, struct 
                 reply_set(ret_reply, 501, "5.5.4", "malformed parameter: use KEYWORD or KEYWORD=value");
                 return false;
         }
-        p = sender ? find_parameter(s, n_keyword, extensions) : NULL;
+        p = find_parameter(s, n_keyword, !sender, extensions);
         if (!p) {
                 reply_set(ret_reply, 555, "5.5.4", "parameter %.*s not recognized or not implemented",
                           (int) (n_keyword < 40 ? n_keyword : 40), s);
                 return false;
         }
-        if (*seen & 1U << (p - mail_parameters)) {
+        if (*seen & 1U << (p - parameters)) {
                 reply_set(ret_reply, 501, "5.5.4", "parameter %s given twice", p->keyword);
                 return false;
         }
-        *seen |= 1U << (p - mail_parameters);
+        *seen |= 1U << (p - parameters);
         if (!p->take(sender, &value)) {
                 reply_set(ret_reply, 501, "5.5.4", "bad value: use %s", p->syntax);
                 return false;
@@ -159,6 +206,26 @@ static bool take_parameters(const char *s, size_t n, const struct command_rules 
                 at += word + 1;
         }
         return true;
+}
+
+const char *command_find_option(const char *options, const char *keyword, size_t *ret_n) {
+        size_t n = strlen(keyword);
+
+        for (const char *p = options; *p; p += *ret_n + (p[*ret_n] == ' ')) {
+                *ret_n = strcspn(p, " ");
+                if (*ret_n >= n && ascii_is_equal(p, keyword, n) && strchr("= ", p[n]))
+                        return p;
+        }
+        return NULL;
+}
+
+bool command_has_dsn(const char *options) {
+        size_t n;
+
+        for (const struct parameter *p = parameters; p < parameters + ELEMENTS(parameters); p++)
+                if (p->extension == EXTENSION_DSN && command_find_option(options, p->keyword, &n))
+                        return true;
+        return false;
 }
 
 /* --- paths --------------------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /* smtp/command.h - the arguments of MAIL and RCPT.
  *
  * RFC 5321 section 4.1.1.2 and 4.1.1.3, and the parameters of RFC 1870 (SIZE), RFC 6152 (BODY),
- * RFC 6531 (SMTPUTF8) and RFC 4954 (AUTH). A further parameter is a further row in the table in
- * command.c.
+ * RFC 6531 (SMTPUTF8), RFC 4954 (AUTH) and RFC 3461 (DSN). A further parameter is a further row in
+ * the table in command.c.
  */
 #pragma once
 
@@ -16,13 +16,16 @@
 enum { OPTIONS_MAX = 512 }; /* octets of all the parameters of one command */
 
 /* What can be offered in the EHLO reply if the destination can do it too: these are promises about the whole way of a message,
- * and that every reply has an enhanced code. PIPELINING, SIZE and HELP are about this connection, and every session has them. */
+ * and that every reply has an enhanced code. PIPELINING, SIZE and HELP are about this connection, and every session has them.
+ * EXTENSIONS_LOCAL is what a message needs whose way ends here; nobody here sends a notice that DSN promises. */
 enum extension {
         EXTENSION_8BITMIME = 1 << 0,
         EXTENSION_SMTPUTF8 = 1 << 1,
         EXTENSION_ENHANCEDSTATUSCODES = 1 << 2,
-        EXTENSIONS_ALL = (1 << 3) - 1,
-        EXTENSION_AUTH = 1 << 3, /* mechanisms were offered: it has no word of its own */
+        EXTENSION_DSN = 1 << 3,
+        EXTENSIONS_ALL = (1 << 4) - 1,
+        EXTENSIONS_LOCAL = EXTENSION_8BITMIME | EXTENSION_SMTPUTF8 | EXTENSION_ENHANCEDSTATUSCODES,
+        EXTENSION_AUTH = 1 << 4, /* mechanisms were offered: it has no word of its own */
 };
 
 /* MAIL FROM:<address> options: who sends, and what the message will be like. */
@@ -64,3 +67,10 @@ enum command_status command_parse_mail(const char *args, size_t n,
 enum command_status command_parse_rcpt(const char *args, size_t n,
                                        const struct command_rules *rules, struct recipient *ret,
                                        struct reply *ret_reply);
+
+/* Among such options, the parameter of this keyword ("RET"), with its value: `*ret_n` octets. NULL: it was
+ * not given. */
+const char *command_find_option(const char *options, const char *keyword, size_t *ret_n);
+
+/* Whether one of them is DSN's: RET, ENVID, NOTIFY or ORCPT. */
+bool command_has_dsn(const char *options);

@@ -44,11 +44,12 @@ void server_offer(struct server *s, unsigned extensions, uint64_t max_size,
         s->rules.max_size = max_size;
         offer_mechanisms(s, mechanisms);
         if (s->is_extended)
-                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s%s%s%s%s\nHELP",
+                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s%s%s%s%s%s\nHELP",
                           s->rules.hostname, (unsigned long long) max_size,
                           extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
                           extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "",
                           extensions & EXTENSION_ENHANCEDSTATUSCODES ? "\nENHANCEDSTATUSCODES" : "",
+                          extensions & EXTENSION_DSN ? "\nDSN" : "",
                           is_tls_offered ? "\nSTARTTLS" : "", *s->mechanisms ? "\nAUTH " : "",
                           s->mechanisms);
         else

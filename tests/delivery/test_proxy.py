@@ -802,7 +802,8 @@ def offers(argv, folder, hello=b"EHLO client.example.org"):
     (("SIZE 0",), {b"PIPELINING", b"SIZE 33554432", b"HELP"}),
     (("SIZE 99999999999999999999999", "8BITMIMEX", "XSMTPUTF8"), {b"PIPELINING", b"SIZE 33554432", b"HELP"}),
     (("SIZE 40000000",), {b"PIPELINING", b"SIZE 33554432", b"HELP"}),
-    (("AUTH PLAIN", "STARTTLS", "CHUNKING", "DSN", "BINARYMIME"), {b"PIPELINING", b"SIZE 33554432", b"HELP"}),
+    (("AUTH PLAIN", "STARTTLS", "CHUNKING", "BINARYMIME"), {b"PIPELINING", b"SIZE 33554432", b"HELP"}),
+    (("dsn",), {b"PIPELINING", b"SIZE 33554432", b"DSN", b"HELP"}),
 ])  # fmt: skip
 def test_only_what_the_upstream_can_do(smtpd, tmp_path, theirs, ours):
     with Upstream(extensions=theirs) as up:

@@ -319,6 +319,19 @@ void world_listen(void) {
 
 /* --- what a server says ------------------------------------------------------------------------------------ */
 
+/* Octets of a path that began with "<", up to its ">". */
+static size_t path_length(const struct text *argument) {
+        bool is_quoted = false;
+        size_t i = 0;
+
+        for (; i < argument->n && (is_quoted || argument->data[i] != '>'); i++) {
+                is_quoted ^= argument->data[i] == '"';
+                i += argument->data[i] == '\\';
+        }
+        must(i < argument->n && argument->data[i] == '>');
+        return i;
+}
+
 /* A whole reply was said: what it means. */
 static void replied(struct server_end *s, int code) {
         struct question *q = s->questions;
@@ -332,11 +345,10 @@ static void replied(struct server_end *s, int code) {
         if (q->command == COMMAND_MAIL) {
                 forget_transaction(s);
                 if (is_positive)
-                        text_add(&s->sender, q->argument.data, (size_t) ((char *) memrchr(q->argument.data, '>', q->argument.n) - q->argument.data));
+                        text_add(&s->sender, q->argument.data, path_length(&q->argument));
         }
         if (q->command == COMMAND_RCPT && is_positive) {
-                must(q->argument.data[q->argument.n - 1] == '>');
-                text_add(&s->recipients, q->argument.data, q->argument.n - 1);
+                text_add(&s->recipients, q->argument.data, path_length(&q->argument));
                 text_add(&s->recipients, "\n", 1);
                 s->n_recipients++;
         }
@@ -382,7 +394,7 @@ static void server_says(struct server_end *s, const char *text, size_t n) {
 
 static void friendly_ehlo(struct server_end *s) {
         static const char *const lines[] = { "SIZE 100000", "8BITMIME", "SMTPUTF8", "PIPELINING", "XCLIENT NAME ADDR PORT HELO",
-                                             "SIZE 60", "SIZE", "X \x80\x01" };
+                                             "SIZE 60", "SIZE", "X \x80\x01\r\n250-DSN" };
         char reply[400] = "250-mail.example.org\r\n";
 
         for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)

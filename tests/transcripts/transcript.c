@@ -125,6 +125,7 @@ static void take_offer(struct session *s, const char *extensions) {
         s->offer = strstr(extensions, "8BITMIME") ? EXTENSION_8BITMIME : 0;
         s->offer |= strstr(extensions, "SMTPUTF8") ? EXTENSION_SMTPUTF8 : 0;
         s->offer |= strstr(extensions, "ENHANCEDSTATUSCODES") ? EXTENSION_ENHANCEDSTATUSCODES : 0;
+        s->offer |= strstr(extensions, "DSN") ? EXTENSION_DSN : 0;
 }
 
 /* "EHLO extensions", or "VERB [<address>] reply" */
@@ -218,8 +219,8 @@ static struct session *add_session(struct transcript *t, const char *path, unsig
         s = t->sessions + t->n++;
         *s = (struct session) {
                 .hostname = "mx.example.com",
-                .offer = EXTENSIONS_ALL,
-                .rules = { .extensions = EXTENSIONS_ALL, .max_size = 32 << 20, .max_recipients = 100,
+                .offer = EXTENSIONS_LOCAL,
+                .rules = { .extensions = EXTENSIONS_LOCAL, .max_size = 32 << 20, .max_recipients = 100,
                            .max_commands = 1000, .max_errors = 20 },
         };
         snprintf(s->name, sizeof(s->name), "%s:%u %s", slash ? slash + 1 : path, line, title);

@@ -6,13 +6,14 @@
 #include "unit.h"
 
 /* Rules that rows choose from. */
-enum { HELO = 1, NO_8BIT = 4, NO_UTF8 = 8, MAX_1000 = 16, UTF8_SENDER = 32, AS_IT_CAME = 64, QUALIFY = 128 };
+enum { HELO = 1, NO_8BIT = 4, NO_UTF8 = 8, MAX_1000 = 16, UTF8_SENDER = 32, AS_IT_CAME = 64, QUALIFY = 128, DSN = 256 };
 
 static struct command_rules rules_of(int flags) {
         return (struct command_rules) {
                 .is_extended = !(flags & HELO),
                 .extensions = (flags & NO_8BIT ? 0U : EXTENSION_8BITMIME) |
-                              (flags & NO_UTF8 ? 0U : EXTENSION_SMTPUTF8),
+                              (flags & NO_UTF8 ? 0U : EXTENSION_SMTPUTF8) |
+                              (flags & DSN ? EXTENSION_DSN : 0U),
                 .max_size = flags & MAX_1000 ? 1000 : 0,
                 .is_smtputf8 = flags & UTF8_SENDER,
                 .needs_domain = !(flags & AS_IT_CAME),
@@ -63,6 +64,8 @@ static const struct {
         { "FROM:<\xc3\xa9@b> smtputf8", 0, "\xc3\xa9@b", "smtputf8", 0, IS_UTF8 },
         { "FROM:<a@b>  SIZE=1   BODY=8BITMIME  SMTPUTF8  ", 0, "a@b", "SIZE=1 BODY=8BITMIME SMTPUTF8", 1,
           IS_8BIT | IS_UTF8 },
+        { "FROM:<a@b> RET=FULL", DSN, "a@b", "RET=FULL", 0, 0 },
+        { "FROM:<a@b> ret=hdrs ENVID=+2Ba+3D", DSN, "a@b", "ret=hdrs ENVID=+2Ba+3D", 0, 0 },
         { "FROM:<\"a SIZE=9\"@b> SIZE=1", 0, "\"a SIZE=9\"@b", "SIZE=1", 1, 0 },
 };
 
@@ -92,17 +95,21 @@ END_TEST
 static const struct {
         const char *args;
         int rules;
-        const char *address;
+        const char *address, *options;
 } rcpts[] = {
-        { "TO:<a@b>", 0, "a@b" },
-        { "TO:<a@b>", HELO, "a@b" },
-        { "to:  <a@b>  ", 0, "a@b" },
-        { "To:a@b", 0, "a@b" },
-        { "TO:<@x,@y:a@b>", 0, "a@b" },
-        { "TO:<Postmaster>", 0, "Postmaster" },
-        { "TO:postmaster", HELO, "postmaster" },
-        { "TO:<\"a b\"@c>", 0, "\"a b\"@c" },
-        { "TO:<\xc3\xa9@b>", UTF8_SENDER, "\xc3\xa9@b" },
+        { "TO:<a@b>", 0, "a@b", "" },
+        { "TO:<a@b>", HELO, "a@b", "" },
+        { "to:  <a@b>  ", 0, "a@b", "" },
+        { "To:a@b", 0, "a@b", "" },
+        { "TO:<@x,@y:a@b>", 0, "a@b", "" },
+        { "TO:<Postmaster>", 0, "Postmaster", "" },
+        { "TO:postmaster", HELO, "postmaster", "" },
+        { "TO:<\"a b\"@c>", 0, "\"a b\"@c", "" },
+        { "TO:<\xc3\xa9@b>", UTF8_SENDER, "\xc3\xa9@b", "" },
+        { "TO:<a@b> NOTIFY=NEVER", DSN, "a@b", "NOTIFY=NEVER" },
+        { "TO:<a@b> notify=delay,Success,FAILURE", DSN, "a@b", "notify=delay,Success,FAILURE" },
+        { "TO:<a@b> NOTIFY=DELAY  ORCPT=rfc822;c+40d", DSN, "a@b", "NOTIFY=DELAY ORCPT=rfc822;c+40d" },
+        { "TO:<a@b> ORCPT=utf-8;\\x{FC}@d;e", DSN, "a@b", "ORCPT=utf-8;\\x{FC}@d;e" },
 };
 
 START_TEST(takes_rcpt) {
@@ -114,7 +121,7 @@ START_TEST(takes_rcpt) {
         memset(&to, 1, sizeof(to));
         ck_assert_msg(command_parse_rcpt(at_end(rcpts[_i].args, n), n, &rules, &to, &r) == COMMAND_OK, "%d %s", r.code, r.text);
         ck_assert_str_eq(to.address.text, rcpts[_i].address);
-        ck_assert_str_eq(to.options, "");
+        ck_assert_str_eq(to.options, rcpts[_i].options);
 }
 END_TEST
 
@@ -204,6 +211,33 @@ static const struct {
         { 'M', TEXT("FROM:<a@b> X\0"), 0, 501, "5.5.4" },
         { 'R', TEXT("TO:<a@b> X="), 0, 501, "5.5.4" },
 
+        /* those of DSN */
+        { 'M', TEXT("FROM:<a@b> RET=FULL"), 0, 555, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> ENVID=x"), 0, 555, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> NOTIFY=NEVER"), DSN, 555, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> RET=FULL"), DSN, 555, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> ORCPT=rfc822;a@b"), 0, 555, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> NOTIFY=NEVER"), DSN | HELO, 501, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> RET"), DSN, 501, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> RET=BODY"), DSN, 501, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> RET=FULL RET=FULL"), DSN, 501, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> ENVID"), DSN, 501, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> ENVID=a+2"), DSN, 501, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> ENVID=a+2b"), DSN, 501, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> ENVID=a+G0"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> NOTIFY"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> NOTIFY=,"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> NOTIFY=DELAY,"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> NOTIFY=NEVER,DELAY"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> NOTIFY=DELAY,NEVER"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> NOTIFY=ALWAYS"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> NOTIFY=DELAY NOTIFY=DELAY"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> ORCPT=a@b"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> ORCPT=;a@b"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> ORCPT=rfc822;"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> ORCPT=r@c;a@b"), DSN, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> ORCPT=rfc822;a+b"), DSN, 501, "5.5.4" },
+
         /* too big */
         { 'M', TEXT("FROM:<a@b> SIZE=1001"), MAX_1000, 552, "5.3.4" },
         { 'M', TEXT("FROM:<a@b> SIZE=18446744073709552617"), MAX_1000, 552, "5.3.4" }, /* 2^64 + 1001 */
@@ -223,6 +257,32 @@ static bool parse(char verb, const char *args, size_t n, const struct command_ru
                   struct reply *ret) {
         return parse_as(verb, args, n, rules, ret) == COMMAND_OK;
 }
+
+/* --- among the options --------------------------------------------------------------------------------- */
+
+static const struct {
+        const char *options, *keyword, *found;
+} options[] = {
+        { "", "RET", NULL },
+        { "RET=FULL", "RET", "RET=FULL" },
+        { "SIZE=1 ret=hdrs ENVID=x", "RET", "ret=hdrs" },
+        { "SIZE=1 ENVID=RET", "RET", NULL },
+        { "RETX=1", "RET", NULL },
+        { "BODY=7BIT SMTPUTF8", "SMTPUTF8", "SMTPUTF8" },
+        { "SMTPUTF8 BODY=7BIT", "SMTPUTF8", "SMTPUTF8" },
+};
+
+START_TEST(finds_option) {
+        const char *want = options[_i].found;
+        size_t n;
+        const char *found = command_find_option(options[_i].options, options[_i].keyword, &n);
+
+        ck_assert_int_eq(found != NULL, want != NULL);
+        ck_assert(!want || (n == strlen(want) && memcmp(found, want, n) == 0));
+        ck_assert_int_eq(command_has_dsn(options[_i].options),
+                         strcasestr(options[_i].options, "RET=") || strstr(options[_i].options, "ENVID"));
+}
+END_TEST
 
 /* Whether the address was understood. */
 static const struct {
@@ -313,6 +373,7 @@ int main(void) {
 
         UNIT_TABLE(tcase, takes_mail, mails);
         UNIT_TABLE(tcase, takes_rcpt, rcpts);
+        UNIT_TABLE(tcase, finds_option, options);
         UNIT_TABLE(tcase, refuses, refused);
         UNIT_TABLE(tcase, tells_what_was_understood, understood);
         UNIT_TABLE(tcase, measures, sizes);

@@ -154,7 +154,7 @@ static void start(struct session *s, const struct server_rules *rules, const cha
         struct server_rules r = *rules;
 
         r.hostname = r.hostname ? r.hostname : "host.example";
-        r.extensions = r.extensions ? r.extensions : EXTENSIONS_ALL;
+        r.extensions = r.extensions ? r.extensions : EXTENSIONS_LOCAL;
         r.max_recipients = r.max_recipients ? r.max_recipients : 100;
         r.max_commands = r.max_commands ? r.max_commands : 1000;
         r.max_errors = r.max_errors ? r.max_errors : 20;
@@ -557,9 +557,9 @@ static const struct {
           "S(a@b) R250 R250 X R555s R555s" },
         { "EHLO c", false, EXTENSION_SMTPUTF8, "h\nPIPELINING\nSIZE 1000\nSMTPUTF8\nHELP",
           "S(a@b) R250 R250 X R555s S(a@b) R250 R250 X" },
-        { "EHLO c", false, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nHELP",
+        { "EHLO c", false, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X S(a@b) R250 R250 X" },
-        { "LHLO c", true, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nHELP",
+        { "LHLO c", true, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X S(a@b) R250 R250 X" },
         { "HELO c", false, EXTENSIONS_ALL, "h", "R501s R501s R501s" },
 };
