@@ -35,14 +35,13 @@ static void on_reset(struct session *s) {
 
 static void on_hello(struct session *s, const struct hello *hello) {
         const struct delivery_ops *strategy = s->mail.strategy;
-        uint64_t max_size = s->log.config->max_size;
-        unsigned extensions = EXTENSIONS_LOCAL;
+        const struct config *c = s->log.config;
+        struct offer offer = { EXTENSIONS_LOCAL, c->max_size, (unsigned) c->max_recipients };
 
         on_reset(s);
         if (strategy->hello)
-                extensions = strategy->hello(s->mail.delivery, hello->name, &max_size);
-        server_offer(&s->server, extensions, max_size,
-                     authentication_mechanisms(s->log.config, &s->mail));
+                strategy->hello(s->mail.delivery, hello->name, &offer);
+        server_offer(&s->server, &offer, authentication_mechanisms(c, &s->mail));
 }
 
 /* To MAIL (`r` is NULL) or RCPT. Whoever the server takes for a recipient is one. */

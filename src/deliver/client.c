@@ -171,6 +171,7 @@ void client_put_mail(struct client *c, const struct sender *s) {
                 add_given(given, s->options, "RET");
                 add_given(given, s->options, "ENVID");
         }
+        c->n_rcpts = 0;
         c->n_owed++;
         client_say(c, "MAIL FROM:<%s>%s%s%s%s", s->address.text, size,
                    s->is_8bit && c->extensions & EXTENSION_8BITMIME ? " BODY=8BITMIME" : "",
@@ -184,6 +185,7 @@ void client_put_rcpt(struct client *c, const struct recipient *r) {
                 add_given(given, r->options, "NOTIFY");
                 add_given(given, r->options, "ORCPT");
         }
+        c->n_rcpts++;
         c->n_owed++;
         client_say(c, "RCPT TO:<%s>%s", r->address.text, given);
 }

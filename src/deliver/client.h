@@ -72,6 +72,8 @@ struct client {
         char auth[256];          /* mechanisms of AUTH, as they were said; "": not offered */
         unsigned extensions;     /* offered: enum extension, or-ed */
         uint64_t max_size;       /* octets; 0: not told, or no limit */
+        uint64_t max_rcpts;      /* in a transaction (RFC 9422); 0: not told */
+        unsigned n_rcpts;        /* that were put since MAIL */
         const struct client_rules *rules;
         char endpoint[256];      /* where it is connected to, for the log */
         struct prologue_result prologue; /* what was said before we got the connection */

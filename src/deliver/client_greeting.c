@@ -40,6 +40,24 @@ static void take_auth(struct client *c, const char *line, size_t n) {
                 text_format(c->auth, sizeof(c->auth), "%.*s", (int) (n - n_verb), line + n_verb);
 }
 
+/* "LIMITS MAILMAX=number RCPTMAX=number ..." (RFC 9422), a number of at most six digits. */
+static void take_limits(struct client *c, const char *line, size_t n) {
+        size_t n_word = strlen(" RCPTMAX="), n_digits = 0;
+
+        for (size_t at = 0; at + n_word < n; at++) {
+                const char *digits = line + at + n_word;
+
+                if (!ascii_is_equal(line + at, " RCPTMAX=", n_word))
+                        continue;
+                while (at + n_word + n_digits < n && ascii_is_digit(digits[n_digits]))
+                        n_digits++;
+                if (n_digits > 0 && n_digits <= 6 &&
+                    (at + n_word + n_digits == n || digits[n_digits] == ' '))
+                        ascii_read_number(digits, &c->max_rcpts);
+                return;
+        }
+}
+
 /* One line of the EHLO reply. */
 static void take_extension(void *client, const char *line, size_t n) {
         static const struct {
@@ -63,6 +81,8 @@ static void take_extension(void *client, const char *line, size_t n) {
                 take_xclient(c, line, n);
         if (is_word(line, n, "AUTH"))
                 take_auth(c, line, n);
+        if (is_word(line, n, "LIMITS"))
+                take_limits(c, line, n);
         c->has_size |= is_word(line, n, "SIZE");
         c->has_starttls |= is_word(line, n, "STARTTLS");
         c->is_pipelined |= is_word(line, n, "PIPELINING");
@@ -70,7 +90,7 @@ static void take_extension(void *client, const char *line, size_t n) {
 
 static void forget_extensions(struct client *c) {
         c->extensions = c->xclient = 0;
-        c->max_size = 0;
+        c->max_size = c->max_rcpts = 0;
         c->has_size = c->has_starttls = c->is_pipelined = false;
         c->auth[0] = '\0';
 }

@@ -102,9 +102,9 @@ struct delivery_ops {
          * NULL: nothing, and there is no broker. */
         void (*needs)(const struct delivery *d, struct services *ret);
 
-        /* At HELO, EHLO, LHLO: what can be offered to the client (enum extension, or-ed); may lower `*max_size` (octets, 0 no
-         * limit). NULL: everything. */
-        unsigned (*hello)(struct delivery *d, const char *helo, uint64_t *max_size);
+        /* At HELO, EHLO, LHLO: what can be offered to the client. It is preset to EXTENSIONS_LOCAL and the
+         * configured limits, which may be lowered. NULL: it stays so. */
+        void (*hello)(struct delivery *d, const char *helo, struct offer *o);
 
         /* After hello(): the mechanisms of AUTH that somebody takes for it, with blanks between
          * them; "": nobody does at present. */

@@ -89,10 +89,11 @@ static void mailman_reset(struct delivery *d) {
 }
 
 /* No list server says what becomes of a message: DSN is for destinations that all do. */
-static unsigned mailman_hello(struct delivery *d, const char *helo, uint64_t *max_size) {
-        if (d->config->upstream.n == 0)
-                return EXTENSION_8BITMIME | EXTENSION_ENHANCEDSTATUSCODES;
-        return upstream_hello(&d->upstream, helo, max_size) & ~(unsigned) EXTENSION_DSN;
+static void mailman_hello(struct delivery *d, const char *helo, struct offer *o) {
+        o->extensions = EXTENSION_8BITMIME | EXTENSION_ENHANCEDSTATUSCODES;
+        if (d->config->upstream.n > 0)
+                upstream_hello(&d->upstream, helo, o);
+        o->extensions &= ~(unsigned) EXTENSION_DSN;
 }
 
 static const char *mailman_mechanisms(struct delivery *d) {
@@ -136,13 +137,11 @@ static void say_no_list(struct reply *ret_verdict) {
 enum { DESCRIPTORS_SPARE = 10 }; /* beside the lists': of the upstream, the text, the log */
 
 /* All lists of a message have their connections at once. */
-static int check_room_for_list(const struct delivery *d) {
-        return is_mailman2(d) ? 0 : fd_check_room(d->n_lists + 1 + DESCRIPTORS_SPARE);
-}
-
 static void add_list(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
+        size_t n_connections = d->n_lists + 1 + DESCRIPTORS_SPARE;
+
         a->destination = list_server(d);
-        if (check_room_for_list(d) == 0)
+        if (is_mailman2(d) || fd_check_room(n_connections) == 0)
                 d->lists[d->n_lists++] = a;
         else
                 reply_fix(ret_verdict, &too_many_lists);

@@ -45,8 +45,8 @@ static int proxy_open(const struct delivery_context *x, struct delivery **ret) {
         return r;
 }
 
-static unsigned proxy_hello(struct delivery *d, const char *helo, uint64_t *max_size) {
-        return upstream_hello(&d->upstream, helo, max_size);
+static void proxy_hello(struct delivery *d, const char *helo, struct offer *o) {
+        upstream_hello(&d->upstream, helo, o);
 }
 
 static const char *proxy_mechanisms(struct delivery *d) {

@@ -81,6 +81,16 @@ bool transaction_check_size(const struct transaction *t, uint64_t size, struct r
         return false;
 }
 
+bool transaction_check_room(const struct transaction *t, struct reply *ret) {
+        const struct client *c = t->client;
+
+        if (c->max_rcpts == 0 || c->n_rcpts < c->max_rcpts)
+                return true;
+        reply_set(ret, 452, "4.5.3", "%s takes at most %u recipients: send the rest in another message",
+                  c->rules->title, (unsigned) c->max_rcpts);
+        return false;
+}
+
 void transaction_put(const struct transaction *t, const struct sender *s) {
         if (t->client->is_begun)
                 client_put_rset(t->client);

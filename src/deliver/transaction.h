@@ -37,6 +37,9 @@ void transaction_forget(struct transaction *t);
  * if that was promised, since then it is no fault of our client's. */
 bool transaction_check_size(const struct transaction *t, uint64_t size, struct reply *ret);
 
+/* Likewise, whether the server takes one more RCPT. It sends the rest in another message. */
+bool transaction_check_room(const struct transaction *t, struct reply *ret);
+
 /* Puts MAIL, after RSET if the connection needs one. */
 void transaction_put(const struct transaction *t, const struct sender *s);
 

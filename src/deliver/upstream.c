@@ -123,9 +123,9 @@ static void take_name(struct upstream *u, const char *helo) {
 }
 
 /* What the upstream can do, we can offer. If none is there we do not know. */
-unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size) {
+void upstream_hello(struct upstream *u, const char *helo, struct offer *o) {
         struct transaction *t = &u->transaction;
-        uint64_t theirs = 0;
+        uint64_t max_size = 0, max_recipients = 0;
 
         t->promised = EXTENSION_8BITMIME;
         take_name(u, helo);
@@ -133,12 +133,15 @@ unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size
                 client_close(&u->client); /* TLS began, and our client has to do it again */
         if (find_upstream(u)) {
                 t->promised = u->client.extensions;
-                theirs = u->client.max_size;
+                max_size = u->client.max_size;
+                max_recipients = u->client.max_rcpts;
         }
-        if (theirs > 0 && (*max_size == 0 || theirs < *max_size))
-                *max_size = theirs;
-        t->promised_size = *max_size > 0 ? *max_size : UINT64_MAX;
-        return t->promised;
+        if (max_size > 0 && (o->max_size == 0 || max_size < o->max_size))
+                o->max_size = max_size;
+        if (max_recipients > 0 && max_recipients < o->max_recipients)
+                o->max_recipients = (unsigned) max_recipients;
+        t->promised_size = o->max_size > 0 ? o->max_size : UINT64_MAX;
+        o->extensions = t->promised;
 }
 
 /* --- AUTH ------------------------------------------------------------------------------------- */
@@ -188,7 +191,8 @@ static bool check_sender(const struct upstream *u, const struct sender *s,
 
 static bool check_recipient(const struct upstream *u, const struct recipient *r,
                             struct reply *ret_refusal) {
-        return check_dsn(u, r->options, ret_refusal);
+        return check_dsn(u, r->options, ret_refusal) &&
+               transaction_check_room(&u->transaction, ret_refusal);
 }
 
 static enum client_result say_mail(struct upstream *u, struct reply *ret) {

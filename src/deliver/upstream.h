@@ -41,7 +41,7 @@ struct upstream {
 int upstream_init(struct upstream *u, const struct delivery_context *x);
 
 /* These are the functions of struct delivery_ops, asked of the upstream. */
-unsigned upstream_hello(struct upstream *u, const char *helo, uint64_t *max_size);
+void upstream_hello(struct upstream *u, const char *helo, struct offer *o);
 void upstream_sender(struct upstream *u, const struct envelope *e, struct reply *ret_verdict);
 void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *ret_verdict);
 

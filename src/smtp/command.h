@@ -28,6 +28,13 @@ enum extension {
         EXTENSION_AUTH = 1 << 4, /* mechanisms were offered: it has no word of its own */
 };
 
+/* What is offered to a client that says EHLO or LHLO. */
+struct offer {
+        unsigned extensions;     /* enum extension, or-ed */
+        uint64_t max_size;       /* octets; 0: no limit */
+        unsigned max_recipients; /* of a message; and RCPT commands of a transaction, refused or not */
+};
+
 /* MAIL FROM:<address> options: who sends, and what the message will be like. */
 struct sender {
         struct address address;

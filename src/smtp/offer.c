@@ -30,28 +30,38 @@ static void offer_mechanisms(struct server *s, const char *mechanisms) {
                     is_allowed && s->is_extended ? mechanisms : "");
 }
 
-void server_offer(struct server *s, unsigned extensions, uint64_t max_size,
-                  const char *mechanisms) {
-        bool is_tls_offered = s->rules.tls != SERVER_NO_TLS && !s->is_secure;
+enum { LIMIT_MAX = 999999 }; /* RFC 9422: six digits */
 
+/* What EHLO is answered with. */
+static void set_offer(struct server *s) {
+        const struct server_rules *r = &s->rules;
+        unsigned n = r->max_recipients < LIMIT_MAX ? r->max_recipients : LIMIT_MAX;
+        bool is_tls_offered = r->tls != SERVER_NO_TLS && !s->is_secure;
+
+        reply_set(&s->reply, 250, "",
+                  "%s\nPIPELINING\nSIZE %llu\nLIMITS RCPTMAX=%u%s%s%s%s%s%s%s\nHELP", r->hostname,
+                  (unsigned long long) r->max_size, n,
+                  r->extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
+                  r->extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "",
+                  r->extensions & EXTENSION_ENHANCEDSTATUSCODES ? "\nENHANCEDSTATUSCODES" : "",
+                  r->extensions & EXTENSION_DSN ? "\nDSN" : "",
+                  is_tls_offered ? "\nSTARTTLS" : "", *s->mechanisms ? "\nAUTH " : "",
+                  s->mechanisms);
+}
+
+void server_offer(struct server *s, const struct offer *o, const char *mechanisms) {
         assert(s->question == SERVER_HELLO);
         s->question = SERVER_MORE;
         strcpy(s->helo, s->hello.name);
         s->is_extended = s->hello.is_extended;
         server_end_transaction(s);
         s->done = HELLO;
-        s->rules.extensions = extensions;
-        s->rules.max_size = max_size;
+        s->rules.extensions = o->extensions;
+        s->rules.max_size = o->max_size;
+        s->rules.max_recipients = o->max_recipients;
         offer_mechanisms(s, mechanisms);
         if (s->is_extended)
-                reply_set(&s->reply, 250, "", "%s\nPIPELINING\nSIZE %llu%s%s%s%s%s%s%s\nHELP",
-                          s->rules.hostname, (unsigned long long) max_size,
-                          extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
-                          extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "",
-                          extensions & EXTENSION_ENHANCEDSTATUSCODES ? "\nENHANCEDSTATUSCODES" : "",
-                          extensions & EXTENSION_DSN ? "\nDSN" : "",
-                          is_tls_offered ? "\nSTARTTLS" : "", *s->mechanisms ? "\nAUTH " : "",
-                          s->mechanisms);
+                set_offer(s);
         else
                 reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
         server_emit(s, SERVER_REPLY);

@@ -1,7 +1,7 @@
 /* smtp/server.h - the server's side of an SMTP or LMTP session, as a machine that eats octets and says what to do.
  *
  * RFC 5321 (SMTP), RFC 2033 (LMTP), RFC 2920 (pipelining), RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531
- * (SMTPUTF8), RFC 2034 (enhanced codes), RFC 3207 (STARTTLS), RFC 4954 (AUTH).
+ * (SMTPUTF8), RFC 2034 (enhanced codes), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 9422 (LIMITS).
  *
  * It owns no descriptor, clock, memory or log. The caller feeds it and does what its events say:
  *
@@ -201,9 +201,9 @@ void server_defer(struct server *s);
 /* Instead of server_answer() to SERVER_RECIPIENT while n_deferred > 0: asks again when all deferred answers are collected. */
 void server_postpone(struct server *s);
 
-/* The answer to SERVER_HELLO: what to offer (enum extension, or-ed), the size limit from now on (as
- * in the rules), and the mechanisms of AUTH, with blanks between them ("": there are none). */
-void server_offer(struct server *s, unsigned extensions, uint64_t max_size, const char *mechanisms);
+/* The answer to SERVER_HELLO: what to offer, with limits in place of those in the rules, and the
+ * mechanisms of AUTH, with blanks between them ("": there are none). */
+void server_offer(struct server *s, const struct offer *o, const char *mechanisms);
 
 /* The answer to SERVER_SECURE; or, before the first step, TLS was there from the first octet. All
  * that the client said in clear is forgotten (RFC 3207 section 4.2), its authentication too, but

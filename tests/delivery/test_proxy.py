@@ -18,7 +18,8 @@ HOSTNAME = b"mx.example.com"
 SMALL = b"Subject: small\r\n\r\nsmall\r\n"
 LARGE = b"Subject: large\r\n\r\n" + b"the quick brown fox jumps over the lazy dog\r\n" * 20000  # 900 kB
 HUGE = LARGE + LARGE * 7  # more than the kernel keeps for a receiver that does not read
-BARE = {b"PIPELINING", b"8BITMIME", b"HELP"}
+LIMITS = b"LIMITS RCPTMAX=100"
+BARE = {b"PIPELINING", b"8BITMIME", LIMITS, b"HELP"}
 STEPS = ["EHLO", "MAIL", "RCPT", "DATA", "dot"]
 RECEIVED = re.compile(
     rb"Received: from (?P<helo>[^\s()<>;]+) \((?P<peer>local|\[[0-9A-Za-z.:]+\])\)\n"
@@ -807,7 +808,7 @@ def offers(argv, folder, hello=b"EHLO client.example.org"):
 ])  # fmt: skip
 def test_only_what_the_upstream_can_do(smtpd, tmp_path, theirs, ours):
     with Upstream(extensions=theirs) as up:
-        assert offers(proxy(smtpd, up), tmp_path) == (HOSTNAME, ours)
+        assert offers(proxy(smtpd, up), tmp_path) == (HOSTNAME, ours | {LIMITS})
 
 
 def test_extensions_of_many_lines(release, tmp_path):

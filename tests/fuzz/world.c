@@ -394,7 +394,7 @@ static void server_says(struct server_end *s, const char *text, size_t n) {
 
 static void friendly_ehlo(struct server_end *s) {
         static const char *const lines[] = { "SIZE 100000", "8BITMIME", "SMTPUTF8", "PIPELINING", "XCLIENT NAME ADDR PORT HELO",
-                                             "SIZE 60", "SIZE", "X \x80\x01\r\n250-DSN" };
+                                             "SIZE 60", "SIZE", "X \x80\x01\r\n250-DSN\r\n250-LIMITS RCPTMAX=2" };
         char reply[400] = "250-mail.example.org\r\n";
 
         for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)

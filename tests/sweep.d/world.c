@@ -215,7 +215,7 @@ static void hear_command(struct connection *c, const char *line) {
                 forget(c);
                 answer(c, c->who == 'm' ? "250-mailman.example\r\n250-SIZE 33554432\r\n250 8BITMIME\r\n"
                                         : "250-up.example\r\n250-PIPELINING\r\n250-SIZE 10485760\r\n250-8BITMIME\r\n"
-                                          "250-SMTPUTF8\r\n250-DSN\r\n250-AUTH PLAIN\r\n250 ENHANCEDSTATUSCODES\r\n");
+                                          "250-SMTPUTF8\r\n250-DSN\r\n250-LIMITS RCPTMAX=50\r\n250-AUTH PLAIN\r\n250 ENHANCEDSTATUSCODES\r\n");
         } else if (strcmp(line, "AUTH PLAIN") == 0)
                 answer(c, "334 \r\n");
         else if (begins(line, "AUTH PLAIN ") || strcmp(line, "AGEAYg==") == 0)

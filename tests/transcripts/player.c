@@ -117,6 +117,7 @@ static void add_path(struct text *t, const char *mark, const char *address, cons
 
 static void hear_hello(struct player *p) {
         struct record *r = add_record(p, SERVER_HELLO);
+        const struct offer offer = { p->offer, p->server.rules.max_size, p->server.rules.max_recipients };
 
         must(!p->is_in_message);
         must(*p->server.hello.name && strlen(p->server.hello.name) <= HELO_MAX);
@@ -124,8 +125,7 @@ static void hear_hello(struct player *p) {
         add_string(&r->text, p->server.hello.name);
         end_transaction(p);
         p->has_hello = true;
-        server_offer(&p->server, p->offer, p->server.rules.max_size,
-                     p->mechanisms ? p->mechanisms : "");
+        server_offer(&p->server, &offer, p->mechanisms ? p->mechanisms : "");
         must(p->server.n_recipients == 0 && strcmp(p->server.helo, p->server.hello.name) == 0);
 }
 

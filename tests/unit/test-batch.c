@@ -102,7 +102,7 @@ static void note_reply(struct run *r, const struct event *e) {
 
 static void on_event(struct run *r, const struct event *e) {
         switch (e->kind) {
-        case SERVER_HELLO: server_offer(&r->server, EXTENSIONS_ALL, 0, ""); break;
+        case SERVER_HELLO: server_offer(&r->server, &(struct offer) { EXTENSIONS_ALL, 0, r->server.rules.max_recipients }, ""); break;
         case SERVER_SENDER: on_sender(r); break;
         case SERVER_RECIPIENT: on_recipient(r, e->recipient); break;
         case SERVER_COLLECT: on_collect(r, e->is_sender); break;

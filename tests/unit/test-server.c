@@ -96,11 +96,17 @@ static int next_answer(struct session *s, int otherwise) {
         return (int) code;
 }
 
+static void offer(struct server *s, unsigned extensions, const char *mechanisms) {
+        const struct offer o = { extensions, s->rules.max_size, s->rules.max_recipients };
+
+        server_offer(s, &o, mechanisms);
+}
+
 static void answer(struct session *s, enum event_kind question) {
         struct reply verdict;
 
         if (question == SERVER_HELLO)
-                server_offer(&s->server, s->server.rules.extensions, s->server.rules.max_size, "PLAIN LOGIN");
+                offer(&s->server, s->server.rules.extensions, "PLAIN LOGIN");
         else if (question == SERVER_SENDER || question == SERVER_RECIPIENT || question == SERVER_DATA ||
                  question == SERVER_END) {
                 reply_set(&verdict, next_answer(s, question == SERVER_DATA ? 354 : 250), "", "verdict");
@@ -549,17 +555,17 @@ static const struct {
         const char *text;
         const char *log; /* of MAIL with SIZE, with BODY, with SMTPUTF8 */
 } offers[] = {
-        { "EHLO c", false, 0, "h\nPIPELINING\nSIZE 1000\nHELP",
+        { "EHLO c", false, 0, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nHELP",
           "S(a@b) R250 R250 X R555s R555s" },
-        { "EHLO c", false, EXTENSION_8BITMIME, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nHELP",
+        { "EHLO c", false, EXTENSION_8BITMIME, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\n8BITMIME\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X R555s" },
-        { "EHLO c", false, EXTENSION_ENHANCEDSTATUSCODES, "h\nPIPELINING\nSIZE 1000\nENHANCEDSTATUSCODES\nHELP",
+        { "EHLO c", false, EXTENSION_ENHANCEDSTATUSCODES, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nENHANCEDSTATUSCODES\nHELP",
           "S(a@b) R250 R250 X R555s R555s" },
-        { "EHLO c", false, EXTENSION_SMTPUTF8, "h\nPIPELINING\nSIZE 1000\nSMTPUTF8\nHELP",
+        { "EHLO c", false, EXTENSION_SMTPUTF8, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nSMTPUTF8\nHELP",
           "S(a@b) R250 R250 X R555s S(a@b) R250 R250 X" },
-        { "EHLO c", false, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nHELP",
+        { "EHLO c", false, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X S(a@b) R250 R250 X" },
-        { "LHLO c", true, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nHELP",
+        { "LHLO c", true, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X S(a@b) R250 R250 X" },
         { "HELO c", false, EXTENSIONS_ALL, "h", "R501s R501s R501s" },
 };
@@ -582,7 +588,7 @@ START_TEST(means_what_it_offers) {
         step(&s, "", 0, &used);
         ck_assert_int_eq(step(&s, offers[_i].hello, strlen(offers[_i].hello), &used), SERVER_MORE);
         ck_assert_int_eq(step(&s, "\r\n", 2, &used), SERVER_HELLO);
-        server_offer(&s.server, offers[_i].extensions, s.server.rules.max_size, "");
+        offer(&s.server, offers[_i].extensions, "");
         ck_assert_int_eq(step(&s, "", 0, &used), SERVER_REPLY);
         ck_assert_int_eq(s.server.reply.code, 250);
         ck_assert_str_eq(s.server.reply.text, offers[_i].text);
