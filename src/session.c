@@ -93,7 +93,7 @@ static void on_auth(struct session *s, const struct event *line) {
         authentication_step(&s->authentication, &s->log, &s->mail, &s->server, line);
 }
 
-/* Once for each message. In LMTP each recipient has a reply of its own; the best one speaks for the message in the log. */
+/* Once for each message. Where each recipient has a reply of its own the best one speaks for the message in the log. */
 static void deliver(struct session *s) {
         int64_t asked = deadline_now();
         const struct reply *said;
@@ -102,7 +102,7 @@ static void deliver(struct session *s) {
         session_log_doing(&s->log, "delivering");
         session_rules_deliver(s);
         o = mail_outcome(&s->mail);
-        said = s->server.rules.is_lmtp ? o.best : o.worst;
+        said = server_has_own_verdicts(&s->server) ? o.best : o.worst;
         s->log.n_messages++;
         s->log.n_accepted += reply_is_positive(o.best);
         s->patience->stage = PATIENCE_IDLE;
@@ -165,7 +165,9 @@ static void on_end(struct session *s, size_t index) {
                         return;
                 deliver(s);
         }
-        server_answer(&s->server, s->server.rules.is_lmtp ? &s->mail.envelope.addressees[index].verdict : mail_outcome(&s->mail).worst);
+        server_answer(&s->server, server_has_own_verdicts(&s->server)
+                                          ? &s->mail.envelope.addressees[index].verdict
+                                          : mail_outcome(&s->mail).worst);
 }
 
 /* The server's own refusals. */

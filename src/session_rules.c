@@ -60,13 +60,13 @@ static struct subject message_for(const struct recipient *r) {
         return (struct subject) { MATCH_MESSAGE, .address = &r->address };
 }
 
-/* In LMTP each recipient has a verdict of its own. Nobody can take a recipient back from a server
+/* In LMTP, and with PRDR, each recipient has a verdict of its own. Nobody can take a recipient back from a server
  * that has been told of it: it is not told of those that a rule will refuse. */
 static bool is_to_be_held(const struct session *s, const struct event *e) {
         struct reply verdict;
         struct subject subject;
 
-        if (e->kind != SERVER_RECIPIENT || !s->server.rules.is_lmtp)
+        if (e->kind != SERVER_RECIPIENT || !server_has_own_verdicts(&s->server))
                 return false;
         subject = message_for(e->recipient);
         return rules_reply(s->log.config, &subject, &verdict);
@@ -150,10 +150,13 @@ void session_rules_deliver(struct session *s) {
         const struct subject subject = message_for_all(s);
         struct reply verdict;
 
-        if (!s->server.rules.is_lmtp && rules_reply(s->log.config, &subject, &verdict)) {
+        bool has_own_verdicts = server_has_own_verdicts(&s->server);
+
+        if (!has_own_verdicts && rules_reply(s->log.config, &subject, &verdict)) {
                 mail_judge(&s->mail, &verdict);
                 return;
         }
+        s->mail.envelope.has_own_verdicts = has_own_verdicts;
         mail_deliver(&s->mail, s->server.size, s->server.helo, server_protocol(&s->server));
         judge_held(s);
 }

@@ -46,6 +46,7 @@ struct envelope {
         struct sender sender;
         struct addressee *addressees;
         size_t n_addressees;
+        bool has_own_verdicts;        /* each of them hears its own; or else there is one reply for all */
         const struct security *upstream; /* the TLS that an upstream has it by; or NULL */
         char destination[160];        /* where it went and what is known there, for the log; "" if nothing is */
 };

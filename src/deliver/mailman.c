@@ -93,7 +93,7 @@ static void mailman_hello(struct delivery *d, const char *helo, struct offer *o)
         o->extensions = EXTENSION_8BITMIME | EXTENSION_ENHANCEDSTATUSCODES;
         if (d->config->upstream.n > 0)
                 upstream_hello(&d->upstream, helo, o);
-        o->extensions &= ~(unsigned) EXTENSION_DSN;
+        o->extensions = (o->extensions & ~(unsigned) EXTENSION_DSN) | EXTENSION_PRDR;
 }
 
 static const char *mailman_mechanisms(struct delivery *d) {
@@ -287,7 +287,7 @@ static bool send_all(struct delivery *d, struct envelope *e, struct message *m,
         *ret_worst = (struct reply) { .code = 250 };
         text_trace(d->config, e, m, &trace);
         send_to_lists(d, e, m, &trace, ret_worst);
-        if (!reply_is_positive(ret_worst) && !d->config->is_lmtp)
+        if (!reply_is_positive(ret_worst) && !e->has_own_verdicts)
                 return false;
         if (others->n_addressees > 0 && !upstream_send(&d->upstream, m, &trace))
                 add_worst(others, ret_worst);
@@ -318,18 +318,18 @@ static void commit_list(struct delivery *d, union copy *copy, const char *id) {
                 mailman3_commit(&copy->for3, id);
 }
 
-/* If there is one reply for all (SMTP), a refusal before anybody has the message is everybody's. In
- * LMTP each has its own. */
+/* If there is one reply for all, a refusal before anybody has the message is everybody's. In LMTP,
+ * and with PRDR, each has its own. */
 static void deliver(struct delivery *d, struct envelope *e, struct message *m) {
-        bool is_lmtp = d->config->is_lmtp, has_others = d->upstream.transaction.n_addressees > 0;
+        bool is_each = e->has_own_verdicts, has_others = d->upstream.transaction.n_addressees > 0;
         struct reply refusal;
-        bool goes_on = (send_all(d, e, m, &refusal) || is_lmtp) &&
-                       (commit_others(d, e->id, &refusal) || is_lmtp);
+        bool goes_on = (send_all(d, e, m, &refusal) || is_each) &&
+                       (commit_others(d, e->id, &refusal) || is_each);
 
         for (size_t i = 0; goes_on && i < d->n_copies; i++) {
                 commit_list(d, d->copies + i, e->id);
                 add(&d->lists[i]->verdict, &refusal);
-                goes_on = is_lmtp || has_others || i > 0 || reply_is_positive(&refusal);
+                goes_on = is_each || has_others || i > 0 || reply_is_positive(&refusal);
         }
         if (!goes_on)
                 delivery_verdict(e, &refusal);

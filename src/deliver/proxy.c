@@ -47,6 +47,7 @@ static int proxy_open(const struct delivery_context *x, struct delivery **ret) {
 
 static void proxy_hello(struct delivery *d, const char *helo, struct offer *o) {
         upstream_hello(&d->upstream, helo, o);
+        o->extensions |= d->config->is_upstream_lmtp ? EXTENSION_PRDR : 0;
 }
 
 static const char *proxy_mechanisms(struct delivery *d) {

@@ -47,6 +47,11 @@ static bool take_smtputf8(struct sender *s, const struct value *v) {
         return !v->text;
 }
 
+static bool take_prdr(struct sender *s, const struct value *v) {
+        s->is_prdr = true;
+        return !v->text;
+}
+
 static bool is_hex(char c) {
         return ascii_is_digit(c) || (c >= 'A' && c <= 'F');
 }
@@ -115,6 +120,7 @@ static const struct parameter {
         { "BODY", OF_MAIL, EXTENSION_8BITMIME, take_body, "BODY=7BIT or BODY=8BITMIME" },
         { "SMTPUTF8", OF_MAIL, EXTENSION_SMTPUTF8, take_smtputf8, "SMTPUTF8 without a value" },
         { "AUTH", OF_MAIL, EXTENSION_AUTH, take_xtext, "AUTH=address in xtext, or AUTH=<>" },
+        { "PRDR", OF_MAIL, EXTENSION_PRDR, take_prdr, "PRDR without a value" },
         { "RET", OF_MAIL, EXTENSION_DSN, take_ret, "RET=FULL or RET=HDRS" },
         { "ENVID", OF_MAIL, EXTENSION_DSN, take_xtext, "ENVID=xtext" },
         { "NOTIFY", OF_RCPT, EXTENSION_DSN, take_notify,
@@ -299,7 +305,7 @@ enum command_status command_parse_mail(const char *args, size_t n,
         size_t used;
 
         ret->size = 0;
-        ret->is_8bit = ret->is_smtputf8 = false;
+        ret->is_8bit = ret->is_smtputf8 = ret->is_prdr = false;
         if (!take_path(args, n, &mail_words, rules->qualify, &ret->address, &used, ret_reply))
                 return COMMAND_BAD;
         return take_sender(args + used, n - used, rules, ret, ret_reply) ? COMMAND_OK

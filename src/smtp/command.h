@@ -1,7 +1,7 @@
 /* smtp/command.h - the arguments of MAIL and RCPT.
  *
  * RFC 5321 section 4.1.1.2 and 4.1.1.3, and the parameters of RFC 1870 (SIZE), RFC 6152 (BODY),
- * RFC 6531 (SMTPUTF8), RFC 4954 (AUTH) and RFC 3461 (DSN). A further parameter is a further row in
+ * RFC 6531 (SMTPUTF8), RFC 4954 (AUTH), RFC 3461 (DSN) and PRDR. A further parameter is a further row in
  * the table in command.c.
  */
 #pragma once
@@ -23,9 +23,10 @@ enum extension {
         EXTENSION_SMTPUTF8 = 1 << 1,
         EXTENSION_ENHANCEDSTATUSCODES = 1 << 2,
         EXTENSION_DSN = 1 << 3,
-        EXTENSIONS_ALL = (1 << 4) - 1,
+        EXTENSION_PRDR = 1 << 4, /* not in LMTP, which has it built in */
+        EXTENSIONS_ALL = (1 << 5) - 1,
         EXTENSIONS_LOCAL = EXTENSION_8BITMIME | EXTENSION_SMTPUTF8 | EXTENSION_ENHANCEDSTATUSCODES,
-        EXTENSION_AUTH = 1 << 4, /* mechanisms were offered: it has no word of its own */
+        EXTENSION_AUTH = 1 << 5, /* mechanisms were offered: it has no word of its own */
 };
 
 /* What is offered to a client that says EHLO or LHLO. */
@@ -42,6 +43,7 @@ struct sender {
         uint64_t size;                 /* SIZE=, in octets; 0 if not given */
         bool is_8bit;                  /* BODY=8BITMIME */
         bool is_smtputf8;              /* SMTPUTF8 */
+        bool is_prdr;                  /* PRDR */
 };
 
 /* RCPT TO:<address> options. */

@@ -39,12 +39,13 @@ static void set_offer(struct server *s) {
         bool is_tls_offered = r->tls != SERVER_NO_TLS && !s->is_secure;
 
         reply_set(&s->reply, 250, "",
-                  "%s\nPIPELINING\nSIZE %llu\nLIMITS RCPTMAX=%u%s%s%s%s%s%s%s\nHELP", r->hostname,
+                  "%s\nPIPELINING\nSIZE %llu\nLIMITS RCPTMAX=%u%s%s%s%s%s%s%s%s\nHELP", r->hostname,
                   (unsigned long long) r->max_size, n,
                   r->extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
                   r->extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "",
                   r->extensions & EXTENSION_ENHANCEDSTATUSCODES ? "\nENHANCEDSTATUSCODES" : "",
                   r->extensions & EXTENSION_DSN ? "\nDSN" : "",
+                  r->extensions & EXTENSION_PRDR ? "\nPRDR" : "",
                   is_tls_offered ? "\nSTARTTLS" : "", *s->mechanisms ? "\nAUTH " : "",
                   s->mechanisms);
 }
@@ -57,6 +58,8 @@ void server_offer(struct server *s, const struct offer *o, const char *mechanism
         server_end_transaction(s);
         s->done = HELLO;
         s->rules.extensions = o->extensions;
+        if (s->rules.is_lmtp)
+                s->rules.extensions &= ~(unsigned) EXTENSION_PRDR;
         s->rules.max_size = o->max_size;
         s->rules.max_recipients = o->max_recipients;
         offer_mechanisms(s, mechanisms);

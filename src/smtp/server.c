@@ -106,7 +106,7 @@ void server_end_transaction(struct server *s) {
         s->done &= HELLO;
         s->n_idle_errors += s->n_recipients == 0 ? s->n_refused : 0;
         s->n_recipients = s->n_rcpts = s->n_refused = 0;
-        s->is_smtputf8 = false;
+        s->is_smtputf8 = s->is_prdr = false;
 }
 
 /* The transaction is over. */
@@ -208,28 +208,20 @@ static size_t take_body(struct server *s, char *in, size_t n, struct event *ret)
         return used;
 }
 
-/* The message is there: one verdict (SMTP), or one for each recipient (LMTP, RFC 2033 section 4.2). */
-static void next_verdict(struct server *s) {
-        if (s->n_verdicts == (s->rules.is_lmtp ? s->n_recipients : 1)) {
-                s->phase = s->is_leaving ? SERVER_CLOSED : SERVER_COMMANDS;
-                server_reset(s);
-        } else if (s->is_too_big) {
-                s->refused = s->n_verdicts++ == 0 ? REFUSED_MESSAGE : REFUSED_NOBODY;
-                reply_set(&s->reply, 552, "5.3.4", "message too big: at most %llu octets",
-                          (unsigned long long) s->rules.max_size);
-                server_emit(s, SERVER_REPLY);
-        } else
-                server_emit(s, SERVER_END);
-}
-
 /* --- deferred answers ---------------------------------------------------------------------------------- */
+
+/* What a transaction is like, while there may be another command. */
+static void remember_sender(struct server *s) {
+        s->is_smtputf8 = s->sender.is_smtputf8;
+        s->is_prdr = s->sender.is_prdr;
+}
 
 /* A MAIL that is under way counts as accepted, so that the RCPTs behind it can be asked. */
 void server_defer(struct server *s) {
         assert(s->question == SERVER_SENDER || s->question == SERVER_RECIPIENT);
         if (s->question == SERVER_SENDER) {
                 s->is_sender_deferred = true;
-                s->is_smtputf8 = s->sender.is_smtputf8;
+                remember_sender(s);
                 s->done |= SENDER;
         }
         s->question = SERVER_MORE;
@@ -314,7 +306,7 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
                 } else if (s->phase == SERVER_COMMANDS && server_has_failed_auth(s))
                         server_close_for_auth(s);
                 else if (s->phase == SERVER_VERDICTS)
-                        next_verdict(s);
+                        server_next_verdict(s);
                 else if (s->phase == SERVER_CLOSED)
                         server_emit(s, SERVER_CLOSE);
                 else if (used == n) {
@@ -328,8 +320,9 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
         return used;
 }
 
-static void answer_sender(struct server *s, bool is_yes, bool is_smtputf8) {
-        s->is_smtputf8 = is_yes && is_smtputf8;
+static void answer_sender(struct server *s, bool is_yes) {
+        s->is_smtputf8 &= is_yes;
+        s->is_prdr &= is_yes;
         s->done = is_yes ? s->done | SENDER : s->done & ~(unsigned) SENDER;
         say_now(s);
 }
@@ -354,7 +347,7 @@ static void answer_deferred(struct server *s, bool is_yes) {
         s->is_collecting = --s->n_deferred > 0;
         s->is_sender_deferred = false;
         if (is_sender)
-                answer_sender(s, is_yes, s->is_smtputf8);
+                answer_sender(s, is_yes);
         else if (s->done & SENDER)
                 answer_recipient(s, is_yes);
         else
@@ -367,7 +360,10 @@ void server_answer(struct server *s, const struct reply *verdict) {
         s->reply = *verdict;
         switch (s->question) {
         case SERVER_HELLO: server_say_reply(s); break;
-        case SERVER_SENDER: answer_sender(s, is_yes, s->sender.is_smtputf8); break;
+        case SERVER_SENDER:
+                remember_sender(s);
+                answer_sender(s, is_yes);
+                break;
         case SERVER_RECIPIENT: answer_recipient(s, is_yes); break;
         case SERVER_COLLECT: answer_deferred(s, is_yes); break;
         case SERVER_DATA:
@@ -385,13 +381,7 @@ void server_answer(struct server *s, const struct reply *verdict) {
                         server_emit(s, SERVER_SECURE);
                 break;
         case SERVER_AUTH: server_auth_answer(s); break;
-        case SERVER_END:
-                s->n_verdicts++;
-                if (is_yes)
-                        s->n_idle_commands = s->n_idle_errors = 0;
-                s->is_leaving |= verdict->code == 421;
-                server_emit(s, SERVER_REPLY);
-                break;
+        case SERVER_END: server_answer_verdict(s); break;
         default:
                 assert(false && "a question was asked");
         }

@@ -70,7 +70,7 @@ enum event_kind {
         SERVER_BODY,      /* decoded text of the message, in place in the input: event.data, event.n */
         SERVER_REPLY,     /* say event.reply to the client */
         SERVER_END,       /* ? the message is complete. Asked once (SMTP), or for each accepted recipient in order
-                           * (LMTP): event.n is its index */
+                           * (LMTP, and SMTP with PRDR): event.n is its index */
         SERVER_RESET,     /* the transaction is over, for whatever reason */
         SERVER_TLS,       /* ? STARTTLS: 220 if TLS can begin after that reply, or a refusal. Octets
                            * that are there already must never be presented inside TLS: somebody
@@ -119,6 +119,7 @@ struct server {
         bool is_extended;        /* it was EHLO or LHLO */
         bool is_secure;          /* it is spoken inside TLS */
         bool is_smtputf8;        /* of this transaction */
+        bool is_prdr;            /* likewise: its client hears a verdict for each recipient */
         char mechanism[AUTH_MECHANISM_MAX + 1]; /* of the last exchange */
         char authenticated[AUTH_MECHANISM_MAX + 1]; /* by which mechanism; "": the client is not */
         unsigned n_recipients;   /* accepted in this transaction */
@@ -145,7 +146,7 @@ struct server {
         bool is_sender_deferred; /* the first of them is MAIL's */
         bool is_collecting;      /* until none is left */
         enum event_kind postponed; /* until they are collected: SERVER_REPLY (`held`), SERVER_RECIPIENT; SERVER_MORE: nothing */
-        struct reply held;
+        struct reply held;       /* or the best verdict on this message */
         enum refused refused;    /* by the reply to come that is our own */
         bool is_too_big;         /* this message */
         unsigned n_empty;        /* lines */
@@ -186,6 +187,9 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret);
 
 /* Whether there is a sender: MAIL was accepted, or its answer is deferred. */
 bool server_has_sender(const struct server *s);
+
+/* Whether each recipient of this transaction has a verdict of its own. */
+bool server_has_own_verdicts(const struct server *s);
 
 /* Whether `reply` is the last one. */
 bool server_is_closed(const struct server *s);

@@ -1,5 +1,5 @@
 /* smtp/server_internal.h - what the parts of the server share: the machine (server.c), the verbs
- * (verb.c) and AUTH (server_auth.c). */
+ * (verb.c), AUTH (server_auth.c) and the verdicts (server_verdicts.c). */
 #pragma once
 
 #include "smtp/server.h"
@@ -29,6 +29,10 @@ bool server_has_erred(const struct server *s);
 /* The transaction is over: silently, or with its event. */
 void server_end_transaction(struct server *s);
 void server_reset(struct server *s);
+
+/* The message is complete: the next question about it, or its end; and s->reply to that question. */
+void server_next_verdict(struct server *s);
+void server_answer_verdict(struct server *s);
 
 /* AUTH with its arguments; a line of its exchange, which is in s->line; and s->reply to either. */
 void server_auth_begin(struct server *s, const char *args, size_t n);

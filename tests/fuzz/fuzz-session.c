@@ -32,6 +32,7 @@ struct given {
         size_t n_heard;     /* what the client had heard by then, octets */
         struct text text;
         bool *is_positive;  /* the verdicts, one for each recipient */
+        bool is_prdr; /* they hear one each, and then one for all */
         unsigned n;
         size_t printed_from, printed_to; /* in standard error */
 };
@@ -229,6 +230,7 @@ static void process_watched(struct delivery *d, struct envelope *e, struct messa
         world_listen();
         must(f.n_judged == world.n_handovers); /* nothing was delivered before its time */
         *g = (struct given) { .n_heard = n_heard_so_far(), .n = (unsigned) e->n_addressees };
+        g->is_prdr = e->has_own_verdicts && !f.config.is_lmtp && g->n > 1;
         read_spool(&m->spool, &g->text);
         g->printed_from = world_stderr(&err);
         f.real->process_message(d, e, m);
@@ -274,15 +276,19 @@ static size_t read_reply(const char *p, size_t n, short *ret_code) {
         return at;
 }
 
-/* The verdict that the client has to hear for one recipient, or for all. */
+/* The verdict that the client has to hear for one recipient, or for all: that everybody has it, or with PRDR somebody. */
 static bool is_yes(const struct given *g, unsigned index, bool is_lmtp) {
-        bool is_positive = true;
+        unsigned n_yes = 0;
 
-        if (is_lmtp)
+        if (is_lmtp || (g->is_prdr && index < g->n))
                 return g->is_positive[index];
         for (unsigned i = 0; i < g->n; i++)
-                is_positive &= g->is_positive[i];
-        return is_positive;
+                n_yes += g->is_positive[i];
+        return g->is_prdr ? n_yes > 0 : n_yes == g->n;
+}
+
+static unsigned count_replies(const struct given *g, bool is_lmtp) {
+        return g->is_prdr ? g->n + 1 : is_lmtp ? g->n : 1;
 }
 
 /* Replies in their order, and among them what was delivered. */
@@ -297,7 +303,7 @@ static void make_log(struct log *l, bool is_lmtp) {
                 struct record *r;
 
                 must(!is_verdict || index > 0 || at == g->n_heard);
-                if (is_verdict) {
+                if (is_verdict && (!g->is_prdr || index < g->n)) {
                         r = add_record(l, SERVER_END);
                         r->index = index;
                         if (index == 0)
@@ -308,7 +314,7 @@ static void make_log(struct log *l, bool is_lmtp) {
                 if (!is_verdict)
                         continue;
                 must((code / 100 == 2) == is_yes(g, index, is_lmtp));
-                if (++index == (is_lmtp ? g->n : 1))
+                if (++index == count_replies(g, is_lmtp))
                         index = 0, g++;
         }
         must(g == f.given + f.n_given && index == 0);

@@ -13,6 +13,7 @@ struct oracle {
         const struct log *log;
         size_t record;         /* of the log, next to be heard */
         unsigned n_recipients; /* that were accepted */
+        bool is_prdr;          /* each hears its verdict, and then there is one for all */
         bool is_data_refused;  /* the last command */
         bool is_auth_refused;  /* likewise */
         bool is_in_exchange;   /* of AUTH: the next line is no command */
@@ -115,19 +116,34 @@ static bool is_too_big(const struct oracle *o, const struct text *message) {
         struct oracle copy = *o;
         size_t size = message->n;
 
+        if (o->rules->max_size == ORACLE_ANY_SIZE && !hear(&copy, SERVER_END)) { /* before any reply but 353 */
+                const struct record *reply = hear(&copy, SERVER_REPLY);
+
+                return !reply || reply->code != 353;
+        }
         if (o->rules->max_size == ORACLE_ANY_SIZE)
-                return !hear(&copy, SERVER_END);
+                return false;
         for (size_t i = 0; i < message->n; i++)
                 size += message->data[i] == '\n';
         return o->rules->max_size > 0 && size > o->rules->max_size;
 }
 
+/* The next reply, of this class at least. */
+static void hear_code(struct oracle *o, short code) {
+        const struct record *r = hear(o, SERVER_REPLY);
+
+        must(r && r->code / 100 == code / 100);
+}
+
 /* A whole message: delivered as it was sent, or too big and not delivered; and all the replies that are due. */
 static bool judge_delivery(struct oracle *o, const struct text *message) {
-        unsigned n_replies = o->rules->is_lmtp ? o->n_recipients : 1;
-        bool is_big = is_too_big(o, message);
+        bool is_big = is_too_big(o, message), is_prdr = o->is_prdr && o->n_recipients > 1 && !is_big;
+        unsigned n_replies = o->rules->is_lmtp || is_prdr ? o->n_recipients : 1;
+        short best = 0;
 
         must(n_replies > 0);
+        if (is_prdr)
+                hear_code(o, 353);
         for (unsigned i = 0; i < n_replies; i++) {
                 const struct record *end = hear(o, SERVER_END), *reply;
 
@@ -136,9 +152,15 @@ static bool judge_delivery(struct oracle *o, const struct text *message) {
                 must(is_big || i > 0 || text_equal(&end->text, message));
                 reply = hear(o, SERVER_REPLY);
                 must(reply && (!is_big || reply->code == 552));
+                if (best == 0 || reply->code / 100 < best / 100)
+                        best = reply->code;
                 if (is_closed(o))
                         return false;
         }
+        if (is_prdr)
+                hear_code(o, best);
+        if (is_closed(o))
+                return false;
         o->n_recipients = 0;
         return true;
 }
@@ -171,6 +193,28 @@ static bool has_verb(const char *line, size_t n, const char *verb) {
 
 static bool is_positive(const struct record *reply) {
         return reply->code >= 200 && reply->code < 300;
+}
+
+/* Whether MAIL has that parameter, after its path. */
+static bool has_parameter(const char *line, size_t n, const char *parameter) {
+        bool is_quoted = false, is_path = true;
+        size_t n_parameter = strlen(parameter), at = strlen("MAIL");
+
+        while (at < n && line[at] == ' ')
+                at++;
+        for (at += strlen("FROM:"); at < n && line[at] == ' ';)
+                at++;
+        for (; at < n; at++) {
+                is_quoted ^= is_path && line[at] == '"';
+                at += is_path && line[at] == '\\';
+                if (at >= n || is_quoted || line[at] != ' ')
+                        continue;
+                is_path = false;
+                if (n - at > n_parameter && strncasecmp(line + at + 1, parameter, n_parameter) == 0 &&
+                    (n - at - 1 == n_parameter || strchr(" \t", line[at + 1 + n_parameter])))
+                        return true;
+        }
+        return false;
 }
 
 /* After a refused DATA or BDAT a line is obeyed only if none of a message looks like that (a tab ends no verb, but may end the
@@ -230,8 +274,10 @@ static bool judge_command(struct oracle *o, const char *line, size_t n) {
         judge_content(o, line, n, reply);
         if (is_closed(o))
                 return false;
-        if (has_verb(line, n, "MAIL") && is_positive(reply))
+        if (has_verb(line, n, "MAIL") && is_positive(reply)) {
                 o->n_recipients = 0;
+                o->is_prdr = has_parameter(line, n, "PRDR");
+        }
         if (has_verb(line, n, "RCPT") && is_positive(reply))
                 o->n_recipients++;
         return reply->code != 354 || judge_message(o);

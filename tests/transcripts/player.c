@@ -102,7 +102,7 @@ static void end_transaction(struct player *p) {
         text_clear(&p->sender);
         text_clear(&p->envelope);
         text_clear(&p->body);
-        p->has_sender = p->is_in_message = false;
+        p->has_sender = p->is_prdr = p->is_in_message = false;
         p->n_recipients = p->n_ends = 0;
 }
 
@@ -142,7 +142,9 @@ static void hear_sender(struct player *p, const struct sender *s, struct reply *
         add_path(&r->text, "!", s->address.text, s->options);
         add_string(&r->text, details);
         p->verdict(p->userdata, SERVER_SENDER, s->address.text, verdict);
+        must(!s->is_prdr || (p->offer & EXTENSION_PRDR && !p->rules.is_lmtp));
         p->has_sender = reply_is_positive(verdict);
+        p->is_prdr = p->has_sender && s->is_prdr;
         if (p->has_sender)
                 add_path(&p->envelope, "!", s->address.text, s->options);
 }
@@ -187,8 +189,10 @@ static unsigned long long wire_size(const struct text *t) {
 static void hear_end(struct player *p, const struct event *e, struct reply *verdict) {
         struct record *r = add_record(p, SERVER_END);
 
-        must(p->is_in_message);
-        must(e->n == p->n_ends && e->n < (p->rules.is_lmtp ? p->n_recipients : 1));
+        bool is_each = p->rules.is_lmtp || p->is_prdr;
+
+        must(p->is_in_message && server_has_own_verdicts(&p->server) == is_each);
+        must(e->n == p->n_ends && e->n < (is_each ? p->n_recipients : 1));
         must(p->server.n_recipients == p->n_recipients);
         must(p->server.size == wire_size(&p->body));
         must(p->rules.max_size == 0 || p->server.size <= p->rules.max_size);
@@ -198,7 +202,7 @@ static void hear_end(struct player *p, const struct event *e, struct reply *verd
                 text_add(&r->text, p->body.data, p->body.n);
                 text_add(&r->envelope, p->envelope.data, p->envelope.n);
         }
-        p->verdict(p->userdata, SERVER_END, p->rules.is_lmtp ? p->recipients[e->n].data : "", verdict);
+        p->verdict(p->userdata, SERVER_END, is_each ? p->recipients[e->n].data : "", verdict);
 }
 
 static void hear_challenge(struct player *p) {
@@ -221,7 +225,7 @@ static void hear_reply(struct player *p, const struct reply *reply) {
         must(parser.reply.code == reply->code && strcmp(parser.reply.text, reply->text) == 0);
         must(strcmp(parser.reply.enhanced, reply->enhanced) == 0);
         must(reply_format(&parser.reply, again) == n && memcmp(wire, again, n) == 0);
-        must(reply->code >= 400 || reply->code < 300 || reply->code == 354);
+        must(reply->code >= 400 || reply->code < 300 || reply->code == 354 || (reply->code == 353 && p->is_prdr));
         text_add(&r->text, wire, n);
         r->code = reply->code;
 }

@@ -57,7 +57,7 @@ struct player {
 
         /* its own business: what we know of the transaction from events and verdicts alone */
         struct server server;
-        bool has_hello, has_sender, is_in_message, may_be_secure, is_in_exchange, is_authenticated;
+        bool has_hello, has_sender, is_prdr, is_in_message, may_be_secure, is_in_exchange, is_authenticated;
         struct login login;
         struct challenge challenge;
         unsigned n_recipients, n_ends;

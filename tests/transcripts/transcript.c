@@ -126,6 +126,7 @@ static void take_offer(struct session *s, const char *extensions) {
         s->offer |= strstr(extensions, "SMTPUTF8") ? EXTENSION_SMTPUTF8 : 0;
         s->offer |= strstr(extensions, "ENHANCEDSTATUSCODES") ? EXTENSION_ENHANCEDSTATUSCODES : 0;
         s->offer |= strstr(extensions, "DSN") ? EXTENSION_DSN : 0;
+        s->offer |= strstr(extensions, "PRDR") ? EXTENSION_PRDR : 0;
 }
 
 /* "EHLO extensions", or "VERB [<address>] reply" */

@@ -6,14 +6,14 @@
 #include "unit.h"
 
 /* Rules that rows choose from. */
-enum { HELO = 1, NO_8BIT = 4, NO_UTF8 = 8, MAX_1000 = 16, UTF8_SENDER = 32, AS_IT_CAME = 64, QUALIFY = 128, DSN = 256 };
+enum { HELO = 1, NO_8BIT = 4, NO_UTF8 = 8, MAX_1000 = 16, UTF8_SENDER = 32, AS_IT_CAME = 64, QUALIFY = 128, DSN = 256, PRDR = 512 };
 
 static struct command_rules rules_of(int flags) {
         return (struct command_rules) {
                 .is_extended = !(flags & HELO),
                 .extensions = (flags & NO_8BIT ? 0U : EXTENSION_8BITMIME) |
                               (flags & NO_UTF8 ? 0U : EXTENSION_SMTPUTF8) |
-                              (flags & DSN ? EXTENSION_DSN : 0U),
+                              (flags & DSN ? EXTENSION_DSN : 0U) | (flags & PRDR ? EXTENSION_PRDR : 0U),
                 .max_size = flags & MAX_1000 ? 1000 : 0,
                 .is_smtputf8 = flags & UTF8_SENDER,
                 .needs_domain = !(flags & AS_IT_CAME),
@@ -23,7 +23,7 @@ static struct command_rules rules_of(int flags) {
 
 /* --- taken --------------------------------------------------------------------------------------------- */
 
-enum { IS_8BIT = 1, IS_UTF8 = 2 };
+enum { IS_8BIT = 1, IS_UTF8 = 2, IS_PRDR = 4 };
 
 static const struct {
         const char *args;
@@ -64,6 +64,7 @@ static const struct {
         { "FROM:<\xc3\xa9@b> smtputf8", 0, "\xc3\xa9@b", "smtputf8", 0, IS_UTF8 },
         { "FROM:<a@b>  SIZE=1   BODY=8BITMIME  SMTPUTF8  ", 0, "a@b", "SIZE=1 BODY=8BITMIME SMTPUTF8", 1,
           IS_8BIT | IS_UTF8 },
+        { "FROM:<a@b> prdr SIZE=1", PRDR, "a@b", "prdr SIZE=1", 1, IS_PRDR },
         { "FROM:<a@b> RET=FULL", DSN, "a@b", "RET=FULL", 0, 0 },
         { "FROM:<a@b> ret=hdrs ENVID=+2Ba+3D", DSN, "a@b", "ret=hdrs ENVID=+2Ba+3D", 0, 0 },
         { "FROM:<\"a SIZE=9\"@b> SIZE=1", 0, "\"a SIZE=9\"@b", "SIZE=1", 1, 0 },
@@ -89,6 +90,7 @@ START_TEST(takes_mail) {
         ck_assert_uint_eq(s.size, mails[_i].size);
         ck_assert_int_eq(s.is_8bit, (mails[_i].want & IS_8BIT) != 0);
         ck_assert_int_eq(s.is_smtputf8, (mails[_i].want & IS_UTF8) != 0);
+        ck_assert_int_eq(s.is_prdr, (mails[_i].want & IS_PRDR) != 0);
 }
 END_TEST
 
@@ -210,6 +212,11 @@ static const struct {
         { 'M', TEXT("FROM:<a@b> X=a\0b"), 0, 501, "5.5.4" },
         { 'M', TEXT("FROM:<a@b> X\0"), 0, 501, "5.5.4" },
         { 'R', TEXT("TO:<a@b> X="), 0, 501, "5.5.4" },
+
+        { 'M', TEXT("FROM:<a@b> PRDR"), 0, 555, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> PRDR=yes"), PRDR, 501, "5.5.4" },
+        { 'M', TEXT("FROM:<a@b> PRDR PRDR"), PRDR, 501, "5.5.4" },
+        { 'R', TEXT("TO:<a@b> PRDR"), PRDR, 555, "5.5.4" },
 
         /* those of DSN */
         { 'M', TEXT("FROM:<a@b> RET=FULL"), 0, 555, "5.5.4" },
