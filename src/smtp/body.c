@@ -30,7 +30,7 @@ static enum body_status step(struct body_decoder *b, char c, bool *ret_text) {
                 *ret_text = true;
         } else if (c == '\r')
                 b->state = after_dot ? BODY_DOT_CR : BODY_CR;
-        else if (c == '.' && b->state == BODY_LINE_START)
+        else if (c == '.' && b->state == BODY_LINE_START && !b->is_counted)
                 b->state = BODY_DOT;
         else {
                 b->state = BODY_IN_LINE;
@@ -113,8 +113,8 @@ static void take_blocks(struct body_decoder *b, struct cursor *c) {
 #endif
 
 /* Takes a plain line, or returns false. To be called at the start of a line. */
-static bool take_plain_line(struct cursor *c) {
-        const char *lf = *c->in == '.' ? NULL : memchr(c->in, '\n', (size_t) (c->end - c->in));
+static bool take_plain_line(const struct body_decoder *b, struct cursor *c) {
+        const char *lf = *c->in == '.' && !b->is_counted ? NULL : memchr(c->in, '\n', (size_t) (c->end - c->in));
         size_t n = lf ? (size_t) (lf - c->in) : 0;
 
         if (n == 0 || lf[-1] != '\r' || memchr(c->in, '\r', n - 1))
@@ -152,7 +152,7 @@ enum body_status body_decode(struct body_decoder *b, char *data, size_t n, size_
 
                 if (b->state == BODY_LINE_START || b->state == BODY_IN_LINE)
                         take_blocks(b, &c);
-                if (b->state == BODY_LINE_START && take_plain_line(&c))
+                if (b->state == BODY_LINE_START && take_plain_line(b, &c))
                         continue;
                 if (b->state == BODY_IN_LINE)
                         take_text(&c);

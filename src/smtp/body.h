@@ -1,4 +1,5 @@
-/* smtp/body.h - the message between DATA and the final dot: dots and line ends, both directions.
+/* smtp/body.h - the message between DATA and the final dot: dots and line ends, both directions. And
+ * what comes in chunks (RFC 3030), where dots are text.
  *
  * RFC 5321 sections 2.3.8 (only CRLF ends a line), 4.1.1.4 (only CRLF.CRLF ends a message) and 4.5.2
  * (transparency). Inside smtpd a message has LF line ends and no added dots. For text t without CR that ends
@@ -10,9 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* From the wire to LF lines. Starts as { .lf_is_line_end = ... }. */
+/* From the wire to LF lines. Starts as { .lf_is_line_end = ..., .is_counted = ... }. */
 struct body_decoder {
         bool lf_is_line_end; /* a transcript: a bare LF ends a line too */
+        bool is_counted;     /* it comes in chunks: a dot is text, and no BODY_END comes */
         enum { BODY_LINE_START, BODY_IN_LINE, BODY_CR, BODY_DOT, BODY_DOT_CR } state;
         uint64_t n_octets; /* size so far as RFC 1870 counts it: CRLF line ends, no added dots */
 };
