@@ -170,6 +170,8 @@ static void log_message(const struct session_log *s, const struct reply *verdict
         log_field(&l, "strategy", "%s", s->config->strategy->name);
         log_duration(&l, asked);
         log_kind(&l, s);
+        if (server_lacks_line_end(s->server))
+                log_field(&l, "line-end", "added");
         log_names(&l, s);
         if (is_unanimous(e))
                 log_recipients(&l, e);

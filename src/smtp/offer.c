@@ -39,7 +39,7 @@ static void set_offer(struct server *s) {
         bool is_tls_offered = r->tls != SERVER_NO_TLS && !s->is_secure;
 
         reply_set(&s->reply, 250, "",
-                  "%s\nPIPELINING\nSIZE %llu\nLIMITS RCPTMAX=%u%s%s%s%s%s%s%s%s\nHELP", r->hostname,
+                  "%s\nPIPELINING\nSIZE %llu\nLIMITS RCPTMAX=%u\nCHUNKING%s%s%s%s%s%s%s%s\nHELP", r->hostname,
                   (unsigned long long) r->max_size, n,
                   r->extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
                   r->extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "",

@@ -115,16 +115,9 @@ void server_reset(struct server *s) {
         server_emit(s, SERVER_RESET);
 }
 
-static void invite_body(struct server *s) {
-        s->phase = SERVER_IN_BODY;
-        s->body = (struct body_decoder) { .lf_is_line_end = s->rules.lf_is_line_end };
-        s->is_too_big = false;
-        s->size = 0;
-}
-
 /* --- command lines ------------------------------------------------------------------------------------- */
 
-static void close_for_bare(struct server *s, const char *octet) {
+void server_close_for_bare(struct server *s, const char *octet) {
         char text[80];
 
         text_format(text, sizeof(text), "bare %s received: only CRLF ends a line (RFC 5321 section 2.3.8)", octet);
@@ -150,7 +143,7 @@ static void end_line(struct server *s) {
         size_t n = s->n_line;
 
         if (!s->is_after_cr && !s->rules.lf_is_line_end) {
-                close_for_bare(s, "LF");
+                server_close_for_bare(s, "LF");
                 return;
         }
         s->is_overlong |= n >= server_line_max(s);
@@ -174,7 +167,7 @@ static size_t take_line(struct server *s, char *in, size_t n) {
         if (s->n_commands == 0 && s->n_line == 0 && *in == '\x16') /* RFC 8446 section 5.1: ContentType handshake */
                 server_close(s, 554, "5.5.1", "this is SMTP without TLS");
         else if (part > 0 && (s->is_after_cr || memchr(in, '\r', part - 1)))
-                close_for_bare(s, "CR");
+                server_close_for_bare(s, "CR");
         else {
                 keep_line(s, in, part);
                 if (server_is_secret(s))
@@ -183,29 +176,6 @@ static size_t take_line(struct server *s, char *in, size_t n) {
                         end_line(s);
         }
         return part + (lf != NULL);
-}
-
-/* --- the message --------------------------------------------------------------------------------------- */
-
-/* Takes octets of the message. A message that is too big is read to its end, but goes nowhere. */
-static size_t take_body(struct server *s, char *in, size_t n, struct event *ret) {
-        size_t used;
-        enum body_status status = body_decode(&s->body, in, n, &used, &ret->n);
-
-        ret->data = in;
-        s->size = s->body.n_octets;
-        s->is_too_big = s->rules.max_size > 0 && s->size > s->rules.max_size;
-        if (status == BODY_BARE_CR || status == BODY_BARE_LF) {
-                close_for_bare(s, status == BODY_BARE_CR ? "CR" : "LF");
-                return used;
-        }
-        if (ret->n > 0 && !s->is_too_big)
-                server_emit(s, SERVER_BODY);
-        if (status == BODY_END) {
-                s->phase = SERVER_VERDICTS;
-                s->n_verdicts = 0;
-        }
-        return used;
 }
 
 /* --- deferred answers ---------------------------------------------------------------------------------- */
@@ -309,11 +279,15 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
                         server_next_verdict(s);
                 else if (s->phase == SERVER_CLOSED)
                         server_emit(s, SERVER_CLOSE);
+                else if (server_is_in_chunk(s) && s->chunk.n_left == 0)
+                        server_end_chunk(s, ret);
                 else if (used == n) {
                         ret->kind = SERVER_MORE;
                         break;
                 } else if (s->phase == SERVER_IN_BODY)
-                        used += take_body(s, in + used, n - used, ret);
+                        used += server_take_body(s, in + used, n - used, ret);
+                else if (server_is_in_chunk(s))
+                        used += server_take_chunk(s, in + used, n - used, ret);
                 else
                         used += take_line(s, in + used, n - used);
         }
@@ -354,6 +328,20 @@ static void answer_deferred(struct server *s, bool is_yes) {
                 refuse_recipient(s);
 }
 
+static void answer_data(struct server *s) {
+        if (server_is_in_chunk(s)) {
+                server_invite_chunks(s);
+                return;
+        }
+        server_say_reply(s);
+        if (s->reply.code == 354)
+                server_invite_body(s);
+        else if (s->phase != SERVER_CLOSED) {
+                server_reset(s);
+                s->uninvited = A_MESSAGE;
+        }
+}
+
 void server_answer(struct server *s, const struct reply *verdict) {
         bool is_yes = reply_is_positive(verdict);
 
@@ -366,15 +354,7 @@ void server_answer(struct server *s, const struct reply *verdict) {
                 break;
         case SERVER_RECIPIENT: answer_recipient(s, is_yes); break;
         case SERVER_COLLECT: answer_deferred(s, is_yes); break;
-        case SERVER_DATA:
-                server_say_reply(s);
-                if (verdict->code == 354)
-                        invite_body(s);
-                else if (s->phase != SERVER_CLOSED) {
-                        server_reset(s);
-                        s->uninvited = A_MESSAGE;
-                }
-                break;
+        case SERVER_DATA: answer_data(s); break;
         case SERVER_TLS:
                 server_say_reply(s);
                 if (verdict->code == 220 && s->phase != SERVER_CLOSED)

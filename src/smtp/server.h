@@ -1,7 +1,8 @@
 /* smtp/server.h - the server's side of an SMTP or LMTP session, as a machine that eats octets and says what to do.
  *
  * RFC 5321 (SMTP), RFC 2033 (LMTP), RFC 2920 (pipelining), RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531
- * (SMTPUTF8), RFC 2034 (enhanced codes), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 9422 (LIMITS).
+ * (SMTPUTF8), RFC 2034 (enhanced codes), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 9422 (LIMITS),
+ * RFC 3030 (CHUNKING, without BINARYMIME).
  *
  * It owns no descriptor, clock, memory or log. The caller feeds it and does what its events say:
  *
@@ -66,8 +67,9 @@ enum event_kind {
                            * is as it was (RFC 5321 section 4.1.4) */
         SERVER_SENDER,    /* ? MAIL: event.sender */
         SERVER_RECIPIENT, /* ? RCPT: event.recipient */
-        SERVER_DATA,      /* ? DATA: 354, or a refusal */
-        SERVER_BODY,      /* decoded text of the message, in place in the input: event.data, event.n */
+        SERVER_DATA,      /* ? DATA, or the first BDAT of a message: 354, or a refusal */
+        SERVER_BODY,      /* decoded text of the message: event.data, event.n. It stands in the
+                           * input, but for the line end of a last chunk that had none */
         SERVER_REPLY,     /* say event.reply to the client */
         SERVER_END,       /* ? the message is complete. Asked once (SMTP), or for each accepted recipient in order
                            * (LMTP, and SMTP with PRDR): event.n is its index */
@@ -131,6 +133,8 @@ struct server {
                 SERVER_COMMANDS,
                 SERVER_IN_AUTH, /* a challenge was said: the next line is a response */
                 SERVER_IN_BODY,
+                SERVER_IN_CHUNK,      /* of BDAT: its octets are text */
+                SERVER_IN_LOST_CHUNK, /* it is refused: they are nothing, and then `reply` is said */
                 SERVER_VERDICTS,
                 SERVER_CLOSED,
         } phase;
@@ -148,12 +152,22 @@ struct server {
         enum event_kind postponed; /* until they are collected: SERVER_REPLY (`held`), SERVER_RECIPIENT; SERVER_MORE: nothing */
         struct reply held;       /* or the best verdict on this message */
         enum refused refused;    /* by the reply to come that is our own */
-        bool is_too_big;         /* this message */
+        struct chunk {
+                uint64_t n_left;         /* octets still to come */
+                bool is_last;            /* of its message */
+        } chunk;
+        enum flaw {
+                NO_FLAW,
+                TOO_BIG,
+                BARE_CR,
+                BARE_LF,
+        } flaw;                  /* of this message, which goes nowhere */
         unsigned n_empty;        /* lines */
         enum content {
                 NO_CONTENT,
                 A_MESSAGE,
                 AN_EXCHANGE,
+                A_CHUNK, /* of BDAT: it says how long it is, and is taken in any case */
         } uninvited;             /* may follow the last command, though that was refused, and is
                                   * no commands */
         char mechanisms[AUTH_MECHANISMS_MAX + 1]; /* that are offered */
@@ -190,6 +204,9 @@ bool server_has_sender(const struct server *s);
 
 /* Whether each recipient of this transaction has a verdict of its own. */
 bool server_has_own_verdicts(const struct server *s);
+/* Of a message at its SERVER_END: its last chunk had no line end. It has one now, which `size`
+ * counts. */
+bool server_lacks_line_end(const struct server *s);
 
 /* Whether `reply` is the last one. */
 bool server_is_closed(const struct server *s);

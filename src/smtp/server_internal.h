@@ -1,5 +1,6 @@
-/* smtp/server_internal.h - what the parts of the server share: the machine (server.c), the verbs
- * (verb.c), AUTH (server_auth.c) and the verdicts (server_verdicts.c). */
+/* smtp/server_internal.h - what the parts of the server share: the machine (server.c), the text of
+ * messages (server_message.c), their verdicts (server_verdicts.c), the verbs (verb.c) and AUTH
+ * (server_auth.c). */
 #pragma once
 
 #include "smtp/server.h"
@@ -12,6 +13,8 @@ enum precondition {
         SENDER = 1 << 1,
         RECIPIENT = 1 << 2,
         NO_SENDER = 1 << 3,
+        CHUNK = 1 << 4, /* BDAT was accepted: the message has begun */
+        NO_CHUNK = 1 << 5,
 };
 
 /* An event to come, after those that are queued. */
@@ -33,6 +36,29 @@ void server_reset(struct server *s);
 /* The message is complete: the next question about it, or its end; and s->reply to that question. */
 void server_next_verdict(struct server *s);
 void server_answer_verdict(struct server *s);
+/* 554 for a bare "CR" or "LF", after which nobody knows what is a line. */
+void server_close_for_bare(struct server *s, const char *octet);
+
+/* DATA was accepted; and octets of its message. */
+void server_invite_body(struct server *s);
+size_t server_take_body(struct server *s, char *in, size_t n, struct event *ret);
+
+/* Makes s->reply of what the message suffers from. */
+void server_blame(struct server *s);
+
+/* BDAT with its arguments: from now on its octets come, and are lost. false if it does not say how
+ * many they are, and the session is closed. If it is refused, s->reply says so when they are over. */
+bool server_announce_chunk(struct server *s, const char *args, size_t n);
+
+/* It is in order: its octets are text. Of the first one s->reply decides it, the answer to
+ * SERVER_DATA. */
+void server_begin_chunk(struct server *s, const char *args, size_t n);
+void server_invite_chunks(struct server *s);
+
+/* Until all its octets are taken nothing else is; then it is to be ended. */
+bool server_is_in_chunk(const struct server *s);
+size_t server_take_chunk(struct server *s, char *in, size_t n, struct event *ret);
+void server_end_chunk(struct server *s, struct event *ret);
 
 /* AUTH with its arguments; a line of its exchange, which is in s->line; and s->reply to either. */
 void server_auth_begin(struct server *s, const char *args, size_t n);

@@ -14,13 +14,12 @@ bool server_has_own_verdicts(const struct server *s) {
 }
 
 static bool is_prdr_spoken(const struct server *s) {
-        return s->is_prdr && s->n_recipients > 1 && !s->is_too_big;
+        return s->is_prdr && s->n_recipients > 1 && s->flaw == NO_FLAW;
 }
 
-static void refuse_too_big(struct server *s) {
+static void refuse(struct server *s) {
         s->refused = s->n_verdicts++ == 0 ? REFUSED_MESSAGE : REFUSED_NOBODY;
-        reply_set(&s->reply, 552, "5.3.4", "message too big: at most %llu octets",
-                  (unsigned long long) s->rules.max_size);
+        server_blame(s);
         server_emit(s, SERVER_REPLY);
 }
 
@@ -46,8 +45,8 @@ void server_next_verdict(struct server *s) {
 
         if (s->n_verdicts == n)
                 end(s);
-        else if (s->is_too_big)
-                refuse_too_big(s);
+        else if (s->flaw != NO_FLAW)
+                refuse(s);
         else
                 ask(s);
 }

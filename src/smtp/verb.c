@@ -97,12 +97,6 @@ static void do_unimplemented(struct server *s, const char *args, size_t n) {
         server_say(s, 502, "5.5.1", "command not implemented");
 }
 
-/* The octets of its chunk follow without waiting (RFC 3030), though nobody offered CHUNKING. They are no commands. */
-static void do_bdat(struct server *s, const char *args, size_t n) {
-        (void) args, (void) n;
-        server_close(s, 502, "5.5.1", "BDAT is not offered, closing connection");
-}
-
 static void do_help(struct server *s, const char *args, size_t n);
 
 static void do_quit(struct server *s, const char *args, size_t n) {
@@ -117,7 +111,7 @@ enum { SMTP = 1 << 0, LMTP = 1 << 1, BOTH = SMTP | LMTP };
 static const struct verb {
         const char *name;
         unsigned dialects;
-        unsigned needs; /* HELLO, SENDER, RECIPIENT, NO_SENDER */
+        unsigned needs; /* enum precondition, or-ed */
         enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
         enum content content; /* if it is refused, what may follow that is no commands */
         bool may_follow;  /* a refused DATA: no line of a message looks like that */
@@ -141,18 +135,18 @@ static const struct verb {
           .run = server_auth_begin },
         { "MAIL", BOTH, .may_follow = true, .needs = HELLO | NO_SENDER, .argument = ANY_ARGUMENT,
           .syntax = "MAIL FROM:<address> [parameters]", .run = do_mail },
-        { "RCPT", BOTH, .may_follow = true, .needs = HELLO | SENDER, .argument = ANY_ARGUMENT,
-          .syntax = "RCPT TO:<address> [parameters]", .run = do_rcpt },
-        { "DATA", BOTH, .needs = HELLO | SENDER | RECIPIENT, .content = A_MESSAGE,
+        { "RCPT", BOTH, .may_follow = true, .needs = HELLO | SENDER | NO_CHUNK,
+          .argument = ANY_ARGUMENT, .syntax = "RCPT TO:<address> [parameters]", .run = do_rcpt },
+        { "DATA", BOTH, .needs = HELLO | SENDER | RECIPIENT | NO_CHUNK, .content = A_MESSAGE,
           .syntax = "DATA", .run = do_data },
+        { "BDAT", BOTH, .needs = HELLO | SENDER | RECIPIENT, .argument = ANY_ARGUMENT,
+          .content = A_CHUNK, .syntax = "BDAT size [LAST]", .run = server_begin_chunk },
         { "RSET", BOTH, .may_follow = true, .is_in_clear = true, .syntax = "RSET", .run = do_rset },
         { "NOOP", BOTH, .may_follow = true, .is_in_clear = true, .argument = ANY_ARGUMENT,
           .syntax = "NOOP", .run = do_noop },
         { "VRFY", BOTH, .argument = ONE_ARGUMENT, .syntax = "VRFY address", .run = do_vrfy },
         { "EXPN", BOTH, .argument = ANY_ARGUMENT, .is_hidden = true,
           .syntax = "EXPN list", .run = do_unimplemented },
-        { "BDAT", BOTH, .argument = ANY_ARGUMENT, .content = A_MESSAGE, .is_hidden = true,
-          .syntax = "BDAT", .run = do_bdat },
         { "HELP", BOTH, .is_in_clear = true, .argument = ANY_ARGUMENT, .syntax = "HELP",
           .run = do_help },
         { "QUIT", BOTH, .may_follow = true, .is_in_clear = true, .syntax = "QUIT", .run = do_quit },
@@ -187,7 +181,8 @@ static const struct verb *find_verb(const struct server *s, const char *name, si
 
 /* What a 503 says for the first precondition that is not met; NULL when all are. */
 static const char *wrong_order(const struct server *s, const struct verb *v) {
-        unsigned missing = v->needs & ~(s->done | (s->done & SENDER ? 0 : NO_SENDER));
+        unsigned missing = v->needs & ~(s->done | (s->done & SENDER ? 0 : NO_SENDER) |
+                                        (s->done & CHUNK ? 0 : NO_CHUNK));
 
         if (v->is_of_tls && s->is_secure)
                 return "TLS is spoken already";
@@ -201,12 +196,18 @@ static const char *wrong_order(const struct server *s, const struct verb *v) {
                 return "send RCPT first: there is no valid recipient";
         if (missing & NO_SENDER)
                 return "a transaction is under way: end it with DATA or RSET first";
+        if (missing & NO_CHUNK)
+                return "the message has begun: end it with BDAT LAST or RSET first";
         return NULL;
 }
 
-/* Says what is wrong with a command. `v` is its verb, or NULL. AUTH may be spelt as it is none. */
+/* Says what is wrong with a command; with BDAT, when its chunk is over. `v` is its verb, or NULL.
+ * AUTH may be spelt as it is none. */
 static void refuse(struct server *s, const struct verb *v, int code, const char *enhanced, const char *text) {
-        server_say(s, code, enhanced, text);
+        reply_set(&s->reply, code, enhanced, "%s", text);
+        if (server_is_in_chunk(s))
+                return;
+        server_say_reply(s);
         if (v && v->content != NO_CONTENT)
                 s->uninvited = v->content;
         else if (server_is_of_exchange(s))
@@ -308,6 +309,8 @@ void verb_run(struct server *s, const char *line, size_t n) {
                 server_close(s, 554, "5.5.1", "this is SMTP without the PROXY protocol");
         else if (is_uninvited(s, v))
                 close_for_uninvited(s);
+        else if (v && v->content == A_CHUNK && !server_announce_chunk(s, line + args, n - args))
+                return;
         else if (s->is_overlong)
                 refuse(s, v, 500, "5.5.2", "line too long");
         else if (memchr(line, '\0', n))

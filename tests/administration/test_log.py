@@ -47,7 +47,7 @@ def cut(value):
     (b"RSET", b"the client began anew"),
     (b"EHLO again", b"the client began anew"),
     (b"QUIT", b"221 goodbye"),
-    (b"BDAT 1", b"502 BDAT is not offered, closing connection"),
+    (b"BDAT x", b"501 syntax: BDAT size [LAST], closing connection"),
     (b"", b"the client closed the connection"),
 ])  # fmt: skip
 def test_why_a_transaction_was_abandoned(smtpd, tmp_path, said, reason):

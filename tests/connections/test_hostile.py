@@ -465,7 +465,7 @@ NO_SMTP = {
     "CR": (b"\r" * MILLION, b"554 5.5.2 bare CR"),
     "LF-in-DATA": (ENVELOPE + b"\n" * MILLION, b"554 5.5.2 bare LF"),
     "smuggling": (ENVELOPE + b"one\n.\n" + ENVELOPE + b"two\r\n.\r\n", b"554 5.5.2 bare LF"),
-    "BDAT": (ENVELOPE[:-6] + b"BDAT 10\r\n" + ENVELOPE + b"two\r\n.\r\n", b"502 5.5.1 BDAT"),
+    "BDAT": (ENVELOPE[:-6] + b"BDAT -1\r\n" + ENVELOPE + b"two\r\n.\r\n", b"501 5.5.4 syntax: BDAT"),
 }
 
 

@@ -1,4 +1,4 @@
-/* fuzz/oracle.c - what a client must believe that it delivered. RFC 5321 sections 2.3.8, 4.1.1.4, 4.5.2. */
+/* fuzz/oracle.c - what a client must believe that it delivered. RFC 5321 sections 2.3.8, 4.1.1.4, 4.5.2; RFC 3030. */
 #include "oracle.h"
 
 #include <stdio.h>
@@ -18,6 +18,8 @@ struct oracle {
         bool is_auth_refused;  /* likewise */
         bool is_in_exchange;   /* of AUTH: the next line is no command */
         unsigned n_auth_refusals; /* by whoever was asked */
+        bool is_in_chunks;     /* a chunk was accepted, and more are to come */
+        struct text chunks;    /* the octets of those so far */
 };
 
 #define must(condition) \
@@ -135,9 +137,17 @@ static void hear_code(struct oracle *o, short code) {
         must(r && r->code / 100 == code / 100);
 }
 
-/* A whole message: delivered as it was sent, or too big and not delivered; and all the replies that are due. */
-static bool judge_delivery(struct oracle *o, const struct text *message) {
-        bool is_big = is_too_big(o, message), is_prdr = o->is_prdr && o->n_recipients > 1 && !is_big;
+static void end_transaction(struct oracle *o) {
+        o->n_recipients = 0;
+        o->is_in_chunks = false;
+        text_clear(&o->chunks);
+}
+
+/* A whole message: delivered as it was sent, or not delivered, since it is too big, or for `flaw`; and all the replies that
+ * are due. */
+static bool judge_delivery(struct oracle *o, const struct text *message, short flaw) {
+        bool is_big = flaw || is_too_big(o, message);
+        bool is_prdr = o->is_prdr && o->n_recipients > 1 && !is_big;
         unsigned n_replies = o->rules->is_lmtp || is_prdr ? o->n_recipients : 1;
         short best = 0;
 
@@ -151,7 +161,7 @@ static bool judge_delivery(struct oracle *o, const struct text *message) {
                 must(is_big || end->index == i);
                 must(is_big || i > 0 || text_equal(&end->text, message));
                 reply = hear(o, SERVER_REPLY);
-                must(reply && (!is_big || reply->code == 552));
+                must(reply && (!is_big || reply->code == (flaw ? flaw : 552)));
                 if (best == 0 || reply->code / 100 < best / 100)
                         best = reply->code;
                 if (is_closed(o))
@@ -161,7 +171,7 @@ static bool judge_delivery(struct oracle *o, const struct text *message) {
                 hear_code(o, best);
         if (is_closed(o))
                 return false;
-        o->n_recipients = 0;
+        end_transaction(o);
         return true;
 }
 
@@ -176,7 +186,7 @@ static bool judge_message(struct oracle *o) {
         else if (status == LINE_INCOMPLETE)
                 hear_nothing(o);
         else
-                goes_on = judge_delivery(o, &message);
+                goes_on = judge_delivery(o, &message, 0);
         text_clear(&message);
         return goes_on;
 }
@@ -217,16 +227,16 @@ static bool has_parameter(const char *line, size_t n, const char *parameter) {
         return false;
 }
 
-/* After a refused DATA or BDAT a line is obeyed only if none of a message looks like that (a tab ends no verb, but may end the
+/* After a refused DATA a line is obeyed only if none of a message looks like that (a tab ends no verb, but may end the
  * line). */
 static void judge_content(struct oracle *o, const char *line, size_t n, const struct record *reply) {
         static const char *const may_follow[] = { "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "RSET", "NOOP", "QUIT" };
-        bool has_content = has_verb(line, n, "DATA") || has_verb(line, n, "BDAT"), is_allowed = false;
+        bool is_allowed = false;
 
         for (size_t i = 0; i < sizeof(may_follow) / sizeof(may_follow[0]); i++)
                 is_allowed |= has_verb(line, n, may_follow[i]);
         must(!o->is_data_refused || is_allowed || is_closed(o));
-        o->is_data_refused = has_content && !memchr(line, '\t', n) && reply->code != 354;
+        o->is_data_refused = has_verb(line, n, "DATA") && !memchr(line, '\t', n) && reply->code != 354;
 }
 
 /* A line of an exchange, or the AUTH that begins one. The third refusal of whoever was asked is the last. false if the session
@@ -259,19 +269,140 @@ static void judge_known(struct oracle *o, const char *line, size_t n) {
         o->is_auth_refused = false;
 }
 
+/* --- chunks ---------------------------------------------------------------------------------------------- */
+
+/* BDAT, and no blank but those between its words (a tab ends no verb, but may end the line). */
+static bool is_chunk(const char *line, size_t n, const char **ret_args) {
+        *ret_args = line + 4;
+        return n >= 4 && strncasecmp(line, "BDAT", 4) == 0 && (n == 4 || line[4] == ' ' || strspn(line + 4, " \t") >= n - 4);
+}
+
+/* false: nobody knows how long it is. */
+static bool read_chunk(const char *args, size_t n, unsigned long long *ret_size, bool *ret_is_last) {
+        char text[100], last[8] = "", more[2] = "";
+        int n_words, at = 0;
+
+        while (n > 0 && (args[n - 1] == ' ' || args[n - 1] == '\t'))
+                n--;
+        if (n >= sizeof(text) || memchr(args, '\0', n) || memchr(args, '\t', n))
+                return false;
+        memcpy(text, args, n);
+        text[n] = '\0';
+        n_words = sscanf(text, " %*[0-9]%n", &at);
+        if (at == 0 || (text[at] != ' ' && text[at] != '\0') || strspn(text, " ") + 31 < (size_t) at)
+                return false;
+        n_words = sscanf(text, "%llu %7s %1s", ret_size, last, more);
+        *ret_is_last = n_words == 2 && strcasecmp(last, "LAST") == 0;
+        return *ret_size <= INT64_MAX && (n_words == 1 || *ret_is_last);
+}
+
+/* Lines of what has come so far, and whether a CR or LF stands alone. */
+static bool read_chunks(const struct oracle *o, bool is_last, struct text *ret) {
+        const char *in = o->chunks.data;
+        size_t n = o->chunks.n;
+
+        for (size_t i = 0; i < n; i++) {
+                bool is_cr = in[i] == '\r';
+
+                if (is_cr && i + 1 < n ? in[i + 1] != '\n' : is_cr && is_last)
+                        return false;
+                if (in[i] == '\n' && !(i > 0 && in[i - 1] == '\r') && !o->rules->lf_is_line_end)
+                        return false;
+                if (!is_cr)
+                        text_add(ret, in + i, 1);
+        }
+        if (is_last && n > 0 && in[n - 1] != '\n')
+                text_add(ret, "\n", 1);
+        return true;
+}
+
+/* A chunk, when all its octets have come. The first may be refused for whatever reason, and none comes after one that is. */
+static bool judge_chunk(struct oracle *o, bool is_last) {
+        struct text message = { 0 };
+        short flaw = read_chunks(o, is_last, &message) ? 0 : 554;
+        struct oracle copy = *o;
+        bool is_asked = hear(&copy, SERVER_END), goes_on;
+        const struct record *reply = hear(&copy, SERVER_REPLY);
+
+        must(reply);
+        if (is_last && (is_asked || reply->code == 554 || reply->code == 552)) {
+                goes_on = judge_delivery(o, &message, flaw);
+                text_clear(&message);
+                return goes_on;
+        }
+        must(!is_asked && hear(o, SERVER_REPLY));
+        if (is_positive(reply)) {
+                must(!is_last && !flaw && o->n_recipients > 0);
+                must(o->rules->max_size == ORACLE_ANY_SIZE || !is_too_big(o, &message));
+                o->is_in_chunks = true;
+        } else {
+                must(reply->code != 554 || flaw);
+                must(reply->code != 552 || o->rules->max_size == ORACLE_ANY_SIZE || is_too_big(o, &message));
+                must(reply->code == 554 || reply->code == 552 || reply->code == 421 || !o->is_in_chunks);
+                end_transaction(o);
+        }
+        text_clear(&message);
+        return !is_closed(o);
+}
+
+/* BDAT with its octets. false if the session is over. */
+static bool judge_bdat(struct oracle *o, const char *args, size_t n) {
+        unsigned long long size;
+        bool is_last, is_known = read_chunk(args, n, &size, &is_last);
+        struct oracle copy = *o;
+        bool is_asked = hear(&copy, SERVER_END);
+
+        if (!is_asked && is_closed_next(o)) {
+                const struct record *reply = hear(o, SERVER_REPLY);
+
+                must(reply->code == 421 || (reply->code == 501 && !is_known) || (reply->code == 500 && n > 2000) ||
+                     (reply->code == 554 && o->is_data_refused));
+                return false;
+        }
+        must(is_known && !o->is_data_refused);
+        if (size > o->n - o->at) {
+                hear_nothing(o);
+                o->record = o->log->n;
+                return false;
+        }
+        if (!o->is_in_chunks)
+                text_clear(&o->chunks);
+        text_add(&o->chunks, o->in + o->at, (size_t) size);
+        o->at += (size_t) size;
+        return judge_chunk(o, is_last);
+}
+
+/* --- a session ------------------------------------------------------------------------------------------- */
+
+/* What ends a transaction whose message has begun. */
+static void judge_order(struct oracle *o, const char *line, size_t n, const struct record *reply) {
+        bool ends = has_verb(line, n, "RSET") || has_verb(line, n, "HELO") || has_verb(line, n, "EHLO") ||
+                    has_verb(line, n, "LHLO") || has_verb(line, n, "QUIT");
+        bool adds = has_verb(line, n, "MAIL") || has_verb(line, n, "RCPT");
+
+        must(!o->is_in_chunks || !adds || !is_positive(reply));
+        must(!o->is_in_chunks || reply->code != 354);
+        if (ends && is_positive(reply))
+                end_transaction(o);
+}
+
 /* false if the session is over. */
 static bool judge_command(struct oracle *o, const char *line, size_t n) {
         bool is_auth = has_verb(line, n, "AUTH") && !memchr(line, '\t', n) && !o->is_data_refused;
         const struct record *reply;
+        const char *args;
 
         judge_known(o, line, n);
         if (is_auth)
                 return judge_exchange(o);
+        if (is_chunk(line, n, &args))
+                return judge_bdat(o, args, n - 4);
         reply = hear(o, SERVER_REPLY);
 
         must(reply);
         must(reply->code != 354 || has_verb(line, n, "DATA"));
         judge_content(o, line, n, reply);
+        judge_order(o, line, n, reply);
         if (is_closed(o))
                 return false;
         if (has_verb(line, n, "MAIL") && is_positive(reply)) {
@@ -283,25 +414,31 @@ static bool judge_command(struct oracle *o, const char *line, size_t n) {
         return reply->code != 354 || judge_message(o);
 }
 
-void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log) {
-        struct oracle oracle = { .in = in, .n = n, .rules = rules, .log = log }, *o = &oracle;
+static void judge(struct oracle *o) {
         const struct record *greeting = hear(o, SERVER_REPLY);
         const char *line;
         size_t n_line;
         enum line status;
 
         must(greeting && greeting->code == 220);
-        if (n > 0 && *in == '\x16') {
+        if (o->n > 0 && *o->in == '\x16') {
                 hear_end(o, 554);
                 return;
         }
         while ((status = next_line(o, &line, &n_line)) == LINE_WHOLE)
                 if (!(o->is_in_exchange ? judge_exchange(o) : judge_command(o, line, n_line))) {
-                        must(o->record == log->n || is_closed(o));
+                        must(o->record == o->log->n || is_closed(o));
                         return;
                 }
         if (status == LINE_BROKEN)
                 hear_end(o, 554);
         else
                 hear_nothing(o);
+}
+
+void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log) {
+        struct oracle o = { .in = in, .n = n, .rules = rules, .log = log };
+
+        judge(&o);
+        text_clear(&o.chunks);
 }
