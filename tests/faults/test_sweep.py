@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT, missing, need
 
 STRATEGIES = ["print", "print-tls", "show", "exec", "exec-balancer", "exec-refusing", "journal", "maildir"]
-STRATEGIES += ["proxy", "proxy-filter", "proxy-login", "proxy-refusing", "proxy-auth", "proxy-lmtp", "mailman", "mailman-lmtp"]
+STRATEGIES += ["proxy", "proxy-chunked", "proxy-filter", "proxy-login", "proxy-refusing", "proxy-auth", "proxy-lmtp", "mailman", "mailman-lmtp"]
 STRATEGIES += ["mailman-filter", "mailman-refusing", "mailman-2.1"]
 SECONDS = 900  # on a busy machine
 
