@@ -13,6 +13,11 @@
 #include <emmintrin.h>
 #endif
 
+/* A dot that may end the message, or was added. */
+static inline bool is_dot(const struct body_decoder *b, char c) {
+        return c == '.' && !b->is_counted;
+}
+
 /* One octet. Returns BODY_MORE with `*ret_text` set if it belongs to the text (an LF then stands for a line end). */
 static enum body_status step(struct body_decoder *b, char c, bool *ret_text) {
         bool after_cr = b->state == BODY_CR || b->state == BODY_DOT_CR;
@@ -30,7 +35,7 @@ static enum body_status step(struct body_decoder *b, char c, bool *ret_text) {
                 *ret_text = true;
         } else if (c == '\r')
                 b->state = after_dot ? BODY_DOT_CR : BODY_CR;
-        else if (c == '.' && b->state == BODY_LINE_START && !b->is_counted)
+        else if (is_dot(b, c) && b->state == BODY_LINE_START)
                 b->state = BODY_DOT;
         else {
                 b->state = BODY_IN_LINE;
@@ -65,7 +70,7 @@ static inline uint64_t find(const char *block, char c) {
 /* Takes one block in which CR and LF only stand together, except what follows a line end before a dot. What moves is
  * always a whole block, of which the next move overwrites what was too much; hence the distance. A CR at its end moves
  * too, and goes with the LF in the next block. Returns false before a dot. */
-static inline bool take_block(struct cursor *c, uint64_t lf) {
+static inline bool take_block(const struct body_decoder *b, struct cursor *c, uint64_t lf) {
         size_t from = 0;
 
         memcpy(c->out, c->in, BLOCK);
@@ -76,7 +81,7 @@ static inline bool take_block(struct cursor *c, uint64_t lf) {
                 memcpy(c->out, c->in + at, BLOCK);
                 from = at;
                 c->n_lines++;
-                if (c->in[at + 1] == '.') {
+                if (is_dot(b, c->in[at + 1])) {
                         c->in += at + 1;
                         c->out++;
                         return false;
@@ -90,14 +95,14 @@ static inline bool take_block(struct cursor *c, uint64_t lf) {
 /* Takes blocks as long as they are plain. To be called at the start of a line or in its text. */
 static void take_blocks(struct body_decoder *b, struct cursor *to) {
         struct cursor c = *to;
-        bool goes_on = b->state == BODY_IN_LINE || (c.in < c.end && *c.in != '.');
+        bool goes_on = b->state == BODY_IN_LINE || (c.in < c.end && !is_dot(b, *c.in));
 
         while (goes_on && c.end - c.in >= 2L * BLOCK && c.in - c.out >= BLOCK) {
                 uint64_t lf = find(c.in, '\n');
 
                 if (lf != (find(c.in, '\r') << 1 | (c.in[-1] == '\r')))
                         break;
-                goes_on = take_block(&c, lf);
+                goes_on = take_block(b, &c, lf);
         }
         if (c.in == to->in)
                 return;
@@ -114,7 +119,7 @@ static void take_blocks(struct body_decoder *b, struct cursor *c) {
 
 /* Takes a plain line, or returns false. To be called at the start of a line. */
 static bool take_plain_line(const struct body_decoder *b, struct cursor *c) {
-        const char *lf = *c->in == '.' && !b->is_counted ? NULL : memchr(c->in, '\n', (size_t) (c->end - c->in));
+        const char *lf = is_dot(b, *c->in) ? NULL : memchr(c->in, '\n', (size_t) (c->end - c->in));
         size_t n = lf ? (size_t) (lf - c->in) : 0;
 
         if (n == 0 || lf[-1] != '\r' || memchr(c->in, '\r', n - 1))
