@@ -2,9 +2,10 @@
  *
  *   intake DIRECTORY OCTETS fixed|mixed ROUNDS PROGRAM...
  *
- * A PROGRAM is a string of words: "session /path/smtpd --max-size=0" (a dialogue up to DATA comes first), or
- * "raw cat" (its standard output becomes a nameless file in DIRECTORY, which is also everyone's TMPDIR). Standard
- * error is /dev/null. Per round there is one line, the nanoseconds of each program.
+ * A PROGRAM is a string of words: "session /path/smtpd --max-size=0" (a dialogue up to DATA comes first),
+ * "chunks /path/smtpd --max-size=0" (up to RCPT, and then BDAT with chunks of a MiB), or "raw cat"
+ * (its standard output becomes a nameless file in DIRECTORY, which is also everyone's TMPDIR).
+ * Standard error is /dev/null. Per round there is one line, the nanoseconds of each program.
  *
  * The clock runs from the first octet of the body until the program has read the last one: its receive queue is empty.
  * The final dot is never sent, so that there is no delivery in it; nor is the removal of the file.
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +119,16 @@ static void send_all(int fd, const char *data, size_t n) {
                         err(1, "send");
 }
 
+/* Nobody reads the replies to chunks: they are few. */
+static void send_part(int fd, const char *data, size_t n, bool is_chunk) {
+        char command[40];
+        int n_command = snprintf(command, sizeof(command), "BDAT %zu\r\n", n);
+
+        if (is_chunk)
+                send_all(fd, command, (size_t) n_command);
+        send_all(fd, data, n);
+}
+
 static int queue(int fd, unsigned long request) {
         int n;
 
@@ -134,12 +146,12 @@ static void wait_until_read(const struct connection *c) {
         }
 }
 
-/* Up to the invitation to send the message. */
-static void converse(int fd) {
+/* Up to the invitation to send the message, or with fewer steps. */
+static void converse(int fd, int n_steps) {
         static const char *const say[DIALOGUE] = { "", "EHLO bench\r\n", "MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n",
                                                    "DATA\r\n" };
 
-        for (int i = 0; i < DIALOGUE; i++) {
+        for (int i = 0; i < n_steps; i++) {
                 char reply[4096] = "";
                 size_t n = 0;
 
@@ -157,16 +169,17 @@ static void converse(int fd) {
 }
 
 static uint64_t measure(const char *program) {
+        bool has_chunks = strncmp(program, "chunks ", 7) == 0;
         struct connection c = start(program);
         uint64_t from, took;
 
-        if (strncmp(program, "session ", 8) == 0)
-                converse(c.client);
-        send_all(c.client, header, strlen(header));
+        if (has_chunks || strncmp(program, "session ", 8) == 0)
+                converse(c.client, has_chunks ? DIALOGUE - 1 : DIALOGUE);
+        send_part(c.client, header, strlen(header), has_chunks);
         wait_until_read(&c); /* the program has started */
         from = now();
         for (uint64_t left = octets; left >= n_buffer; left -= n_buffer)
-                send_all(c.client, buffer, n_buffer);
+                send_part(c.client, buffer, n_buffer, has_chunks);
         wait_until_read(&c);
         took = now() - from;
         close(c.client);
