@@ -49,7 +49,7 @@ def test_who_ends_the_way_offers_none(smtpd, tmp_path):
         assert session.end() == 0
 
 
-def test_equal_recipients(smtpd, tmp_path):
+def test_equal_recipients_with_other_notices(smtpd, tmp_path):
     """Who is named twice is passed on twice if other notices are asked for."""
     plain, other = b"RCPT TO:<b@example.com>", b"RCPT TO:<b@EXAMPLE.com> NOTIFY=NEVER"
     with Upstream(extensions=ALL) as up, Session(proxy(smtpd, up), tmp_path) as session:
@@ -121,7 +121,7 @@ def mails(postfix, n):
 
 
 @pytest.mark.parametrize("discard", ["", "smtpd_discard_ehlo_keywords = dsn\n"], ids=["offered", "not offered"])
-def test_postfix(release, folder, discard):  # noqa: F811
+def test_postfix_on_both_sides(release, folder, discard):  # noqa: F811
     """`sendmail -N` to one, we in the middle, another one that delivers. If that offers DSN it has the last word; if it does not, the
     first one says that it passed the message on to somebody who gives no notices."""
     name = f"dsn-{bool(discard)}"

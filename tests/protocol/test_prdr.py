@@ -108,7 +108,7 @@ def test_equal_recipients_and_rules(smtpd, tmp_path):
         assert [m.recipients for m in up.messages] == [[b"<b@example.com>"]]
 
 
-def test_upstream_is_lost(smtpd, tmp_path):
+def test_prdr_and_lost_upstream(smtpd, tmp_path):
     """After the dot: the first has it, of the other nobody knows."""
     with Upstream({"dot": lambda c: (c.send(YES + b"\r\n"), close(c))}, lmtp=True) as up, Session(proxy(smtpd, up, LMTP), tmp_path) as session:
         session.begin("EHLO")
@@ -121,7 +121,7 @@ def test_upstream_is_lost(smtpd, tmp_path):
 
 @pytest.mark.parametrize(("theirs", "expected"), [
     ({"dot": NO + b"\r\n"}, (b"250", b"550")), ({"DATA": LATER + b"\r\n"}, (b"250", b"451")), ({}, (b"250", b"250"))])
-def test_list_and_other(smtpd, tmp_path, theirs, expected):
+def test_prdr_for_list_and_other(smtpd, tmp_path, theirs, expected):
     """With PRDR the list has the message although the upstream refused it. Without it that would be sent to the list again."""
     with scripted({}) as lists, Upstream(theirs) as up, Session(mailman(smtpd, lists.endpoint, up), tmp_path) as session:
         session.begin("EHLO")
@@ -152,7 +152,7 @@ def by_exim(exim, port):
 
 @pytest.mark.parametrize(("verdicts", "marks"), [((YES, YES), "=> ->"), ((YES, NO), "=> **"), ((YES, LATER), "=> =="), ((LATER, LATER), "== =="),
                                                  ((NO, NO), "** **")])
-def test_exim(release, tmp_path, exim, verdicts, marks):
+def test_exim_with_prdr(release, tmp_path, exim, verdicts, marks):
     """What it makes of it: delivered (=>, and -> in the same transaction), bounced (**), or to be tried again (==)."""
     with Upstream(dot(*verdicts), lmtp=True) as up, open(tmp_path / "err", "ab") as err:
         direct = Direct(proxy(release, up, LMTP), err)

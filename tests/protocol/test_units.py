@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import BUILDS
+from conftest import BUILDS, ROOT
 from session import environment
 
 
@@ -33,4 +33,7 @@ def test_program(test):
 
 @pytest.mark.parametrize("build", sorted(BUILDS))
 def test_transcripts_are_among_them(build):
-    assert "transcripts" in [test["name"] for test in listed(build)]
+    """All of them."""
+    (played,) = (test["cmd"][1:] for test in listed(build) if test["name"] == "transcripts")
+    there = (ROOT / "tests/transcripts").rglob("*.txt")
+    assert sorted(map(os.path.realpath, played)) == sorted(map(os.path.realpath, there))
