@@ -118,7 +118,8 @@ static void say(const struct metrics *m, int error) {
 
 static void write_figures(struct metrics *m, const struct figures *f) {
         char text[TEXT_MAX];
-        int error = replace(m->file, text, format(f, text));
+        size_t n = format(f, text);
+        int error = replace(m->file, text, n);
 
         say(m, error);
         m->error = error;

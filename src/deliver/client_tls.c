@@ -41,7 +41,7 @@ static void take_plain_side(struct client *c, int plain) {
 enum client_result client_secure(struct client *c, const struct prologue *p,
                                  struct prologue_result *ret) {
         int64_t deadline = deadline_after(client_seconds(c, HANDSHAKE_SECONDS));
-        char answer[SECURITY_ANSWER_MAX], reason[SECURITY_REASON_MAX];
+        char answer[SECURITY_ANSWER_MAX] = "", reason[SECURITY_REASON_MAX];
         size_t n = 0;
         int r = prologue_ask_tls(p);
 

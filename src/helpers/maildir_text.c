@@ -90,17 +90,20 @@ static void put_received(struct file *f, size_t n_recipients) {
                 .time = time(NULL),
         };
         char text[RECEIVED_MAX];
+        size_t n = received_format(&received, text);
 
-        put(f, text, received_format(&received, text));
+        put(f, text, n);
 }
 
 /* X-Peer, and an empty line before a line that is no field. */
 static void put_end(struct file *f, const struct header_scan *h, bool has_x_peer) {
-        char line[128];
+        if (has_x_peer) {
+                char line[128];
+                size_t n = text_format(line, sizeof(line), "X-Peer: %s\n",
+                                       contract_variable("SMTPD_PEER"));
 
-        if (has_x_peer)
-                put(f, line, text_format(line, sizeof(line), "X-Peer: %s\n",
-                                         contract_variable("SMTPD_PEER")));
+                put(f, line, n);
+        }
         if (h->n_fields < h->n_header)
                 put(f, "\n", 1);
 }

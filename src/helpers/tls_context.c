@@ -63,13 +63,12 @@ static void complain_of_file(const char *what, const char *path) {
 }
 
 static BIO *open_file(const char *what, const char *path) {
-        FILE *stream = fopen(path, "re");
-        BIO *file = stream ? BIO_new_fp(stream, BIO_CLOSE) : NULL;
+        BIO *file = BIO_new_file(path, "re");
 
-        if (!file)
+        if (!file) {
                 complain_of_file(what, path);
-        if (stream && !file)
-                fclose(stream);
+                ERR_clear_error();
+        }
         return file;
 }
 
