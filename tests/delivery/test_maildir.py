@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from acceptor import NOBODY, Acceptor, folder
 from conftest import everybodys, need, need_root, private_mounts
+from dovecot import for_this_dovecot
 from session import PATIENCE, Session, command, environment, run
 from test_faults import large
 
@@ -133,9 +134,10 @@ def test_dovecot_reads_it(release, folder):
         session.begin("EHLO")
         assert session.send_message(SMALL) == STORED
         assert session.end() == 0
-    (folder / "conf").write_text(f"mail_location=maildir:{maildir}\nbase_dir={folder}/run\nstate_dir={folder}\nlog_path=/dev/stderr\n"
-                                 f"mail_uid={NOBODY['user']}\nmail_gid={NOBODY['group']}\nfirst_valid_uid=1\nssl=no\n"
-                                 "stats_writer_socket_path=\n")
+    (folder / "conf").write_text(for_this_dovecot(
+        f"mail_location = maildir:{maildir}\nbase_dir = {folder}/run\nstate_dir = {folder}\n"
+        f"log_path = /dev/stderr\nmail_uid = {NOBODY['user']}\nmail_gid = {NOBODY['group']}\n"
+        "first_valid_uid = 1\nssl = no\nstats_writer_socket_path =\n"))
     done = subprocess.run([doveadm, "-c", folder / "conf", "fetch", "hdr.subject", "mailbox", "INBOX"], capture_output=True, cwd="/",
                           env=environment(USER="nobody", HOME=str(folder)), timeout=PATIENCE, check=False, **NOBODY)
     assert done.stdout == b"hdr.subject: small\n", done.stderr

@@ -16,7 +16,7 @@ import tty
 
 import pytest
 from acceptor import Acceptor
-from conftest import need
+from conftest import everybodys, need
 from processes import programs, stat_of, status_of
 from session import PATIENCE, Session, command, run, wait_until
 from test_sandbox import inject, tools
@@ -228,7 +228,8 @@ def test_on_a_terminal(smtpd, tmp_path):
 def test_acceptor_shows_on_standard_output(smtpd, tmp_path):
     """The helper has it as descriptor 3, and the log is elsewhere."""
     path = tmp_path / "shown"
-    with open(path, "wb") as file, Acceptor(smtpd, tmp_path, "--strategy=show", stdout=file) as acceptor:
+    with (everybodys(smtpd) as program, open(path, "wb") as file,
+          Acceptor(program, tmp_path, "--strategy=show", stdout=file) as acceptor):
         for _ in range(2):
             with acceptor.client() as client:
                 client.begin("EHLO")

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from acceptor import Acceptor
 from conftest import everybodys, missing, need, need_root
+from dovecot import for_this_dovecot
 from logs import one
 from postfix import Postfix
 from session import environment, free_port, wait_until
@@ -76,7 +77,8 @@ def private_postfix(folder, pki):  # noqa: F811
     private, program = folder / "sasl", need("dovecot")
     settings = SETTINGS.replace(", permit\n", ", permit_sasl_authenticated, reject\n") + SASL_CF + "smtpd_tls_auth_only = yes\n"
     it = Postfix(private, settings + TLS_CF.format(certificate=pki["good"].certificate, key=pki["good"].key), bounce="discard")
-    (private / "dovecot.conf").write_text(DOVECOT_CONF.format(folder=private, password=PASSWORD))
+    (private / "dovecot.conf").write_text(
+        for_this_dovecot(DOVECOT_CONF.format(folder=private, password=PASSWORD)))
     with server(private / "dovecot.out", str(private / "queue/sasl"), program, "-F", "-c", str(private / "dovecot.conf")), it:
         yield it
 
@@ -171,9 +173,9 @@ def submission(folder, pki):  # noqa: F811
         os.chmod(private / name, 0o777)
     ports = {"required": free_port(), "implicit": free_port()}
     with Upstream() as relay:
-        (private / "dovecot.conf").write_text(SUBMISSION_CONF.format(
+        (private / "dovecot.conf").write_text(for_this_dovecot(SUBMISSION_CONF.format(
             folder=private, certificate=pki["good"].certificate, key=pki["good"].key, relay=relay.endpoint.rpartition(":")[2],
-            password=PASSWORD, port=ports["required"], implicit=ports["implicit"]))
+            password=PASSWORD, port=ports["required"], implicit=ports["implicit"])))
         with server(private / "dovecot.out", ("127.0.0.1", ports["required"]), program, "-F", "-c", str(private / "dovecot.conf")):
             yield {mode: f"127.0.0.1:{port}" for mode, port in ports.items()}, relay
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from acceptor import Acceptor, folder
 from conftest import need, need_root
+from dovecot import for_this_dovecot
 from logs import lines, one
 from postfix import Postfix
 from session import PATIENCE, Session, command, environment, run, tcp_pair, wait_until
@@ -480,7 +481,8 @@ def postfix(shared_folder):
     private = shared_folder / "auth"
     settings = SETTINGS.replace(", permit\n", ", permit_sasl_authenticated, reject\n") + SASL_CF
     it = Postfix(private, settings, bounce="discard")
-    (private / "dovecot.conf").write_text(DOVECOT_CONF.format(folder=private, password=PASSWORD))
+    (private / "dovecot.conf").write_text(
+        for_this_dovecot(DOVECOT_CONF.format(folder=private, password=PASSWORD)))
     with server(private / "dovecot.out", str(private / "queue/sasl"), program, "-F", "-c", str(private / "dovecot.conf")), it:
         yield it
 
