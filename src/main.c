@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "accept/acceptor.h"
+#include "base/array.h"
 #include "base/ascii.h"
 #include "base/text.h"
 #include "certificates.h"
@@ -23,6 +25,7 @@
 #include "deliver/delivery.h"
 #include "io/channel.h"
 #include "io/fd.h"
+#include "io/helper.h"
 #include "io/inherited.h"
 #include "io/listen.h"
 #include "io/log.h"
@@ -210,8 +213,17 @@ static int help(const struct config *c) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
+/* The helpers that are found, not those that were built: each can be a package of its own. */
 static int version(void) {
-        puts("smtpd " VERSION);
+        static const char *const features[] = { "journal", "maildir", "show", "tls" };
+        char program[PATH_MAX], name[32];
+
+        fputs("smtpd " VERSION, stdout);
+        for (size_t i = 0; i < ELEMENTS(features); i++) {
+                text_format(name, sizeof(name), "smtpd-%s", features[i]);
+                printf(" %c%s", helper_find(name, program) ? '+' : '-', features[i]);
+        }
+        putchar('\n');
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 

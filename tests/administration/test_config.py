@@ -159,7 +159,20 @@ def test_help_is_true_of_every_option(smtpd):
 
 
 def test_version(smtpd):
-    assert re.fullmatch(rb"smtpd \d+(\.\d+)*\n", run([smtpd, "--version"])[1])
+    said = run([smtpd, "--version"])[1].decode()
+    assert re.fullmatch(r"smtpd \d+(\.\d+)*( [+-](journal|maildir|show|tls)){4}\n", said)
+
+
+def test_version_names_the_helpers_found(smtpd, tmp_path):
+    """Each is a package of its own: what was built says nothing about what is here."""
+    program = shutil.copy(smtpd, tmp_path)
+    for there in (False, True):
+        said = run([program, "--version"])[1].decode().split()[2:]
+        for name in ("journal", "maildir", "show", "tls"):
+            installed = os.access(f"/usr/libexec/smtpd/smtpd-{name}", os.X_OK)
+            assert f"{'+' if there or installed else '-'}{name}" in said
+            (tmp_path / f"smtpd-{name}").write_text("#!/bin/sh\n")
+            (tmp_path / f"smtpd-{name}").chmod(0o755)
 
 
 @pytest.mark.parametrize("action", sorted(ACTIONS))
