@@ -20,7 +20,8 @@ class Mails:
     def __init__(self, folder):
         argv = [os.environ.get("SMTPD", "smtpd"), "--listen=127.0.0.1:0", "--strategy=maildir", f"--maildir={folder}"]
         argv += [f"--user={os.geteuid()}"] * (os.geteuid() == 0)
-        self.folder, self.process = folder, subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        self.folder = folder
+        self.process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
         said = self.process.stderr.readline()
         match = re.search(r"listening address=127\.0\.0\.1:(\d+)", said)
         assert match, said
@@ -48,7 +49,7 @@ def mails(tmp_path):
     mails.process.communicate()
 
 
-# =====================================================================================================
+# ==================================================================================================
 
 
 def test_it(mails):

@@ -67,8 +67,11 @@ static void say_findings(struct findings *f, config_complaint *complain,
 /* A wait status, or -1: it could not be run, or took too long, which has been said. */
 static int run(const char *program, char **arguments, struct findings *ret,
                config_complaint *complain) {
-        struct child child = { .path = program, .argv = arguments, .environment = environ,
-                               .in = STDIN_FILENO, .err = STDERR_FILENO };
+        struct child child = { .path = program,
+                               .argv = arguments,
+                               .environment = environ,
+                               .in = STDIN_FILENO,
+                               .err = STDERR_FILENO };
         int out[2], error = -fd_make_pipe(out), status = 0;
         char what[PATH_MAX + 128];
         pid_t pid = -1;
@@ -136,16 +139,20 @@ int certificates_check(const struct config *c, config_complaint *complain,
         if (c->tls_certificate.n == 0 || (c->tls == TLS_NO && c->listen_tls.n == 0))
                 return 0;
         if (!helper_find("smtpd-tls", program)) {
-                text_format(what, sizeof(what), "smtpd-tls is not installed (cannot run %s): build "
-                                                "smtpd with libssl-dev and pkg-config installed, "
-                                                "or choose tls=no", program);
+                text_format(what, sizeof(what),
+                            "smtpd-tls is not installed (cannot run %s): build "
+                            "smtpd with libssl-dev and pkg-config installed, "
+                            "or choose tls=no",
+                            program);
                 complain(option, what);
                 return EX_CONFIG;
         }
         if (!credential)
                 return check_by(program, c, complain, warn_of);
-        text_format(what, sizeof(what), "%.200s is a credential of the unit, and not looked at "
-                                        "here ($CREDENTIALS_DIRECTORY is not set)", credential);
+        text_format(what, sizeof(what),
+                    "%.200s is a credential of the unit, and not looked at "
+                    "here ($CREDENTIALS_DIRECTORY is not set)",
+                    credential);
         warn_of(option, what);
         return 0;
 }

@@ -3,7 +3,7 @@
 
 #include "config/config.h"
 
-/* Has the program look at them, if the configuration has any that are used. What is wrong is said by
- * `complain`, what may be unwise by `warn_of`. Returns 0 or an exit status. */
+/* Has the program look at them, if the configuration has any that are used. What is wrong is said
+ * by `complain`, what may be unwise by `warn_of`. Returns 0 or an exit status. */
 int certificates_check(const struct config *c, config_complaint *complain,
                        config_complaint *warn_of);

@@ -77,9 +77,8 @@ static size_t descriptors_of(const struct config *c) {
  * a tenth of such a session's time. One that has to wait for its client is no different from a
  * stranger's. */
 enum confinement confine(const struct config *c, const struct channel *client, bool is_transcript) {
-        const struct sandbox_sockets sockets = {
-                broker_socket(), tls_request_socket(), tls_farewell_socket()
-        };
+        const struct sandbox_sockets sockets = { broker_socket(), tls_request_socket(),
+                                                 tls_farewell_socket() };
 
         if (!c->sandbox || (is_transcript && channel_has_input(client)))
                 return CONFINEMENT_NONE;

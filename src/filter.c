@@ -48,7 +48,8 @@ static void put_load(struct filter *f, size_t offset) {
 }
 
 static size_t argument_of(const struct filter_rule *r) {
-        return offsetof(struct seccomp_data, args) + 8UL * (unsigned) r->argument + 4UL * r->is_upper;
+        return offsetof(struct seccomp_data, args) + 8UL * (unsigned) r->argument +
+               4UL * r->is_upper;
 }
 
 static void put_rule(struct filter *f, const struct filter_rule *r, unsigned miss) {
@@ -135,8 +136,7 @@ static void watch_calls(void) {
         sigaction(SIGSYS, &action, NULL);
 }
 #else
-static void watch_calls(void) {
-}
+static void watch_calls(void) {}
 #endif
 
 bool filter_enter(const struct filter_rule *rules, size_t n) {

@@ -21,8 +21,8 @@
 enum { FILTER_ANY = -1 };
 
 /* A call that is allowed: always, or if (or unless) an argument has a value; or that is not,
- * whatever the next rules say of it. All rules of a call stand together: it ends the process if none
- * of them allows it. Of an argument the lower half is meant, or else the upper. */
+ * whatever the next rules say of it. All rules of a call stand together: it ends the process if
+ * none of them allows it. Of an argument the lower half is meant, or else the upper. */
 struct filter_rule {
         unsigned number;
         int argument;
@@ -33,16 +33,23 @@ struct filter_rule {
 
 #define ALWAYS(call) { .number = __NR_##call, .argument = FILTER_ANY }
 #define IF(call, index, is) { .number = __NR_##call, .argument = (index), .value = (unsigned) (is) }
-#define UNLESS(call, index, is) \
+#define UNLESS(call, index, is)                                                                    \
         { .number = __NR_##call, .argument = (index), .value = (unsigned) (is), .is_unless = true }
-#define NEVER(call, index, is) \
+#define NEVER(call, index, is)                                                                     \
         { .number = __NR_##call, .argument = (index), .value = (unsigned) (is), .is_never = true }
 #define NEVER_UNLESS(call, index, is)                                                              \
-        { .number = __NR_##call, .argument = (index), .value = (unsigned) (is), .is_unless = true, \
+        { .number = __NR_##call,                                                                   \
+          .argument = (index),                                                                     \
+          .value = (unsigned) (is),                                                                \
+          .is_unless = true,                                                                       \
           .is_never = true }
 #define IF_NULL(call, index)                                                                       \
-        { .number = __NR_##call, .argument = (index), .is_upper = true, .is_unless = true,         \
-          .is_never = true }, IF(call, index, 0)
+        { .number = __NR_##call,                                                                   \
+          .argument = (index),                                                                     \
+          .is_upper = true,                                                                        \
+          .is_unless = true,                                                                       \
+          .is_never = true },                                                                      \
+                IF(call, index, 0)
 #define FAILS(call) { .number = __NR_##call, .argument = FILTER_ANY, .is_failing = true }
 
 /* From now on only these can be made; frequent ones are first. Returns whether it is so. */

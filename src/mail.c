@@ -33,7 +33,9 @@ int mail_open(struct mail *m, const struct config *c, const struct peer *p, stru
         m->envelope.authenticated = authenticated;
         spool_init(&m->message.spool);
         forget(m);
-        m->envelope.addressees = c->max_recipients <= MAIL_FEW ? m->few : calloc((size_t) c->max_recipients, sizeof(m->few[0]));
+        m->envelope.addressees = c->max_recipients <= MAIL_FEW
+                                         ? m->few
+                                         : calloc((size_t) c->max_recipients, sizeof(m->few[0]));
         return m->envelope.addressees ? delivery_open(m->strategy, &x, &m->delivery) : -ENOMEM;
 }
 
@@ -50,7 +52,7 @@ void mail_reset(struct mail *m) {
                 m->strategy->reset(m->delivery);
 }
 
-/* --- the envelope ---------------------------------------------------------------------------------------- */
+/* --- the envelope ----------------------------------------------------------------------------- */
 
 /* Unique on this host: the time in microseconds, our pid, and a count. */
 static void make_id(struct mail *m) {
@@ -62,7 +64,8 @@ static bool put(struct mail *m, struct addressee *a) {
         return m->strategy->put && m->strategy->put(m->delivery, &m->envelope, a);
 }
 
-enum mail_answer mail_sender(struct mail *m, const struct sender *sender, struct reply *ret_verdict) {
+enum mail_answer mail_sender(struct mail *m, const struct sender *sender,
+                             struct reply *ret_verdict) {
         make_id(m);
         m->envelope.sender = *sender;
         m->is_sender_pending = put(m, NULL);
@@ -114,7 +117,8 @@ static void ask(struct mail *m, struct addressee *a) {
                 reply_fix(&a->verdict, &delivery_recipient_ok);
 }
 
-enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict) {
+enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient,
+                                struct reply *ret_verdict) {
         struct addressee *a;
 
         if (m->n_pending == 0)
@@ -139,7 +143,9 @@ void mail_hold(struct mail *m, const struct recipient *recipient, struct reply *
         struct addressee *a = &m->envelope.addressees[m->envelope.n_addressees];
 
         reply_fix(ret_verdict, &delivery_recipient_ok);
-        *a = (struct addressee) { .recipient = *recipient, .verdict = *ret_verdict, .is_held = true };
+        *a = (struct addressee) { .recipient = *recipient,
+                                  .verdict = *ret_verdict,
+                                  .is_held = true };
 }
 
 /* The addressee moves to the end of those that are in the envelope. */
@@ -161,7 +167,7 @@ void mail_accept(struct mail *m, size_t n_recipients) {
         m->envelope.n_addressees = n_recipients;
 }
 
-/* --- the content ----------------------------------------------------------------------------------------- */
+/* --- the content ------------------------------------------------------------------------------ */
 
 void mail_append(struct mail *m, const char *text, size_t n) {
         if (spool_append(&m->message.spool, text, n) < 0)

@@ -1,4 +1,5 @@
-/* mail.h - the mail object under way (RFC 5321 section 2.3.1: envelope and content), and what its strategy says of it. */
+/* mail.h - the mail object under way (RFC 5321 section 2.3.1: envelope and content), and what its
+ * strategy says of it. */
 #pragma once
 
 #include "config/config.h"
@@ -11,11 +12,12 @@ struct mail {
         const struct delivery_ops *strategy;
         struct delivery *delivery;
         struct envelope envelope;
-        size_t first_pending; /* of the addressees after those of the envelope: those whose verdicts are still to come */
+        /* of the addressees after those of the envelope: those whose verdicts are still to come */
+        size_t first_pending;
         size_t n_pending;
         bool is_sender_pending; /* so is that on the sender */
         unsigned n_ids;
-        bool is_judged;       /* the message came whole, and has its verdict */
+        bool is_judged;                 /* the message came whole, and has its verdict */
         struct addressee few[MAIL_FEW]; /* what is large comes last */
         struct message message;
 };
@@ -33,8 +35,10 @@ int mail_open(struct mail *m, const struct config *c, const struct peer *p, stru
 void mail_close(struct mail *m);
 
 /* MAIL, and each RCPT that the server has room for. */
-enum mail_answer mail_sender(struct mail *m, const struct sender *sender, struct reply *ret_verdict);
-enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict);
+enum mail_answer mail_sender(struct mail *m, const struct sender *sender,
+                             struct reply *ret_verdict);
+enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient,
+                                struct reply *ret_verdict);
 
 /* A MAIL that the server refuses: its sender has an id too, for the log. */
 void mail_refused_sender(struct mail *m, const struct sender *sender);
@@ -49,7 +53,8 @@ void mail_collect(struct mail *m, bool is_sender, struct reply *ret_verdict);
 /* So many of the recipients are in the envelope. */
 void mail_accept(struct mail *m, size_t n_recipients);
 
-/* Text of the message. A full disk is found out at the end: the client hears 452 and keeps the message. */
+/* Text of the message. A full disk is found out at the end: the client hears 452 and keeps the
+ * message. */
 void mail_append(struct mail *m, const char *text, size_t n);
 
 /* The message is complete, and goes to the strategy: each addressee has a verdict after that. */
@@ -61,7 +66,8 @@ void mail_judge(struct mail *m, const struct reply *verdict);
 /* The message is complete, or will never be, since it was refused. */
 void mail_refused(struct mail *m);
 
-/* In SMTP one reply speaks for all recipients; somebody may have the message although that is a refusal. */
+/* In SMTP one reply speaks for all recipients; somebody may have the message although that is a
+ * refusal. */
 struct outcome {
         const struct reply *best, *worst;
 };

@@ -1,6 +1,7 @@
 /* main.c - smtpd: one SMTP or LMTP session on standard input and output. See smtpd(8).
  *
- * Finds out what it was given (descriptors, options, peer), runs the session, and says how it went by its exit status.
+ * Finds out what it was given (descriptors, options, peer), runs the session, and says how it went
+ * by its exit status.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,9 +39,10 @@
 #include "upstreams.h"
 #include "user.h"
 
-/* --- descriptors ------------------------------------------------------------------------------------------- */
+/* --- descriptors ------------------------------------------------------------------------------ */
 
-/* What the descriptors 0 to 2 are. A missing one is replaced by /dev/null, so that nothing else gets its number. */
+/* What the descriptors 0 to 2 are. A missing one is replaced by /dev/null, so that nothing else
+ * gets its number. */
 struct descriptors {
         struct stat in, out, err;
         bool has_in, has_out, has_err;
@@ -53,7 +55,8 @@ static bool look_at(int fd, struct stat *ret) {
                 return true;
         null = open("/dev/null", O_RDWR);
         if (null != fd)
-                _exit(EX_TEMPFAIL); /* not the lowest free: there is no /dev/null, and nothing works here */
+                /* not the lowest free: there is no /dev/null, and nothing works here */
+                _exit(EX_TEMPFAIL);
         return false;
 }
 
@@ -61,7 +64,8 @@ static bool is_same_file(const struct stat *a, const struct stat *b) {
         return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* A connected socket passed by systemd's protocol (sd_listen_fds(3)) takes the place of a stdin that is none. */
+/* A connected socket passed by systemd's protocol (sd_listen_fds(3)) takes the place of a stdin
+ * that is none. */
 static void take_passed_socket(void) {
         struct stat in;
         struct peer p;
@@ -99,8 +103,8 @@ static bool is_started_by_manager(void) {
         return pid && *ascii_read_number(pid, &number) == '\0' && number == (uint64_t) getpid();
 }
 
-/* Under inetd all three are the client's connection, and nothing but SMTP may reach it. A pipe is a connection if
- * whoever made it names a peer. */
+/* Under inetd all three are the client's connection, and nothing but SMTP may reach it. A pipe is a
+ * connection if whoever made it names a peer. */
 static bool is_stderr_client(const struct descriptors *d) {
         struct peer p;
 
@@ -175,11 +179,11 @@ static bool is_transcript(const struct descriptors *d, const struct peer *p) {
                (S_ISFIFO(d->in.st_mode) && !peer_of_environment(&named));
 }
 
-/* --- signals ------------------------------------------------------------------------------------------------- */
+/* --- signals ---------------------------------------------------------------------------------- */
 
-/* Signals that ask us to end become input on a descriptor; those that would kill us for a closed pipe or a file size
- * limit become errors of write(2). A terminal's Ctrl-C is for the acceptor too, which says what sessions have to do: until
- * then they end what is under way. */
+/* Signals that ask us to end become input on a descriptor; those that would kill us for a closed
+ * pipe or a file size limit become errors of write(2). A terminal's Ctrl-C is for the acceptor too,
+ * which says what sessions have to do: until then they end what is under way. */
 static void take_signals(struct patience *p) {
         sigset_t stop, soon;
 
@@ -197,14 +201,15 @@ static void take_signals(struct patience *p) {
                       signalfd(-1, &soon, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-/* --- the program --------------------------------------------------------------------------------------------- */
+/* --- the program ------------------------------------------------------------------------------ */
 
 static void complain(const char *where, const char *what) {
         log_say(LOG_ERR, "%s: %s", where, what);
 }
 
 static int help(const struct config *c) {
-        puts("smtpd speaks one SMTP session on standard input and output, and hands each message to a strategy.\n\n"
+        puts("smtpd speaks one SMTP session on standard input and output, and hands each message "
+             "to a strategy.\n\n"
              "usage: smtpd [--name=value ...]\n\n"
              "Every option can be written --name value too, and is also a line name=value in the\n"
              "configuration file; the command line wins.\n");
@@ -255,10 +260,12 @@ static int check(const struct config *c, int mistakes) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
-/* Tells a client that there will be no session, and why the administrator has to look into the log. A person at a
- * terminal has seen that already; a client that begins with TLS would not understand. */
+/* Tells a client that there will be no session, and why the administrator has to look into the log.
+ * A person at a terminal has seen that already; a client that begins with TLS would not understand.
+ */
 static int refuse(const struct config *c, struct channel *channel, int status) {
-        static const char reply[] = "421 4.3.5 this server is not configured correctly, try again later\r\n";
+        static const char reply[] =
+                "421 4.3.5 this server is not configured correctly, try again later\r\n";
 
         channel->timeout = 10;
         if (c->tls != TLS_IMPLICIT && !isatty(channel->in) && !isatty(channel->out)) {
@@ -284,8 +291,10 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
         }
         if ((status = become_user(c, is_transcript(d, &peer))) != 0)
                 return refuse(c, channel, status);
-        if (S_ISSOCK(d->out.st_mode)) /* replies are short, and a client that reads none has no claim to more memory */
-                setsockopt(STDOUT_FILENO, SOL_SOCKET, SO_SNDBUF, &room_for_replies, sizeof(room_for_replies));
+        /* replies are short, and a client that reads none has no claim to more memory */
+        if (S_ISSOCK(d->out.st_mode))
+                setsockopt(STDOUT_FILENO, SOL_SOCKET, SO_SNDBUF, &room_for_replies,
+                           sizeof(room_for_replies));
         r = session_run(c, &peer, channel, is_transcript(d, &peer));
         if (r == 0)
                 return EXIT_SUCCESS;
@@ -315,14 +324,16 @@ static bool load_again(void *context, struct config *ret) {
 /* Returns 0, or an exit status, having said why. */
 static int check_single_session(const struct config *c) {
         if (c->count > 0) {
-                log_say(LOG_ERR, "count=%llu is for accepting connections: use --listen, or remove it",
+                log_say(LOG_ERR,
+                        "count=%llu is for accepting connections: use --listen, or remove it",
                         (unsigned long long) c->count);
                 return EX_CONFIG;
         }
         if (c->tls <= TLS_NO || !config_is_self_signed(c))
                 return 0;
-        log_say(LOG_ERR, "tls-certificate=" TLS_SELF_SIGNED " is for --listen: it is made when that "
-                         "starts; for a single session name a file");
+        log_say(LOG_ERR,
+                "tls-certificate=" TLS_SELF_SIGNED " is for --listen: it is made when that "
+                "starts; for a single session name a file");
         return EX_CONFIG;
 }
 
@@ -370,12 +381,15 @@ int main(int argc, char **argv) {
                 if (config_is_listening(&the.config))
                         show_on_stdout(&d);
                 log_be_quick();
-                return acceptor_run(&(struct acceptor_start) {
-                        .config = &the.config, .mistakes = mistakes, .listeners = &the.listeners,
-                        .load = load_again, .context = &given });
+                return acceptor_run(&(struct acceptor_start) { .config = &the.config,
+                                                               .mistakes = mistakes,
+                                                               .listeners = &the.listeners,
+                                                               .load = load_again,
+                                                               .context = &given });
         }
         if (!d.has_in || !d.has_out) {
-                log_say(LOG_ERR, "standard %s is closed: there is no session to serve", d.has_in ? "output" : "input");
+                log_say(LOG_ERR, "standard %s is closed: there is no session to serve",
+                        d.has_in ? "output" : "input");
                 return EX_TEMPFAIL;
         }
         if (!mistakes)

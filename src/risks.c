@@ -24,7 +24,8 @@ struct checking {
         const char *option; /* the one that is looked at */
 };
 
-__attribute__((format(printf, 2, 3))) static void warn(const struct checking *k, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void warn(const struct checking *k, const char *format,
+                                                       ...) {
         char what[EXECUTABLE_REASON_MAX + 512];
         va_list ap;
 
@@ -36,7 +37,9 @@ __attribute__((format(printf, 2, 3))) static void warn(const struct checking *k,
 
 static void check_network(const struct checking *k, const char *network) {
         if (peer_is_wide(network))
-                warn(k, "%.100s may send mail to anybody through this host (an open relay): list your own networks only",
+                warn(k,
+                     "%.100s may send mail to anybody through this host (an open relay): list your "
+                     "own networks only",
                      network);
 }
 
@@ -56,14 +59,19 @@ static bool is_here(const char *network) {
 
 static void check_proxy_tls(const struct checking *k, const char *network) {
         if (!is_here(network))
-                warn(k, "what clients say in TLS comes from %.100s in clear: let smtpd speak TLS "
-                        "(tls-certificate), unless nobody else is on that network", network);
+                warn(k,
+                     "what clients say in TLS comes from %.100s in clear: let smtpd speak TLS "
+                     "(tls-certificate), unless nobody else is on that network",
+                     network);
 }
 
 /* ".org" */
 static void check_domain(const struct checking *k, const char *domain) {
         if (*domain == '.' && !strchr(domain + 1, '.'))
-                warn(k, "%.255s has all domains below it (an open relay for them): list your own domains only", domain);
+                warn(k,
+                     "%.255s has all domains below it (an open relay for them): list your own "
+                     "domains only",
+                     domain);
 }
 
 /* access(2) as a user that root would become, in a process of its own. Returns 0 or an errno. */
@@ -83,8 +91,8 @@ static int access_as(const char *user, const char *path, int mode) {
 
 /* What root can reach, and the user that is to serve cannot. At --check that is the user we would
  * become; after that, we. */
-static void check_access(const struct checking *k, const struct config *c, const char *path, int mode,
-                         const char *consequence) {
+static void check_access(const struct checking *k, const struct config *c, const char *path,
+                         int mode, const char *consequence) {
         const char *user = *c->user ? c->user : user_default();
         int error = 0;
 
@@ -93,8 +101,10 @@ static void check_access(const struct checking *k, const struct config *c, const
         else if (config_is_listening(c) || *c->user)
                 error = access_as(user, path, mode);
         if (error == EACCES)
-                warn(k, "user %.64s has no access to %.300s, %s: chmod it, or the directories above it", user,
-                     path, consequence);
+                warn(k,
+                     "user %.64s has no access to %.300s, %s: chmod it, or the directories above "
+                     "it",
+                     user, path, consequence);
 }
 
 static bool is_writable_by_others(const struct stat *st) {
@@ -120,7 +130,10 @@ static void check_writers(const struct checking *k, const char *path, const stru
                 warn(k, "%.300s can be written to by everybody: chmod o-w it", path);
         directory_of(path, directory);
         if (stat(directory, &of_directory) == 0 && is_writable_by_others(&of_directory))
-                warn(k, "everybody can put another file in the place of %.300s: chmod o-w its directory", path);
+                warn(k,
+                     "everybody can put another file in the place of %.300s: chmod o-w its "
+                     "directory",
+                     path);
 }
 
 /* It is read by its interpreter, as the user. */
@@ -172,17 +185,21 @@ static void check_endpoint(const struct checking *k, const char *endpoint) {
         const char *why = connect_resolve(endpoint);
 
         if (why)
-                warn(k, "%.300s: %s; until that changes, mail for it is answered 451", endpoint, why);
+                warn(k, "%.300s: %s; until that changes, mail for it is answered 451", endpoint,
+                     why);
 }
 
 static void check_socket(const struct checking *k, const struct config *c, const char *path) {
         struct stat st;
 
         if (stat(path, &st) < 0)
-                warn(k, "%.300s: %s; until it is there, no client gets TLS: systemctl start "
-                        "smtpd-tls.socket", path, strerror(errno));
+                warn(k,
+                     "%.300s: %s; until it is there, no client gets TLS: systemctl start "
+                     "smtpd-tls.socket",
+                     path, strerror(errno));
         else if (!S_ISSOCK(st.st_mode))
-                warn(k, "%.300s is no socket, and no client gets TLS: name that of smtpd-tls", path);
+                warn(k, "%.300s is no socket, and no client gets TLS: name that of smtpd-tls",
+                     path);
         else
                 check_access(k, c, path, W_OK, "so that no client would get TLS");
 }
@@ -198,8 +215,10 @@ static void check_clear(const struct checking *k, const struct config *c, const 
                      "can do that",
                      upstream);
         else
-                warn(k, "whoever is between us and %.300s can have mail for it go in clear: choose "
-                        "upstream-tls=required or implicit, if it can do that", upstream);
+                warn(k,
+                     "whoever is between us and %.300s can have mail for it go in clear: choose "
+                     "upstream-tls=required or implicit, if it can do that",
+                     upstream);
 }
 
 static void check_password(const struct checking *k, const struct config *c, const char *path) {
@@ -212,8 +231,10 @@ static void check_password(const struct checking *k, const struct config *c, con
                 return;
         }
         if (st.st_mode & S_IRWXO)
-                warn(k, "%.300s is open to everybody on this host: chmod o= it, and change the "
-                        "password if they are not all trusted", path);
+                warn(k,
+                     "%.300s is open to everybody on this host: chmod o= it, and change the "
+                     "password if they are not all trusted",
+                     path);
         if (!config_is_listening(c))
                 check_access(k, c, path, R_OK, "so that nobody could log in to the upstream");
 }
@@ -222,24 +243,27 @@ static void check_password(const struct checking *k, const struct config *c, con
 static void check_trust(const struct checking *k, const struct config *c) {
         if (c->upstream_tls > UPSTREAM_TLS_OPPORTUNISTIC && c->upstream_tls_verify.n > 0 &&
             strcmp(c->upstream_tls_verify.items[0], "no") == 0)
-                warn(k, "whoever answers in the upstream's place gets the %s: have it verified, by "
-                        "upstream-tls-ca=FILE, or pin its certificate (sha256:)",
+                warn(k,
+                     "whoever answers in the upstream's place gets the %s: have it verified, by "
+                     "upstream-tls-ca=FILE, or pin its certificate (sha256:)",
                      c->upstream_user ? "password" : "mail");
 }
 
 /* Sooner or later: who serves finds it out by writing, at once, and logs that. */
 static void check_metrics(const struct checking *k, const struct config *c) {
-        static const struct directory place = {
-                "a file in a directory", "no figures are written: mkdir it",
-                "so that no figures would be written", W_OK | X_OK
-        };
+        static const struct directory place = { "a file in a directory",
+                                                "no figures are written: mkdir it",
+                                                "so that no figures would be written",
+                                                W_OK | X_OK };
         char directory[PATH_MAX];
         struct stat st;
 
         directory_of(c->metrics_file, directory);
         check_directory(k, c, directory, &place);
         if (stat(c->metrics_file, &st) == 0 && S_ISDIR(st.st_mode))
-                warn(k, "%.300s is a directory, so that no figures would be written: name a file in it",
+                warn(k,
+                     "%.300s is a directory, so that no figures would be written: name a file in "
+                     "it",
                      c->metrics_file);
 }
 
@@ -251,14 +275,13 @@ static void check_file(const struct checking *k, const char *path) {
 }
 
 static void check_directories(struct checking *k, const struct config *c) {
-        static const struct directory lists = {
-                "the lists directory of Mailman 2.1", "no list is found",
-                "so that no list would be found", X_OK
-        };
-        static const struct directory maildir = {
-                "a directory to put messages into", "every message is answered 451: mkdir it",
-                "so that every message would be answered 451", W_OK | X_OK
-        };
+        static const struct directory lists = { "the lists directory of Mailman 2.1",
+                                                "no list is found",
+                                                "so that no list would be found", X_OK };
+        static const struct directory maildir = { "a directory to put messages into",
+                                                  "every message is answered 451: mkdir it",
+                                                  "so that every message would be answered 451",
+                                                  W_OK | X_OK };
 
         k->option = "mailman-lists";
         if (c->mailman_lists)
@@ -295,7 +318,8 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
                 warn(&k, "sessions are not confined: %s", sandbox_missing());
         k.option = "max-size";
         if (spool_check_files() < 0)
-                warn(&k, "long messages stay in memory: neither $TMPDIR nor /var/tmp nor /tmp has O_TMPFILE");
+                warn(&k, "long messages stay in memory: neither $TMPDIR nor /var/tmp nor /tmp has "
+                         "O_TMPFILE");
         k.option = "relay-from";
         for (size_t i = 0; i < c->relay_from.n; i++)
                 check_network(&k, c->relay_from.items[i]);

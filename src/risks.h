@@ -3,6 +3,6 @@
 
 #include "config/config.h"
 
-/* Warns of each thing: `where` is the option, `what` says what may happen and what to do. With `has_network` names of
- * upstreams are looked up too, which may take a while. */
+/* Warns of each thing: `where` is the option, `what` says what may happen and what to do. With
+ * `has_network` names of upstreams are looked up too, which may take a while. */
 void risks_warn(const struct config *c, bool has_network, config_complaint *warn);

@@ -50,8 +50,9 @@ uint64_t rules_delay(const struct config *c, const struct subject *s) {
         struct match_rule rule;
         uint64_t seconds = 0;
 
-        return find(&c->delay, s, &rule) && match_read_seconds(&rule, UINT64_MAX, &seconds) ? seconds
-                                                                                            : 0;
+        return find(&c->delay, s, &rule) && match_read_seconds(&rule, UINT64_MAX, &seconds)
+                       ? seconds
+                       : 0;
 }
 
 bool rules_reply(const struct config *c, const struct subject *s, struct reply *ret) {

@@ -35,8 +35,8 @@ static bool restrict_calls(const struct sandbox_sockets *s) {
                 IF(shutdown, 0, STDIN_FILENO), IF(shutdown, 0, s->farewell), /* of TLS */
                 /* the message, and the output */
                 IF(openat, 2, SPOOL_FLAGS), ALWAYS(memfd_create), ALWAYS(pread64), ALWAYS(lseek),
-                ALWAYS(fstat), IF(newfstatat, 3, AT_EMPTY_PATH), ALWAYS(ftruncate),
-                ALWAYS(writev), ALWAYS(pwritev2), IF(fcntl, 1, F_GETFL), IF(fcntl, 1, F_GETFD),
+                ALWAYS(fstat), IF(newfstatat, 3, AT_EMPTY_PATH), ALWAYS(ftruncate), ALWAYS(writev),
+                ALWAYS(pwritev2), IF(fcntl, 1, F_GETFL), IF(fcntl, 1, F_GETFD),
                 IF(fcntl, 1, F_ADD_SEALS), IF(fcntl, 1, F_SETLK), IF(fcntl, 1, F_OFD_SETLK),
                 IF(ioctl, 1, SIOCOUTQ), IF(ioctl, 1, TCGETS),
                 /* memory: nothing in it is executed */
@@ -48,7 +48,7 @@ static bool restrict_calls(const struct sandbox_sockets *s) {
                 /* time, and the end */
                 ALWAYS(nanosleep), ALWAYS(clock_nanosleep), ALWAYS(restart_syscall),
                 ALWAYS(rt_sigaction), ALWAYS(rt_sigprocmask), ALWAYS(rt_sigreturn), ALWAYS(gettid),
-                IF(tgkill, 0, getpid()), ALWAYS(exit), ALWAYS(exit_group),
+                IF(tgkill, 0, getpid()), ALWAYS(exit), ALWAYS(exit_group)
         };
 
         return filter_enter(rules, ELEMENTS(rules));

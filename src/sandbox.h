@@ -1,10 +1,10 @@
 /* sandbox.h - a session confines itself, before it reads what a stranger sends.
  *
- * From then on it can use the descriptors it has, ask its broker (broker/broker.h) and its TLS engine
- * (tls.h), and make files without a name for a long message, and pairs of sockets for TLS: the same
- * with every strategy. Any other system call ends the
- * process (SIGSYS). It is done with seccomp(2). Privileges cannot be gained any more, there are no
- * core files and few descriptors, and the process cannot be debugged by its user.
+ * From then on it can use the descriptors it has, ask its broker (broker/broker.h) and its TLS
+ * engine (tls.h), and make files without a name for a long message, and pairs of sockets for TLS:
+ * the same with every strategy. Any other system call ends the process (SIGSYS). It is done with
+ * seccomp(2). Privileges cannot be gained any more, there are no core files and few descriptors,
+ * and the process cannot be debugged by its user.
  */
 #pragma once
 

@@ -1,4 +1,4 @@
-/* session.c - one session: each event of the server becomes a question to the strategy, and its answer the reply. */
+/* session.c - one session: the server's events are questions to the strategy, which answers. */
 #include "session.h"
 
 #include <errno.h>
@@ -19,10 +19,10 @@
 enum {
         IDLE_SECONDS = 10,    /* of silence, and the strategy lets go what it can have again */
         FAREWELL_SECONDS = 2, /* after a verdict, for the client's QUIT if we are to end */
-        BLINK = 100,          /* milliseconds for a client that waits, and may be about to say something */
+        BLINK = 100,          /* milliseconds for a client that may be about to say something */
 };
 
-/* --- questions: the strategy's answer is the reply -------------------------------------------------------- */
+/* --- questions: the strategy's answer is the reply -------------------------------------------- */
 
 static void on_reset(struct session *s) {
         if (mail_is_abandoned(&s->mail))
@@ -81,7 +81,8 @@ static void on_collect(struct session *s, bool is_sender) {
 }
 
 static void on_data(struct session *s) {
-        static const struct fixed_reply start_input = { 354, "", "end the message with <CRLF>.<CRLF>" };
+        static const struct fixed_reply start_input = { 354, "",
+                                                        "end the message with <CRLF>.<CRLF>" };
         struct reply verdict;
 
         session_log_doing(&s->log, "receiving");
@@ -93,7 +94,7 @@ static void on_auth(struct session *s, const struct event *line) {
         authentication_step(&s->authentication, &s->log, &s->mail, &s->server, line);
 }
 
-/* Once for each message. Where each recipient has a reply of its own the best one speaks for the message in the log. */
+/* Once for each message: the best of its recipients' replies speaks for it in the log. */
 static void deliver(struct session *s) {
         int64_t asked = deadline_now();
         const struct reply *said;
@@ -115,20 +116,25 @@ static void deliver(struct session *s) {
                 session_log_owe(&s->log, &s->receipt);
 }
 
-/* --- the client ------------------------------------------------------------------------------------------ */
+/* --- the client ------------------------------------------------------------------------------- */
 
 static void lose_unheard(struct session *s, int error) {
-        s->end = error == -ETIMEDOUT || error == -ETIME ? END_DEAF : error == -ECANCELED ? END_STOPPED : END_GONE;
+        s->end = error == -ETIMEDOUT || error == -ETIME ? END_DEAF
+                 : error == -ECANCELED                  ? END_STOPPED
+                                                        : END_GONE;
 }
 
 /* There will be no more input: why, as channel_read() says it; 0 is its end. */
 static void close_for(struct session *s, int error) {
         if (error == -ETIMEDOUT)
-                server_close(&s->server, 421, "4.4.2", "timeout: nothing came from you, closing connection");
+                server_close(&s->server, 421, "4.4.2",
+                             "timeout: nothing came from you, closing connection");
         else if (error == -ETIME)
-                server_close(&s->server, 421, "4.4.2", "the session took too long, closing connection");
+                server_close(&s->server, 421, "4.4.2",
+                             "the session took too long, closing connection");
         else if (error == -ECANCELED)
-                server_close(&s->server, 421, "4.3.2", "service is shutting down, closing connection");
+                server_close(&s->server, 421, "4.3.2",
+                             "service is shutting down, closing connection");
         else
                 s->end = error == -EPIPE ? END_GONE : END_LOST;
 }
@@ -140,7 +146,7 @@ void session_end_input(struct session *s, int64_t n) {
                 close_for(s, (int) n);
 }
 
-/* A client that sends all at once, and the time that the strategy needs for it, are no reason to go on. */
+/* Neither a client that sends all at once nor the strategy's time is a reason to go on. */
 static bool check_time(struct session *s) {
         int error = patience_check(s->patience);
 
@@ -160,7 +166,7 @@ bool session_flush(struct session *s) {
 static void on_end(struct session *s, size_t index) {
         if (index == 0) {
                 s->patience->message_deadline = deadline_after(s->log.config->message_timeout);
-                /* The replies that are known need not wait for the strategy. A transcript's may be shown where its messages are. */
+                /* Known replies need not wait. A transcript's may be shown where messages are. */
                 if (!session_flush(s) || !session_rules_wait(s))
                         return;
                 deliver(s);
@@ -198,8 +204,7 @@ bool session_prepare(struct session *s) {
                 return false;
         }
         if (s->log.confinement == CONFINEMENT_NONE)
-                s->log.confinement = confine(s->log.config, s->channel,
-                                             s->is_transcript);
+                s->log.confinement = confine(s->log.config, s->channel, s->is_transcript);
         return true;
 }
 
@@ -254,15 +259,18 @@ static void begin_with_header(struct session *s) {
         }
 }
 
-/* --- the session ------------------------------------------------------------------------------------------ */
+/* --- the session ------------------------------------------------------------------------------ */
 
-static int start(struct session *s, const struct config *c, const struct peer *p, struct channel *channel) {
+static int start(struct session *s, const struct config *c, const struct peer *p,
+                 struct channel *channel) {
         s->channel = channel;
         s->peer = *p;
-        s->log = (struct session_log) {
-                .config = c, .peer = &s->peer, .outer = &s->outer, .server = &s->server,
-                .envelope = &s->mail.envelope, .started = deadline_now(),
-        };
+        s->log = (struct session_log) { .config = c,
+                                        .peer = &s->peer,
+                                        .outer = &s->outer,
+                                        .server = &s->server,
+                                        .envelope = &s->mail.envelope,
+                                        .started = deadline_now() };
         channel->timeout = c->timeout;
         s->receipt.n = 0;
         s->idle_at = INT64_MAX;
@@ -281,7 +289,7 @@ static bool take_leave(struct session *s) {
         return (!session_ends[s->end].is_ours && s->receipt.n == 0) || channel_hang_up(s->channel);
 }
 
-/* Whether all is to end, and the client was between messages and has heard the verdicts: it holds nobody up. */
+/* Whether all is to end, and its client, between messages, has heard the verdicts. */
 static bool is_of_no_concern(const struct session *s) {
         return s->patience->stop_deadline != INT64_MAX && s->patience->stage == PATIENCE_IDLE &&
                s->receipt.n == 0;
@@ -342,7 +350,9 @@ static void converse(struct session *s) {
                 case SERVER_REPLY: on_reply(s, &event); break;
                 case SERVER_END: on_end(s, event.n); break;
                 case SERVER_RESET: on_reset(s); break;
-                case SERVER_CLOSE: s->end = s->server.reply.code == 221 ? END_QUIT : END_REFUSED; break;
+                case SERVER_CLOSE:
+                        s->end = s->server.reply.code == 221 ? END_QUIT : END_REFUSED;
+                        break;
                 case SERVER_MORE: n = on_more(s, &in); break;
                 }
                 if (is_asking(s->mail.strategy, &event))
@@ -357,21 +367,20 @@ static void heed_peer(struct server_rules *rules, const struct config *c, const 
                 rules->lf_is_line_end |= peer_is_in(p, c->bare_lf_from.items[i]);
 }
 
-int session_run(const struct config *c, const struct peer *p, struct channel *channel, bool is_transcript) {
+int session_run(const struct config *c, const struct peer *p, struct channel *channel,
+                bool is_transcript) {
         static struct session s; /* large, and there is one in a process */
-        const struct server_rules rules = {
-                .hostname = c->hostname,
-                .is_lmtp = c->is_lmtp,
-                .lf_is_line_end = is_transcript,
-                .qualify = c->qualify,
-                .needs_domain = c->strategy->needs_domain,
-                .extensions = EXTENSIONS_LOCAL,
-                .max_size = c->max_size,
-                .max_recipients = (unsigned) c->max_recipients,
-                .max_commands = (unsigned) c->max_commands,
-                .max_errors = (unsigned) c->max_errors,
-                .tls = tls_find(c, channel, is_transcript),
-        };
+        const struct server_rules rules = { .hostname = c->hostname,
+                                            .is_lmtp = c->is_lmtp,
+                                            .lf_is_line_end = is_transcript,
+                                            .qualify = c->qualify,
+                                            .needs_domain = c->strategy->needs_domain,
+                                            .extensions = EXTENSIONS_LOCAL,
+                                            .max_size = c->max_size,
+                                            .max_recipients = (unsigned) c->max_recipients,
+                                            .max_commands = (unsigned) c->max_commands,
+                                            .max_errors = (unsigned) c->max_errors,
+                                            .tls = tls_find(c, channel, is_transcript) };
         int r = start(&s, c, p, channel);
 
         if (r < 0)

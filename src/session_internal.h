@@ -1,5 +1,5 @@
-/* session_internal.h - what the parts of a session share: the loop (session.c), TLS (session_tls.c),
- * and rules of the configuration (session_rules.c).
+/* session_internal.h - what the parts of a session share: the loop (session.c), TLS
+ * (session_tls.c), and rules of the configuration (session_rules.c).
  */
 #pragma once
 

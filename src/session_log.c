@@ -16,13 +16,15 @@ const struct session_ending session_ends[] = {
         [END_LOST] = { "the connection was lost", .is_loss = true },
         [END_GONE] = { "the client is gone", .is_loss = true },
         [END_DEAF] = { "the client does not read our replies", .is_loss = true },
-        [END_STOPPED] = { "shutting down, and the client does not read our replies", .is_loss = true },
+        [END_STOPPED] = { "shutting down, and the client does not read our replies",
+                          .is_loss = true },
         [END_INJECTED] = { "octets came behind STARTTLS", .is_ours = true },
         [END_NO_TLS] = { "no TLS", .is_ours = true },
         [END_NO_HEADER] = { "no PROXY header" },
 };
 
-static void log_reason(struct log_line *l, const char *key, const struct session_log *s, enum session_end end) {
+static void log_reason(struct log_line *l, const char *key, const struct session_log *s,
+                       enum session_end end) {
         const struct reply *last = &s->server->reply;
 
         if (end == END_NO_TLS || end == END_NO_HEADER)
@@ -36,7 +38,8 @@ static void log_reason(struct log_line *l, const char *key, const struct session
 static void log_duration(struct log_line *l, int64_t then) {
         uint64_t ms = (uint64_t) (deadline_now() - then);
 
-        log_field(l, "duration", "%llu.%03u", (unsigned long long) ms / 1000, (unsigned) (ms % 1000));
+        log_field(l, "duration", "%llu.%03u", (unsigned long long) ms / 1000,
+                  (unsigned) (ms % 1000));
 }
 
 static void log_verdict(struct log_line *l, const struct reply *r) {
@@ -369,7 +372,8 @@ void session_log_gone(const struct peer *p, int priority) {
 
 void session_log_waiting(const struct session_log *s) {
         if (notify_is_wanted())
-                notify_status("%s: waiting for a command; messages accepted: %u", s->peer->address, s->n_accepted);
+                notify_status("%s: waiting for a command; messages accepted: %u", s->peer->address,
+                              s->n_accepted);
 }
 
 void session_log_doing(const struct session_log *s, const char *what) {

@@ -1,4 +1,5 @@
-/* session_log.h - what a session tells the log and the service manager. The fields are described in smtpd(8). */
+/* session_log.h - what a session tells the log and the service manager. The fields are described in
+ * smtpd(8). */
 #pragma once
 
 #include "config/config.h"
@@ -11,15 +12,15 @@
 /* Why a session ended. */
 enum session_end {
         GOES_ON,
-        END_QUIT,    /* the client's wish */
-        END_REFUSED, /* ours, for the reason in the last reply */
-        END_CLOSED,  /* the client closed the connection */
-        END_LOST,    /* the connection was lost while we waited */
-        END_GONE,    /* ... while we replied */
-        END_DEAF,    /* the client does not read our replies */
-        END_STOPPED, /* ... and we are to end */
-        END_INJECTED, /* something came after STARTTLS that would have been heard inside TLS */
-        END_NO_TLS,  /* TLS did not come about */
+        END_QUIT,      /* the client's wish */
+        END_REFUSED,   /* ours, for the reason in the last reply */
+        END_CLOSED,    /* the client closed the connection */
+        END_LOST,      /* the connection was lost while we waited */
+        END_GONE,      /* ... while we replied */
+        END_DEAF,      /* the client does not read our replies */
+        END_STOPPED,   /* ... and we are to end */
+        END_INJECTED,  /* something came after STARTTLS that would have been heard inside TLS */
+        END_NO_TLS,    /* TLS did not come about */
         END_NO_HEADER, /* a balancer did not say who its client is */
 };
 
@@ -35,11 +36,11 @@ struct session_log {
         const struct peer *peer;
         const struct server *server;
         const struct envelope *envelope;
-        int64_t started;     /* io/deadline.h */
-        unsigned n_messages; /* that came whole */
-        unsigned n_accepted; /* that at least one recipient has */
-        unsigned n_traced;   /* of the server's commands */
-        unsigned n_rejected; /* refusals of MAIL, of RCPT, and of messages by the server */
+        int64_t started;              /* io/deadline.h */
+        unsigned n_messages;          /* that came whole */
+        unsigned n_accepted;          /* that at least one recipient has */
+        unsigned n_traced;            /* of the server's commands */
+        unsigned n_rejected;          /* refusals of MAIL, of RCPT, and of messages by the server */
         const struct security *outer; /* the TLS that ends at a balancer */
         char why[SECURITY_REASON_MAX]; /* there is no TLS, or no header */
         enum confinement confinement;
@@ -48,7 +49,8 @@ struct session_log {
 /* There was no session: the client had left. */
 void session_log_gone(const struct peer *p, int priority);
 
-/* The strategy was asked, at `asked`. `verdict` speaks for the message; the recipients' own are named if they differ. */
+/* The strategy was asked, at `asked`. `verdict` speaks for the message; the recipients' own are
+ * named if they differ. */
 void session_log_message(const struct session_log *s, const struct reply *verdict, int64_t asked);
 
 /* The strategy's verdict on MAIL (`r` is NULL) or RCPT, or a reply of the server's: a line if it is
@@ -57,8 +59,8 @@ void session_log_verdict(struct session_log *s, const struct recipient *r,
                          const struct reply *verdict);
 void session_log_refused(struct session_log *s, const struct event *reply);
 
-/* The same of a refusal by a rule: of a sender, a recipient or a message; of the client itself, with
- * the name that it gave, or "". */
+/* The same of a refusal by a rule: of a sender, a recipient or a message; of the client itself,
+ * with the name that it gave, or "". */
 void session_log_rejected(struct session_log *s, enum refused whom, const struct recipient *r,
                           const struct reply *verdict);
 void session_log_rejected_client(struct session_log *s, const char *helo,

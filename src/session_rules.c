@@ -60,8 +60,8 @@ static struct subject message_for(const struct recipient *r) {
         return (struct subject) { MATCH_MESSAGE, .address = &r->address };
 }
 
-/* In LMTP, and with PRDR, each recipient has a verdict of its own. Nobody can take a recipient back from a server
- * that has been told of it: it is not told of those that a rule will refuse. */
+/* In LMTP, and with PRDR, each recipient has a verdict of its own. Nobody can take a recipient back
+ * from a server that has been told of it: it is not told of those that a rule will refuse. */
 static bool is_to_be_held(const struct session *s, const struct event *e) {
         struct reply verdict;
         struct subject subject;

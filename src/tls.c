@@ -38,10 +38,10 @@ enum engine {
 
 static struct {
         enum engine engine;
-        char why[200];     /* ENGINE_NONE: there is none */
-        int request;       /* ENGINE_SHARED: its socket */
-        int control;       /* from start to end: where it answers, and what ends as it does */
-        int in, out;       /* the plain side */
+        char why[200]; /* ENGINE_NONE: there is none */
+        int request;   /* ENGINE_SHARED: its socket */
+        int control;   /* from start to end: where it answers, and what ends as it does */
+        int in, out;   /* the plain side */
         bool is_spoken;
         const char *program; /* ENGINE_OWN: its path, and its arguments */
         char **argv;
@@ -172,16 +172,16 @@ static size_t format_request(const struct config *c, const struct peer *p,
         char peer[PEER_TEXT_MAX + 1];
 
         peer_format(p, peer);
-        return 1 + text_format(ret, ENGINE_REQUEST_MAX, "Y%cHOSTNAME=%s%cPEER=%s", 0, c->hostname, 0,
-                               peer);
+        return 1 + text_format(ret, ENGINE_REQUEST_MAX, "Y%cHOSTNAME=%s%cPEER=%s", 0, c->hostname,
+                               0, peer);
 }
 
 static bool ask_shared(const struct config *c, const struct peer *p, const struct passed *passed) {
         char request[ENGINE_REQUEST_MAX];
         size_t n = format_request(c, p, request);
 
-        return check_asked(wire_send(tls.request, request, n, passed,
-                                  deadline_now() + REQUEST_MILLISECONDS));
+        return check_asked(
+                wire_send(tls.request, request, n, passed, deadline_now() + REQUEST_MILLISECONDS));
 }
 
 /* The plain side becomes standard output, which the connection leaves free: it is there as standard

@@ -71,8 +71,9 @@ static void look(const struct config *c, const struct prologue_plan *plan, const
         fd = connect_to(upstream, port, CONNECT_SECONDS, &patience, &why);
         if (fd >= 0) {
                 fd = prologue_run(plan, upstream, fd, -1, deadline_after(SECONDS), &r);
-                why = fd >= 0 ? find_fault(c, &r.server, room)
-                              : r.said.code > 0 ? r.said.text : r.why;
+                why = fd >= 0           ? find_fault(c, &r.server, room)
+                      : r.said.code > 0 ? r.said.text
+                                        : r.why;
         }
         if (fd >= 0) {
                 close(fd);

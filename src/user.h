@@ -6,14 +6,15 @@
 const char *user_default(void);
 
 /* Becomes that user (a name, or a number), for good: its user and group, no other groups, no
- * capabilities. A number that is nobody's name has the group of the same number. Does nothing if that
- * is who we are. Returns 0, -ENOENT if there is none of that name, or another negative errno. */
+ * capabilities. A number that is nobody's name has the group of the same number. Does nothing if
+ * that is who we are. Returns 0, -ENOENT if there is none of that name, or another negative errno.
+ */
 int user_become(const char *name);
 
 /* Becomes the user that the configuration names (or "") if we are root. Returns 0, or an exit
  * status, having said why. */
 int user_give_up_root(const char *name);
 
-/* The same; and others than root give up all capabilities, for themselves and for programs that they
- * run. */
+/* The same; and others than root give up all capabilities, for themselves and for programs that
+ * they run. */
 int user_give_up_privileges(const char *name);

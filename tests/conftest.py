@@ -13,25 +13,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = sorted(str(path) for path in (ROOT / "tests").iterdir() if any(path.glob("*.py")))  # see tests/README.md
+# see tests/README.md
+sys.path[:0] = sorted(str(path) for path in (ROOT / "tests").iterdir() if any(path.glob("*.py")))
 BUILDS = {name: ROOT / "build-test" / name for name in ("release", "sanitize")}
 if os.environ.get("TESTS_BUILD"):  # another one in the place of both: see tests/coverage
     BUILDS = {"release": Path(os.environ["TESTS_BUILD"])}
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")  # see environment() in session.py
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-    if signal.getsignal(number) == signal.SIG_IGN:  # by nohup(1), or "&" in a script: not for what we start, which would inherit it
+    # by nohup(1), or "&" in a script: not for what we start, which would inherit it
+    if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(params=sorted(BUILDS), ids=lambda name: name)
 def smtpd(request):
-    """The program under test, as it is installed and with sanitizers; each test that asks for it runs on both."""
+    """The program under test, as it is installed and with sanitizers; each test that asks for it
+    runs on both."""
     return str(BUILDS[request.param] / "smtpd")
 
 
 @pytest.fixture
 def sanitized():
-    """The program with sanitizers, for tests of how it treats its memory; where there is one build only, that."""
+    """The program with sanitizers, for tests of how it treats its memory; where there is one build
+    only, that."""
     return str(BUILDS.get("sanitize", BUILDS["release"]) / "smtpd")
 
 
@@ -45,14 +49,19 @@ NOTES = []  # what tests have to say beside passed and failed; shown at the end
 
 
 def pytest_sessionfinish(session):
-    if hasattr(session.config, "workeroutput"):  # one of several processes that share the tests (pytest-xdist)
+    # one of several processes that share the tests (pytest-xdist)
+    if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["notes"] = NOTES
 
 
-# Files that take minutes. Of the first ones the tests share nothing that has to be made first: several processes can have them
-# (pytest-xdist).
-LONG = [f"test_{name}.py" for name in ("sweep", "coverage", "analysis", "valgrind", "intrusion", "restraint", "proxy", "acceptor", "exec")]
-WHOLE = [f"test_{name}.py" for name in ("fuzz", "ports", "service", "mailman", "upstreams", "systemd", "tls_server", "tls_service", "tls_systemd")]
+# Files that take minutes. Of the first ones the tests share nothing that has to be made first:
+# several processes can have them (pytest-xdist).
+LONG = [f"test_{name}.py"
+        for name in ("sweep", "coverage", "analysis", "valgrind", "intrusion", "restraint", "proxy",
+                     "acceptor", "exec")]
+WHOLE = [f"test_{name}.py"
+         for name in ("fuzz", "ports", "service", "mailman", "upstreams", "systemd", "tls_server",
+                      "tls_service", "tls_systemd")]
 
 
 def pytest_collection_modifyitems(items):
@@ -93,8 +102,9 @@ def missing(reason):
 EVERYWHERE = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 AS_ROOT = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 
-# What not every system lets us do, although the program for it is there: a small example of it. Containers forbid tracing and
-# mounting; in a chroot, whose root is no mount point, nothing can be mounted either without everybody's seeing it.
+# What not every system lets us do, although the program for it is there: a small example of it.
+# Containers forbid tracing and mounting; in a chroot, whose root is no mount point, nothing can be
+# mounted either without everybody's seeing it.
 EXAMPLES_OF = {
     "strace": ["-o", "/dev/null", "true"],
     "unshare": [*AS_ROOT, "--mount", "mount", "-t", "tmpfs", "none", "/tmp"],
@@ -108,15 +118,16 @@ def why_missing(program):
     if not path:
         return f"{program} is not installed"
     if program in EXAMPLES_OF:
-        done = subprocess.run([path, *EXAMPLES_OF[program]], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run([path, *EXAMPLES_OF[program]], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False)
         if done.returncode:
             return f"{program} is not allowed here: {done.stderr.strip()}"
     return None
 
 
 def need(*programs):
-    """Paths of the programs, or the end of the test: all that a test cannot do here, for want of a program or of a permission,
-    is found out here."""
+    """Paths of the programs, or the end of the test: all that a test cannot do here, for want of a
+    program or of a permission, is found out here."""
     for program in programs:
         if why := why_missing(program):
             missing(why)
@@ -136,7 +147,8 @@ def private_mounts():
 
 @contextlib.contextmanager
 def everybodys(smtpd):
-    """Copies of the programs, where everybody can read and run them: into the checkout, perhaps, nobody else than root can."""
+    """Copies of the programs, where everybody can read and run them: into the checkout, perhaps,
+    nobody else than root can."""
     with tempfile.TemporaryDirectory(prefix="smtpd-test.") as folder:
         os.chmod(folder, 0o755)
         for name in ("smtpd", "smtpd-journal", "smtpd-maildir", "smtpd-show", "smtpd-tls"):
@@ -156,6 +168,7 @@ def let_everybody_reach(folder):
 def pytest_unconfigure(config):
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter and not hasattr(config, "workeroutput"):
-        count = {key: len(reporter.stats.get(key, [])) for key in ("passed", "failed", "error", "skipped")}
+        count = {key: len(reporter.stats.get(key, []))
+                 for key in ("passed", "failed", "error", "skipped")}
         skipped = f", {count['skipped']} skipped" if count["skipped"] else ""
         print(f"\n{count['passed']} passed, {count['failed'] + count['error']} failed{skipped}")

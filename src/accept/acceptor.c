@@ -58,8 +58,8 @@ static void set_idle_deadline(struct acceptor *a) {
         uint64_t seconds = config_of(a)->exit_idle_time;
 
         if (a->state == ACCEPTING)
-                a->deadline = a->sessions.n == 0 && seconds > 0 ? deadline_after(seconds)
-                                                                : INT64_MAX;
+                a->deadline =
+                        a->sessions.n == 0 && seconds > 0 ? deadline_after(seconds) : INT64_MAX;
 }
 
 static void reap(struct acceptor *a) {
@@ -85,13 +85,11 @@ static void refuse_for_shortage(struct acceptor *a, const struct listener *l, in
 
 /* The limit that another session for this source would break, or NULL. */
 static const struct refusal *find_limit(const struct acceptor *a, const struct source *source) {
-        static const struct refusal all = {
-                "421 4.7.0 too many connections, try again later\r\n",
-                "max-connections", FIGURE_FULL
-        }, of_source = {
-                "421 4.7.0 too many connections from you, try again later\r\n",
-                "max-connections-per-source", FIGURE_SOURCE_FULL
-        };
+        static const struct refusal
+                all = { "421 4.7.0 too many connections, try again later\r\n", "max-connections",
+                        FIGURE_FULL },
+                of_source = { "421 4.7.0 too many connections from you, try again later\r\n",
+                              "max-connections-per-source", FIGURE_SOURCE_FULL };
 
         if (a->sessions.n >= config_of(a)->max_connections)
                 return &all;
@@ -101,16 +99,17 @@ static const struct refusal *find_limit(const struct acceptor *a, const struct s
         return NULL;
 }
 
-/* Clients that only wait would keep all others out. From two thirds of what there may be on, new ones
- * have to be quick. */
+/* Clients that only wait would keep all others out. From two thirds of what there may be on, new
+ * ones have to be quick. */
 static bool is_loaded(const struct acceptor *a) {
         return 3 * a->sessions.n >= 2 * config_of(a)->max_connections;
 }
 
 static void start_session(struct acceptor *a, const struct listener *l, int fd,
                           const struct peer *peer, const struct source *source) {
-        struct spawn_client client = { .connection = fd, .peer = *peer, .is_tls = l->is_tls,
-                                       .is_in_hurry = is_loaded(a) };
+        struct spawn_client client = {
+                .connection = fd, .peer = *peer, .is_tls = l->is_tls, .is_in_hurry = is_loaded(a)
+        };
         pid_t pid = spawn_session(&a->spawn, &client);
 
         if (pid < 0) {
@@ -187,7 +186,8 @@ static void accept_some(struct acceptor *a, struct listener *l) {
 /* A connection that waits at a socket which is closed is reset. */
 static void leave(struct acceptor *a) {
         static const struct refusal why = {
-                "421 4.3.2 service is shutting down, try again later\r\n", "stopping", FIGURE_STOPPING
+                "421 4.3.2 service is shutting down, try again later\r\n", "stopping",
+                FIGURE_STOPPING
         };
 
         refusal_to_queue(&a->refusals, a->listeners, &why, a->sessions.n);
@@ -272,7 +272,8 @@ static void wait_and_act(struct acceptor *a) {
         size_t n = a->listeners->n;
 
         for (size_t i = 0; i < n; i++)
-                fds[i + OTHERS] = (struct pollfd) { is_accepting ? listeners[i].fd : -1, POLLIN, 0 };
+                fds[i + OTHERS] =
+                        (struct pollfd) { is_accepting ? listeners[i].fd : -1, POLLIN, 0 };
         if (poll(fds, n + OTHERS, deadline_left(next_time(a))) < 0) {
                 poll(NULL, 0, SHORTAGE_PAUSE); /* out of memory, for now */
                 return;

@@ -47,8 +47,10 @@ static int check(const struct engine *e, const struct config *c, const struct li
         if (e->role == ENGINE_FOR_UPSTREAMS || c->tls_certificate.n > 0 || c->tls_engine ||
             (c->tls == TLS_NO && !first))
                 return 0;
-        log_say(LOG_ERR, "cannot offer TLS at %s: tls-certificate=FILE is missing, or "
-                         "tls-engine=/SOCKET", first ? first->address : "any address");
+        log_say(LOG_ERR,
+                "cannot offer TLS at %s: tls-certificate=FILE is missing, or "
+                "tls-engine=/SOCKET",
+                first ? first->address : "any address");
         return EX_CONFIG;
 }
 
@@ -83,8 +85,9 @@ static int start_keeper(struct engine *e) {
         struct keeper_engine engine = { program, e->arguments, e->served };
 
         if (!helper_find("smtpd-tls", program)) {
-                log_say(LOG_ERR, "%s: smtpd-tls is not installed (cannot run %s): build smtpd with "
-                                 "libssl-dev and pkg-config installed, or choose %s=no",
+                log_say(LOG_ERR,
+                        "%s: smtpd-tls is not installed (cannot run %s): build smtpd with "
+                        "libssl-dev and pkg-config installed, or choose %s=no",
                         e->role == ENGINE_FOR_CLIENTS ? "tls-certificate" : "upstream-tls", program,
                         e->role == ENGINE_FOR_CLIENTS ? "tls" : "upstream-tls");
                 return EX_CONFIG;
@@ -132,8 +135,12 @@ static int make_socket(struct engine *e) {
 /* Another engine, at the same socket, takes the place of the one that runs, if one does. It has its
  * own arguments. Returns 0 or an exit status. */
 static int replace(struct engine *e, char **arguments) {
-        struct engine other = { e->role, e->requests, e->served, -1,
-                                .is_of_root = geteuid() == 0, .arguments = arguments };
+        struct engine other = { e->role,
+                                e->requests,
+                                e->served,
+                                -1,
+                                .is_of_root = geteuid() == 0,
+                                .arguments = arguments };
         int status = e->requests < 0 ? make_socket(&other) : 0;
 
         if (status == 0)
@@ -177,8 +184,8 @@ static bool is_fixed(const struct engine *e) {
         return e->requests >= 0 && e->is_of_root && geteuid() != 0;
 }
 
-/* Answers that came when nobody waited for them any more are about another order. Returns whether the
- * keeper is there. */
+/* Answers that came when nobody waited for them any more are about another order. Returns whether
+ * the keeper is there. */
 static bool drop_late_answers(const struct engine *e) {
         char octets[16];
         ssize_t n;
@@ -191,7 +198,8 @@ static bool drop_late_answers(const struct engine *e) {
 static bool renew(const struct engine *e) {
         static const char order = KEEPER_RENEW;
 
-        return drop_late_answers(e) && send(e->orders, &order, 1, MSG_NOSIGNAL) == 1 && get_answer(e) == 0;
+        return drop_late_answers(e) && send(e->orders, &order, 1, MSG_NOSIGNAL) == 1 &&
+               get_answer(e) == 0;
 }
 
 static bool change(struct engine *e, const struct config *c) {

@@ -17,9 +17,9 @@ enum engine_role { ENGINE_FOR_CLIENTS, ENGINE_FOR_UPSTREAMS };
 
 struct engine {
         enum engine_role role;
-        int requests;     /* the sessions' end; -1: there is no engine */
-        int served;       /* the engine's end */
-        int orders;       /* to the keeper; -1: that is gone */
+        int requests; /* the sessions' end; -1: there is no engine */
+        int served;   /* the engine's end */
+        int orders;   /* to the keeper; -1: that is gone */
         pid_t keeper;
         bool is_of_root;
         char **arguments;
@@ -28,13 +28,13 @@ struct engine {
 /* Nothing is there yet. */
 void engine_init(struct engine *ret, enum engine_role role);
 
-/* Starts an engine if the configuration wants one, and waits until it is ready. Returns 0 or an exit
- * status, having said why. */
+/* Starts an engine if the configuration wants one, and waits until it is ready. Returns 0 or an
+ * exit status, having said why. */
 int engine_start(struct engine *e, const struct config *c, const struct listeners *l);
 
 /* The same with another configuration: the engine is renewed, or another takes its place, or none.
- * Later sessions are to get `requests`, which may have changed. false, having said why, if it cannot
- * be: then nothing has changed. */
+ * Later sessions are to get `requests`, which may have changed. false, having said why, if it
+ * cannot be: then nothing has changed. */
 bool engine_reload(struct engine *e, const struct config *c, const struct listeners *l);
 
 /* When `orders` is readable: if the keeper is gone another takes its place. Nothing if there is no

@@ -6,9 +6,9 @@
 
 /* In the order of metrics-file. */
 enum figure {
-        FIGURE_STARTED, /* sessions */
-        FIGURE_OPEN,    /* those of them that run */
-        FIGURE_FULL,    /* clients that were turned away: of max-connections */
+        FIGURE_STARTED,     /* sessions */
+        FIGURE_OPEN,        /* those of them that run */
+        FIGURE_FULL,        /* clients that were turned away: of max-connections */
         FIGURE_SOURCE_FULL, /* of max-connections-per-source */
         FIGURE_SHORTAGE,
         FIGURE_STOPPING,

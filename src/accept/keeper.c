@@ -48,7 +48,8 @@ _Noreturn static void become_engine(const struct keeper *k, int ready) {
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         if (log_current_target() == LOG_TO_SYSLOG)
-                dup2(k->engine->requests, STDERR_FILENO); /* so that it does not take that for the log */
+                /* so that it does not take that for the log */
+                dup2(k->engine->requests, STDERR_FILENO);
         if (dup2(k->engine->requests, STDIN_FILENO) >= 0 && dup2(ready, READY) >= 0 &&
             fcntl(READY, F_SETFD, 0) == 0 && fd_close_range(READY + 1, 0) == 0)
                 execv(k->engine->program, k->engine->arguments);
@@ -87,8 +88,10 @@ static int wait_until_ready(const struct keeper *k, pid_t pid, int ready) {
         if (n > 0 && read(ready, ready_line, sizeof(ready_line)) > 0)
                 return 0;
         if (n == 0)
-                log_say(LOG_ERR, "the TLS engine is not ready within %d seconds; does the file "
-                                 "system of its key hang?", READY_SECONDS);
+                log_say(LOG_ERR,
+                        "the TLS engine is not ready within %d seconds; does the file "
+                        "system of its key hang?",
+                        READY_SECONDS);
         return exit_status_of(wait_for_end(pid, n == 0 ? 0 : deadline_now() + GRACE));
 }
 
@@ -119,9 +122,10 @@ static int start_engine(struct keeper *k) {
 
 static void say_end(pid_t pid, int status) {
         if (WIFSIGNALED(status))
-                log_say(LOG_ERR, "the TLS engine (process %d) ended by signal %d (%s): it is "
-                                 "started anew", (int) pid, WTERMSIG(status),
-                        strsignal(WTERMSIG(status)));
+                log_say(LOG_ERR,
+                        "the TLS engine (process %d) ended by signal %d (%s): it is "
+                        "started anew",
+                        (int) pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
         else
                 log_say(WEXITSTATUS(status) == 0 ? LOG_NOTICE : LOG_ERR,
                         "the TLS engine (process %d) ended with status %d: it is started anew",

@@ -15,11 +15,12 @@ struct listeners {
 };
 
 /* Takes the listening sockets that we were given: by systemd (sd_listen_fds(3)), or as standard
- * input (inetd(8), wait). Those whose name begins with "tls" are for TLS from the first octet. `ret` has none yet. false if it stays so. */
+ * input (inetd(8), wait). Those whose name begins with "tls" are for TLS from the first octet.
+ * `ret` has none yet. false if it stays so. */
 bool listeners_take_passed(struct listeners *ret);
 
-/* Adds those of the options `listen` and `listen-tls`. Says of each address that cannot be had why. Returns 0 or an
- * exit status. */
+/* Adds those of the options `listen` and `listen-tls`. Says of each address that cannot be had why.
+ * Returns 0 or an exit status. */
 int listeners_open(struct listeners *l, const struct config *c);
 
 /* Logs where we listen, and what becomes of messages. */

@@ -1,8 +1,8 @@
 /* accept/metrics.c - metrics-file: the figures in the text format of Prometheus.
  *
- * It is written without fsync(2), which could keep clients waiting: after a crash of the host nobody
- * needs what was there before. Everybody may read it, whatever our umask is: it says nothing of
- * anybody, and whoever collects it is another user.
+ * It is written without fsync(2), which could keep clients waiting: after a crash of the host
+ * nobody needs what was there before. Everybody may read it, whatever our umask is: it says nothing
+ * of anybody, and whoever collects it is another user.
  */
 #include "accept/metrics.h"
 
@@ -21,7 +21,8 @@
 enum { INTERVAL = 10 /* seconds */, TEXT_MAX = 4096, MODE = 0644 };
 
 /* A row without help is of the same name as the one before. */
-#define TURNED_AWAY(reason) { .name = "smtpd_turned_away_total", .label = "{reason=\"" reason "\"}" }
+#define TURNED_AWAY(reason)                                                                        \
+        { .name = "smtpd_turned_away_total", .label = "{reason=\"" reason "\"}" }
 #define MESSAGES(class) { .name = "smtpd_messages_total", .label = "{class=\"" class "\"}" }
 
 static const struct row {
@@ -85,7 +86,8 @@ static int replace(const char *path, const char *text, size_t n) {
         char beside[PATH_MAX];
         int error;
 
-        if (text_format(beside, sizeof(beside), "%s.%d", path, (int) getpid()) == sizeof(beside) - 1)
+        if (text_format(beside, sizeof(beside), "%s.%d", path, (int) getpid()) ==
+            sizeof(beside) - 1)
                 return ENAMETOOLONG;
         unlink(beside); /* of somebody who was killed */
         error = write_new(beside, text, n);
@@ -98,11 +100,16 @@ static int replace(const char *path, const char *text, size_t n) {
 
 static const char *remedy(int error) {
         switch (error) {
-        case EACCES: case EPERM: return "let our user write to its directory";
-        case ENOENT: case ENOTDIR: return "make its directory";
+        case EACCES:
+        case EPERM: return "let our user write to its directory";
+        case ENOENT:
+        case ENOTDIR: return "make its directory";
         case EROFS: return "in a unit, name its directory in RuntimeDirectory= or ReadWritePaths=";
-        case EISDIR: case ENOTEMPTY: return "name a file";
-        case EFBIG: case ENOSPC: case EDQUOT: return "it keeps its old figures until there is room";
+        case EISDIR:
+        case ENOTEMPTY: return "name a file";
+        case EFBIG:
+        case ENOSPC:
+        case EDQUOT: return "it keeps its old figures until there is room";
         default: return "it keeps its old figures";
         }
 }

@@ -1,5 +1,5 @@
-/* accept/metrics.h - metrics-file: the figures in the text format of Prometheus. A file of that name
- * is whole at every moment: each one is written beside it, and takes its name then. */
+/* accept/metrics.h - metrics-file: the figures in the text format of Prometheus. A file of that
+ * name is whole at every moment: each one is written beside it, and takes its name then. */
 #pragma once
 
 #include <limits.h>
@@ -16,9 +16,9 @@ struct metrics {
 /* When there is something to do: io/deadline.h. */
 int64_t metrics_next(const struct metrics *m);
 
-/* Writes the figures to the file of this name (NULL: there is to be none) if it is time, or if it has
- * another name than before: the old one is removed, since it would never change again. The first
- * failure is logged. */
+/* Writes the figures to the file of this name (NULL: there is to be none) if it is time, or if it
+ * has another name than before: the old one is removed, since it would never change again. The
+ * first failure is logged. */
 void metrics_keep(struct metrics *m, const char *file, const struct figures *f);
 
 /* The same for the last time. */

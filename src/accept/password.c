@@ -45,8 +45,8 @@ int password_read(struct password *p, const struct config *c) {
 }
 
 bool password_read_again(struct password *p, const struct config *c) {
-        bool is_same = p->path && c->upstream_password &&
-                       strcmp(p->path, c->upstream_password) == 0;
+        bool is_same =
+                p->path && c->upstream_password && strcmp(p->path, c->upstream_password) == 0;
         int r;
 
         if (!c->upstream_password) {

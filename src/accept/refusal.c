@@ -40,7 +40,8 @@ void refusal_say(struct refusals *r, const struct listener *l, int connection,
         if (!peer_of_socket(connection, &r->peer)) /* it is gone already */
                 strcpy(r->peer.address, "unknown");
         if (!l->is_tls) /* there it would be no TLS */
-                send(connection, refusal->reply, strlen(refusal->reply), MSG_DONTWAIT | MSG_NOSIGNAL);
+                send(connection, refusal->reply, strlen(refusal->reply),
+                     MSG_DONTWAIT | MSG_NOSIGNAL);
         shutdown(connection, SHUT_WR);
         for (int i = 0; i < UNREAD_BLOCKS; i++)
                 if (recv(connection, unread, sizeof(unread), MSG_DONTWAIT) <= 0)

@@ -9,8 +9,8 @@
 #include "accept/listeners.h"
 #include "io/peer.h"
 
-/* What such a client is told (a whole reply line), and why in the log. Both texts are constant. It is
- * counted as `figure`. */
+/* What such a client is told (a whole reply line), and why in the log. Both texts are constant. It
+ * is counted as `figure`. */
 struct refusal {
         const char *reply, *reason;
         enum figure figure;
@@ -37,7 +37,7 @@ void refusal_log(struct refusals *r, size_t n_sessions);
 void refusal_to_all(struct refusals *r, const struct listeners *l, size_t n, int stop_fd,
                     const struct refusal *refusal);
 
-/* Refuses whoever waits at listeners that are ours alone. Those at passed ones are served by whoever
- * comes after us. */
+/* Refuses whoever waits at listeners that are ours alone. Those at passed ones are served by
+ * whoever comes after us. */
 void refusal_to_queue(struct refusals *r, const struct listeners *l, const struct refusal *refusal,
                       size_t n_sessions);

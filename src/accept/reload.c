@@ -59,7 +59,7 @@ static void say_reloading(void) {
         clock_gettime(CLOCK_MONOTONIC, &t);
         text_format(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%llu",
                     (unsigned long long) t.tv_sec * 1000000 +
-                    (unsigned long long) t.tv_nsec / 1000);
+                            (unsigned long long) t.tv_nsec / 1000);
         notify_state(text);
 }
 
@@ -69,8 +69,7 @@ bool reload_again(struct reload *r) {
 
         say_reloading();
         is_new = r->load(r->context, r->spare) && can_serve(r->spare) &&
-                 equipment_reload(r->equipment, r->spare, r->listeners) &&
-                 take(r, r->spare) == 0;
+                 equipment_reload(r->equipment, r->spare, r->listeners) && take(r, r->spare) == 0;
         equipment_pass_on(r->equipment, r->spawn);
         if (is_new) {
                 log_say(LOG_NOTICE, "reloaded: new sessions have the new configuration "

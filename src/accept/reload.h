@@ -16,8 +16,8 @@ struct reload {
         struct config *config, *spare; /* the one in use, and room to read it again */
         reload_load *load;
         void *context;
-        struct sessions *sessions; /* which have to have room for max-connections */
-        struct spawn *spawn;       /* what new sessions get */
+        struct sessions *sessions;   /* which have to have room for max-connections */
+        struct spawn *spawn;         /* what new sessions get */
         struct equipment *equipment; /* likewise: engines of TLS, the password for upstreams */
         const struct listeners *listeners;
 };

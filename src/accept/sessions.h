@@ -31,5 +31,6 @@ void sessions_add(struct sessions *s, pid_t pid, const struct source *source);
 /* Forgets those whose process has ended. The log says which of them were killed. */
 void sessions_reap(struct sessions *s);
 
-/* Sends all of them a signal: SIGTERM to end, STOP_SOON (io/patience.h) after the transaction under way. */
+/* Sends all of them a signal: SIGTERM to end, STOP_SOON (io/patience.h) after the transaction under
+ * way. */
 void sessions_signal(const struct sessions *s, int signal);

@@ -34,10 +34,12 @@ static const char ourselves[] = "/proc/self/exe";
 
 void spawn_clean_environment(void) {
         static const char *const names[] = {
-                "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES",
-                "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", INHERITED_TLS,
-                INHERITED_UPSTREAM_TLS, INHERITED_PASSWORD,
-                INHERITED_UCSPI_CONTROL, INHERITED_UCSPI_IN, INHERITED_UCSPI_OUT,
+                "LISTEN_FDS",       "LISTEN_PID",
+                "LISTEN_FDNAMES",   "NOTIFY_SOCKET",
+                "WATCHDOG_PID",     "WATCHDOG_USEC",
+                INHERITED_TLS,      INHERITED_UPSTREAM_TLS,
+                INHERITED_PASSWORD, INHERITED_UCSPI_CONTROL,
+                INHERITED_UCSPI_IN, INHERITED_UCSPI_OUT,
         };
 
         for (size_t i = 0; i < ELEMENTS(names); i++)

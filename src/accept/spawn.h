@@ -8,7 +8,8 @@
  *   begins with TLS;
  * - a pipe in which it counts its messages (io/notify.h), and the output (io/output.h) if its
  *   strategy shows messages; the environment says their numbers;
- * - our environment without what was for us only or names a peer, our limits, user, group and working directory;
+ * - our environment without what was for us only or names a peer, our limits, user, group and
+ * working directory;
  * - SIGTERM, SIGINT and SIGHUP blocked until it takes them: none kills it before it can tell its
  *   client.
  */
@@ -31,11 +32,11 @@ enum spawn_passed {
 
 struct spawn {
         char program[PATH_MAX]; /* ours */
-        char *text; /* the configuration */
+        char *text;             /* the configuration */
         size_t n_text;
         char hurry[2][48]; /* options that beat it while many sessions run */
         int counter;
-        int output; /* -1: not passed on */
+        int output;               /* -1: not passed on */
         int passed[SPAWN_PASSED]; /* -1: there is none */
 };
 

@@ -21,14 +21,14 @@ void status_say(struct status *s, const struct figures *f, bool is_stopping) {
 
         if (deadline_now() < status_next(s, f, is_stopping))
                 return;
-        notify_status("%s%llu session%s, %llu message%s; so far %llu started, %llu crashed, %llu turned "
-                      "away; messages refused: %llu 4xx, %llu 5xx; rejected: %llu",
-                      is_stopping ? "stopping: " : "", open, text_plural(open), accepted,
-                      text_plural(accepted), (unsigned long long) f->n[FIGURE_STARTED],
-                      (unsigned long long) f->n[FIGURE_CRASHED],
-                      (unsigned long long) figures_turned_away(f),
-                      (unsigned long long) f->n[FIGURE_4XX], (unsigned long long) f->n[FIGURE_5XX],
-                      (unsigned long long) f->n[FIGURE_REJECTED]);
+        notify_status(
+                "%s%llu session%s, %llu message%s; so far %llu started, %llu crashed, %llu turned "
+                "away; messages refused: %llu 4xx, %llu 5xx; rejected: %llu",
+                is_stopping ? "stopping: " : "", open, text_plural(open), accepted,
+                text_plural(accepted), (unsigned long long) f->n[FIGURE_STARTED],
+                (unsigned long long) f->n[FIGURE_CRASHED],
+                (unsigned long long) figures_turned_away(f), (unsigned long long) f->n[FIGURE_4XX],
+                (unsigned long long) f->n[FIGURE_5XX], (unsigned long long) f->n[FIGURE_REJECTED]);
         memcpy(s->figures, f->n, sizeof(s->figures));
         s->state = is_stopping ? STATUS_STOPPING : STATUS_ACCEPTING;
         s->next = deadline_now() + PAUSE;

@@ -28,7 +28,8 @@ static inline bool ascii_is_equal(const char *a, const char *b, size_t n) {
         return true;
 }
 
-/* The number that the digits at the beginning of a text are; UINT64_MAX if it is that or larger. Returns the end of the digits. */
+/* The number that the digits at the beginning of a text are; UINT64_MAX if it is that or larger.
+ * Returns the end of the digits. */
 static inline const char *ascii_read_number(const char *s, uint64_t *ret) {
         for (*ret = 0; ascii_is_digit(*s); s++) {
                 unsigned digit = (unsigned) (*s - '0');

@@ -14,7 +14,7 @@ struct out {
 
 /* One conversion: "%03lu". */
 struct conversion {
-        int precision;       /* of %.*s; -1: none */
+        int precision; /* of %.*s; -1: none */
         unsigned width, n_long;
         bool is_size;
         char kind;

@@ -1,7 +1,8 @@
 /* base/text.h - the one way to build text: a small printf(3).
  *
- * printf's own machinery is some 200 KiB of the C library in the memory of each session, and 20 us of its start. What a session
- * says needs little of it: %s, %.*s, %.9s, %c, %u, %d, %x and %%, with the lengths l, ll and z, and a width with leading zeros (%03u).
+ * printf's own machinery is some 200 KiB of the C library in the memory of each session, and 20 us
+ * of its start. What a session says needs little of it: %s, %.*s, %.9s, %c, %u, %d, %x and %%, with
+ * the lengths l, ll and z, and a width with leading zeros (%03u).
  */
 #pragma once
 
@@ -9,10 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Writes the text and a NUL into `out`, which has room for `room` (at least 1) octets; what does not fit is left out. Returns the
- * octets before the NUL. Any other conversion is a bug. */
-__attribute__((format(printf, 3, 4))) size_t text_format(char *out, size_t room, const char *format, ...);
-__attribute__((format(printf, 3, 0))) size_t text_format_list(char *out, size_t room, const char *format, va_list arguments);
+/* Writes the text and a NUL into `out`, which has room for `room` (at least 1) octets; what does
+ * not fit is left out. Returns the octets before the NUL. Any other conversion is a bug. */
+__attribute__((format(printf, 3, 4))) size_t text_format(char *out, size_t room, const char *format,
+                                                         ...);
+__attribute__((format(printf, 3, 0))) size_t text_format_list(char *out, size_t room,
+                                                              const char *format,
+                                                              va_list arguments);
 
 /* What makes a plural of a noun after this number. */
 static inline const char *text_plural(uint64_t n) {

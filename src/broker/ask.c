@@ -142,9 +142,9 @@ void broker_run(const struct request *r, const char *variables, int message, str
 
 int broker_connect(unsigned endpoint, uint64_t milliseconds, struct patience *p,
                    struct prologue_result *ret, const char **ret_why) {
-        const struct request r = {
-                .kind = REQUEST_CONNECT, .index = endpoint, .milliseconds = cap(milliseconds)
-        };
+        const struct request r = { .kind = REQUEST_CONNECT,
+                                   .index = endpoint,
+                                   .milliseconds = cap(milliseconds) };
         static char text[ANSWER_TEXT_MAX];
         static struct answer answer;
         struct passed passed = { 0 };
@@ -160,9 +160,9 @@ int broker_connect(unsigned endpoint, uint64_t milliseconds, struct patience *p,
 
 void broker_find_list(const struct address *a, enum request_purpose purpose, struct patience *p,
                       struct answer *ret) {
-        const struct request r = {
-                .kind = REQUEST_LIST, .index = purpose, .n_text = (uint32_t) a->n_local
-        };
+        const struct request r = { .kind = REQUEST_LIST,
+                                   .index = purpose,
+                                   .n_text = (uint32_t) a->n_local };
 
         ask(&r, a->text, NULL, p, deadline_now() + MILLISECONDS_TO_LOOK, ret, NULL, NULL);
 }

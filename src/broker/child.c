@@ -24,15 +24,16 @@ static void become_program(struct child *s) {
         sigset_t none;
 
         setpgid(0, 0);
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* killed as we are, it must not deliver what we cannot acknowledge */
+        /* killed as we are, it must not deliver what we cannot acknowledge */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != s->parent)
                 _exit(EX_TEMPFAIL);
         for (int i = 1; i < NSIG; i++)
                 sigaction(i, &by_default, NULL);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        if (dup2(s->in, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 && dup2(s->err, STDERR_FILENO) >= 0 &&
-            keep_others(s) && chdir("/") == 0)
+        if (dup2(s->in, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 &&
+            dup2(s->err, STDERR_FILENO) >= 0 && keep_others(s) && chdir("/") == 0)
                 execve(s->path, s->argv, s->environment);
         s->error = errno;
         _exit(EX_TEMPFAIL);

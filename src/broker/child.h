@@ -1,7 +1,7 @@
 /* broker/child.h - the process of a program, up to its execve(2).
  *
- * The child is made by vfork(2): it shares our memory until it executes the program, which costs nothing however large
- * we are, and between the two it makes system calls only.
+ * The child is made by vfork(2): it shares our memory until it executes the program, which costs
+ * nothing however large we are, and between the two it makes system calls only.
  */
 #pragma once
 
@@ -22,5 +22,6 @@ struct child {
         volatile int error; /* errno of what the child could not do, 0 if it runs the program */
 };
 
-/* Starts it, in a process group of its own. Returns the process, which is to be waited for even after an error; or -1. */
+/* Starts it, in a process group of its own. Returns the process, which is to be waited for even
+ * after an error; or -1. */
 pid_t child_start(struct child *s);

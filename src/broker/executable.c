@@ -147,7 +147,8 @@ static bool diagnose_mode(struct diagnosis *d) {
         if (!S_ISREG(st.st_mode))
                 return say(d, EACCES, "no regular file");
         if (is_noexec(d->path))
-                return say(d, EACCES, "its file system is mounted noexec: move it to another, or "
+                return say(d, EACCES,
+                           "its file system is mounted noexec: move it to another, or "
                            "name its interpreter before it");
         if (access(d->path, X_OK) == 0)
                 return false;
@@ -182,8 +183,10 @@ static bool diagnose_interpreter(struct diagnosis *d, const char *name, char *ar
 
         strcpy(path + (*name != '/'), name);
         if (stat(path, &st) < 0 && !base)
-                return say(d, errno, "the interpreter %s in its first line does not exist: write "
-                           "#!/usr/bin/env %s", name, name);
+                return say(d, errno,
+                           "the interpreter %s in its first line does not exist: write "
+                           "#!/usr/bin/env %s",
+                           name, name);
         if (stat(path, &st) < 0)
                 return say(d, errno, "the interpreter %s in its first line %s", name,
                            errno == ENOENT ? "does not exist: install it, or correct that line"
@@ -201,14 +204,17 @@ static bool diagnose_first_line(struct diagnosis *d, char *line) {
         size_t n = strcspn(line, "\n"), n_name;
 
         if (n > 0 && line[n] && line[n - 1] == '\r')
-                return say(d, d->error ? d->error : ENOENT, "its first line ends with CR LF, as on "
-                           "Windows: dos2unix %.300s", d->path);
+                return say(d, d->error ? d->error : ENOENT,
+                           "its first line ends with CR LF, as on "
+                           "Windows: dos2unix %.300s",
+                           d->path);
         while (n > 0 && strchr(" \t", line[n - 1]))
                 n--;
         line[n] = '\0';
         line += strspn(line, " \t");
         if (!*line)
-                return say(d, ENOEXEC, "no interpreter in its first line: write #!/bin/sh, or the "
+                return say(d, ENOEXEC,
+                           "no interpreter in its first line: write #!/bin/sh, or the "
                            "interpreter it needs");
         n_name = strcspn(line, " \t");
         n = n_name + strspn(line + n_name, " \t");
@@ -232,14 +238,16 @@ static bool diagnose_content(struct diagnosis *d, char *head, size_t n) {
         if (begins_with(head, n, "#!", 2))
                 return diagnose_first_line(d, head + 2);
         if (has_byte_order_mark(head, n))
-                return say(d, ENOEXEC, "a byte order mark stands before its #!: save it as UTF-8 "
+                return say(d, ENOEXEC,
+                           "a byte order mark stands before its #!: save it as UTF-8 "
                            "without one");
         if (begins_with(head, n, "\177ELF", 4) && d->error == ENOENT)
                 return say(d, ENOENT, "the loader that it was linked with does not exist here");
         if (begins_with(head, n, "\177ELF", 4) && d->error == ENOEXEC)
                 return say(d, ENOEXEC, "incomplete, or for another machine");
         if (d->error == ENOEXEC || (d->error == 0 && !memchr(head, '\0', n)))
-                return say(d, ENOEXEC, "its first line does not begin with #!: write #!/bin/sh "
+                return say(d, ENOEXEC,
+                           "its first line does not begin with #!: write #!/bin/sh "
                            "there, or the interpreter it needs");
         return false;
 }

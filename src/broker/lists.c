@@ -14,8 +14,8 @@ enum { POST };
 
 /* Each has an address LIST-COMMAND of its own, but for "post", whose address is LIST. */
 const char *const lists_commands[LISTS_COMMANDS] = {
-        [POST] = "post", "admin",   "bounces",   "confirm",     "join",
-        "leave",         "owner",   "request",   "subscribe",   "unsubscribe",
+        [POST] = "post", "admin", "bounces", "confirm",   "join",
+        "leave",         "owner", "request", "subscribe", "unsubscribe",
 };
 
 /* What Mailman allows (ACCEPTABLE_LISTNAME_CHARACTERS): "/" and ".." lead elsewhere. */
@@ -25,7 +25,8 @@ bool lists_is_name(const char *name, size_t n) {
         for (size_t i = 0; i < n; i++) {
                 char c = name[i];
 
-                if (c != ascii_lower(c) || (!ascii_is_alnum(c) && (c == '\0' || !strchr("-+_.=", c))))
+                if (c != ascii_lower(c) ||
+                    (!ascii_is_alnum(c) && (c == '\0' || !strchr("-+_.=", c))))
                         return false;
         }
         return true;
@@ -85,8 +86,8 @@ int lists_find(const char *lists, const char *local, size_t n,
         local += is_quoted;
         n -= is_quoted ? 2 : 0;
         r = copy_name(local, n, name) ? find_name(lists, name, ret_list, ret_command) : 0;
-        while (r == 0 && n > 0) /* LIST-confirm+TOKEN, LIST-bounces+user=host; and a list may be
-                                   called "c++" */
+        /* LIST-confirm+TOKEN, LIST-bounces+user=host; and a list may be called "c++" */
+        while (r == 0 && n > 0)
                 if (local[--n] == '+' && copy_name(local, n, name))
                         r = find_name(lists, name, ret_list, ret_command);
         /* without the directory nothing is known */

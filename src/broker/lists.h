@@ -1,8 +1,8 @@
 /* broker/lists.h - the lists of GNU Mailman 2.1, as its directory has them.
  *
- * A list exists if its directory in `mailman-lists` has a config.pck (or config.pck.last, config.db,
- * config.db.last). A message for it goes to `mailman-wrapper` COMMAND LIST. Described in Mailman
- * 2.1's README and its src/mail-wrapper.c.
+ * A list exists if its directory in `mailman-lists` has a config.pck (or config.pck.last,
+ * config.db, config.db.last). A message for it goes to `mailman-wrapper` COMMAND LIST. Described in
+ * Mailman 2.1's README and its src/mail-wrapper.c.
  */
 #pragma once
 

@@ -17,13 +17,13 @@
 
 /* What became of a connection. */
 struct prologue_result {
-        uint32_t failure;   /* enum client_result of deliver/client.h; 0: it can be handed over */
-        uint32_t is_greeted;   /* its greeting was heard */
-        uint32_t is_secured;   /* there is TLS: the plain side takes its place */
+        uint32_t failure;    /* enum client_result of deliver/client.h; 0: it can be handed over */
+        uint32_t is_greeted; /* its greeting was heard */
+        uint32_t is_secured; /* there is TLS: the plain side takes its place */
         uint32_t is_for_clear; /* TLS failed, and another connection may do without */
-        char step[32];      /* of a failure, */
-        char why[256];      /* in our words, */
-        struct reply said;  /* or in the server's; code 0: it had none */
+        char step[32];         /* of a failure, */
+        char why[256];         /* in our words, */
+        struct reply said;     /* or in the server's; code 0: it had none */
         struct security security;
         struct security_server server;
 };

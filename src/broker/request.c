@@ -9,10 +9,20 @@
 
 /* SMTPD_PEER, SMTPD_PEER_PORT and SMTPD_HOSTNAME are the broker's own. */
 const char *const request_variables[REQUEST_VARIABLES] = {
-        "SMTPD_ID=",        "SMTPD_HELO=",         "SMTPD_PROTOCOL=", "SMTPD_MAIL_FROM=",
-        "SMTPD_MAIL_OPTIONS=", "SMTPD_SIZE=", "SMTPD_TLS=", "SMTPD_TLS_CIPHER=", "SMTPD_TLS_SNI=",
-        "SMTPD_TLS_CLIENT_FINGERPRINT=", "SMTPD_TLS_CLIENT_VERIFY=", "SMTPD_AUTH=",
-        "SMTPD_RCPT_TO=", "SMTPD_RCPT_OPTIONS=",
+        "SMTPD_ID=",
+        "SMTPD_HELO=",
+        "SMTPD_PROTOCOL=",
+        "SMTPD_MAIL_FROM=",
+        "SMTPD_MAIL_OPTIONS=",
+        "SMTPD_SIZE=",
+        "SMTPD_TLS=",
+        "SMTPD_TLS_CIPHER=",
+        "SMTPD_TLS_SNI=",
+        "SMTPD_TLS_CLIENT_FINGERPRINT=",
+        "SMTPD_TLS_CLIENT_VERIFY=",
+        "SMTPD_AUTH=",
+        "SMTPD_RCPT_TO=",
+        "SMTPD_RCPT_OPTIONS=",
 };
 
 const char *request_endpoint(const struct services *s, uint32_t index, const char **ret_port) {

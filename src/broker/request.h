@@ -15,8 +15,8 @@
 #include "smtp/address.h"
 
 enum {
-        REQUEST_TEXT_MAX = 2 * 31 * 4096 + 16 * 1024, /* recipients as environment_reserve() has
-                                                         them, and the rest */
+        /* recipients as environment_reserve() has them, and the rest */
+        REQUEST_TEXT_MAX = 2 * 31 * 4096 + 16 * 1024,
         REQUEST_VARIABLES = 14,
         REQUEST_LIST_MAX = 127,
         ANSWER_TEXT_MAX = 17 * 1024,
@@ -43,19 +43,20 @@ enum request_purpose {
 
 struct request {
         uint32_t kind;
-        uint32_t index;        /* RUN: enum request_program; CONNECT: which endpoint;
-                                  LIST: enum request_purpose */
+        /* RUN: enum request_program; CONNECT: which endpoint; LIST: enum request_purpose */
+        uint32_t index;
         uint32_t milliseconds; /* RUN, CONNECT: that are left for it */
-        uint32_t n_text;       /* RUN: the variables; LIST: the local part; PEER: the client, as
-                                  peer_set_client() wants it */
-        uint32_t command;      /* RUN of the wrapper: which of its commands (broker/lists.h) */
+        /* RUN: the variables; LIST: the local part; PEER: the client, as peer_set_client() wants
+         * it */
+        uint32_t n_text;
+        uint32_t command; /* RUN of the wrapper: which of its commands (broker/lists.h) */
         char list[REQUEST_LIST_MAX + 1]; /* and for which list */
 };
 
 enum answer_outcome {
-        ANSWER_LOST,     /* there is none: the broker is gone, or was left alone */
-        ANSWER_DONE,     /* the program ended by itself; it is connected; it is a list; the engine
-                            runs */
+        ANSWER_LOST, /* there is none: the broker is gone, or was left alone */
+        /* the program ended by itself; it is connected; it is a list; the engine runs */
+        ANSWER_DONE,
         ANSWER_NONE,     /* it is no list */
         ANSWER_UNABLE,   /* it is a list, but the wrapper cannot be run */
         ANSWER_FAILED,   /* it could not be run, connected to, looked for */
@@ -78,19 +79,20 @@ struct prologue_plan;
 
 /* What a broker does for its session, and nothing else. */
 struct services {
-        int client;                   /* its connection, as long as the broker is not there yet */
+        int client; /* its connection, as long as the broker is not there yet */
         const struct peer *peer;
-        bool has_balancer;            /* the peer is named by the first request, and by no other */
+        bool has_balancer; /* the peer is named by the first request, and by no other */
         const char *hostname;
-        char *const *program;         /* argv of the one that strategies run; NULL: none */
-        bool has_output;              /* that program has the output (io/output.h) as descriptor 3 */
-        bool is_filter;               /* the message goes on after that program */
-        const char *wrapper, *lists;  /* of Mailman 2.1; NULL: none */
-        const struct list *upstream;  /* endpoints: these; NULL: none */
-        const char *port;             /* of those that name none; NULL: 25 */
+        char *const *program; /* argv of the one that strategies run; NULL: none */
+        /* that program has the output (io/output.h) as descriptor 3 */
+        bool has_output;
+        bool is_filter;                       /* the message goes on after that program */
+        const char *wrapper, *lists;          /* of Mailman 2.1; NULL: none */
+        const struct list *upstream;          /* endpoints: these; NULL: none */
+        const char *port;                     /* of those that name none; NULL: 25 */
         const struct prologue_plan *prologue; /* what is said to them first; NULL: nothing */
-        const char *mailman;          /* and last that of Mailman 3; NULL: none */
-        const char *engine;           /* a TLS engine for the connection; NULL: none */
+        const char *mailman;                  /* and last that of Mailman 3; NULL: none */
+        const char *engine;                   /* a TLS engine for the connection; NULL: none */
         char *const *engine_argv;
 };
 
@@ -100,8 +102,8 @@ const char *request_endpoint(const struct services *s, uint32_t index, const cha
 /* What is wrong with a request that claims to have this many octets of text, or NULL. */
 const char *request_check(const struct request *r, const struct services *s);
 
-/* What is wrong with the variables, or NULL: each of those that the session has to say of a message,
- * "NAME=value" with its NUL, once and in the order of the table. */
+/* What is wrong with the variables, or NULL: each of those that the session has to say of a
+ * message, "NAME=value" with its NUL, once and in the order of the table. */
 const char *request_check_variables(const char *text, size_t n);
 
 /* Their names, each with its "=". */

@@ -27,7 +27,7 @@ enum {
         PIECE = 4096, /* octets that are read at once */
         GRACE = 1000, /* milliseconds from SIGTERM to SIGKILL, and from that to leaving it behind */
         GRACE_AT_CANCEL = 500,
-        LOOK = 5,     /* milliseconds, if there is no pidfd */
+        LOOK = 5, /* milliseconds, if there is no pidfd */
 };
 
 struct run {
@@ -43,7 +43,7 @@ struct run {
         char line[LINE_MAX_LENGTH + 1];
 };
 
-/* --- what it says --------------------------------------------------------------------------------- */
+/* --- what it says ----------------------------------------------------------------------------- */
 
 static void take_output(struct run *r, const char *data, size_t n) {
         size_t room = ANSWER_TEXT_MAX - r->answer->n_text;
@@ -103,12 +103,13 @@ static void drain(struct run *r, int *fd) {
         fd_close(fd);
 }
 
-/* --- how it ends ---------------------------------------------------------------------------------- */
+/* --- how it ends ------------------------------------------------------------------------------ */
 
 static bool has_ended(const struct run *r) {
         siginfo_t s = { 0 };
 
-        return waitid(P_PID, (id_t) r->pid, &s, WEXITED | WNOHANG | WNOWAIT) == 0 && s.si_pid == r->pid;
+        return waitid(P_PID, (id_t) r->pid, &s, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+               s.si_pid == r->pid;
 }
 
 /* If the kernel has no memory to wait with, we look from time to time. */
@@ -132,7 +133,8 @@ static int wait_for_end(struct run *r, int session, int64_t deadline) {
                         { .fd = session, .events = POLLIN },
                 };
                 int64_t look = r->pid_fd < 0 ? deadline_now() + LOOK : INT64_MAX;
-                int error = patience_wait(NULL, fds, ELEMENTS(fds), look < deadline ? look : deadline);
+                int error =
+                        patience_wait(NULL, fds, ELEMENTS(fds), look < deadline ? look : deadline);
 
                 if (error < 0 && error != -ETIMEDOUT)
                         wait_blindly(r);
@@ -177,8 +179,8 @@ static bool kill_run(struct run *r, int grace) {
         return false;
 }
 
-/* Waits for it. Its wait status is that of a killed program if it cannot be had: no 250 comes of not
- * knowing. */
+/* Waits for it. Its wait status is that of a killed program if it cannot be had: no 250 comes of
+ * not knowing. */
 static void end_run(struct run *r) {
         int status = SIGKILL, n;
         int error = wait_for_end(r, r->order->session, deadline_now() + r->order->milliseconds);
@@ -197,7 +199,7 @@ static void end_run(struct run *r) {
                                                    : ANSWER_CANCELED;
 }
 
-/* --- running it ----------------------------------------------------------------------------------- */
+/* --- running it ------------------------------------------------------------------------------- */
 
 struct pipes {
         int out[2], err[2]; /* what the program writes to; -1: not there */

@@ -30,8 +30,8 @@
 #include "io/served.h"
 #include "io/spool.h"
 
-/* Where the session's socket is; the other standard descriptors are /dev/null and the log. The output
- * has its number, if the program of the strategy shows messages. */
+/* Where the session's socket is; the other standard descriptors are /dev/null and the log. The
+ * output has its number, if the program of the strategy shows messages. */
 enum { SESSION = STDIN_FILENO, DESCRIPTORS = 1024, CONNECT_SECONDS = 30 };
 
 /* What is large comes last, so that the rest fits into few pages. */
@@ -62,8 +62,8 @@ static void fail(const char *reason) {
 
 /* --- run -------------------------------------------------------------------------------------- */
 
-/* The message, read-only and with an offset of its own. It has to be a file without a name, as spools
- * are: what has one is not the session's to give away. */
+/* The message, read-only and with an offset of its own. It has to be a file without a name, as
+ * spools are: what has one is not the session's to give away. */
 static int open_message(bool goes_on) {
         int message = b.passed.fds[0], flags = fcntl(message, F_GETFL);
         struct stat st;

@@ -11,10 +11,11 @@
 
 /* Variables that say something about us, or about a TLS engine that started us, and would be wrong
  * for a program of ours. */
-static const char *const not_inherited[] = { "LISTEN_FDS=",   "LISTEN_PID=",   "LISTEN_FDNAMES=",
-                                             "NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC=",
-                                             "SMTPD_", "SSL_", "SSLCTLFD=", "SSLREADFD=",
-                                             "SSLWRITEFD=" };
+static const char *const not_inherited[] = {
+        "LISTEN_FDS=",   "LISTEN_PID=",    "LISTEN_FDNAMES=", "NOTIFY_SOCKET=",
+        "WATCHDOG_PID=", "WATCHDOG_USEC=", "SMTPD_",          "SSL_",
+        "SSLCTLFD=",     "SSLREADFD=",     "SSLWRITEFD="
+};
 
 /* These are OpenSSL's own: whom a program trusts. */
 static const char *const inherited[] = { "SSL_CERT_FILE=", "SSL_CERT_DIR=" };

@@ -1,5 +1,5 @@
-/* broker/vector.h - the environment of a program as execve(2) wants it: the variables of smtpd-exec(7),
- * and what it inherits of ours. */
+/* broker/vector.h - the environment of a program as execve(2) wants it: the variables of
+ * smtpd-exec(7), and what it inherits of ours. */
 #pragma once
 
 #include "broker/request.h"

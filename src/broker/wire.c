@@ -73,8 +73,8 @@ static ssize_t receive_some(int fd, void *data, size_t n, struct passed *passed)
         return k;
 }
 
-/* The kernel counts descriptors on their way of all processes of a user against the limit of each: of
- * many sessions at once some have to wait a moment. */
+/* The kernel counts descriptors on their way of all processes of a user against the limit of each:
+ * of many sessions at once some have to wait a moment. */
 static int wait_for_others(int64_t deadline) {
         int64_t until = deadline_now() + PAUSE;
 

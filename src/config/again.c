@@ -34,8 +34,8 @@ static int copy(const char *name, int to) {
         return n < 0 ? errno : n > 0 ? EFBIG : 0;
 }
 
-/* In the child: with `file` to write to and `end`, the higher one, to be noticed by when it ends. It
- * may never end, and must not keep sockets open. */
+/* In the child: with `file` to write to and `end`, the higher one, to be noticed by when it ends.
+ * It may never end, and must not keep sockets open. */
 _Noreturn static void work(const char *name, int file, int end) {
         if (file > STDERR_FILENO + 1)
                 fd_close_between(STDERR_FILENO + 1, (unsigned) file - 1);
@@ -98,11 +98,8 @@ int again_open(const char *name) {
 
 const char *again_why(int error) {
         switch (error) {
-        case ESPIPE:
-                return "a pipe, or a descriptor, can be read only once: name a file";
-        case ETIME:
-                return "no answer within 10 seconds; does its file system hang?";
-        default:
-                return strerror(error);
+        case ESPIPE: return "a pipe, or a descriptor, can be read only once: name a file";
+        case ETIME: return "no answer within 10 seconds; does its file system hang?";
+        default: return strerror(error);
         }
 }

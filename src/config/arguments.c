@@ -34,15 +34,16 @@ static int take_argument(struct reading *r, char **argv, enum pass pass) {
 
         if (strncmp(argument, "--", 2) != 0 || name[0] == '\0') {
                 if (pass == PASS_BEFORE_FILE && strcmp(argument, "-bs") != 0) /* of sendmail's */
-                        read_complain(r, here, "%.200s: options are written --name=value or "
-                                               "--name value; see --help", argument);
+                        read_complain(r, here,
+                                      "%.200s: options are written --name=value or "
+                                      "--name value; see --help",
+                                      argument);
                 return n;
         }
         equals = strchrnul(name, '=');
         value = *equals ? equals + 1 : NULL;
         o = options_find(name, (size_t) (equals - name));
-        if (o && !value && !is_value_fitting(o, false) && argv[1] &&
-            strncmp(argv[1], "--", 2) != 0)
+        if (o && !value && !is_value_fitting(o, false) && argv[1] && strncmp(argv[1], "--", 2) != 0)
                 value = argv[n++];
         if (pass == PASS_BEFORE_FILE && o && o->kind == &value_listen && value)
                 note_listen(r, value);

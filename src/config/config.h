@@ -54,64 +54,64 @@ struct list {
 };
 
 struct config {
-        const char *file;          /* read as configuration file; NULL if there was none */
+        const char *file; /* read as configuration file; NULL if there was none */
         const struct delivery_ops *const *strategies; /* those that there are; then NULL */
         const struct delivery_ops *strategy;
-        bool is_reload;            /* the file was read before, and may take ten seconds now */
-        bool is_strategy_given;    /* by the command line or the file */
+        bool is_reload;         /* the file was read before, and may take ten seconds now */
+        bool is_strategy_given; /* by the command line or the file */
         char hostname[HOSTNAME_MAX + 1];
         bool is_lmtp;
-        char **command;            /* NULL-terminated, for strategy exec; NULL if not given */
-        char **filter;             /* the same, for strategies that pass messages on */
-        char *maildir;             /* a directory, for strategy maildir; NULL if not given */
-        struct list upstream;      /* endpoints: io/connect.h */
+        char **command;       /* NULL-terminated, for strategy exec; NULL if not given */
+        char **filter;        /* the same, for strategies that pass messages on */
+        char *maildir;        /* a directory, for strategy maildir; NULL if not given */
+        struct list upstream; /* endpoints: io/connect.h */
         bool is_upstream_lmtp;
         uint64_t upstream_timeout; /* seconds; 0: UPSTREAM_SECONDS and UPSTREAM_DOT_SECONDS */
         enum upstream_tls upstream_tls;
         struct list upstream_tls_verify; /* "ca", "no", or certificates; empty: by the mode */
-        char *upstream_tls_ca;     /* a file or a directory; NULL: UPSTREAM_CA_DEFAULT */
-        char *upstream_tls_name;   /* NULL: the host of each */
-        char *upstream_user;       /* NULL: nobody logs in */
-        char *upstream_password;   /* a file */
+        char *upstream_tls_ca;           /* a file or a directory; NULL: UPSTREAM_CA_DEFAULT */
+        char *upstream_tls_name;         /* NULL: the host of each */
+        char *upstream_user;             /* NULL: nobody logs in */
+        char *upstream_password;         /* a file */
         enum upstream_auth upstream_auth;
         bool xclient;
-        bool split;                /* one destination per transaction */
-        char *mailman;             /* endpoint of Mailman 3's LMTP server; NULL: MAILMAN_DEFAULT */
+        bool split;    /* one destination per transaction */
+        char *mailman; /* endpoint of Mailman 3's LMTP server; NULL: MAILMAN_DEFAULT */
         char *mailman_wrapper, *mailman_lists; /* Mailman 2.1 instead; NULL if not given */
-        struct list relay_to;      /* domains: deliver/relay.h */
-        struct list relay_from;    /* networks: io/peer.h; empty: RELAY_FROM_DEFAULT */
-        struct list proxy_from;    /* networks of balancers that speak the PROXY protocol */
-        bool proxy_tls;            /* TLS that ended there counts as ours */
-        uint64_t max_size;         /* octets; 0: no limit */
+        struct list relay_to;                  /* domains: deliver/relay.h */
+        struct list relay_from;                /* networks: io/peer.h; empty: RELAY_FROM_DEFAULT */
+        struct list proxy_from; /* networks of balancers that speak the PROXY protocol */
+        bool proxy_tls;         /* TLS that ended there counts as ours */
+        uint64_t max_size;      /* octets; 0: no limit */
         uint64_t max_recipients, max_commands, max_errors;
         uint64_t timeout, session_timeout, message_timeout; /* seconds */
-        struct list reply, delay;  /* rules: smtp/match.h */
-        struct list bare_lf_from;  /* networks: io/peer.h */
-        char *qualify;             /* a domain for addresses that have none; NULL if not given */
-        bool trace;                /* log each command and reply */
+        struct list reply, delay;                           /* rules: smtp/match.h */
+        struct list bare_lf_from;                           /* networks: io/peer.h */
+        char *qualify; /* a domain for addresses that have none; NULL if not given */
+        bool trace;    /* log each command and reply */
         bool x_peer;
         bool sandbox;
-        struct peer peer;          /* address "" if not given */
-        char user[USER_MAX + 1];   /* a name or a number; "": that of user.h */
+        struct peer peer;        /* address "" if not given */
+        char user[USER_MAX + 1]; /* a name or a number; "": that of user.h */
 
         enum auth_mode auth;
 
         /* TLS toward clients, by smtpd-tls(8) or another engine */
-        enum tls_mode tls;         /* after config_load() it is set */
+        enum tls_mode tls;                    /* after config_load() it is set */
         struct list tls_certificate, tls_key; /* files; or the certificate is TLS_SELF_SIGNED */
-        char tls_user[USER_MAX + 1]; /* of the acceptor's engine; "": the same as `user` */
-        char *tls_engine;          /* the socket of one that serves all; NULL if not given */
-        bool tls_client;           /* ask for a certificate */
-        char *tls_client_ca;       /* a file; NULL if not given */
-        bool tls_is_13;            /* not TLS 1.2 */
+        char tls_user[USER_MAX + 1];          /* of the acceptor's engine; "": the same as `user` */
+        char *tls_engine;    /* the socket of one that serves all; NULL if not given */
+        bool tls_client;     /* ask for a certificate */
+        char *tls_client_ca; /* a file; NULL if not given */
+        bool tls_is_13;      /* not TLS 1.2 */
 
         /* for accepting connections */
         struct list listen, listen_tls; /* endpoints: io/listen.h */
         uint64_t max_connections, max_connections_per_source;
-        uint64_t stop_timeout;     /* seconds */
-        uint64_t exit_idle_time;   /* seconds; 0 if not given */
-        uint64_t count;            /* of messages, after which to end; 0: not given */
-        char *metrics_file;        /* NULL if not given */
+        uint64_t stop_timeout;   /* seconds */
+        uint64_t exit_idle_time; /* seconds; 0 if not given */
+        uint64_t count;          /* of messages, after which to end; 0: not given */
+        char *metrics_file;      /* NULL if not given */
 
         /* what the command line asks for */
         enum {

@@ -83,10 +83,12 @@ static bool parse_networks(const struct option *o, const char *value, void *fiel
 }
 
 #define LIST(parse_, expected_)                                                                    \
-        {                                                                                          \
-                .parse = (parse_), .print = value_print_list, .is_set = value_is_list_set,                     \
-                .clear = value_clear_list, .is_list = true, .expected = (expected_)                      \
-        }
+        { .parse = (parse_),                                                                       \
+          .print = value_print_list,                                                               \
+          .is_set = value_is_list_set,                                                             \
+          .clear = value_clear_list,                                                               \
+          .is_list = true,                                                                         \
+          .expected = (expected_) }
 
 const struct kind value_endpoints =
         LIST(parse_endpoints, "HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535");

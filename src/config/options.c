@@ -17,14 +17,14 @@ enum { YEAR = 365 * 24 * 3600 };
 
 /* Options with a default are NAME, FIELD, DEFAULT, HELP. */
 #define COUNT(name_, field_, default_, help_)                                                      \
-        OPTION(name_, value_number, field_, "N", help_),                                           \
-        .min = 1, .max = COUNT_MAX, .initial = #default_
+        OPTION(name_, value_number, field_, "N", help_), .min = 1, .max = COUNT_MAX,               \
+                .initial = #default_
 #define SECONDS(name_, field_, default_, help_)                                                    \
-        OPTION(name_, value_seconds, field_, "SECONDS", help_),                                    \
-        .min = 1, .max = YEAR, .initial = #default_
+        OPTION(name_, value_seconds, field_, "SECONDS", help_), .min = 1, .max = YEAR,             \
+                .initial = #default_
 #define SIZE(name_, field_, default_, help_)                                                       \
-        OPTION(name_, value_size, field_, "BYTES", help_),                                         \
-        .max = SIZE_MAX_OCTETS, .initial = #default_
+        OPTION(name_, value_size, field_, "BYTES", help_), .max = SIZE_MAX_OCTETS,                 \
+                .initial = #default_
 #define YES_NO(name_, field_, default_, help_)                                                     \
         OPTION(name_, value_yes_no, field_, "yes|no", help_), .initial = default_
 #define PROTOCOL(name_, field_, default_, help_)                                                   \
@@ -64,8 +64,7 @@ const struct option options[] = {
                 "where mail goes; several are tried in order"),
           GROUP("Strategies proxy and mailman") },
         { PROTOCOL("upstream-protocol", is_upstream_lmtp, "smtp", "what the upstream speaks") },
-        { UNSET_SECONDS("upstream-timeout", upstream_timeout,
-                        UPSTREAM_TIMES " after the final dot",
+        { UNSET_SECONDS("upstream-timeout", upstream_timeout, UPSTREAM_TIMES " after the final dot",
                         "longest wait for the upstream, in each step") },
         { OPTION("upstream-tls", value_upstream_tls, upstream_tls,
                  "no|opportunistic|required|implicit",
@@ -121,7 +120,8 @@ const struct option options[] = {
         { COUNT("max-errors", max_errors, 20, "commands refused since a message was accepted") },
         { SECONDS("timeout", timeout, 300, "longest wait for the client") },
         { SECONDS("session-timeout", session_timeout, 3600, "longest session, however busy") },
-        { SECONDS("message-timeout", message_timeout, 540, "from the end of a message to our reply to it") },
+        { SECONDS("message-timeout", message_timeout, 540,
+                  "from the end of a message to our reply to it") },
         { UNSET("reply", reply_rules, reply, "RULE", NULL,
                 "STEP PATTERN NNN [x.y.z] TEXT: a refusal at connect, helo, mail, rcpt, data, "
                 "message"),
@@ -129,7 +129,8 @@ const struct option options[] = {
         { UNSET("delay", delay_rules, delay, "RULE", NULL,
                 "STEP PATTERN SECONDS: wait so long before that step is answered"),
           .max = YEAR },
-        { UNSET("qualify", domain, qualify, "DOMAIN", NULL, "completes addresses without a domain") },
+        { UNSET("qualify", domain, qualify, "DOMAIN", NULL,
+                "completes addresses without a domain") },
         { UNSET("bare-lf-from", networks, bare_lf_from, "ADDRESS[/BITS]", NULL,
                 "own devices, whose lines may end with LF only") },
         { YES_NO("trace", trace, "no", "log each command and reply, without the secrets of AUTH") },
@@ -140,7 +141,8 @@ const struct option options[] = {
                 "starttls if there is a certificate or an engine, else no",
                 "TLS toward clients; required: before mail; implicit: from the first octet") },
         { UNSET("tls-certificate", tls_certificates, tls_certificate, "FILE|self-signed", NULL,
-                "certificate, then intermediates (PEM); self-signed: for developers, when accepting"),
+                "certificate, then intermediates (PEM); self-signed: for developers, when "
+                "accepting"),
           FOR_ACCEPTOR },
         { UNSET("tls-key", tls_keys, tls_key, "FILE", "in the certificate's file",
                 "its private key; without a slash: a file in $CREDENTIALS_DIRECTORY"),
@@ -160,8 +162,7 @@ const struct option options[] = {
           .initial = "1.2", FOR_ACCEPTOR },
         { UNSET("listen", listen, listen, "ADDRESS:PORT|PORT|/SOCKET", NULL,
                 "accept connections here, a process for each; PORT alone: of loopback"),
-          FOR_ACCEPTOR,
-          GROUP("Accepting connections") },
+          FOR_ACCEPTOR, GROUP("Accepting connections") },
         { UNSET("listen-tls", listen, listen_tls, "ADDRESS:PORT|PORT|/SOCKET", NULL,
                 "accept connections here that are TLS from the first octet"),
           FOR_ACCEPTOR },
@@ -170,7 +171,8 @@ const struct option options[] = {
         { COUNT("max-connections-per-source", max_connections_per_source, 20,
                 "when accepting: sessions at once with one address (IPv6: /64)"),
           FOR_ACCEPTOR },
-        { SECONDS("stop-timeout", stop_timeout, 10, "what a message under way has to end after SIGTERM") },
+        { SECONDS("stop-timeout", stop_timeout, 10,
+                  "what a message under way has to end after SIGTERM") },
         { UNSET_SECONDS("exit-idle-time", exit_idle_time, "never",
                         "when accepting: exit after so long without a session"),
           FOR_ACCEPTOR },

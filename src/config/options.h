@@ -12,15 +12,16 @@
 #include "config/value.h"
 
 struct option {
-        const char *name;     /* NULL: the end of the table */
-        const char *syntax;   /* of the value; NULL: none; in brackets: it may be left out */
+        const char *name;   /* NULL: the end of the table */
+        const char *syntax; /* of the value; NULL: none; in brackets: it may be left out */
         const char *help;
         const struct kind *kind;
         size_t field;         /* its offset in struct config */
         uint64_t min, max;    /* of a number */
         const char *initial;  /* the default, a value; NULL: the field is not set */
         const char *fallback; /* what is used while it is not set, in words; NULL: nothing */
-        const char *group;    /* the heading in --help of this row and those after it; NULL: the last one */
+        /* the heading in --help of this row and those after it; NULL: the last one */
+        const char *group;
         bool is_for_acceptor; /* it means nothing to a session of the acceptor */
 };
 

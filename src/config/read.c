@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sysexits.h>
 #include <sys/utsname.h>
+#include <sysexits.h>
 
 #include "base/text.h"
 #include "config/auth.h"
@@ -142,8 +142,9 @@ static void check_together(struct reading *r) {
 static void set_defaults(struct config *c) {
         struct utsname system;
 
-        *c = (struct config) { .strategies = c->strategies, .strategy = c->strategy,
-                              .is_reload = c->is_reload };
+        *c = (struct config) { .strategies = c->strategies,
+                               .strategy = c->strategy,
+                               .is_reload = c->is_reload };
         for (const struct option *o = options; o->name; o++)
                 if (o->initial)
                         o->kind->parse(o, o->initial, options_field(o, c));

@@ -19,7 +19,7 @@ struct reading {
         bool is_given[N_OPTIONS_MAX];
         unsigned n_in_arguments, n_in_files; /* mistakes */
         bool is_incomplete;                  /* a file could not be read to its end */
-        bool is_listening, is_public; /* --listen on the command line; and beyond loopback */
+        bool is_listening, is_public;        /* --listen on the command line; and beyond loopback */
 };
 
 /* Which options of the command line to take: first those that say where the others are. */
@@ -31,8 +31,8 @@ void read_arguments(struct reading *r, int argc, char **argv, enum pass pass);
 /* Takes the options of a file. Returns whether there is one. */
 bool read_file(struct reading *r, const char *name, bool must_exist);
 
-/* The descriptor that /dev/fd/N is, which is closed behind us (so the acceptor passes a configuration
- * on), or -1. */
+/* The descriptor that /dev/fd/N is, which is closed behind us (so the acceptor passes a
+ * configuration on), or -1. */
 int read_passed(const char *name);
 
 enum { READ_FILE_MAX = 16 * 1024 * 1024 }; /* octets that a file may not reach */

@@ -23,7 +23,10 @@ void strategies_names(const struct config *c, char ret[STRATEGIES_TEXT_MAX]) {
         *ret = '\0';
         for (const struct delivery_ops *const *s = c->strategies; *s; s++)
                 n += text_format(ret + n, STRATEGIES_TEXT_MAX - n, "%s%s",
-                                 s == c->strategies ? "" : s[1] ? ", " : " or ", (*s)->name);
+                                 s == c->strategies ? ""
+                                 : s[1]             ? ", "
+                                                    : " or ",
+                                 (*s)->name);
 }
 
 void strategies_print(const struct config *c, FILE *out) {

@@ -13,10 +13,8 @@ enum { CERTIFICATES_MAX = 4 }; /* that smtpd-tls takes */
 /* --- values ----------------------------------------------------------------------------------- */
 
 static const char *const modes[] = {
-        [TLS_UNSET] = NULL,
-        [TLS_NO] = "no",
-        [TLS_STARTTLS] = "starttls",
-        [TLS_REQUIRED] = "required",
+        [TLS_UNSET] = NULL,          [TLS_NO] = "no",
+        [TLS_STARTTLS] = "starttls", [TLS_REQUIRED] = "required",
         [TLS_IMPLICIT] = "implicit",
 };
 
@@ -85,23 +83,28 @@ static bool parse_file(const struct option *o, const char *value, void *field) {
         return is_key(value) && value_set_pointer(field, value);
 }
 
-#define A_FILE "the path of a file, which begins with /, or the name of one in $CREDENTIALS_DIRECTORY"
+#define A_FILE                                                                                     \
+        "the path of a file, which begins with /, or the name of one in $CREDENTIALS_DIRECTORY"
 
 const struct kind value_tls = { parse_mode, print_mode, is_mode_set,
                                 .expected = "no, starttls, required or implicit" };
 const struct kind value_tls_client = { parse_client, print_client, .expected = "no or ask" };
 const struct kind value_tls_minimum = { parse_minimum, print_minimum, .expected = "1.2 or 1.3" };
 const struct kind value_tls_certificates = {
-        parse_certificates, value_print_list, value_is_list_set, value_clear_list,
-        .expected = A_FILE ", or " TLS_SELF_SIGNED, .is_list = true,
+        parse_certificates,
+        value_print_list,
+        value_is_list_set,
+        value_clear_list,
+        .expected = A_FILE ", or " TLS_SELF_SIGNED,
+        .is_list = true,
 };
 const struct kind value_tls_keys = {
-        parse_keys, value_print_list, value_is_list_set, value_clear_list,
-        .expected = A_FILE, .is_list = true,
+        parse_keys,       value_print_list,   value_is_list_set,
+        value_clear_list, .expected = A_FILE, .is_list = true,
 };
 const struct kind value_tls_file = {
-        parse_file, value_print_pointer, value_is_pointer_set, value_clear_pointer,
-        .expected = A_FILE,
+        parse_file,          value_print_pointer, value_is_pointer_set,
+        value_clear_pointer, .expected = A_FILE,
 };
 
 /* --- all together ----------------------------------------------------------------------------- */
@@ -117,7 +120,8 @@ void tls_complete(struct reading *r, const char *option, char **name) {
                 read_complain(r, read_place(r, option),
                               "%s=%.200s: there are no credentials here ($CREDENTIALS_DIRECTORY is "
                               "not set): use the path of a file, or LoadCredential=%.200s:FILE in "
-                              "the unit", option, *name, *name);
+                              "the unit",
+                              option, *name, *name);
         if (!directory)
                 return;
         room = strlen(directory) + strlen(*name) + 2;
@@ -149,10 +153,8 @@ static void check_engine(struct reading *r) {
                 const char *name;
                 bool is_set;
         } of_certificate[] = {
-                { "tls-key", c->tls_key.n > 0 },
-                { "tls-user", *c->tls_user },
-                { "tls-client", c->tls_client },
-                { "tls-client-ca", c->tls_client_ca },
+                { "tls-key", c->tls_key.n > 0 }, { "tls-user", *c->tls_user },
+                { "tls-client", c->tls_client }, { "tls-client-ca", c->tls_client_ca },
                 { "tls-minimum", c->tls_is_13 },
         };
 
@@ -174,18 +176,21 @@ static void check_files(struct reading *r) {
         struct place of_key = read_place(r, "tls-key");
 
         if (c->tls_certificate.n > CERTIFICATES_MAX)
-                read_complain(r, read_place(r, "tls-certificate"),
-                              "tls-certificate: there are %zu, and at most %d: one for each kind of key",
-                              c->tls_certificate.n, CERTIFICATES_MAX);
+                read_complain(
+                        r, read_place(r, "tls-certificate"),
+                        "tls-certificate: there are %zu, and at most %d: one for each kind of key",
+                        c->tls_certificate.n, CERTIFICATES_MAX);
         if (config_is_self_signed(c) && c->tls_certificate.n > 1)
                 read_complain(r, read_place(r, "tls-certificate"),
                               "tls-certificate=" TLS_SELF_SIGNED ": there can be no other one");
         if (config_is_self_signed(c) && c->tls_key.n > 0)
-                read_complain(r, of_key, "tls-key makes no sense with tls-certificate="
-                                         TLS_SELF_SIGNED ", which has a key of its own");
+                read_complain(r, of_key,
+                              "tls-key makes no sense with tls-certificate=" TLS_SELF_SIGNED
+                              ", which has a key of its own");
         else if (c->tls_certificate.n > 0 && c->tls_key.n > c->tls_certificate.n)
-                read_complain(r, of_key, "tls-key: there are %zu keys and %zu certificate%s: give "
-                                         "each certificate its key, in the same order",
+                read_complain(r, of_key,
+                              "tls-key: there are %zu keys and %zu certificate%s: give "
+                              "each certificate its key, in the same order",
                               c->tls_key.n, c->tls_certificate.n,
                               text_plural(c->tls_certificate.n));
         if (c->tls_client_ca && !c->tls_client)

@@ -15,7 +15,8 @@ struct arguments {
         bool is_short; /* memory was out */
 };
 
-__attribute__((format(printf, 2, 3))) static void add(struct arguments *a, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void add(struct arguments *a, const char *format,
+                                                      ...) {
         va_list ap;
 
         va_start(ap, format);

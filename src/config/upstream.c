@@ -97,16 +97,25 @@ const struct kind value_upstream_tls = { parse_mode, print_mode,
 const struct kind value_upstream_auth = { parse_mechanism, print_mechanism, is_mechanism_set,
                                           .expected = "plain, login or xoauth2" };
 const struct kind value_upstream_verify = {
-        parse_verify, value_print_list, value_is_list_set, value_clear_list,
+        parse_verify,
+        value_print_list,
+        value_is_list_set,
+        value_clear_list,
         .expected = "ca, no, or sha256: and the 64 hexadecimal digits of a certificate",
         .is_list = true,
 };
 const struct kind value_upstream_user = {
-        parse_text, value_print_pointer, value_is_pointer_set, value_clear_pointer,
+        parse_text,
+        value_print_pointer,
+        value_is_pointer_set,
+        value_clear_pointer,
         .expected = "the name of an account, of at most 255 octets",
 };
 const struct kind value_upstream_name = {
-        parse_text, value_print_pointer, value_is_pointer_set, value_clear_pointer,
+        parse_text,
+        value_print_pointer,
+        value_is_pointer_set,
+        value_clear_pointer,
         .expected = "the name or address that is in the upstream's certificate",
 };
 
@@ -151,8 +160,8 @@ static void check_company(struct reading *r) {
 
         for (size_t i = 0; i < ELEMENTS(pairs); i++)
                 if (pairs[i].is_set && !pairs[i].is_other_set)
-                        read_complain(r, read_place(r, pairs[i].name), "%s needs %s",
-                                      pairs[i].name, pairs[i].other);
+                        read_complain(r, read_place(r, pairs[i].name), "%s needs %s", pairs[i].name,
+                                      pairs[i].other);
 }
 
 static void check_verify(struct reading *r) {

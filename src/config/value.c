@@ -50,13 +50,12 @@ static bool parse_size(const struct option *o, const char *value, void *field) {
 const struct kind value_number = { parse_number, print_number, .expected = "a number" };
 const struct kind value_optional_number = { parse_number, print_number, is_number_set,
                                             .expected = "a number" };
-const struct kind value_seconds = { parse_number, print_number,
-                                    .expected = "a number of seconds" };
+const struct kind value_seconds = { parse_number, print_number, .expected = "a number of seconds" };
 const struct kind value_optional_seconds = { parse_number, print_number, is_number_set,
                                              .expected = "a number of seconds" };
 const struct kind value_size = {
         parse_size, print_number,
-        .expected = "a number of octets, or of K, M or G, such as 32M; 0 means no limit",
+        .expected = "a number of octets, or of K, M or G, such as 32M; 0 means no limit"
 };
 
 /* --- one of two words ------------------------------------------------------------------------- */
@@ -150,7 +149,7 @@ const struct kind value_user = { parse_user, print_text, is_text_set,
                                  .expected = "the name of a user, or its number" };
 const struct kind value_peer = {
         parse_peer, print_peer, is_peer_set,
-        .expected = "ADDRESS, IPV4:PORT or [IPV6]:PORT, with a PORT from 1 to 65535",
+        .expected = "ADDRESS, IPV4:PORT or [IPV6]:PORT, with a PORT from 1 to 65535"
 };
 
 /* --- texts of their own ----------------------------------------------------------------------- */
@@ -207,25 +206,23 @@ static bool parse_domain(const struct option *o, const char *value, void *field)
                strcmp(address_domain(&a), value) == 0 && value_set_pointer(field, value);
 }
 
-const struct kind value_domain = {
-        parse_domain, value_print_pointer, value_is_pointer_set, value_clear_pointer,
-        .expected = "DOMAIN, without a dot at either end",
-};
+const struct kind value_domain = { parse_domain, value_print_pointer, value_is_pointer_set,
+                                   value_clear_pointer,
+                                   .expected = "DOMAIN, without a dot at either end" };
 
 const struct kind value_endpoint = {
         parse_endpoint, value_print_pointer, value_is_pointer_set, value_clear_pointer,
-        .expected = "HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535",
+        .expected = "HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535"
 };
 const struct kind value_local_socket = {
         parse_local_socket, value_print_pointer, value_is_pointer_set, value_clear_pointer,
-        .expected = "the path of a socket, which begins with / and has at most 107 octets",
+        .expected = "the path of a socket, which begins with / and has at most 107 octets"
 };
-const struct kind value_path = { parse_path, value_print_pointer, value_is_pointer_set, value_clear_pointer,
-                                 .expected = "a path that begins with /" };
-const struct kind value_any_path = {
-        parse_any_path, value_print_pointer, value_is_pointer_set, value_clear_pointer,
-        .expected = "a path, absolute or from here",
-};
+const struct kind value_path = { parse_path, value_print_pointer, value_is_pointer_set,
+                                 value_clear_pointer, .expected = "a path that begins with /" };
+const struct kind value_any_path = { parse_any_path, value_print_pointer, value_is_pointer_set,
+                                     value_clear_pointer,
+                                     .expected = "a path, absolute or from here" };
 
 /* --- of the command line only ----------------------------------------------------------------- */
 

@@ -43,48 +43,48 @@ enum client_result {
 
 /* How to speak to a server. */
 struct client_rules {
-        const char *name;        /* what kind of server it is, in the log: "upstream" */
-        const char *title;       /* and in replies: "the upstream server" */
-        const char *hostname;    /* what we call ourselves */
-        enum reply_by by;        /* whose words its replies are */
+        const char *name;     /* what kind of server it is, in the log: "upstream" */
+        const char *title;    /* and in replies: "the upstream server" */
+        const char *hostname; /* what we call ourselves */
+        enum reply_by by;     /* whose words its replies are */
         bool is_lmtp;
-        bool needs_8bitmime;     /* gets no 8-bit text unless it offers that */
-        bool has_prologue;       /* the broker says something first */
-        uint64_t timeout;        /* seconds for each wait; 0: those above */
+        bool needs_8bitmime;        /* gets no 8-bit text unless it offers that */
+        bool has_prologue;          /* the broker says something first */
+        uint64_t timeout;           /* seconds for each wait; 0: those above */
         struct channel *downstream; /* our client: flushed before we wait; its patience counts */
-        const struct peer *peer; /* whom to name by XCLIENT; NULL: nobody */
+        const struct peer *peer;    /* whom to name by XCLIENT; NULL: nobody */
         const char *peer_helo;
 };
 
 struct client {
         bool is_open;
-        bool is_pipelined;       /* may be sent several commands at once */
-        bool is_begun;           /* has taken MAIL, and heard no end of the transaction */
+        bool is_pipelined; /* may be sent several commands at once */
+        bool is_begun;     /* has taken MAIL, and heard no end of the transaction */
         enum {
                 CLIENT_ANONYMOUS,
                 CLIENT_IN_EXCHANGE, /* of AUTH: it waits for a response */
                 CLIENT_AUTHENTICATED,
         } standing;
-        bool has_size;           /* takes the parameter SIZE */
+        bool has_size; /* takes the parameter SIZE */
         bool has_starttls;
-        unsigned n_owed;         /* answers to commands that were put */
-        unsigned xclient;        /* attributes of XCLIENT, or-ed; 0: not offered */
-        char auth[256];          /* mechanisms of AUTH, as they were said; "": not offered */
-        unsigned extensions;     /* offered: enum extension, or-ed */
-        uint64_t max_size;       /* octets; 0: not told, or no limit */
-        uint64_t max_rcpts;      /* in a transaction (RFC 9422); 0: not told */
-        unsigned n_rcpts;        /* that were put since MAIL */
+        unsigned n_owed;     /* answers to commands that were put */
+        unsigned xclient;    /* attributes of XCLIENT, or-ed; 0: not offered */
+        char auth[256];      /* mechanisms of AUTH, as they were said; "": not offered */
+        unsigned extensions; /* offered: enum extension, or-ed */
+        uint64_t max_size;   /* octets; 0: not told, or no limit */
+        uint64_t max_rcpts;  /* in a transaction (RFC 9422); 0: not told */
+        unsigned n_rcpts;    /* that were put since MAIL */
         const struct client_rules *rules;
-        char endpoint[256];      /* where it is connected to, for the log */
+        char endpoint[256];              /* where it is connected to, for the log */
         struct prologue_result prologue; /* what was said before we got the connection */
-        enum client_result failure; /* the last one */
-        const char *step;        /* of a failure that is not in the log yet; NULL: there is none */
-        char why[256];           /* it in our words */
-        struct reply said;       /* or in the server's; code 0: it had none */
+        enum client_result failure;      /* the last one */
+        const char *step;  /* of a failure that is not in the log yet; NULL: there is none */
+        char why[256];     /* it in our words */
+        struct reply said; /* or in the server's; code 0: it had none */
 
         struct channel channel;
         struct body_encoder body;
-        char *in;                /* unread octets of the channel's buffer */
+        char *in; /* unread octets of the channel's buffer */
         size_t n_in;
 };
 
@@ -106,9 +106,9 @@ enum client_result client_introduce(struct client *c, const char *name);
 /* Whether it is there, has answered all and said no more than that, as far as it is known yet. */
 bool client_is_quiet(const struct client *c);
 
-/* Says nothing, and finds out whether to go on: CLIENT_IN_VAIN if the session is to end, CLIENT_LOST
- * if the server has closed the connection, CLIENT_OUT_OF_STEP if it says something. While answers
- * are owed the last two cannot be told. */
+/* Says nothing, and finds out whether to go on: CLIENT_IN_VAIN if the session is to end,
+ * CLIENT_LOST if the server has closed the connection, CLIENT_OUT_OF_STEP if it says something.
+ * While answers are owed the last two cannot be told. */
 enum client_result client_look(struct client *c);
 
 /* AUTH, or the next line of its exchange, without line end. `ret` is 334, whose text is in
@@ -138,7 +138,8 @@ enum client_result client_verdict(struct client *c, struct reply *ret);
 /* Closes without a word: a message that has begun has no end then. */
 void client_abort(struct client *c);
 
-/* The same, because something went wrong. Returns `result`; CLIENT_IN_VAIN if the session is to end. */
+/* The same, because something went wrong. Returns `result`; CLIENT_IN_VAIN if the session is to
+ * end. */
 enum client_result client_fail(struct client *c, enum client_result result, const char *step,
                                const char *what);
 

@@ -168,9 +168,9 @@ static enum client_result send_xclient(struct client *c) {
         make_xtext(c->rules->peer_helo, helo, sizeof(helo));
         make_name(c->rules->peer_helo, name, sizeof(name));
         client_say(c, "XCLIENT ADDR=%s%s%s%s%s%s%s", strchr(p->address, ':') ? "IPV6:" : "",
-              peer_is_unknown(p) ? "[UNAVAILABLE]" : p->address, has_port ? " PORT=" : "",
-              has_port ? p->port : "", has_helo ? " HELO=" : "", has_helo ? helo : "",
-              c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : ""); /* no look-ups */
+                   peer_is_unknown(p) ? "[UNAVAILABLE]" : p->address, has_port ? " PORT=" : "",
+                   has_port ? p->port : "", has_helo ? " HELO=" : "", has_helo ? helo : "",
+                   c->xclient & XCLIENT_NAME ? " NAME=[UNAVAILABLE]" : ""); /* no look-ups */
         r = client_get(c, "XCLIENT", &reply);
         if (r != CLIENT_OK)
                 return r;

@@ -56,7 +56,8 @@ int delivery_check(const struct delivery_ops *strategy) {
         return r < 0 || !strategy->require ? r : strategy->require();
 }
 
-int delivery_open(const struct delivery_ops *strategy, const struct delivery_context *x, struct delivery **ret) {
+int delivery_open(const struct delivery_ops *strategy, const struct delivery_context *x,
+                  struct delivery **ret) {
         int r = check_row(strategy);
 
         return r < 0 ? r : strategy->open(x, ret);
@@ -74,7 +75,8 @@ int delivery_check_output(const struct config *c) {
         }
         if (!c->is_strategy_given && fd_is_null(output_fd())) {
                 log_say(LOG_ERR,
-                        "cannot print: %s is /dev/null, where messages would be lost: redirect it, or "
+                        "cannot print: %s is /dev/null, where messages would be lost: redirect it, "
+                        "or "
                         "choose a strategy (strategy=%s throws them away there)",
                         output_name(), name);
                 return -EINVAL;
@@ -88,7 +90,8 @@ void delivery_verdict(struct envelope *e, const struct reply *verdict) {
 }
 
 void delivery_storage_verdict(int error, struct reply *ret) {
-        log_say(LOG_ERR, "cannot store the message: %s (in $TMPDIR, or else /var/tmp or /tmp)", strerror(-error));
+        log_say(LOG_ERR, "cannot store the message: %s (in $TMPDIR, or else /var/tmp or /tmp)",
+                strerror(-error));
         if (error == -ENOSPC || error == -EDQUOT || error == -EFBIG)
                 reply_set(ret, 452, "4.3.1", "no space to store the message, try again later");
         else

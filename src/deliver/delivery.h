@@ -28,9 +28,11 @@ enum { ENVELOPE_ID_MAX = 47 };
 /* An accepted recipient, and what becomes of the message for it. */
 struct addressee {
         struct recipient recipient;
-        struct reply verdict;    /* until the message goes to the strategy: the answer to RCPT */
-        const char *destination; /* where it goes, for the log; NULL: where all of the envelope do */
-        const struct addressee *same; /* one before it, whose copy and verdict it shares; NULL: none */
+        struct reply verdict; /* until the message goes to the strategy: the answer to RCPT */
+        /* where it goes, for the log; NULL: where all of the envelope do */
+        const char *destination;
+        /* one before it, whose copy and verdict it shares; NULL: none */
+        const struct addressee *same;
         bool is_held; /* it gets no copy: a rule has its verdict */
 };
 
@@ -38,17 +40,20 @@ struct addressee {
 struct envelope {
         char id[ENVELOPE_ID_MAX + 1]; /* unique on this host */
         const struct peer *peer;
-        struct patience *patience;    /* with all that is waited for; whoever is given the message says so in its stage */
-        const char *helo;             /* the client's name for itself */
-        const char *protocol;         /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ... */
+        /* with all that is waited for; whoever is given the message says so in its stage */
+        struct patience *patience;
+        const char *helo;     /* the client's name for itself */
+        const char *protocol; /* as in Received's "with" (RFC 3848, RFC 6531): SMTP, ... */
         const struct security *security; /* the TLS that it came in, if it did */
-        const char *authenticated;    /* by which mechanism its client has; "": it has not */
+        const char *authenticated;       /* by which mechanism its client has; "": it has not */
         struct sender sender;
         struct addressee *addressees;
         size_t n_addressees;
-        bool has_own_verdicts;        /* each of them hears its own; or else there is one reply for all */
+        /* each of them hears its own; or else there is one reply for all */
+        bool has_own_verdicts;
         const struct security *upstream; /* the TLS that an upstream has it by; or NULL */
-        char destination[160];        /* where it went and what is known there, for the log; "" if nothing is */
+        char destination[160]; /* where it went and what is known there, for the log; "" if nothing
+                                  is */
 };
 
 /* A whole message: LF lines, without added dots. */
@@ -57,7 +62,7 @@ struct message {
         uint64_t size; /* octets as RFC 1870 counts them: CRLF line ends */
         bool has_nul;
         const struct fields *added; /* on top of it, by a filter; NULL: nothing */
-        struct spool spool; /* last: it is large */
+        struct spool spool;         /* last: it is large */
 };
 
 /* The state of a strategy in a session. A strategy has its own behind this. */
@@ -67,8 +72,9 @@ struct delivery;
 struct delivery_context {
         const struct config *config;
         const struct peer *peer;
-        struct channel *client; /* the connection: whoever waits for somebody else flushes it before, and has its
-                                 * patience. NULL: nobody is there yet, and it is only found out whether it can be opened */
+        /* the connection: whoever waits for somebody else flushes it before, and has its
+         * patience. NULL: nobody is there yet, and it is only found out whether it can be opened */
+        struct channel *client;
         const char *authenticated; /* as in the envelope, as long as the session */
 };
 
@@ -79,11 +85,12 @@ struct delivery_ops {
         const char *name;
         const char *summary; /* what becomes of a message, for --help */
 
-        /* Of the options that not every strategy has, the names of those it has, with blanks between;
-         * NULL: none. An option that is in no row is for all. */
+        /* Of the options that not every strategy has, the names of those it has, with blanks
+         * between; NULL: none. An option that is in no row is for all. */
         const char *options;
 
-        /* Whether its options go together: a complaint that says what to do, or NULL. NULL: they do. */
+        /* Whether its options go together: a complaint that says what to do, or NULL. NULL: they
+         * do. */
         const char *(*check)(const struct config *c);
 
         bool needs_domain; /* of each address: it passes mail on */
@@ -103,8 +110,8 @@ struct delivery_ops {
          * NULL: nothing, and there is no broker. */
         void (*needs)(const struct delivery *d, struct services *ret);
 
-        /* At HELO, EHLO, LHLO: what can be offered to the client. It is preset to EXTENSIONS_LOCAL and the
-         * configured limits, which may be lowered. NULL: it stays so. */
+        /* At HELO, EHLO, LHLO: what can be offered to the client. It is preset to EXTENSIONS_LOCAL
+         * and the configured limits, which may be lowered. NULL: it stays so. */
         void (*hello)(struct delivery *d, const char *helo, struct offer *o);
 
         /* After hello(): the mechanisms of AUTH that somebody takes for it, with blanks between
@@ -128,10 +135,12 @@ struct delivery_ops {
         bool (*is_same)(const struct delivery *d, const struct addressee *a,
                         const struct recipient *r);
 
-        /* The same for a client that does not wait, answered later (RFC 2920). put() passes a question on, to MAIL (`a` is
-         * NULL) or RCPT, and returns true; or false, and nothing was said: then it is asked by the two above, once all that was
-         * put is collected. collect() waits for the answers, in the order of put(). The addressee stays where it was at put()
-         * until its collect(), which tells where it is from then on. After reset() nothing more is collected. */
+        /* The same for a client that does not wait, answered later (RFC 2920). put() passes a
+         * question on, to MAIL (`a` is NULL) or RCPT, and returns true; or false, and nothing was
+         * said: then it is asked by the two above, once all that was put is collected. collect()
+         * waits for the answers, in the order of put(). The addressee stays where it was at put()
+         * until its collect(), which tells where it is from then on. After reset() nothing more is
+         * collected. */
         bool (*put)(struct delivery *d, const struct envelope *e, struct addressee *a);
         void (*collect)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
@@ -142,8 +151,8 @@ struct delivery_ops {
 
         void (*reset)(struct delivery *d); /* the transaction is over. NULL: nothing to do */
 
-        /* There is no transaction, and the client has been silent for a while: what is held open for
-         * it elsewhere can be let go. NULL: nothing is. */
+        /* There is no transaction, and the client has been silent for a while: what is held open
+         * for it elsewhere can be let go. NULL: nothing is. */
         void (*idle)(struct delivery *d);
 
         void (*close)(struct delivery *d); /* frees what open() made. NULL: nothing to do */
@@ -156,10 +165,11 @@ extern const struct delivery_ops *const delivery_strategies[];
 int delivery_check(const struct delivery_ops *strategy);
 
 /* Opens it, if its row is complete. Returns as its open() does. */
-int delivery_open(const struct delivery_ops *strategy, const struct delivery_context *x, struct delivery **ret);
+int delivery_open(const struct delivery_ops *strategy, const struct delivery_context *x,
+                  struct delivery **ret);
 
-/* For strategies that show messages: whether there is an output, and one that messages are not lost on
- * by mistake. Returns 0, or -EINVAL (it has said why not). */
+/* For strategies that show messages: whether there is an output, and one that messages are not lost
+ * on by mistake. Returns 0, or -EINVAL (it has said why not). */
 int delivery_check_output(const struct config *c);
 
 /* The one for those who asked for none: journal where that is where we belong, or else print. */
@@ -174,5 +184,6 @@ extern const struct fixed_reply delivery_elsewhere;
 /* The same verdict for all. */
 void delivery_verdict(struct envelope *e, const struct reply *verdict);
 
-/* What is said when the message cannot be kept: `error` is the spool's negative errno, which is logged. */
+/* What is said when the message cannot be kept: `error` is the spool's negative errno, which is
+ * logged. */
 void delivery_storage_verdict(int error, struct reply *ret);

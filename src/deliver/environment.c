@@ -24,12 +24,14 @@ void environment_measure(void) {
 
 bool environment_reserve(struct environment_room *room, const struct recipient *r,
                          struct reply *ret_verdict) {
-        const size_t in_one = 31UL * 4096; /* MAX_ARG_STRLEN is 32 pages, and the variable has a name */
+        /* MAX_ARG_STRLEN is 32 pages, and the variable has a name */
+        const size_t in_one = 31UL * 4096;
         size_t n_addresses = room->n_addresses + strlen(r->address.text) + 1;
         size_t n_options = room->n_options + strlen(r->options) + 1;
 
         if (n_addresses > in_one || n_options > in_one || n_addresses + n_options > room_in_all) {
-                reply_set(ret_verdict, 452, "4.5.3", "too many recipients: send the rest in another message");
+                reply_set(ret_verdict, 452, "4.5.3",
+                          "too many recipients: send the rest in another message");
                 return false;
         }
         *room = (struct environment_room) { n_addresses, n_options };
@@ -65,9 +67,17 @@ static void put_list(struct environment *v, const struct envelope *e, bool is_op
 bool environment_make(struct environment *v, const struct envelope *e, const struct message *m) {
         char size[32];
         const struct security *tls = e->security;
-        const char *const values[] = { e->id, e->helo, e->protocol, e->sender.address.text,
-                                       e->sender.options, size, tls->protocol, tls->cipher,
-                                       tls->sni, tls->fingerprint, tls->verify,
+        const char *const values[] = { e->id,
+                                       e->helo,
+                                       e->protocol,
+                                       e->sender.address.text,
+                                       e->sender.options,
+                                       size,
+                                       tls->protocol,
+                                       tls->cipher,
+                                       tls->sni,
+                                       tls->fingerprint,
+                                       tls->verify,
                                        e->authenticated };
 
         text_format(size, sizeof(size), "%llu", (unsigned long long) m->size);

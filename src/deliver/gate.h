@@ -1,5 +1,5 @@
-/* deliver/gate.h - the administrator's filter: a program that is asked about a message before anybody
- * has it, under the contract of smtpd-exec(7).
+/* deliver/gate.h - the administrator's filter: a program that is asked about a message before
+ * anybody has it, under the contract of smtpd-exec(7).
  *
  * Used by strategies proxy and mailman. It can refuse the message for all of its recipients, or let
  * it go on with header fields on top.
@@ -12,9 +12,9 @@
 #include "deliver/environment.h"
 
 struct gate {
-        char **argv;            /* of the filter; NULL: there is none */
-        struct fields *fields;  /* that it adds to the message under way */
-        uint64_t timeout;       /* seconds that it has */
+        char **argv;           /* of the filter; NULL: there is none */
+        struct fields *fields; /* that it adds to the message under way */
+        uint64_t timeout;      /* seconds that it has */
         struct environment_room room;
         char program[PATH_MAX]; /* argv[0], unless that is as configured */
 };

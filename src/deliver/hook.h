@@ -13,7 +13,7 @@
 struct delivery {
         const struct config *config;
         struct environment_room room;
-        uint64_t timeout;       /* seconds that the program has */
+        uint64_t timeout; /* seconds that the program has */
         char **argv;
         char program[PATH_MAX]; /* argv[0], unless that is as configured */
 };

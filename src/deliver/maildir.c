@@ -21,8 +21,10 @@ static int maildir_open(const struct delivery_context *x, struct delivery **ret)
         const char *const words[] = { directory, x->config->x_peer ? "--x-peer" : NULL, NULL };
 
         if (!program_make_absolute(x->config->maildir, directory)) {
-                log_say(LOG_ERR, "maildir=%.300s: cannot make a path that begins with / of it: "
-                                 "name it so", x->config->maildir);
+                log_say(LOG_ERR,
+                        "maildir=%.300s: cannot make a path that begins with / of it: "
+                        "name it so",
+                        x->config->maildir);
                 return -EINVAL;
         }
         return hook_open(x->config, &helper, words, ret);

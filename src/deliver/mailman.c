@@ -25,12 +25,13 @@ struct delivery {
         const struct peer *peer;
         const struct envelope *envelope; /* of the transaction */
         struct gate gate;
-        struct mailman3 mailman3;        /* unless it is Mailman 2.1 */
-        struct reply upstream_mail;      /* its answer to MAIL in this transaction; 0: not asked yet */
-        struct upstream upstream;        /* for all who are no lists */
-        struct addressee **lists;        /* of this transaction */
+        struct mailman3 mailman3; /* unless it is Mailman 2.1 */
+        /* its answer to MAIL in this transaction; 0: not asked yet */
+        struct reply upstream_mail;
+        struct upstream upstream; /* for all who are no lists */
+        struct addressee **lists; /* of this transaction */
         size_t n_lists;
-        union copy *copies;              /* of this message, one for each list; none if that fails */
+        union copy *copies; /* of this message, one for each list; none if that fails */
         size_t n_copies;
 };
 
@@ -162,12 +163,12 @@ static bool is_elsewhere(const struct delivery *d, enum mailman_owner owner) {
 static void mailman_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {
         enum mailman_owner owner;
 
-        if (!relay_check(d->config, d->peer, upstream_is_authenticated(&d->upstream),
-                         &a->recipient, ret_verdict) ||
+        if (!relay_check(d->config, d->peer, upstream_is_authenticated(&d->upstream), &a->recipient,
+                         ret_verdict) ||
             !gate_reserve(&d->gate, &a->recipient, ret_verdict))
                 return;
         owner = is_mailman2(d) ? mailman2_find(d->config, d->envelope, &a->recipient, ret_verdict)
-                           : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
+                               : mailman3_find(&d->mailman3, &a->recipient, ret_verdict);
         if (owner == MAILMAN_LIST && d->envelope->sender.is_smtputf8)
                 reply_fix(ret_verdict, &list_no_smtputf8);
         else if (owner == MAILMAN_OTHER && d->config->upstream.n == 0)

@@ -20,9 +20,8 @@ static const struct program_verdict verdicts[] = {
 
 static const struct fixed_reply list_ok = { 250, "2.1.5", "list OK" };
 
-static const struct fixed_reply no_wrapper = {
-        451, "4.3.0", "the list server cannot be run, try again later"
-};
+static const struct fixed_reply no_wrapper = { 451, "4.3.0",
+                                               "the list server cannot be run, try again later" };
 
 enum mailman_owner mailman2_find(const struct config *c, const struct envelope *e,
                                  const struct recipient *recipient, struct reply *ret_verdict) {

@@ -13,7 +13,7 @@ enum mailman_owner { MAILMAN_LIST, MAILMAN_OTHER, MAILMAN_UNKNOWN };
 
 struct mailman3 {
         const char *endpoint;
-        unsigned index; /* which of the broker's endpoints that is */
+        unsigned index;              /* which of the broker's endpoints that is */
         struct client_rules rules;   /* how to speak to it */
         struct client client;        /* who is asked what is a list */
         struct transaction question; /* with it: MAIL and RCPT, never a message */

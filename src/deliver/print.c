@@ -1,5 +1,5 @@
-/* deliver/print.c - strategy print: the whole message to the output, in the format of the ancestor's
- * DebuggingServer. Byte for byte, with LF line ends. */
+/* deliver/print.c - strategy print: the whole message to the output, in the format of the
+ * ancestor's DebuggingServer. Byte for byte, with LF line ends. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* deliver/program.c - have the broker run a program with a message. The contract is smtpd-exec(7). */
+/* deliver/program.c - have the broker run a program with a message. The contract is smtpd-exec(7).
+ */
 #include "deliver/program.h"
 
 #include <errno.h>
@@ -43,8 +44,9 @@ static void describe(const struct run *r) {
                             error == -ETIMEDOUT || error == -ETIME ? "timeout" : "stopped", seconds,
                             text_plural(seconds));
         else
-                text_format(how, sizeof(how), "%s %u", WIFEXITED(status) ? "exit" : "signal",
-                            (unsigned) (WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)));
+                text_format(
+                        how, sizeof(how), "%s %u", WIFEXITED(status) ? "exit" : "signal",
+                        (unsigned) (WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status)));
         text_format(e->destination, sizeof(e->destination), "%.*s %s",
                     (int) (sizeof(e->destination) - sizeof(how)), r->program->name, how);
 }
@@ -77,8 +79,10 @@ static void log_duplicate(const struct run *r) {
         const struct envelope *e = r->envelope;
         struct log_line l;
 
-        start_log_line(r, "duplicate possible: the program did not end by itself, and may have "
-                          "delivered the message", &l);
+        start_log_line(r,
+                       "duplicate possible: the program did not end by itself, and may have "
+                       "delivered the message",
+                       &l);
         log_number(&l, "recipients", e->n_addressees);
         for (size_t i = 0; i < e->n_addressees && log_has_room(&l); i++)
                 if (!e->addressees[i].is_held)
@@ -101,8 +105,7 @@ static void take_fields(const struct run *r, struct reply *verdict, struct ignor
 static void judge(const struct run *r, struct reply *ret) {
         struct ignored ignored;
 
-        if (!is_filter(r->program) &&
-            (r->ending.error < 0 || WIFSIGNALED(r->ending.wait_status)))
+        if (!is_filter(r->program) && (r->ending.error < 0 || WIFSIGNALED(r->ending.wait_status)))
                 log_duplicate(r);
         verdict_judge(r->program, &r->ending, &r->output, ret, &ignored);
         if (is_filter(r->program) && reply_is_positive(ret))
@@ -174,7 +177,8 @@ bool program_check(const struct program *p, const struct envelope *e, struct mes
         if (message < 0)
                 delivery_storage_verdict(message, ret_refusal);
         else if (!environment_make(&environment, e, m))
-                log_say(LOG_ERR, "cannot hand the message to %s: its envelope is too long", p->name);
+                log_say(LOG_ERR, "cannot hand the message to %s: its envelope is too long",
+                        p->name);
         else
                 return true;
         return false;

@@ -1,9 +1,9 @@
 /* deliver/proxy.c - strategy proxy: an upstream SMTP or LMTP server has the word, while our client
  * waits.
  *
- * MAIL and each RCPT are asked live. When the whole message is here, and the filter lets it through,
- * it goes to the upstream, with Received on top and X-Peer as its last header, and the upstream's
- * reply to the final dot is ours.
+ * MAIL and each RCPT are asked live. When the whole message is here, and the filter lets it
+ * through, it goes to the upstream, with Received on top and X-Peer as its last header, and the
+ * upstream's reply to the final dot is ours.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -8,13 +8,15 @@
 #include "smtp/address.h"
 
 /* "example.org", or ".example.org" with all its subdomains. */
-/* NOLINTNEXTLINE(misc-no-recursion): as deep as the configured name has dots in front, not the peer's */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the configured name has dots in front, not the
+ * peer's */
 static bool is_in_domain(const char *domain, const char *listed) {
         size_t n = strlen(domain), n_listed = strlen(listed);
 
         if (*listed != '.')
                 return n == n_listed && ascii_is_equal(domain, listed, n);
-        return is_in_domain(domain, listed + 1) || (n > n_listed && ascii_is_equal(domain + n - n_listed, listed, n_listed));
+        return is_in_domain(domain, listed + 1) ||
+               (n > n_listed && ascii_is_equal(domain + n - n_listed, listed, n_listed));
 }
 
 static bool is_listed_domain(const struct list *relay_to, const char *domain) {
@@ -47,8 +49,8 @@ static bool is_listed_client(const struct list *relay_from, const struct peer *p
         return false;
 }
 
-/* An address that tells the next host where to go from there: user%elsewhere@here, elsewhere!user@here,
- * "user@elsewhere"@here, <@elsewhere:user@here>. */
+/* An address that tells the next host where to go from there: user%elsewhere@here,
+ * elsewhere!user@here, "user@elsewhere"@here, <@elsewhere:user@here>. */
 static bool is_routed(const struct address *a) {
         for (size_t i = 0; i < a->n_local; i++)
                 if (strchr("%!@", a->text[i]))

@@ -1,7 +1,8 @@
 /* deliver/relay.h - who may have us pass mail on, and to whom. Nobody relays by accident.
  *
- * A recipient is allowed if its domain is in relay-to, or the client is in relay-from (loopback and local sockets, unless
- * the configuration says otherwise), or has authenticated: the upstream knows it then, and judges.
+ * A recipient is allowed if its domain is in relay-to, or the client is in relay-from (loopback and
+ * local sockets, unless the configuration says otherwise), or has authenticated: the upstream knows
+ * it then, and judges.
  */
 #pragma once
 

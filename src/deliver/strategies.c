@@ -5,12 +5,6 @@ extern const struct delivery_ops print_ops, show_ops, journal_ops, maildir_ops, 
         mailman_ops;
 
 const struct delivery_ops *const delivery_strategies[] = {
-        &print_ops,
-        &show_ops,
-        &journal_ops,
-        &maildir_ops,
-        &exec_ops,
-        &proxy_ops,
-        &mailman_ops,
-        NULL,
+        &print_ops, &show_ops,  &journal_ops, &maildir_ops,
+        &exec_ops,  &proxy_ops, &mailman_ops, NULL,
 };

@@ -1,9 +1,9 @@
-/* deliver/text.h - the message as it is passed on: Received on top, X-Peer as the last header field.
- * What a filter adds is above Received, as of a server that comes after us.
+/* deliver/text.h - the message as it is passed on: Received on top, X-Peer as the last header
+ * field. What a filter adds is above Received, as of a server that comes after us.
  *
- * Nothing of the message becomes a part of what we add. A line that is no header field ends the header
- * section, and gets an empty line before it, as Postfix and Exim do it; but if the first line is
- * "From ...", as in an mbox, it becomes a field X-Mailbox-Line, as with Postfix.
+ * Nothing of the message becomes a part of what we add. A line that is no header field ends the
+ * header section, and gets an empty line before it, as Postfix and Exim do it; but if the first
+ * line is "From ...", as in an mbox, it becomes a field X-Mailbox-Line, as with Postfix.
  */
 #pragma once
 
@@ -13,10 +13,10 @@
 /* What we add, LF lines. */
 struct trace {
         const struct fields *added; /* above it all; NULL: nothing */
-        size_t n_received, n_end; /* octets */
+        size_t n_received, n_end;   /* octets */
         char received[RECEIVED_MAX];
-        const char *label;        /* before the header fields of the message; "" if there is no need */
-        char end[80];             /* after them: X-Peer, and an empty line if there is none */
+        const char *label; /* before the header fields of the message; "" if there is no need */
+        char end[80];      /* after them: X-Peer, and an empty line if there is none */
 };
 
 void text_trace(const struct config *c, const struct envelope *e, const struct message *m,

@@ -86,7 +86,8 @@ bool transaction_check_room(const struct transaction *t, struct reply *ret) {
 
         if (c->max_rcpts == 0 || c->n_rcpts < c->max_rcpts)
                 return true;
-        reply_set(ret, 452, "4.5.3", "%s takes at most %u recipients: send the rest in another message",
+        reply_set(ret, 452, "4.5.3",
+                  "%s takes at most %u recipients: send the rest in another message",
                   c->rules->title, (unsigned) c->max_rcpts);
         return false;
 }
@@ -227,7 +228,9 @@ void transaction_commit(struct transaction *t, const char *id) {
                 if (r == CLIENT_OK && (i == 0 || c->rules->is_lmtp))
                         r = client_verdict(c, &verdict);
                 if (r != CLIENT_OK && is_said)
-                        log_duplicates(t, i, "duplicate possible: the reply to the final dot was not heard", id);
+                        log_duplicates(
+                                t, i,
+                                "duplicate possible: the reply to the final dot was not heard", id);
                 is_said &= r == CLIENT_OK;
                 make_verdict(t, r, &verdict);
                 t->addressees[i]->verdict = verdict;

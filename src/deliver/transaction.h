@@ -5,8 +5,8 @@
  * step is one question: CLIENT_OK with the server's reply, or anything else if there is none, and
  * the connection is closed then. transaction_verdict() makes of both what our client hears.
  *
- * If the client is pipelined, MAIL and RCPTs can be put before they are asked; transaction_begin() and
- * transaction_recipient() then get their answers, in the same order.
+ * If the client is pipelined, MAIL and RCPTs can be put before they are asked; transaction_begin()
+ * and transaction_recipient() then get their answers, in the same order.
  */
 #pragma once
 

@@ -15,9 +15,8 @@ static const struct fixed_reply no_upstream = {
 static const struct fixed_reply too_many_names = {
         451, "4.7.0", "you have had too many names, try again in another session"
 };
-static const struct fixed_reply log_in_again = {
-        421, "4.4.2", "the upstream server was lost: log in again"
-};
+static const struct fixed_reply log_in_again = { 421, "4.4.2",
+                                                 "the upstream server was lost: log in again" };
 static const struct fixed_reply cannot_log_in = {
         454, "4.7.0", "the upstream server cannot be asked now, try again later"
 };
@@ -206,8 +205,9 @@ static enum client_result say_rcpt(const struct upstream *u, const struct recipi
                                    struct reply *ret) {
         bool is_asked = u->client.n_owed > 0;
 
-        return is_asked || check_recipient(u, r, ret) ? transaction_recipient(&u->transaction, r, ret)
-                                                      : CLIENT_OK;
+        return is_asked || check_recipient(u, r, ret)
+                       ? transaction_recipient(&u->transaction, r, ret)
+                       : CLIENT_OK;
 }
 
 /* MAIL and all recipients so far, to a new connection. All must be welcome again: what the client

@@ -24,11 +24,11 @@ enum {
 struct upstream {
         const struct config *config;
         const struct peer *peer;
-        int64_t *retry_at; /* of each; see io/deadline.h */
-        unsigned index;    /* of the one that was last connected to */
+        int64_t *retry_at;               /* of each; see io/deadline.h */
+        unsigned index;                  /* of the one that was last connected to */
         const struct envelope *envelope; /* of the transaction */
         struct client_rules rules;
-        bool may_reconnect; /* in this transaction */
+        bool may_reconnect;        /* in this transaction */
         const char *authenticated; /* by which mechanism our client has; "": it has not */
         char mechanisms[AUTH_MECHANISMS_MAX + 1]; /* that it can use */
         char helo[256];

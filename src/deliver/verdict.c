@@ -119,8 +119,10 @@ static void take_reply(const struct output *o, struct reply *ret, struct ignored
         if (o->text[3] == '-')
                 refuse(i, o->text, "no valid reply, so 451: print one line, " REPLY_FORMAT, ret);
         else if (!reply_parse_line(o->text, n, &said) || (said.code >= 300 && said.code < 400))
-                refuse(i, o->text, "no valid reply, so 451: print " REPLY_FORMAT
-                       ", or to standard error what is none", ret);
+                refuse(i, o->text,
+                       "no valid reply, so 451: print " REPLY_FORMAT
+                       ", or to standard error what is none",
+                       ret);
         else if (reply_is_positive(&said) && !reply_is_positive(ret))
                 ignore(i, o->text, "a 2xx reply counts with exit status 0 only");
         else {

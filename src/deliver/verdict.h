@@ -22,7 +22,8 @@ void output_add(struct output *o, const char *data, size_t n);
 /* How a program ended. */
 struct ending {
         int wait_status;
-        int error;        /* 0, or why it was killed: -ETIMEDOUT, -ETIME (too late), -ECANCELED (told to stop) */
+        /* 0, or why it was killed: -ETIMEDOUT, -ETIME (too late), -ECANCELED (told to stop) */
+        int error;
         unsigned seconds; /* that it had then */
 };
 

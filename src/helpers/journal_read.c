@@ -1,7 +1,7 @@
 /* helpers/journal_read.c - whether journald has stored an entry: it is read back.
  *
- * The library opens all files of the journal, old ones too, and there can be thousands. We look into
- * those that journald writes to.
+ * The library opens all files of the journal, old ones too, and there can be thousands. We look
+ * into those that journald writes to.
  */
 #include "helpers/journal_read.h"
 
@@ -62,19 +62,21 @@ static int look_for_files(const char *place, struct files *f) {
 }
 
 /* Root may, and the group systemd-journal, and
- * whomever an access control list names. Where journald could have files, and has none, there is nothing to be read. */
+ * whomever an access control list names. Where journald could have files, and has none, there is
+ * nothing to be read. */
 int journal_may_be_read(void) {
         struct files f = { 0 };
         int r;
 
-        if ((r = look_for_files("/run/log/journal", &f)) < 0 || (r = look_for_files("/var/log/journal", &f)) < 0)
+        if ((r = look_for_files("/run/log/journal", &f)) < 0 ||
+            (r = look_for_files("/var/log/journal", &f)) < 0)
                 return r;
         if (geteuid() == 0)
                 return f.is_place ? 1 : -ENOENT;
         return f.is_readable || (f.is_place && !f.is_denied);
 }
 
-/* --- the files ------------------------------------------------------------------------------------ */
+/* --- the files -------------------------------------------------------------------------------- */
 
 static bool is_known(const struct journal_files *f, const struct stat *file) {
         for (size_t i = 0; i < f->n; i++) {
@@ -117,8 +119,8 @@ static void drop_deleted(struct journal_files *f) {
         f->n = n;
 }
 
-/* Each machine and name space has a folder. Our entries are in the system's file, or, on disk and of
- * a user who is a person, in that user's. */
+/* Each machine and name space has a folder. Our entries are in the system's file, or, on disk and
+ * of a user who is a person, in that user's. */
 static void open_in(struct journal_files *f, const char *place) {
         DIR *folder = opendir(place);
         struct dirent *d;
@@ -140,7 +142,7 @@ void journal_files_open(struct journal_files *f) {
         open_in(f, "/var/log/journal");
 }
 
-/* --- the entry ------------------------------------------------------------------------------------ */
+/* --- the entry -------------------------------------------------------------------------------- */
 
 /* Whether the entry that the journal has is ours to its last octet: 1, -EILSEQ, or another negative
  * errno. */
@@ -158,7 +160,8 @@ static int compare(sd_journal *j, const struct iovec *text) {
         return 1;
 }
 
-/* 1, 0 if the entry is not in what is open there, or a negative errno. `error` is of the opening. */
+/* 1, 0 if the entry is not in what is open there, or a negative errno. `error` is of the opening.
+ */
 static int look_and_close(sd_journal *j, int error, const char *id, const struct iovec *text) {
         char match[128];
         int r = error;
@@ -206,9 +209,9 @@ static int look_everywhere(const char *id, const struct iovec *text) {
         return look_and_close(j, opened, id, text);
 }
 
-/* Entries usually are where they should be, within a millisecond. If one is not (SplitMode=login, two
- * rotations between two looks) it is looked for everywhere. That can fail for a while, because of a
- * file that is just being changed. */
+/* Entries usually are where they should be, within a millisecond. If one is not (SplitMode=login,
+ * two rotations between two looks) it is looked for everywhere. That can fail for a while, because
+ * of a file that is just being changed. */
 int journal_read_back(struct journal_files *f, const char *id, const struct iovec *text) {
         int64_t deadline = deadline_after(JOURNAL_STORE_SECONDS);
         int n_failures = 0, r;
@@ -218,7 +221,8 @@ int journal_read_back(struct journal_files *f, const char *id, const struct iove
                 if (r == 0 && pause >= PAUSE_MAX)
                         r = look_everywhere(id, text);
                 n_failures = r < 0 ? n_failures + 1 : 0;
-                if (r > 0 || r == -EILSEQ || n_failures == FAILURES_MAX || deadline_left(deadline) == 0)
+                if (r > 0 || r == -EILSEQ || n_failures == FAILURES_MAX ||
+                    deadline_left(deadline) == 0)
                         break;
                 usleep(pause);
         }

@@ -26,6 +26,6 @@ struct journal_files {
 /* Adds those that are not there yet. */
 void journal_files_open(struct journal_files *f);
 
-/* Waits for the entry with this SMTPD_ID and text. Returns 0, -EILSEQ if the text is another, -ETIME,
- * or another negative errno. */
+/* Waits for the entry with this SMTPD_ID and text. Returns 0, -EILSEQ if the text is another,
+ * -ETIME, or another negative errno. */
 int journal_read_back(struct journal_files *f, const char *id, const struct iovec *text);

@@ -26,8 +26,9 @@ struct maildir {
         const char *path; /* for people */
         int top, tmp, new;
         struct maildir_origin origin;
-        char name[MAILDIR_NAME_MAX];  /* in tmp */
-        char final[MAILDIR_NAME_MAX]; /* in new. A file of another message has another inode there */
+        char name[MAILDIR_NAME_MAX]; /* in tmp */
+        /* in new. A file of another message has another inode there */
+        char final[MAILDIR_NAME_MAX];
 };
 
 /* --- what went wrong -------------------------------------------------------------------------- */

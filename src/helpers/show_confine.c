@@ -30,22 +30,43 @@ static void limit(int resource, rlim_t n) {
  * it. */
 static void restrict_calls(void) {
         const struct filter_rule rules[] = {
-                ALWAYS(brk), IF(mmap, 2, PROT_READ | PROT_WRITE), IF(mmap, 2, PROT_NONE),
-                IF(mprotect, 2, PROT_READ | PROT_WRITE), ALWAYS(munmap), ALWAYS(mremap),
-                ALWAYS(madvise), ALWAYS(futex), ALWAYS(getrandom), ALWAYS(sysinfo),
+                ALWAYS(brk),
+                IF(mmap, 2, PROT_READ | PROT_WRITE),
+                IF(mmap, 2, PROT_NONE),
+                IF(mprotect, 2, PROT_READ | PROT_WRITE),
+                ALWAYS(munmap),
+                ALWAYS(mremap),
+                ALWAYS(madvise),
+                ALWAYS(futex),
+                ALWAYS(getrandom),
+                ALWAYS(sysinfo),
                 FAILS(openat),
-                /* the page, and the reply */
+        /* the page, and the reply */
 #ifdef __NR_poll
                 ALWAYS(poll),
 #endif
-                ALWAYS(ppoll), ALWAYS(write), ALWAYS(pwritev2), IF_NULL(sendto, 4), ALWAYS(fstat),
-                IF(newfstatat, 3, AT_EMPTY_PATH), ALWAYS(lseek), ALWAYS(ftruncate),
-                IF(fcntl, 1, F_GETFL), IF(fcntl, 1, F_SETLK), IF(ioctl, 1, TCGETS),
+                ALWAYS(ppoll),
+                ALWAYS(write),
+                ALWAYS(pwritev2),
+                IF_NULL(sendto, 4),
+                ALWAYS(fstat),
+                IF(newfstatat, 3, AT_EMPTY_PATH),
+                ALWAYS(lseek),
+                ALWAYS(ftruncate),
+                IF(fcntl, 1, F_GETFL),
+                IF(fcntl, 1, F_SETLK),
+                IF(ioctl, 1, TCGETS),
                 ALWAYS(clock_gettime),
                 /* the end */
-                ALWAYS(getpid), ALWAYS(gettid), IF(tgkill, 0, getpid()), ALWAYS(rt_sigaction),
-                ALWAYS(rt_sigprocmask), ALWAYS(rt_sigreturn), ALWAYS(restart_syscall),
-                ALWAYS(exit), ALWAYS(exit_group),
+                ALWAYS(getpid),
+                ALWAYS(gettid),
+                IF(tgkill, 0, getpid()),
+                ALWAYS(rt_sigaction),
+                ALWAYS(rt_sigprocmask),
+                ALWAYS(rt_sigreturn),
+                ALWAYS(restart_syscall),
+                ALWAYS(exit),
+                ALWAYS(exit_group),
         };
 
         filter_enter(rules, ELEMENTS(rules));
@@ -53,8 +74,7 @@ static void restrict_calls(void) {
 
 #else
 
-static void restrict_calls(void) {
-}
+static void restrict_calls(void) {}
 
 #endif
 

@@ -19,36 +19,58 @@ struct page {
         const char *at, *end; /* what is left */
         const char *last;     /* no tag ends after it; NULL: none does */
         GString *out;
-        unsigned n_lines;     /* line ends that are due before the next word */
-        bool is_blank_due;    /* and a blank, if none of them */
-        bool is_verbatim;     /* in <pre> */
-        size_t link;          /* where the text of a link begins */
-        char *target;         /* and where it leads; NULL: in none */
+        unsigned n_lines;  /* line ends that are due before the next word */
+        bool is_blank_due; /* and a blank, if none of them */
+        bool is_verbatim;  /* in <pre> */
+        size_t link;       /* where the text of a link begins */
+        char *target;      /* and where it leads; NULL: in none */
 };
 
 /* What a tag does to the text; with the same effect at its end, but for `mark`. */
 struct tag {
         const char *name;
-        unsigned n_lines;  /* line ends around it */
-        const char *mark;  /* text in its place; NULL: none */
-        bool is_skipped;   /* with all up to its end tag */
+        unsigned n_lines; /* line ends around it */
+        const char *mark; /* text in its place; NULL: none */
+        bool is_skipped;  /* with all up to its end tag */
 };
 
 static const struct tag tags[] = {
-        { "p", 2 },          { "div", 1 },       { "br", 0 },        { "tr", 1 },
-        { "table", 1 },      { "ul", 1 },        { "ol", 1 },        { "dl", 1 },
-        { "dt", 1 },         { "dd", 1 },        { "h1", 2 },        { "h2", 2 },
-        { "h3", 2 },         { "h4", 2 },        { "h5", 2 },        { "h6", 2 },
-        { "blockquote", 2 }, { "pre", 1 },       { "section", 1 },   { "article", 1 },
-        { "header", 1 },     { "footer", 1 },    { "form", 1 },      { "center", 1 },
-        { "body", 1 },       { "address", 1 },
+        { "p", 2 },
+        { "div", 1 },
+        { "br", 0 },
+        { "tr", 1 },
+        { "table", 1 },
+        { "ul", 1 },
+        { "ol", 1 },
+        { "dl", 1 },
+        { "dt", 1 },
+        { "dd", 1 },
+        { "h1", 2 },
+        { "h2", 2 },
+        { "h3", 2 },
+        { "h4", 2 },
+        { "h5", 2 },
+        { "h6", 2 },
+        { "blockquote", 2 },
+        { "pre", 1 },
+        { "section", 1 },
+        { "article", 1 },
+        { "header", 1 },
+        { "footer", 1 },
+        { "form", 1 },
+        { "center", 1 },
+        { "body", 1 },
+        { "address", 1 },
         { "li", 1, .mark = "* " },
         { "hr", 1, .mark = "----------" },
         { "td", 0, .mark = "  " },
         { "th", 0, .mark = "  " },
-        { "head", .is_skipped = true },     { "style", .is_skipped = true },
-        { "script", .is_skipped = true },   { "title", .is_skipped = true },
-        { "template", .is_skipped = true }, { "svg", .is_skipped = true },
+        { "head", .is_skipped = true },
+        { "style", .is_skipped = true },
+        { "script", .is_skipped = true },
+        { "title", .is_skipped = true },
+        { "template", .is_skipped = true },
+        { "svg", .is_skipped = true },
 };
 
 static bool is_space(char c) {
@@ -258,7 +280,9 @@ static bool take_entity(struct page *p) {
 }
 
 GString *html_text(const char *html, size_t n) {
-        struct page p = { .at = html, .end = html + n, .last = memrchr(html, '>', n),
+        struct page p = { .at = html,
+                          .end = html + n,
+                          .last = memrchr(html, '>', n),
                           .out = g_string_new(NULL) };
 
         while (p.at < p.end) {

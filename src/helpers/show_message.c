@@ -61,8 +61,8 @@ static void show_header(GString *page, GMimeObject *message) {
                         GMimeHeader *header = g_mime_header_list_get_header_at(list, k);
                         const char *raw = g_mime_header_get_raw_value(header);
 
-                        if (raw && g_ascii_strcasecmp(g_mime_header_get_name(header),
-                                                      fields[i].name) == 0)
+                        if (raw &&
+                            g_ascii_strcasecmp(g_mime_header_get_name(header), fields[i].name) == 0)
                                 show_field(page, fields[i].name, raw, fields[i].is_addresses);
                 }
 }

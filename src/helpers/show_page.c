@@ -49,8 +49,9 @@ static char *decode_guess(const char *text, size_t n) {
 
 /* Whether guessing does as well. US-ASCII is said of all that is not known. */
 static bool is_guessed(const char *charset) {
-        static const char *const names[] = { "us-ascii", "ascii", "ansi_x3.4-1968", "unknown-8bit",
-                                             "iso-8859-1", "latin1", "windows-1252", "utf-8" };
+        static const char *const names[] = { "us-ascii",     "ascii",      "ansi_x3.4-1968",
+                                             "unknown-8bit", "iso-8859-1", "latin1",
+                                             "windows-1252", "utf-8" };
 
         for (size_t i = 0; i < ELEMENTS(names); i++)
                 if (g_ascii_strcasecmp(charset, names[i]) == 0)

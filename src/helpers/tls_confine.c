@@ -74,8 +74,8 @@ static void say_unconfined(void) {
 #define ALARM ALWAYS(setitimer)
 #endif
 
-/* Files that are opened for reading, as fopen(3) does it. It comes before the other lists: they allow
- * newfstatat(2) of descriptors only. */
+/* Files that are opened for reading, as fopen(3) does it. It comes before the other lists: they
+ * allow newfstatat(2) of descriptors only. */
 #define FOR_AUTHORITIES                                                                            \
         IF(openat, 2, O_RDONLY), IF(openat, 2, O_RDONLY | O_CLOEXEC), ALWAYS(newfstatat),          \
                 ALWAYS(lseek)

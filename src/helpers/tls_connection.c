@@ -28,7 +28,7 @@ enum {
         GRACE_SECONDS = 5,    /* more, and the handshake does not end by itself */
 };
 
-/* --- what OpenSSL says --------------------------------------------------------------------- */
+/* --- what OpenSSL says ------------------------------------------------------------------------ */
 
 /* Of an operation that returned `result`; in the terms of the relay. */
 static int outcome(SSL *ssl, int result) {
@@ -66,7 +66,7 @@ static ssize_t cipher_end(void *context) {
         return k >= 0 ? 1 : outcome(context, k);
 }
 
-/* --- the handshake ------------------------------------------------------------------------- */
+/* --- the handshake ---------------------------------------------------------------------------- */
 
 /* Waits for the peer. Returns NULL, or why that has no use any more. */
 static const char *wait_for_peer(const struct tls_connection *c, int wanted, int64_t deadline) {
@@ -114,7 +114,7 @@ static const char *shake_hands(SSL *ssl, const struct tls_connection *c) {
         }
 }
 
-/* --- the answer ---------------------------------------------------------------------------- */
+/* --- the answer ------------------------------------------------------------------------------- */
 
 static bool say(const struct tls_connection *c, const struct tls_answer *a) {
         int64_t deadline = deadline_after(ANSWER_SECONDS);

@@ -15,10 +15,10 @@ struct tls_connection {
         int clear;        /* to the same: what the peer says, and is to hear */
         unsigned timeout; /* seconds, for the handshake */
         struct peer peer; /* for the log */
-        const struct tls_trust *server; /* what we want of a server, as its client; NULL: we are
-                                           the server */
-        uint64_t asker;   /* one number for all that somebody asks for */
-        struct tls_trust asked; /* what `server` is, if it came with a request, and */
+        /* what we want of a server, as its client; NULL: we are the server */
+        const struct tls_trust *server;
+        uint64_t asker;              /* one number for all that somebody asks for */
+        struct tls_trust asked;      /* what `server` is, if it came with a request, and */
         char words[TLS_REQUEST_MAX]; /* the request's */
         bool is_silent; /* no answer is wanted: whoever asked sees by `clear` what becomes of it */
 };

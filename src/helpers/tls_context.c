@@ -30,14 +30,14 @@ void tls_context_start(void) {
         char *path = named ? NULL : CONF_get1_default_config_file();
         bool is_there = access(named ? named : path ? path : "", R_OK) == 0;
 
-        tzset(); /* what compares dates would read the time zone when no file can be opened any more
-                  */
+        /* what compares dates would read the time zone when no file can be opened any more */
+        tzset();
         OPENSSL_free(path);
         OPENSSL_init_ssl(is_there ? OPENSSL_INIT_LOAD_CONFIG : OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
         ERR_clear_error();
 }
 
-/* --- certificates and keys ----------------------------------------------------------------- */
+/* --- certificates and keys -------------------------------------------------------------------- */
 
 /* Nobody is there to be asked for a passphrase. */
 static int no_passphrase(char *buffer, int size, int is_writing, void *unused) {
@@ -97,7 +97,7 @@ static bool are_all(int n, const char *path) {
 }
 
 /* The certificates of the file in their order: the first is the door's own. NULL: said why. */
-static STACK_OF(X509) *read_certificates(const char *path) {
+static STACK_OF(X509) * read_certificates(const char *path) {
         STACK_OF(X509) *all = sk_X509_new_null();
         BIO *file = open_file("certificate", path);
         bool is_good = false;
@@ -154,7 +154,7 @@ static bool is_new_kind(SSL_CTX *context, const EVP_PKEY *key, const char *path)
 }
 
 /* Takes the first certificate from the others. */
-static void use_pair(SSL_CTX *context, STACK_OF(X509) *certificates, EVP_PKEY *key,
+static void use_pair(SSL_CTX *context, STACK_OF(X509) * certificates, EVP_PKEY *key,
                      const char *path, const char *key_path) {
         X509 *own = sk_X509_shift(certificates);
 
@@ -205,7 +205,7 @@ static void load_pairs(SSL_CTX *context, const struct tls_options *o) {
                         load_pair(context, o->certificates[i], keys[i], o);
 }
 
-/* --- rules -------------------------------------------------------------------------------- */
+/* --- rules ------------------------------------------------------------------------------------ */
 
 /* "smtp", or the client says nothing of it. Whoever asks for another protocol was led here by
  * somebody who wants to have our answer taken for one of that. */

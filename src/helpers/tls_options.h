@@ -19,8 +19,8 @@ struct tls_options {
         struct tls_trust trust; /* in the server, then */
         const char *ca;         /* whose certificates are trusted, then: a file or a directory */
         const char *certificates[TLS_CERTIFICATES_MAX];
-        const char *keys[TLS_CERTIFICATES_MAX]; /* in the same order; those of the certificates if
-                                                   none is named */
+        /* in the same order; those of the certificates if none is named */
+        const char *keys[TLS_CERTIFICATES_MAX];
         size_t n_certificates, n_keys;
         int minimum; /* TLS1_2_VERSION or TLS1_3_VERSION */
         bool is_client_asked;

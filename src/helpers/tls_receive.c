@@ -125,8 +125,7 @@ enum tls_received tls_receive(int fd, bool is_connecting, struct tls_connection 
                 return TLS_REQUEST_NEVER;
         if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
             !tls_request_is_whole(data, (size_t) n, is_connecting ? 'C' : 'Y') ||
-            !are_right(&d, is_connecting) ||
-            (is_connecting && !set_trust(ret, data, (size_t) n))) {
+            !are_right(&d, is_connecting) || (is_connecting && !set_trust(ret, data, (size_t) n))) {
                 close_all(&d);
                 return TLS_REQUEST_WRONG;
         }

@@ -40,7 +40,7 @@ static void end_soon(struct relay *r) {
                 r->deadline = deadline_now() + RELAY_LINGER;
 }
 
-/* --- inward: each returns whether something has changed ------------------------------------ */
+/* --- inward: each returns whether something has changed --------------------------------------- */
 
 static bool receive(struct relay *r) {
         ssize_t k = r->cipher->read(r->cipher->context, r->data, RELAY_PIECE);
@@ -80,7 +80,7 @@ static bool move_inward(struct relay *r) {
         return r->n > 0 ? hand_over(r) : receive(r);
 }
 
-/* --- outward ------------------------------------------------------------------------------- */
+/* --- outward ---------------------------------------------------------------------------------- */
 
 /* They are there: they were seen. */
 static void discard(struct relay *r, char *data, size_t n) {
@@ -138,7 +138,7 @@ static bool move_outward(struct relay *r) {
         return false;
 }
 
-/* --- both -------------------------------------------------------------------------------- */
+/* --- both ------------------------------------------------------------------------------------- */
 
 static bool is_going_on(const struct relay *r) {
         return r->result == 0 && !(r->inward == INWARD_ENDED && r->outward == OUTWARD_ENDED) &&

@@ -53,7 +53,8 @@ struct server {
         uint64_t last_name;
         size_t n_askers, askers_max;
         int64_t begun, silent_until; /* one line of dropped requests a second */
-        int keeper; /* a socket to whoever starts our successor before we end; -1: there is nobody */
+        /* a socket to whoever starts our successor before we end; -1: there is nobody */
+        int keeper;
         bool is_listening;
 };
 
@@ -68,7 +69,7 @@ static void on_child(int number) {
         (void) number; /* it ends the wait */
 }
 
-/* --- children ------------------------------------------------------------------------------ */
+/* --- children --------------------------------------------------------------------------------- */
 
 _Noreturn static void be_child(const struct server *s, const struct tls_connection *c,
                                const sigset_t *unblocked) {
@@ -129,10 +130,10 @@ static enum end reap(void) {
         return end;
 }
 
-/* --- requests ------------------------------------------------------------------------------ */
+/* --- requests --------------------------------------------------------------------------------- */
 
-/* Whether there is a keeper, which hears of it. What it starts may find that the files do not belong
- * together: then we go on, until they change again. */
+/* Whether there is a keeper, which hears of it. What it starts may find that the files do not
+ * belong together: then we go on, until they change again. */
 static bool tell_keeper(const struct server *s) {
         if (s->keeper < 0)
                 return false;
@@ -188,8 +189,8 @@ static void accept_asker(struct server *s) {
                 s->fds[++s->n_askers] = (struct pollfd) { fd, POLLIN, 0 };
                 s->names[s->n_askers] = ++s->last_name;
         } else if (errno != EAGAIN && errno != EINTR)
-                poll(NULL, 0, PAUSE); /* the system has no descriptor, or no memory: it would fail
-                                         at once again */
+                /* the system has no descriptor, or no memory: it would fail at once again */
+                poll(NULL, 0, PAUSE);
 }
 
 static void remove_asker(struct server *s, size_t i) {
@@ -256,7 +257,7 @@ static void leave_rest_to_child(struct server *s, const sigset_t *unblocked) {
         _exit(EX_OK);
 }
 
-/* --- beginning and end --------------------------------------------------------------------- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 
 static void watch_signals(sigset_t *ret_unblocked) {
         sigset_t ours;

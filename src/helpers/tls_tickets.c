@@ -19,7 +19,9 @@ struct ticket_key {
         int64_t until; /* a new one is made; 0: there is none */
 };
 
-static struct { struct ticket_key now, last; } keys;
+static struct {
+        struct ticket_key now, last;
+} keys;
 
 static bool set_mac(EVP_MAC_CTX *mac, struct ticket_key *key) {
         OSSL_PARAM params[] = {

@@ -14,7 +14,7 @@ enum {
 
 /* What somebody who connects to a server wants of it. */
 struct tls_trust {
-        const char *name;               /* the certificate has to be for it; NULL: for anything */
+        const char *name; /* the certificate has to be for it; NULL: for anything */
         bool is_verified; /* by the authorities; and then by the name, if there is one */
         const char *pins[TLS_PINS_MAX]; /* or it is one of these certificates: their SHA-256 */
         size_t n_pins;

@@ -35,8 +35,8 @@ static int64_t next_deadline(const struct channel *c) {
         return earlier(deadline_after(c->timeout), c->deadline);
 }
 
-/* When all is to end, a peer has LINGER_SECONDS from the first time that we have to wait for it. What it has not taken then is
- * not said. */
+/* When all is to end, a peer has LINGER_SECONDS from the first time that we have to wait for it.
+ * What it has not taken then is not said. */
 int channel_flush(struct channel *c) {
         const char *data = c->out_buffer;
         size_t n = c->n_out;
@@ -169,8 +169,8 @@ static ssize_t read_rest(struct channel *c, int64_t deadline) {
         return n < 0 ? -1 : 0;
 }
 
-/* The end of TLS is something to hear as well. A client that has left after the last reply resets the
- * connection for it, and then nobody knows any more what it had acknowledged. Its word comes at
+/* The end of TLS is something to hear as well. A client that has left after the last reply resets
+ * the connection for it, and then nobody knows any more what it had acknowledged. Its word comes at
  * once, or a little later with that of its own end. */
 static bool is_heard_soon(const struct channel *c, int64_t deadline) {
         struct pollfd out = { .fd = c->out };

@@ -33,8 +33,10 @@ static int wait_for_connection(int fd, struct patience *p, int64_t deadline) {
         return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) < 0 ? -errno : -error;
 }
 
-/* connect(2) within the time there is. A local socket whose queue is full says EAGAIN, and has no other way to wait. */
-static int connect_until(int fd, const struct sockaddr *address, socklen_t n, struct patience *p, int64_t deadline) {
+/* connect(2) within the time there is. A local socket whose queue is full says EAGAIN, and has no
+ * other way to wait. */
+static int connect_until(int fd, const struct sockaddr *address, socklen_t n, struct patience *p,
+                         int64_t deadline) {
         int r;
 
         while (connect(fd, address, n) < 0) {
@@ -51,8 +53,10 @@ static int connect_until(int fd, const struct sockaddr *address, socklen_t n, st
         return 0;
 }
 
-static int connect_address(const struct sockaddr *address, socklen_t n, uint64_t timeout, struct patience *p) {
-        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, r;
+static int connect_address(const struct sockaddr *address, socklen_t n, uint64_t timeout,
+                           struct patience *p) {
+        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1,
+            r;
 
         if (fd < 0)
                 return -errno;
@@ -74,7 +78,8 @@ static int connect_local(const char *path, uint64_t timeout, struct patience *p)
         return connect_address((const struct sockaddr *) &address, sizeof(address), timeout, p);
 }
 
-static int connect_name(const struct endpoint *name, uint64_t timeout, struct patience *p, const char **ret_why) {
+static int connect_name(const struct endpoint *name, uint64_t timeout, struct patience *p,
+                        const char **ret_why) {
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
         int r = getaddrinfo(name->host, name->port, &hints, &list), fd = -EHOSTUNREACH;
 
@@ -82,7 +87,8 @@ static int connect_name(const struct endpoint *name, uint64_t timeout, struct pa
                 *ret_why = gai_strerror(r);
                 return -EHOSTUNREACH;
         }
-        for (const struct addrinfo *a = list; a && fd < 0 && patience_check(p) == 0; a = a->ai_next) {
+        for (const struct addrinfo *a = list; a && fd < 0 && patience_check(p) == 0;
+             a = a->ai_next) {
                 fd = connect_address(a->ai_addr, a->ai_addrlen, timeout, p);
                 *ret_why = fd < 0 ? strerror(-fd) : NULL;
         }
@@ -90,7 +96,8 @@ static int connect_name(const struct endpoint *name, uint64_t timeout, struct pa
         return fd;
 }
 
-static int connect_host(const struct endpoint *name, uint64_t timeout, struct patience *p, const char **ret_why) {
+static int connect_host(const struct endpoint *name, uint64_t timeout, struct patience *p,
+                        const char **ret_why) {
         struct sockaddr_storage address;
         socklen_t n = endpoint_address(name, &address);
         int fd;
@@ -102,13 +109,16 @@ static int connect_host(const struct endpoint *name, uint64_t timeout, struct pa
         return fd;
 }
 
-int connect_to(const char *endpoint, const char *port, uint64_t timeout, struct patience *p, const char **ret_why) {
+int connect_to(const char *endpoint, const char *port, uint64_t timeout, struct patience *p,
+               const char **ret_why) {
         struct endpoint name;
         int fd;
 
         *ret_why = "malformed name";
         if (*endpoint != '/')
-                return endpoint_split(endpoint, port, &name) ? connect_host(&name, timeout, p, ret_why) : -EINVAL;
+                return endpoint_split(endpoint, port, &name)
+                               ? connect_host(&name, timeout, p, ret_why)
+                               : -EINVAL;
         fd = connect_local(endpoint, timeout, p);
         *ret_why = fd < 0 ? strerror(-fd) : NULL;
         return fd;
@@ -121,7 +131,9 @@ const char *connect_resolve(const char *endpoint) {
         int r;
 
         if (*endpoint == '/')
-                return stat(endpoint, &st) < 0 ? strerror(errno) : S_ISSOCK(st.st_mode) ? NULL : "it is no socket";
+                return stat(endpoint, &st) < 0 ? strerror(errno)
+                       : S_ISSOCK(st.st_mode)  ? NULL
+                                               : "it is no socket";
         if (!endpoint_split(endpoint, "25", &name))
                 return "malformed name";
         if ((r = getaddrinfo(name.host, name.port, &hints, &list)) != 0)

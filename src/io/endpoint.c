@@ -16,8 +16,8 @@ static bool copy(char *to, size_t room, const char *from, size_t n) {
         return true;
 }
 
-/* As digits, since getaddrinfo(3) takes numbers modulo 65536. The names are those that people write,
- * and need no look-up. */
+/* As digits, since getaddrinfo(3) takes numbers modulo 65536. The names are those that people
+ * write, and need no look-up. */
 static bool read_port(const char *s, char ret[static ENDPOINT_PORT_MAX + 1]) {
         uint64_t port;
 

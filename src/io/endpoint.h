@@ -1,4 +1,5 @@
-/* io/endpoint.h - names of places to connect to or to listen at: HOST:PORT, [IPV6]:PORT or /SOCKET. */
+/* io/endpoint.h - names of places to connect to or to listen at: HOST:PORT, [IPV6]:PORT or /SOCKET.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -15,8 +16,8 @@ struct endpoint {
  * from 0 to 65535, smtp or submission. */
 bool endpoint_split(const char *s, const char *port, struct endpoint *ret);
 
-/* The socket's address if host and port are numbers: its size, or 0. getaddrinfo(3) would do it too, and brings its
- * machinery along. */
+/* The socket's address if host and port are numbers: its size, or 0. getaddrinfo(3) would do it
+ * too, and brings its machinery along. */
 socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *ret);
 
 /* Whether it is on this host, as far as its name says: a local socket, or loopback. */

@@ -6,8 +6,8 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -18,7 +18,8 @@
 #include "base/ascii.h"
 #include "base/text.h"
 
-/* Which of the standard descriptors, whose kind does not change, are no sockets as far as we know. */
+/* Which of the standard descriptors, whose kind does not change, are no sockets as far as we know.
+ */
 static bool may_be_socket[STDERR_FILENO + 1] = { true, true, true };
 
 static bool is_file(int fd) {

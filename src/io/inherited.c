@@ -41,9 +41,9 @@ static int lower(int a, int b) {
 /* The lowest number of those that we were told of, not below `from`; or NONE. */
 static int next_told(char **argv, int from) {
         static const char *const variables[] = {
-                NOTIFY_COUNTER, OUTPUT_VARIABLE, INHERITED_TLS, INHERITED_UPSTREAM_TLS,
-                INHERITED_PASSWORD,
-                INHERITED_UCSPI_CONTROL, INHERITED_UCSPI_IN, INHERITED_UCSPI_OUT,
+                NOTIFY_COUNTER,         OUTPUT_VARIABLE,     INHERITED_TLS,
+                INHERITED_UPSTREAM_TLS, INHERITED_PASSWORD,  INHERITED_UCSPI_CONTROL,
+                INHERITED_UCSPI_IN,     INHERITED_UCSPI_OUT,
         };
         int next = NONE;
 

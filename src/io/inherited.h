@@ -17,7 +17,8 @@
 #define INHERITED_UCSPI_OUT "SSLWRITEFD"
 
 /* Closes those that nobody told us of: all but the standard ones, those of systemd's protocol
- * (sd_listen_fds(3)), those that a variable SMTPD_..._FD or SSL...FD has, and those that an argument names
+ * (sd_listen_fds(3)), those that a variable SMTPD_..._FD or SSL...FD has, and those that an
+ * argument names
  * ("--config=/dev/fd/63", a shell's <(...)). Before anything else is opened. */
 void inherited_close(char **argv);
 

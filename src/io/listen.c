@@ -49,7 +49,8 @@ static const char *reason(int error) {
         if (error == -EEXIST)
                 return "somebody else has a file of this name with .lock behind it; remove that";
         if (error == -EADDRNOTAVAIL)
-                return "not an address of this host; `ip address` lists those, 0.0.0.0 and [::] are all of "
+                return "not an address of this host; `ip address` lists those, 0.0.0.0 and [::] "
+                       "are all of "
                        "them";
         return strerror(-error);
 }
@@ -69,19 +70,22 @@ static void describe(int fd, char ret[static LISTEN_ADDRESS_MAX + 1]) {
         if (name.any.sa_family == AF_UNIX) {
                 const char *path = name.local.sun_path;
 
-                text_format(ret, LISTEN_ADDRESS_MAX + 1, "%s%.*s", *path ? "" : "@", (int) sizeof(name.local.sun_path) - 1, path + !*path);
+                text_format(ret, LISTEN_ADDRESS_MAX + 1, "%s%.*s", *path ? "" : "@",
+                            (int) sizeof(name.local.sun_path) - 1, path + !*path);
                 return;
         }
         if (name.any.sa_family == AF_INET)
                 inet_ntop(AF_INET, &name.v4.sin_addr, text, sizeof(text));
         else if (name.any.sa_family == AF_INET6)
                 inet_ntop(AF_INET6, &name.v6.sin6_addr, text, sizeof(text));
-        text_format(ret, LISTEN_ADDRESS_MAX + 1, name.any.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", text,
-                 ntohs(name.v4.sin_port)); /* the same place in both */
+        text_format(ret, LISTEN_ADDRESS_MAX + 1,
+                    name.any.sa_family == AF_INET6 ? "[%s]:%u" : "%s:%u", text,
+                    ntohs(name.v4.sin_port)); /* the same place in both */
 }
 
 static int listen_address(const struct sockaddr *address, socklen_t n, struct listener *ret) {
-        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1, error;
+        int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1,
+            error;
 
         if (fd < 0)
                 return -errno;
@@ -148,7 +152,8 @@ static int listen_loopback(const char *port, struct listener *ret, size_t room) 
         return n > 0 ? n : r;
 }
 
-static int listen_name(const struct endpoint *e, struct listener *ret, size_t room, const char **ret_why) {
+static int listen_name(const struct endpoint *e, struct listener *ret, size_t room,
+                       const char **ret_why) {
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
         int r = getaddrinfo(e->host, e->port, &hints, &list), error = -EADDRNOTAVAIL, n = 0;
         bool is_over = false;

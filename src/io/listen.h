@@ -1,4 +1,5 @@
-/* io/listen.h - sockets at which connections arrive: opened by us, or passed by whoever started us. */
+/* io/listen.h - sockets at which connections arrive: opened by us, or passed by whoever started us.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -9,12 +10,14 @@
 enum { LISTEN_ADDRESS_MAX = 127, LISTEN_NAME_MAX = 63 };
 
 struct listener {
-        int fd;                               /* does not block, is closed on exec; -1 when it is closed */
+        /* does not block, is closed on exec; -1 when it is closed */
+        int fd;
         char address[LISTEN_ADDRESS_MAX + 1]; /* ADDRESS:PORT, [IPV6]:PORT or /SOCKET */
         char name[LISTEN_NAME_MAX + 1];       /* what systemd calls it; "" if it is ours */
-        bool is_passed;                       /* it is somebody else's too, who has others serve it */
-        bool is_tls;                          /* TLS begins with the first octet */
-        struct socket_file file;              /* of /SOCKET, if we made it */
+        /* it is somebody else's too, who has others serve it */
+        bool is_passed;
+        bool is_tls;             /* TLS begins with the first octet */
+        struct socket_file file; /* of /SOCKET, if we made it */
 };
 
 /* Whether `s` is HOST:PORT, [IPV6]:PORT, PORT (of loopback) or /SOCKET. */
@@ -23,12 +26,14 @@ bool listen_is_endpoint(const char *s);
 /* Whether it is, and only programs on this host can come there by the network. */
 bool listen_is_loopback(const char *s);
 
-/* Listens there. A name may have several addresses: those of protocols that are in use here have to work. IPv6 sockets take
- * IPv6 only. A local socket is for everybody who can reach its directory, and takes the place of one that we
- * have left behind. Returns how many of `ret` it has filled, at most `room`; or a negative errno, and why as a constant text. */
+/* Listens there. A name may have several addresses: those of protocols that are in use here have to
+ * work. IPv6 sockets take IPv6 only. A local socket is for everybody who can reach its directory,
+ * and takes the place of one that we have left behind. Returns how many of `ret` it has filled, at
+ * most `room`; or a negative errno, and why as a constant text. */
 int listen_at(const char *endpoint, struct listener *ret, size_t room, const char **ret_why);
 
-/* Makes a listener of a descriptor that was passed, which moves to another number. false if nobody listens there. */
+/* Makes a listener of a descriptor that was passed, which moves to another number. false if nobody
+ * listens there. */
 bool listen_adopt(int fd, const char *name, struct listener *ret);
 
 /* Closes it. */

@@ -14,10 +14,10 @@
 #include "io/syslog.h"
 
 enum {
-        LOG_SECONDS = 5, /* what a stuck reader of the log can cost us */
-        LOCK_WAIT = 100, /* milliseconds that a line waits for the end of somebody's message */
+        LOG_SECONDS = 5,  /* what a stuck reader of the log can cost us */
+        LOCK_WAIT = 100,  /* milliseconds that a line waits for the end of somebody's message */
         VALUE_MAX = 1280, /* octets of a value before they are escaped */
-        TEXT_MAX = 4096, /* of words for people */
+        TEXT_MAX = 4096,  /* of words for people */
 };
 
 static struct {
@@ -120,9 +120,8 @@ static void append_field(struct log_line *l, const char *key, const char *value,
 }
 
 /* A value that is too long even before it is written is cut, and seen to be. */
-__attribute__((format(printf, 4, 0))) static void format_field(struct log_line *l, const char *key,
-                                                               size_t max, const char *format,
-                                                               va_list ap) {
+__attribute__((format(printf, 4, 0))) static void
+format_field(struct log_line *l, const char *key, size_t max, const char *format, va_list ap) {
         static const char dots[] = "...";
         char value[VALUE_MAX + sizeof(dots)];
 

@@ -30,8 +30,9 @@ void log_be_quick(void);
 enum log_target log_current_target(void);
 
 enum {
-        LOG_CHOSEN_MAX = 256, /* octets of a client's words as they are written, with their quotes */
-        LOG_SAID_MAX = 512,   /* replies of others */
+        /* octets of a client's words as they are written, with their quotes */
+        LOG_CHOSEN_MAX = 256,
+        LOG_SAID_MAX = 512, /* replies of others */
 };
 
 struct log_line {

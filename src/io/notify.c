@@ -16,7 +16,8 @@
 static int notify_fd = -1, counter_fd = -1;
 
 static void open_socket(const char *path) {
-        const struct timeval patience = { .tv_sec = 1 }; /* what a stuck service manager can cost us */
+        /* what a stuck service manager can cost us */
+        const struct timeval patience = { .tv_sec = 1 };
         struct sockaddr_un name = { .sun_family = AF_UNIX };
         size_t n = strlen(path);
 
@@ -29,7 +30,8 @@ static void open_socket(const char *path) {
         if (notify_fd < 0)
                 return;
         setsockopt(notify_fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-        (void) connect(notify_fd, (const struct sockaddr *) &name, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
+        (void) connect(notify_fd, (const struct sockaddr *) &name,
+                       (socklen_t) (offsetof(struct sockaddr_un, sun_path) + n));
 }
 
 void notify_open(void) {

@@ -1,5 +1,6 @@
-/* io/notify.h - tells whoever started us how we are: the service manager by sd_notify(3)'s protocol, which is a datagram to
- * $NOTIFY_SOCKET; an acceptor of ours by an octet for what it counts.
+/* io/notify.h - tells whoever started us how we are: the service manager by sd_notify(3)'s
+ * protocol, which is a datagram to $NOTIFY_SOCKET; an acceptor of ours by an octet for what it
+ * counts.
  *
  * Where there is no such variable, or nobody listens, nothing happens.
  */
@@ -34,6 +35,6 @@ bool notify_is_wanted(void);
 /* Says an assignment, such as "READY=1", or several, each on a line. */
 void notify_state(const char *state);
 
-/* Says what `systemctl status` shows: one line, formatted by text_format(). What is not printable ASCII in it is
- * shown as '?'. */
+/* Says what `systemctl status` shows: one line, formatted by text_format(). What is not printable
+ * ASCII in it is shown as '?'. */
 __attribute__((format(printf, 1, 2))) void notify_status(const char *format, ...);

@@ -22,12 +22,12 @@ static struct {
 static struct {
         struct patience *patience;
         int64_t deadline;
-        int error;           /* negative errno of what failed first */
-        struct stat before;  /* the output, as it was */
-        off_t offset;        /* in a file, of the descriptor then */
+        int error;          /* negative errno of what failed first */
+        struct stat before; /* the output, as it was */
+        off_t offset;       /* in a file, of the descriptor then */
         uint64_t n_written;
         struct display display;
-        size_t n;            /* octets gathered in the buffer */
+        size_t n; /* octets gathered in the buffer */
         char buffer[16 * 1024];
 } message;
 
@@ -74,7 +74,8 @@ static void write_out(const char *data, size_t n) {
         size_t left = n;
 
         if (message.error == 0)
-                message.error = fd_write(output.fd, message.patience, &data, &left, message.deadline);
+                message.error =
+                        fd_write(output.fd, message.patience, &data, &left, message.deadline);
         message.n_written += n - left;
 }
 

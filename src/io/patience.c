@@ -12,8 +12,12 @@ enum { STOP, SOON, CLIENT, WATCHED };
 
 void patience_init(struct patience *p, int stop_fd, int soon_fd) {
         *p = (struct patience) {
-                .stop_fd = stop_fd, .soon_fd = soon_fd, .client = -1,
-                .stop_deadline = INT64_MAX, .deadline = INT64_MAX, .message_deadline = INT64_MAX,
+                .stop_fd = stop_fd,
+                .soon_fd = soon_fd,
+                .client = -1,
+                .stop_deadline = INT64_MAX,
+                .deadline = INT64_MAX,
+                .message_deadline = INT64_MAX,
         };
 }
 
@@ -33,8 +37,10 @@ static bool is_parting(const struct patience *p) {
 static void watch(const struct patience *p, struct pollfd fds[static WATCHED]) {
         bool is_new = p->stop_deadline == INT64_MAX;
 
-        fds[STOP] = (struct pollfd) { p->stage < PATIENCE_GIVEN || is_new ? p->stop_fd : -1, POLLIN, 0 };
-        fds[SOON] = (struct pollfd) { p->stage == PATIENCE_IDLE || is_new ? p->soon_fd : -1, POLLIN, 0 };
+        fds[STOP] = (struct pollfd) { p->stage < PATIENCE_GIVEN || is_new ? p->stop_fd : -1, POLLIN,
+                                      0 };
+        fds[SOON] = (struct pollfd) { p->stage == PATIENCE_IDLE || is_new ? p->soon_fd : -1, POLLIN,
+                                      0 };
         fds[CLIENT] = (struct pollfd) { p->stage < PATIENCE_GIVEN ? p->client : -1, 0, 0 };
 }
 
@@ -51,8 +57,8 @@ static int judge(struct patience *p, const struct pollfd fds[static WATCHED]) {
         return p->stage == PATIENCE_IDLE && fds[SOON].revents ? -ECANCELED : 0;
 }
 
-/* poll(2), or its negative errno: then nothing is known of the descriptors, whose events are as they
- * were: none. */
+/* poll(2), or its negative errno: then nothing is known of the descriptors, whose events are as
+ * they were: none. */
 static int look(struct pollfd *fds, size_t n, int64_t until) {
         int r = poll(fds, n, deadline_left(until));
 

@@ -23,10 +23,11 @@ bool peer_is_unknown(const struct peer *p) {
         return *p->address == 'u'; /* no address begins with it */
 }
 
-/* Addresses are kept in their canonical spelling. As inet_ntop(3) does it, but for that it brings printf(3) along. */
+/* Addresses are kept in their canonical spelling. As inet_ntop(3) does it, but for that it brings
+ * printf(3) along. */
 static void set_v4(struct peer *p, const unsigned char octets[static 4]) {
-        text_format(p->address, sizeof(p->address), "%u.%u.%u.%u", (unsigned) octets[0], (unsigned) octets[1],
-                    (unsigned) octets[2], (unsigned) octets[3]);
+        text_format(p->address, sizeof(p->address), "%u.%u.%u.%u", (unsigned) octets[0],
+                    (unsigned) octets[1], (unsigned) octets[2], (unsigned) octets[3]);
 }
 
 static void set_v6(struct peer *p, const struct in6_addr *v6) {
@@ -105,22 +106,19 @@ bool peer_of_socket(int fd, struct peer *ret) {
         return true;
 }
 
-/* --- what the environment says --------------------------------------------------------------- */
+/* --- what the environment says ---------------------------------------------------------------- */
 
 /* Who sets them: systemd; xinetd and stunnel; tcpserver and its relatives; socat; ncat. */
 static const struct variables {
         const char *address, *port;
 } variables[] = {
-        { "REMOTE_ADDR", "REMOTE_PORT" },
-        { "REMOTE_HOST", "REMOTE_PORT" },
-        { "TCPREMOTEIP", "TCPREMOTEPORT" },
-        { "TCP6REMOTEIP", "TCP6REMOTEPORT" },
-        { "SOCAT_PEERADDR", "SOCAT_PEERPORT" },
-        { "NCAT_REMOTE_ADDR", "NCAT_REMOTE_PORT" },
+        { "REMOTE_ADDR", "REMOTE_PORT" },       { "REMOTE_HOST", "REMOTE_PORT" },
+        { "TCPREMOTEIP", "TCPREMOTEPORT" },     { "TCP6REMOTEIP", "TCP6REMOTEPORT" },
+        { "SOCAT_PEERADDR", "SOCAT_PEERPORT" }, { "NCAT_REMOTE_ADDR", "NCAT_REMOTE_PORT" },
 };
 
-/* An address as one of them writes it: [IPV6] is socat's, and an IPv6 address may have a zone, which
- * is a matter of this host: "fe80::1%eth0". */
+/* An address as one of them writes it: [IPV6] is socat's, and an IPv6 address may have a zone,
+ * which is a matter of this host: "fe80::1%eth0". */
 static bool set_written(struct peer *p, const char *s) {
         char text[2 * INET6_ADDRSTRLEN];
         bool is_bracketed = *s == '[';
@@ -216,7 +214,8 @@ bool peer_parse(const char *s, struct peer *ret) {
                         return false;
                 address[n - 1] = '\0';
         }
-        return set_address(ret, address + (*address == '[')) && (!has_port || set_port(ret, colon + 1));
+        return set_address(ret, address + (*address == '[')) &&
+               (!has_port || set_port(ret, colon + 1));
 }
 
 /* --- what a balancer says --------------------------------------------------------------------- */
@@ -256,7 +255,9 @@ struct octets {
 };
 
 static bool parse_address(const char *s, struct octets *ret) {
-        ret->n = inet_pton(AF_INET, s, ret->at) == 1 ? 4 : inet_pton(AF_INET6, s, ret->at) == 1 ? 16 : 0;
+        ret->n = inet_pton(AF_INET, s, ret->at) == 1    ? 4
+                 : inet_pton(AF_INET6, s, ret->at) == 1 ? 16
+                                                        : 0;
         return ret->n > 0;
 }
 

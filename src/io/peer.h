@@ -5,8 +5,9 @@
 #include <stdbool.h>
 
 struct peer {
-        char address[INET6_ADDRSTRLEN]; /* without brackets and zone, IPv4-mapped IPv6 as IPv4; "local" if
-                                         * there is none, "unknown" if it cannot be told */
+        char address[INET6_ADDRSTRLEN]; /* without brackets and zone, IPv4-mapped IPv6 as IPv4;
+                                         * "local" if there is none, "unknown" if it cannot be told
+                                         */
         char port[6];                   /* "" where there is none */
         long uid, pid;                  /* of a local socket's peer (SO_PEERCRED), else -1 */
         char via[INET6_ADDRSTRLEN];     /* the balancer that says who it is; "": there is none */
@@ -28,12 +29,12 @@ bool peer_of_environment(struct peer *ret);
 /* Removes these variables. */
 void peer_clear_environment(void);
 
-/* Whether it can be somebody on this host who only passes on what the peer says: it is local, or has
- * a loopback address. */
+/* Whether it can be somebody on this host who only passes on what the peer says: it is local, or
+ * has a loopback address. */
 bool peer_is_here(const struct peer *p);
 
-/* The peer is one of which only this is known: somebody says who it is, and we cannot read it. It is
- * in no network. */
+/* The peer is one of which only this is known: somebody says who it is, and we cannot read it. It
+ * is in no network. */
 void peer_unknown(struct peer *ret);
 bool peer_is_unknown(const struct peer *p);
 

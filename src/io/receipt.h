@@ -1,4 +1,5 @@
-/* io/receipt.h - messages whose 250 the client was told, and has not been seen to hear (RFC 1047: it may send them again). */
+/* io/receipt.h - messages whose 250 the client was told, and has not been seen to hear (RFC 1047:
+ * it may send them again). */
 #pragma once
 
 #include <stddef.h>

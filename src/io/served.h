@@ -15,8 +15,9 @@ struct served {
                 struct sockaddr_in6 v6;
                 struct sockaddr_storage room;
         } address;
-        socklen_t n;      /* 0: the client is not at the other end of a socket with an address */
-        uint64_t network; /* 127.0.0.1 of one network namespace is not that of another; 0: not known */
+        socklen_t n; /* 0: the client is not at the other end of a socket with an address */
+        /* 127.0.0.1 of one network namespace is not that of another; 0: not known */
+        uint64_t network;
 };
 
 /* Of the client's connection. */

@@ -48,9 +48,8 @@ static struct socket_identity identify(const char *path) {
 
         if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
                 return (struct socket_identity) { 0 };
-        return (struct socket_identity) {
-                st.st_ino, (uint64_t) st.st_mtim.tv_sec * 1000000000 + (uint64_t) st.st_mtim.tv_nsec
-        };
+        return (struct socket_identity) { st.st_ino, (uint64_t) st.st_mtim.tv_sec * 1000000000 +
+                                                             (uint64_t) st.st_mtim.tv_nsec };
 }
 
 static bool is_there(const char *path, const struct socket_identity *ours) {
@@ -93,7 +92,8 @@ static int write_lock(int fd, const struct socket_identity *ours) {
         return 0;
 }
 
-/* Whether the file there is the one that is open: whoever had the lock before may have removed it. */
+/* Whether the file there is the one that is open: whoever had the lock before may have removed it.
+ */
 static bool is_current(int fd, const char *path) {
         struct stat ours, there;
 
@@ -141,8 +141,8 @@ int socket_file_note(const char *path, struct socket_file *f) {
         return f->ours.inode > 0 ? write_lock(f->lock, &f->ours) : -ENOENT;
 }
 
-/* The lock stays if the socket does, since we may not remove it: so the next one of us knows whose it
- * was. */
+/* The lock stays if the socket does, since we may not remove it: so the next one of us knows whose
+ * it was. */
 void socket_file_remove(const char *path, struct socket_file *f) {
         char name[LOCK_PATH_MAX];
 

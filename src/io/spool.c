@@ -24,8 +24,8 @@ void spool_reset(struct spool *s) {
         spool_init(s);
 }
 
-/* A file without a name in `directory`, whose mode does not let its readers write. The flags are those
- * that the sandbox knows. */
+/* A file without a name in `directory`, whose mode does not let its readers write. The flags are
+ * those that the sandbox knows. */
 static int open_in(const char *directory) {
         int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0400);
 
@@ -40,7 +40,8 @@ const char *const *spool_directories(void) {
         return given[0] && *given[0] == '/' ? given : usual;
 }
 
-/* Whether there is no such file to be had in a directory, as against no space for it, for example. */
+/* Whether there is no such file to be had in a directory, as against no space for it, for example.
+ */
 static bool is_unable(int error) {
         return error == -ENOENT || error == -EACCES || error == -EROFS || error == -EPERM ||
                error == -EOPNOTSUPP || error == -EISDIR;
@@ -93,7 +94,8 @@ static int write_out(struct spool *s, const char *data, size_t n) {
         return write_all(s->fd, data, n);
 }
 
-/* What is in memory becomes the end of the file. A failure stays: the file is cut then, and must not be read as whole. */
+/* What is in memory becomes the end of the file. A failure stays: the file is cut then, and must
+ * not be read as whole. */
 static int flush(struct spool *s) {
         size_t n = s->n_memory;
 
@@ -103,7 +105,8 @@ static int flush(struct spool *s) {
         return s->error;
 }
 
-/* The file gets whole blocks only, until it is read: the page cache takes those faster than the same octets cut elsewhere. */
+/* The file gets whole blocks only, until it is read: the page cache takes those faster than the
+ * same octets cut elsewhere. */
 int spool_append(struct spool *s, const char *data, size_t n) {
         s->size += n;
         while (n > 0 && s->error == 0) {

@@ -1,7 +1,7 @@
 /* io/wall_clock.h - the time of day: microseconds since 1970.
  *
- * Not time(2): there are variants of it, among which the loader chooses at each start. For a session
- * that asks once or twice this takes far longer than it saves.
+ * Not time(2): there are variants of it, among which the loader chooses at each start. For a
+ * session that asks once or twice this takes far longer than it saves.
  */
 #pragma once
 

@@ -4,17 +4,20 @@
  *   A-d-l          = "@" Domain *( "," "@" Domain )
  *   Mailbox        = Local-part "@" ( Domain / address-literal )
  *   Local-part     = Dot-string / Quoted-string
- *   Dot-string     = 1*( atext / "." / UTF8-non-ascii ), with dots anywhere: such addresses are no RFC's, but exist
- *   Quoted-string  = DQUOTE *( qtext / "\" %d32-126 / UTF8-non-ascii ) DQUOTE
- *   Domain         = sub-domain *( "." sub-domain ) [ "." ], the dot at the end is dropped
- *   sub-domain     = 1*63( ALPHA / DIGIT / "-" / "_" / UTF8-non-ascii ), without a hyphen at either end; "_" is no RFC's,
+ *   Dot-string     = 1*( atext / "." / UTF8-non-ascii ), with dots anywhere: such addresses are no
+ * RFC's, but exist Quoted-string  = DQUOTE *( qtext / "\" %d32-126 / UTF8-non-ascii ) DQUOTE Domain
+ * = sub-domain *( "." sub-domain ) [ "." ], the dot at the end is dropped sub-domain     = 1*63(
+ * ALPHA / DIGIT / "-" / "_" / UTF8-non-ascii ), without a hyphen at either end; "_" is no RFC's,
  *                    but is in use
- *   address-literal = "[" IPv4-address "]" / "[IPv6:" IPv6-address "]", all of the RFC's grammar that is in use
+ *   address-literal = "[" IPv4-address "]" / "[IPv6:" IPv6-address "]", all of the RFC's grammar
+ * that is in use
  *
- * UTF8-non-ascii does not include what is no character to a reader, but changes how the others are shown: C1 controls, line and
- * paragraph separators, controls of the writing direction, the byte order mark.
+ * UTF8-non-ascii does not include what is no character to a reader, but changes how the others are
+ * shown: C1 controls, line and paragraph separators, controls of the writing direction, the byte
+ * order mark.
  *
- * Each function below takes its piece at p and returns the octets it takes; 0 says that there is none.
+ * Each function below takes its piece at p and returns the octets it takes; 0 says that there is
+ * none.
  */
 #include "smtp/address.h"
 
@@ -37,8 +40,9 @@ size_t utf8_length(const char *s, size_t n) {
         static const struct {
                 unsigned char first, last, second_min, second_max, length;
         } forms[] = {
-                { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
-                { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
+                { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
+                { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 },
+                { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
                 { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
         };
         unsigned char first = n > 0 ? (unsigned char) s[0] : 0;
@@ -67,7 +71,8 @@ static unsigned code_point(const char *s, size_t length) {
 static const struct {
         unsigned first, last;
 } invisible[] = {
-        { 0x80, 0x9f }, { 0x061c, 0x061c }, { 0x200e, 0x200f }, { 0x2028, 0x202e }, { 0x2066, 0x2069 }, { 0xfeff, 0xfeff },
+        { 0x80, 0x9f },     { 0x061c, 0x061c }, { 0x200e, 0x200f },
+        { 0x2028, 0x202e }, { 0x2066, 0x2069 }, { 0xfeff, 0xfeff },
 };
 
 static bool is_invisible(unsigned c) {
@@ -86,7 +91,8 @@ static size_t non_ascii(const char *p, size_t n) {
 static size_t dot_string(const char *p, size_t n) {
         size_t at = 0, utf8 = 0;
 
-        while (at < n && (is_atext(p[at]) || p[at] == '.' || (utf8 = non_ascii(p + at, n - at)) > 0))
+        while (at < n &&
+               (is_atext(p[at]) || p[at] == '.' || (utf8 = non_ascii(p + at, n - at)) > 0))
                 at += (p[at] & 0x80) ? utf8 : 1;
         return at;
 }
@@ -111,7 +117,8 @@ static size_t quoted_string(const char *p, size_t n) {
 static size_t sub_domain(const char *p, size_t n) {
         size_t at = 0, utf8 = 0;
 
-        while (at < n && (ascii_is_alnum(p[at]) || p[at] == '-' || p[at] == '_' || (utf8 = non_ascii(p + at, n - at)) > 0))
+        while (at < n && (ascii_is_alnum(p[at]) || p[at] == '-' || p[at] == '_' ||
+                          (utf8 = non_ascii(p + at, n - at)) > 0))
                 at += (p[at] & 0x80) ? utf8 : 1;
         return at > 0 && at <= 63 && p[0] != '-' && p[at - 1] != '-' ? at : 0;
 }
@@ -120,7 +127,8 @@ static size_t sub_domain(const char *p, size_t n) {
 static size_t host_name(const char *p, size_t n) {
         size_t at = sub_domain(p, n), next;
 
-        while (at > 0 && at + 1 < n && p[at] == '.' && (next = sub_domain(p + at + 1, n - at - 1)) > 0)
+        while (at > 0 && at + 1 < n && p[at] == '.' &&
+               (next = sub_domain(p + at + 1, n - at - 1)) > 0)
                 at += 1 + next;
         return at;
 }
@@ -132,10 +140,12 @@ static size_t address_literal(const char *p, size_t n) {
         char address[INET6_ADDRSTRLEN];
         struct in6_addr any;
 
-        if (!end || end <= text || (size_t) (end - text) >= sizeof(address) || memchr(text, '\0', (size_t) (end - text)))
+        if (!end || end <= text || (size_t) (end - text) >= sizeof(address) ||
+            memchr(text, '\0', (size_t) (end - text)))
                 return 0; /* inet_pton(3) would not see what comes after a NUL */
         *(char *) mempcpy(address, text, (size_t) (end - text)) = '\0';
-        return inet_pton(is_v6 ? AF_INET6 : AF_INET, address, &any) == 1 ? (size_t) (end + 1 - p) : 0;
+        return inet_pton(is_v6 ? AF_INET6 : AF_INET, address, &any) == 1 ? (size_t) (end + 1 - p)
+                                                                         : 0;
 }
 
 static size_t domain(const char *p, size_t n) {
@@ -161,7 +171,8 @@ static size_t source_route(const char *p, size_t n) {
 }
 
 /* Stores what stands at p: a local part, and a domain if an "@" follows it. */
-static enum address_status take_mailbox(const char *p, size_t n, struct address *ret, size_t *ret_used) {
+static enum address_status take_mailbox(const char *p, size_t n, struct address *ret,
+                                        size_t *ret_used) {
         size_t n_local = local_part(p, n), n_domain, used = n_local;
 
         if (n_local == 0)
@@ -191,7 +202,8 @@ static void clear(struct address *a) {
         a->is_utf8 = a->has_route = false;
 }
 
-enum address_status address_parse_path(const char *s, size_t n, struct address *ret, size_t *ret_used) {
+enum address_status address_parse_path(const char *s, size_t n, struct address *ret,
+                                       size_t *ret_used) {
         bool has_angle = n > 0 && s[0] == '<';
         size_t at = has_angle, used = 0, route;
 

@@ -2,9 +2,10 @@
  *
  *   message = *line "." CRLF      line = [ "." if it begins with one ] text CRLF
  *
- * Most lines are plain: they begin with no dot, and their only CR stands before their LF. Those move as a whole: in
- * blocks where the processor can look at many octets at once, or else found by memchr. Everything else (dots, what a cut
- * left over, mistakes) goes through the state machine, octet by octet.
+ * Most lines are plain: they begin with no dot, and their only CR stands before their LF. Those
+ * move as a whole: in blocks where the processor can look at many octets at once, or else found by
+ * memchr. Everything else (dots, what a cut left over, mistakes) goes through the state machine,
+ * octet by octet.
  */
 #include "smtp/body.h"
 
@@ -18,7 +19,8 @@ static inline bool is_dot(const struct body_decoder *b, char c) {
         return c == '.' && !b->is_counted;
 }
 
-/* One octet. Returns BODY_MORE with `*ret_text` set if it belongs to the text (an LF then stands for a line end). */
+/* One octet. Returns BODY_MORE with `*ret_text` set if it belongs to the text (an LF then stands
+ * for a line end). */
 static enum body_status step(struct body_decoder *b, char c, bool *ret_text) {
         bool after_cr = b->state == BODY_CR || b->state == BODY_DOT_CR;
         bool after_dot = b->state == BODY_DOT || b->state == BODY_DOT_CR;
@@ -60,16 +62,18 @@ static inline uint64_t find(const char *block, char c) {
 
 #pragma GCC unroll 4
         for (int i = 0; i < BLOCK; i += 16) {
-                __m128i is_c = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) (block + i)), _mm_set1_epi8(c));
+                __m128i is_c = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *) (block + i)),
+                                              _mm_set1_epi8(c));
 
                 found |= (uint64_t) (unsigned) _mm_movemask_epi8(is_c) << i;
         }
         return found;
 }
 
-/* Takes one block in which CR and LF only stand together, except what follows a line end before a dot. What moves is
- * always a whole block, of which the next move overwrites what was too much; hence the distance. A CR at its end moves
- * too, and goes with the LF in the next block. Returns false before a dot. */
+/* Takes one block in which CR and LF only stand together, except what follows a line end before a
+ * dot. What moves is always a whole block, of which the next move overwrites what was too much;
+ * hence the distance. A CR at its end moves too, and goes with the LF in the next block. Returns
+ * false before a dot. */
 static inline bool take_block(const struct body_decoder *b, struct cursor *c, uint64_t lf) {
         size_t from = 0;
 
@@ -147,7 +151,8 @@ static void take_text(struct cursor *c) {
         c->in += n;
 }
 
-enum body_status body_decode(struct body_decoder *b, char *data, size_t n, size_t *ret_used, size_t *ret_decoded) {
+enum body_status body_decode(struct body_decoder *b, char *data, size_t n, size_t *ret_used,
+                             size_t *ret_decoded) {
         struct cursor c = { .in = data, .end = data + n, .out = data };
         enum body_status status = BODY_MORE;
 
@@ -175,7 +180,8 @@ enum body_status body_decode(struct body_decoder *b, char *data, size_t n, size_
         return status;
 }
 
-size_t body_encode(struct body_encoder *b, const char *in, size_t n, size_t *ret_used, char *out, size_t out_size) {
+size_t body_encode(struct body_encoder *b, const char *in, size_t n, size_t *ret_used, char *out,
+                   size_t out_size) {
         size_t used = 0, at = 0;
 
         while (used < n && out_size - at >= 3) { /* 3: an added dot, or an octet, and CRLF */

@@ -1,9 +1,9 @@
-/* smtp/body.h - the message between DATA and the final dot: dots and line ends, both directions. And
- * what comes in chunks (RFC 3030), where dots are text.
+/* smtp/body.h - the message between DATA and the final dot: dots and line ends, both directions.
+ * And what comes in chunks (RFC 3030), where dots are text.
  *
- * RFC 5321 sections 2.3.8 (only CRLF ends a line), 4.1.1.4 (only CRLF.CRLF ends a message) and 4.5.2
- * (transparency). Inside smtpd a message has LF line ends and no added dots. For text t without CR that ends
- * in LF, or is empty: decode(encode(t)) = t.
+ * RFC 5321 sections 2.3.8 (only CRLF ends a line), 4.1.1.4 (only CRLF.CRLF ends a message)
+ * and 4.5.2 (transparency). Inside smtpd a message has LF line ends and no added dots. For text t
+ * without CR that ends in LF, or is empty: decode(encode(t)) = t.
  */
 #pragma once
 
@@ -26,18 +26,21 @@ enum body_status {
         BODY_BARE_LF, /* an LF after no CR */
 };
 
-/* Decodes in place: of `n` octets, `*ret_used` are consumed, and their decoded form stands at the beginning of
- * `data`, `*ret_decoded` octets of it (never more than were consumed). Takes a message cut at any byte. */
-enum body_status body_decode(struct body_decoder *b, char *data, size_t n, size_t *ret_used, size_t *ret_decoded);
+/* Decodes in place: of `n` octets, `*ret_used` are consumed, and their decoded form stands at the
+ * beginning of `data`, `*ret_decoded` octets of it (never more than were consumed). Takes a message
+ * cut at any byte. */
+enum body_status body_decode(struct body_decoder *b, char *data, size_t n, size_t *ret_used,
+                             size_t *ret_decoded);
 
 /* From LF lines to the wire. Starts zeroed. */
 struct body_encoder {
         bool in_line; /* the last octet was not an LF */
 };
 
-/* Encodes from `in` to `out`, as much as fits; returns the octets written, `*ret_used` those read. `out_size`
- * is at least 3. */
-size_t body_encode(struct body_encoder *b, const char *in, size_t n, size_t *ret_used, char *out, size_t out_size);
+/* Encodes from `in` to `out`, as much as fits; returns the octets written, `*ret_used` those read.
+ * `out_size` is at least 3. */
+size_t body_encode(struct body_encoder *b, const char *in, size_t n, size_t *ret_used, char *out,
+                   size_t out_size);
 
 /* What ends the message after the last octet of text. */
 const char *body_end(const struct body_encoder *b);

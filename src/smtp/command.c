@@ -1,9 +1,9 @@
 /* smtp/command.c - the arguments of MAIL and RCPT. RFC 5321 sections 4.1.1.2, 4.1.1.3, 4.1.1.11;
  * RFC 3461 section 4 (DSN).
  *
- *   MAIL args = "FROM:" *SP Path [ SP parameters ]      RCPT args = "TO:" *SP Path [ SP parameters ]
- *   parameters = parameter *( SP parameter )            parameter = keyword [ "=" value ]
- *   keyword = ( ALPHA / DIGIT ) *( ALPHA / DIGIT / "-" )  value = 1*( %d33-60 / %d62-126 )
+ *   MAIL args = "FROM:" *SP Path [ SP parameters ]      RCPT args = "TO:" *SP Path [ SP parameters
+ * ] parameters = parameter *( SP parameter )            parameter = keyword [ "=" value ] keyword =
+ * ( ALPHA / DIGIT ) *( ALPHA / DIGIT / "-" )  value = 1*( %d33-60 / %d62-126 )
  */
 #include "smtp/command.h"
 
@@ -12,7 +12,7 @@
 #include "base/array.h"
 #include "base/ascii.h"
 
-/* --- parameters ---------------------------------------------------------------------------------------- */
+/* --- parameters ------------------------------------------------------------------------------- */
 
 struct value {
         const char *text; /* not terminated; NULL where the parameter has no "=" */
@@ -64,7 +64,8 @@ static bool is_xtext(const char *s, size_t n) {
         return n > 0;
 }
 
-/* AUTH, whose "<>" is xtext too, and ENVID. They stay among the options, as all do that others obey. */
+/* AUTH, whose "<>" is xtext too, and ENVID. They stay among the options, as all do that others
+ * obey. */
 static bool take_xtext(struct sender *s, const struct value *v) {
         (void) s;
         return v->text && is_xtext(v->text, v->n);
@@ -152,20 +153,22 @@ static bool is_value(const struct value *v) {
 }
 
 /* Takes "KEYWORD" or "KEYWORD=value". `sender` is NULL for RCPT. */
-static bool take_parameter(const char *s, size_t n, unsigned extensions, struct sender *sender, unsigned *seen,
-                           struct reply *ret_reply) {
+static bool take_parameter(const char *s, size_t n, unsigned extensions, struct sender *sender,
+                           unsigned *seen, struct reply *ret_reply) {
         const char *equals = memchr(s, '=', n);
         size_t n_keyword = equals ? (size_t) (equals - s) : n;
         struct value value = { equals ? equals + 1 : NULL, equals ? n - n_keyword - 1 : 0 };
         const struct parameter *p;
 
         if (!is_keyword(s, n_keyword) || !is_value(&value)) {
-                reply_set(ret_reply, 501, "5.5.4", "malformed parameter: use KEYWORD or KEYWORD=value");
+                reply_set(ret_reply, 501, "5.5.4",
+                          "malformed parameter: use KEYWORD or KEYWORD=value");
                 return false;
         }
         p = find_parameter(s, n_keyword, !sender, extensions);
         if (!p) {
-                reply_set(ret_reply, 555, "5.5.4", "parameter %.*s not recognized or not implemented",
+                reply_set(ret_reply, 555, "5.5.4",
+                          "parameter %.*s not recognized or not implemented",
                           (int) (n_keyword < 40 ? n_keyword : 40), s);
                 return false;
         }
@@ -181,8 +184,9 @@ static bool take_parameter(const char *s, size_t n, unsigned extensions, struct 
         return true;
 }
 
-static bool take_parameters(const char *s, size_t n, const struct command_rules *rules, struct sender *sender,
-                            char options[static OPTIONS_MAX + 1], struct reply *ret_reply) {
+static bool take_parameters(const char *s, size_t n, const struct command_rules *rules,
+                            struct sender *sender, char options[static OPTIONS_MAX + 1],
+                            struct reply *ret_reply) {
         size_t at = 0, n_options = 0;
         unsigned seen = 0;
 
@@ -198,10 +202,12 @@ static bool take_parameters(const char *s, size_t n, const struct command_rules 
                                 return false;
                         }
                         if (n_options + (n_options > 0) + word > OPTIONS_MAX) {
-                                reply_set(ret_reply, 501, "5.5.4", "parameters longer than %d octets", OPTIONS_MAX);
+                                reply_set(ret_reply, 501, "5.5.4",
+                                          "parameters longer than %d octets", OPTIONS_MAX);
                                 return false;
                         }
-                        if (!take_parameter(s + at, word, rules->extensions, sender, &seen, ret_reply))
+                        if (!take_parameter(s + at, word, rules->extensions, sender, &seen,
+                                            ret_reply))
                                 return false;
                         if (n_options > 0)
                                 options[n_options++] = ' ';
@@ -234,7 +240,7 @@ bool command_has_dsn(const char *options) {
         return false;
 }
 
-/* --- paths --------------------------------------------------------------------------------------------- */
+/* --- paths ------------------------------------------------------------------------------------ */
 
 /* The words of a command, for its replies. */
 struct words {
@@ -262,7 +268,8 @@ static bool take_path(const char *s, size_t n, const struct words *w, const char
         if (status == ADDRESS_OK && qualify)
                 status = address_qualify(ret, qualify);
         if (status == ADDRESS_TOO_LONG)
-                reply_set(ret_reply, 501, w->bad_path, "address too long: at most %d octets, its domain %d", ADDRESS_MAX,
+                reply_set(ret_reply, 501, w->bad_path,
+                          "address too long: at most %d octets, its domain %d", ADDRESS_MAX,
                           DOMAIN_MAX);
         else if (status != ADDRESS_OK || (at < n && s[at] != ' '))
                 reply_set(ret_reply, 501, w->bad_path, "malformed address: use %s", w->syntax);
@@ -275,7 +282,8 @@ static bool take_path(const char *s, size_t n, const struct words *w, const char
 
 static bool may_be_utf8(const struct address *a, bool is_smtputf8, struct reply *ret_reply) {
         if (a->is_utf8 && !is_smtputf8) {
-                reply_set(ret_reply, 553, "5.6.7", "an address beyond ASCII needs SMTPUTF8 in MAIL");
+                reply_set(ret_reply, 553, "5.6.7",
+                          "an address beyond ASCII needs SMTPUTF8 in MAIL");
                 return false;
         }
         return true;

@@ -1,8 +1,8 @@
 /* smtp/command.h - the arguments of MAIL and RCPT.
  *
  * RFC 5321 section 4.1.1.2 and 4.1.1.3, and the parameters of RFC 1870 (SIZE), RFC 6152 (BODY),
- * RFC 6531 (SMTPUTF8), RFC 4954 (AUTH), RFC 3461 (DSN) and PRDR. A further parameter is a further row in
- * the table in command.c.
+ * RFC 6531 (SMTPUTF8), RFC 4954 (AUTH), RFC 3461 (DSN) and PRDR. A further parameter is a further
+ * row in the table in command.c.
  */
 #pragma once
 
@@ -15,9 +15,10 @@
 
 enum { OPTIONS_MAX = 512 }; /* octets of all the parameters of one command */
 
-/* What can be offered in the EHLO reply if the destination can do it too: these are promises about the whole way of a message,
- * and that every reply has an enhanced code. PIPELINING, SIZE and HELP are about this connection, and every session has them.
- * EXTENSIONS_LOCAL is what a message needs whose way ends here; nobody here sends a notice that DSN promises. */
+/* What can be offered in the EHLO reply if the destination can do it too: these are promises about
+ * the whole way of a message, and that every reply has an enhanced code. PIPELINING, SIZE and HELP
+ * are about this connection, and every session has them. EXTENSIONS_LOCAL is what a message needs
+ * whose way ends here; nobody here sends a notice that DSN promises. */
 enum extension {
         EXTENSION_8BITMIME = 1 << 0,
         EXTENSION_SMTPUTF8 = 1 << 1,
@@ -31,9 +32,10 @@ enum extension {
 
 /* What is offered to a client that says EHLO or LHLO. */
 struct offer {
-        unsigned extensions;     /* enum extension, or-ed */
-        uint64_t max_size;       /* octets; 0: no limit */
-        unsigned max_recipients; /* of a message; and RCPT commands of a transaction, refused or not */
+        unsigned extensions; /* enum extension, or-ed */
+        uint64_t max_size;   /* octets; 0: no limit */
+        /* of a message; and RCPT commands of a transaction, refused or not */
+        unsigned max_recipients;
 };
 
 /* MAIL FROM:<address> options: who sends, and what the message will be like. */
@@ -54,12 +56,13 @@ struct recipient {
 
 /* What the session allows in them. */
 struct command_rules {
-        bool is_extended;      /* the client said EHLO or LHLO: parameters are allowed */
-        unsigned extensions;   /* offered: enum extension, or-ed */
-        uint64_t max_size;     /* octets; 0: no limit */
-        bool is_smtputf8;      /* this transaction's sender asked for SMTPUTF8 */
-        const char *qualify;   /* the domain of addresses that have none; NULL: they stay as they are */
-        bool needs_domain;     /* those that have none are refused, but Postmaster */
+        bool is_extended;    /* the client said EHLO or LHLO: parameters are allowed */
+        unsigned extensions; /* offered: enum extension, or-ed */
+        uint64_t max_size;   /* octets; 0: no limit */
+        bool is_smtputf8;    /* this transaction's sender asked for SMTPUTF8 */
+        /* the domain of addresses that have none; NULL: they stay as they are */
+        const char *qualify;
+        bool needs_domain; /* those that have none are refused, but Postmaster */
 };
 
 enum command_status {
@@ -68,8 +71,8 @@ enum command_status {
         COMMAND_BAD,     /* it was not */
 };
 
-/* Parse what follows the verb, without the line end. COMMAND_OK and the result, or else the reply to
- * give. */
+/* Parse what follows the verb, without the line end. COMMAND_OK and the result, or else the reply
+ * to give. */
 enum command_status command_parse_mail(const char *args, size_t n,
                                        const struct command_rules *rules, struct sender *ret,
                                        struct reply *ret_reply);
@@ -77,8 +80,8 @@ enum command_status command_parse_rcpt(const char *args, size_t n,
                                        const struct command_rules *rules, struct recipient *ret,
                                        struct reply *ret_reply);
 
-/* Among such options, the parameter of this keyword ("RET"), with its value: `*ret_n` octets. NULL: it was
- * not given. */
+/* Among such options, the parameter of this keyword ("RET"), with its value: `*ret_n` octets. NULL:
+ * it was not given. */
 const char *command_find_option(const char *options, const char *keyword, size_t *ret_n);
 
 /* Whether one of them is DSN's: RET, ENVID, NOTIFY or ORCPT. */

@@ -24,7 +24,7 @@ struct printed {
 };
 
 /* The fields in it: from the line after the reply to the first line that is none, which begins at
- * `*ret_used`. What comes after that is not looked at. A line of blanks is none either: some readers
- * take it for the end of the header section. Returns NULL, or what is wrong and what to do; then
- * there are no fields. */
+ * `*ret_used`. What comes after that is not looked at. A line of blanks is none either: some
+ * readers take it for the end of the header section. Returns NULL, or what is wrong and what to do;
+ * then there are no fields. */
 const char *fields_take(struct fields *ret, const struct printed *p, size_t *ret_used);

@@ -13,9 +13,7 @@ const char *server_protocol(const struct server *s) {
                 { "LMTP", "LMTPS", "LMTPA", "LMTPSA" },
                 { "UTF8LMTP", "UTF8LMTPS", "UTF8LMTPA", "UTF8LMTPSA" },
         };
-        unsigned word = s->rules.is_lmtp ? 3 + s->is_smtputf8
-                        : s->is_smtputf8 ? 2
-                                         : s->is_extended;
+        unsigned word = s->rules.is_lmtp ? 3 + s->is_smtputf8 : s->is_smtputf8 ? 2 : s->is_extended;
 
         return words[word][s->is_secure + 2 * (*s->authenticated != '\0')];
 }
@@ -39,8 +37,8 @@ static void set_offer(struct server *s) {
         bool is_tls_offered = r->tls != SERVER_NO_TLS && !s->is_secure;
 
         reply_set(&s->reply, 250, "",
-                  "%s\nPIPELINING\nSIZE %llu\nLIMITS RCPTMAX=%u\nCHUNKING%s%s%s%s%s%s%s%s\nHELP", r->hostname,
-                  (unsigned long long) r->max_size, n,
+                  "%s\nPIPELINING\nSIZE %llu\nLIMITS RCPTMAX=%u\nCHUNKING%s%s%s%s%s%s%s%s\nHELP",
+                  r->hostname, (unsigned long long) r->max_size, n,
                   r->extensions & EXTENSION_8BITMIME ? "\n8BITMIME" : "",
                   r->extensions & EXTENSION_SMTPUTF8 ? "\nSMTPUTF8" : "",
                   r->extensions & EXTENSION_ENHANCEDSTATUSCODES ? "\nENHANCEDSTATUSCODES" : "",

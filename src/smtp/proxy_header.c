@@ -44,8 +44,8 @@ static bool parse_address(const char *word, int family) {
 }
 
 static void set_client(struct proxy_header *h, const char *address, unsigned port) {
-        size_t n = text_format(h->client, sizeof(h->client),
-                               strchr(address, ':') ? "[%s]" : "%s", address);
+        size_t n = text_format(h->client, sizeof(h->client), strchr(address, ':') ? "[%s]" : "%s",
+                               address);
 
         if (port > 0)
                 text_format(h->client + n, sizeof(h->client) - n, ":%u", port);
@@ -84,14 +84,27 @@ static bool parse_v1(struct proxy_header *h) {
 /* --- version 2 (section 2.2) ------------------------------------------------------------------ */
 
 enum {
-        AT_COMMAND = 12, AT_FAMILY = 13, AT_LENGTH = 14, /* of what comes after these 16 */
-        LOCAL = 0x20, PROXY = 0x21,
-        UNSPEC = 0x00, TCP4 = 0x11, UDP4 = 0x12, TCP6 = 0x21, UDP6 = 0x22, UNIX_STREAM = 0x31,
+        AT_COMMAND = 12,
+        AT_FAMILY = 13,
+        AT_LENGTH = 14, /* of what comes after these 16 */
+        LOCAL = 0x20,
+        PROXY = 0x21,
+        UNSPEC = 0x00,
+        TCP4 = 0x11,
+        UDP4 = 0x12,
+        TCP6 = 0x21,
+        UDP6 = 0x22,
+        UNIX_STREAM = 0x31,
         UNIX_DGRAM = 0x32,
-        TYPE_AUTHORITY = 0x02, TYPE_CRC32C = 0x03, TYPE_SSL = 0x20,
-        SSL_VERSION = 0x21, SSL_CIPHER = 0x23,
+        TYPE_AUTHORITY = 0x02,
+        TYPE_CRC32C = 0x03,
+        TYPE_SSL = 0x20,
+        SSL_VERSION = 0x21,
+        SSL_CIPHER = 0x23,
         BEFORE_VALUES = 1 + 4, /* in the value of TYPE_SSL */
-        CLIENT_SSL = 1 << 0, CLIENT_CERT_CONN = 1 << 1, CLIENT_CERT_SESS = 1 << 2,
+        CLIENT_SSL = 1 << 0,
+        CLIENT_CERT_CONN = 1 << 1,
+        CLIENT_CERT_SESS = 1 << 2,
 };
 
 /* Octets of the header that have not been read. */

@@ -18,7 +18,7 @@ enum {
 enum proxy_status {
         PROXY_MORE, /* all was taken, and the header goes on */
         PROXY_DONE,
-        PROXY_BAD,  /* that is no header */
+        PROXY_BAD, /* that is no header */
 };
 
 /* Starts zeroed. */

@@ -54,9 +54,10 @@ size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]) {
         do {
                 end = strchrnul(line, '\n');
                 assert(out + REPLY_WIRE_MAX - at > end - line + (ptrdiff_t) n_enhanced + 8);
-                at += text_format(at, (size_t) (out + REPLY_WIRE_MAX - at), "%u%c%s%s%.*s\r\n", (unsigned) r->code,
-                                  *end ? '-' : ' ', r->enhanced, n_enhanced > 0 && end > line ? " " : "",
-                                  (int) (end - line), line);
+                at += text_format(at, (size_t) (out + REPLY_WIRE_MAX - at), "%u%c%s%s%.*s\r\n",
+                                  (unsigned) r->code, *end ? '-' : ' ', r->enhanced,
+                                  n_enhanced > 0 && end > line ? " " : "", (int) (end - line),
+                                  line);
                 line = end + 1;
         } while (*end);
         return (size_t) (at - out);
@@ -105,7 +106,8 @@ static bool split_line(const char *s, size_t n, struct line *ret) {
         ret->n_text = n - ret->n_enhanced;
         if (ret->n_enhanced > 0 && ret->n_text > 0)
                 ret->text++, ret->n_text--; /* the blank between them */
-        if (ret->n_enhanced > 0 && ret->enhanced[0] != s[0]) /* it contradicts the code (RFC 2034 section 4): dropped */
+        /* it contradicts the code (RFC 2034 section 4): dropped */
+        if (ret->n_enhanced > 0 && ret->enhanced[0] != s[0])
                 ret->n_enhanced = 0;
         return true;
 }
@@ -195,19 +197,17 @@ void reply_make_temporary(struct reply *r) {
 
 const char *reply_author(const struct reply *r) {
         static const char *const names[] = {
-                [REPLY_BY_US] = "us",
-                [REPLY_BY_UPSTREAM] = "upstream",
-                [REPLY_BY_MAILMAN] = "mailman",
-                [REPLY_BY_PROGRAM] = "program",
-                [REPLY_BY_FILTER] = "filter",
-                [REPLY_BY_RULE] = "rule",
+                [REPLY_BY_US] = "us",           [REPLY_BY_UPSTREAM] = "upstream",
+                [REPLY_BY_MAILMAN] = "mailman", [REPLY_BY_PROGRAM] = "program",
+                [REPLY_BY_FILTER] = "filter",   [REPLY_BY_RULE] = "rule",
         };
 
         return names[r->by];
 }
 
 bool reply_is_same(const struct reply *a, const struct reply *b) {
-        return a->code == b->code && strcmp(a->enhanced, b->enhanced) == 0 && strcmp(a->text, b->text) == 0;
+        return a->code == b->code && strcmp(a->enhanced, b->enhanced) == 0 &&
+               strcmp(a->text, b->text) == 0;
 }
 
 const struct reply *reply_worst(const struct reply *a, const struct reply *b) {

@@ -27,17 +27,18 @@ enum reply_by {
 };
 
 struct reply {
-        short code;                    /* 200 to 599; 0 is no reply at all */
-        char enhanced[12];             /* "5.1.1", or "" where there is none */
-        char text[REPLY_TEXT_MAX + 1]; /* printable ASCII; LF between the lines of a reply of several */
+        short code;        /* 200 to 599; 0 is no reply at all */
+        char enhanced[12]; /* "5.1.1", or "" where there is none */
+        /* printable ASCII; LF between the lines of a reply of several */
+        char text[REPLY_TEXT_MAX + 1];
         enum reply_by by;
 };
 
-/* Makes a reply of ours. `enhanced` may be "". The text is formatted by text_format(), cut at REPLY_TEXT_MAX,
- * its lines at REPLY_LINE_MAX, and every octet that has no place in a reply becomes '?'. LF
- * separates lines. */
-__attribute__((format(printf, 4, 5))) void reply_set(struct reply *ret, int code, const char *enhanced,
-                                                     const char *format, ...);
+/* Makes a reply of ours. `enhanced` may be "". The text is formatted by text_format(), cut at
+ * REPLY_TEXT_MAX, its lines at REPLY_LINE_MAX, and every octet that has no place in a reply becomes
+ * '?'. LF separates lines. */
+__attribute__((format(printf, 4, 5))) void reply_set(struct reply *ret, int code,
+                                                     const char *enhanced, const char *format, ...);
 
 /* A reply of ours that is always the same, small enough to be a constant. */
 struct fixed_reply {
@@ -52,29 +53,31 @@ void reply_fix(struct reply *ret, const struct fixed_reply *fixed);
  * octets. Returns the octets written. */
 size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]);
 
-/* A parser of the replies an upstream sends. It is fed octets as they come, keeps bounded memory whatever
- * comes, and knows nothing of descriptors. Starts zeroed, except for `take` and `taker`; after
- * REPLY_DONE or REPLY_BAD begin with another. */
+/* A parser of the replies an upstream sends. It is fed octets as they come, keeps bounded memory
+ * whatever comes, and knows nothing of descriptors. Starts zeroed, except for `take` and `taker`;
+ * after REPLY_DONE or REPLY_BAD begin with another. */
 struct reply_parser {
-        struct reply reply;   /* what has been read of it so far */
-        size_t n_text;        /* octets in reply.text */
-        void (*take)(void *taker, const char *text, size_t n); /* gets the text of each line, also of those that do not fit
-                                                                * into the reply; NULL: nobody */
+        struct reply reply; /* what has been read of it so far */
+        size_t n_text;      /* octets in reply.text */
+        /* gets the text of each line, also of those that do not fit into the reply; NULL: nobody */
+        void (*take)(void *taker, const char *text, size_t n);
         void *taker;
-        size_t n_lines;       /* lines that have been read */
-        bool has_nul;         /* there was one, maybe in what was dropped */
-        size_t n_line;        /* octets in `line`; what does not fit there is dropped */
+        size_t n_lines;                /* lines that have been read */
+        bool has_nul;                  /* there was one, maybe in what was dropped */
+        size_t n_line;                 /* octets in `line`; what does not fit there is dropped */
         char line[REPLY_LINE_MAX + 1]; /* with CR */
 };
 
 enum reply_status {
         REPLY_MORE, /* all was taken; the reply goes on */
         REPLY_DONE, /* parser->reply is complete; the octets after it were not taken */
-        REPLY_BAD,  /* this is no SMTP reply: no code, different codes on its lines, a NUL, or too many lines */
+        /* this is no SMTP reply: no code, different codes on its lines, a NUL, or too many lines */
+        REPLY_BAD,
 };
 
-/* Takes octets of a reply. `*ret_used` is how many of the n; the rest belongs to what follows. A bare LF
- * ends a line too: replies are shown to people and obeyed by code, and carry no framing of a message. */
+/* Takes octets of a reply. `*ret_used` is how many of the n; the rest belongs to what follows. A
+ * bare LF ends a line too: replies are shown to people and obeyed by code, and carry no framing of
+ * a message. */
 enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, size_t *ret_used);
 
 /* Reads a reply of one line, "NNN[ x.y.z][ text]" without its line end; false if it is none. What
@@ -90,12 +93,19 @@ const char *reply_author(const struct reply *r);
 
 bool reply_is_same(const struct reply *a, const struct reply *b);
 
-static inline bool reply_is_positive(const struct reply *r) { return r->code >= 200 && r->code < 300; }
-static inline bool reply_is_temporary(const struct reply *r) { return r->code >= 400 && r->code < 500; }
-static inline bool reply_is_permanent(const struct reply *r) { return r->code >= 500; }
+static inline bool reply_is_positive(const struct reply *r) {
+        return r->code >= 200 && r->code < 300;
+}
+static inline bool reply_is_temporary(const struct reply *r) {
+        return r->code >= 400 && r->code < 500;
+}
+static inline bool reply_is_permanent(const struct reply *r) {
+        return r->code >= 500;
+}
 
-/* The one of two verdicts that speaks for both when only one reply can be given: a temporary failure before
- * a permanent one (the client then tries again, and nothing is lost), any failure before success, else `a`. */
+/* The one of two verdicts that speaks for both when only one reply can be given: a temporary
+ * failure before a permanent one (the client then tries again, and nothing is lost), any failure
+ * before success, else `a`. */
 const struct reply *reply_worst(const struct reply *a, const struct reply *b);
 
 /* The one that leaves most: success, then a temporary failure, else `a`. */

@@ -17,21 +17,21 @@ enum {
 
 /* "" where there is nothing to say: all of them outside TLS. */
 struct security {
-        char protocol[16];     /* TLSv1.3 */
-        char cipher[64];       /* TLS_AES_256_GCM_SHA384 */
-        char sni[256];         /* whom the client asked for */
-        char fingerprint[65];  /* of the client's certificate: SHA-256, in hexadecimal */
-        char verify[128];      /* whether it is trusted: NONE, SUCCESS, FAILED:reason */
-        bool is_at_balancer;   /* it ends there, and a balancer says so: smtp/proxy_header.h */
+        char protocol[16];    /* TLSv1.3 */
+        char cipher[64];      /* TLS_AES_256_GCM_SHA384 */
+        char sni[256];        /* whom the client asked for */
+        char fingerprint[65]; /* of the client's certificate: SHA-256, in hexadecimal */
+        char verify[128];     /* whether it is trusted: NONE, SUCCESS, FAILED:reason */
+        bool is_at_balancer;  /* it ends there, and a balancer says so: smtp/proxy_header.h */
 };
 
 /* Who a server is that TLS is spoken with, likewise. */
 struct security_server {
-        char names[256];       /* its certificate is for these */
+        char names[256]; /* its certificate is for these */
         char subject[128];
         char fingerprint[65];
-        char verify[128]; /* whether its issuer is known and the name right: SUCCESS, FAILED:reason
-                           */
+        /* whether its issuer is known and the name right: SUCCESS, FAILED:reason */
+        char verify[128];
 };
 
 /* Whether TLS is spoken. */

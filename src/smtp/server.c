@@ -1,4 +1,5 @@
-/* smtp/server.c - the machine: from octets to lines, commands and text, and from answers to replies. */
+/* smtp/server.c - the machine: from octets to lines, commands and text, and from answers to
+ * replies. */
 #include <assert.h>
 #include <string.h>
 
@@ -6,7 +7,7 @@
 #include "base/text.h"
 #include "smtp/server_internal.h"
 
-/* --- events to come ------------------------------------------------------------------------------------ */
+/* --- events to come --------------------------------------------------------------------------- */
 
 void server_emit(struct server *s, enum event_kind kind) {
         assert(s->n_queued < SERVER_QUEUE);
@@ -82,7 +83,8 @@ static void say_now(struct server *s) {
                 server_emit(s, SERVER_REPLY);
 }
 
-/* s->reply answers a command. It waits for its turn if earlier answers are still to be collected. */
+/* s->reply answers a command. It waits for its turn if earlier answers are still to be collected.
+ */
 void server_say_reply(struct server *s) {
         if (s->n_deferred == 0) {
                 say_now(s);
@@ -115,12 +117,13 @@ void server_reset(struct server *s) {
         server_emit(s, SERVER_RESET);
 }
 
-/* --- command lines ------------------------------------------------------------------------------------- */
+/* --- command lines ---------------------------------------------------------------------------- */
 
 void server_close_for_bare(struct server *s, const char *octet) {
         char text[80];
 
-        text_format(text, sizeof(text), "bare %s received: only CRLF ends a line (RFC 5321 section 2.3.8)", octet);
+        text_format(text, sizeof(text),
+                    "bare %s received: only CRLF ends a line (RFC 5321 section 2.3.8)", octet);
         server_close(s, 554, "5.5.2", text);
 }
 
@@ -164,7 +167,8 @@ static size_t take_line(struct server *s, char *in, size_t n) {
         const char *lf = memchr(in, '\n', n);
         size_t part = lf ? (size_t) (lf - in) : n;
 
-        if (s->n_commands == 0 && s->n_line == 0 && *in == '\x16') /* RFC 8446 section 5.1: ContentType handshake */
+        /* RFC 8446 section 5.1: ContentType handshake */
+        if (s->n_commands == 0 && s->n_line == 0 && *in == '\x16')
                 server_close(s, 554, "5.5.1", "this is SMTP without TLS");
         else if (part > 0 && (s->is_after_cr || memchr(in, '\r', part - 1)))
                 server_close_for_bare(s, "CR");
@@ -178,7 +182,7 @@ static size_t take_line(struct server *s, char *in, size_t n) {
         return part + (lf != NULL);
 }
 
-/* --- deferred answers ---------------------------------------------------------------------------------- */
+/* --- deferred answers ------------------------------------------------------------------------- */
 
 /* What a transaction is like, while there may be another command. */
 static void remember_sender(struct server *s) {
@@ -204,14 +208,16 @@ void server_postpone(struct server *s) {
         s->postponed = SERVER_RECIPIENT;
 }
 
-/* Whether the next whole line is a RCPT that may be asked before the answers to the last ones are known. One that would close
- * the session is not: what was answered before it is said first. */
+/* Whether the next whole line is a RCPT that may be asked before the answers to the last ones are
+ * known. One that would close the session is not: what was answered before it is said first. */
 static bool is_batch_going_on(const struct server *s, const char *in, size_t n) {
-        const char *lf = s->n_line == 0 && n > 5 && ascii_is_equal(in, "RCPT ", 5) ? memchr(in, '\n', n) : NULL;
+        const char *lf = s->n_line == 0 && n > 5 && ascii_is_equal(in, "RCPT ", 5)
+                                 ? memchr(in, '\n', n)
+                                 : NULL;
         const char *cr = lf ? memchr(in, '\r', (size_t) (lf - in)) : NULL;
 
-        return lf && (cr ? cr + 1 == lf : s->rules.lf_is_line_end) && s->n_idle_commands < s->rules.max_commands &&
-               s->n_deferred < SERVER_BATCH &&
+        return lf && (cr ? cr + 1 == lf : s->rules.lf_is_line_end) &&
+               s->n_idle_commands < s->rules.max_commands && s->n_deferred < SERVER_BATCH &&
                s->n_rcpts < s->rules.max_recipients;
 }
 
@@ -224,7 +230,8 @@ static void collect(struct server *s) {
         server_emit(s, SERVER_COLLECT);
 }
 
-/* Order is judged before all else, here in retrospect: the sender was refused meanwhile. That is no mistake of the client's. */
+/* Order is judged before all else, here in retrospect: the sender was refused meanwhile. That is no
+ * mistake of the client's. */
 static void refuse_recipient(struct server *s) {
         s->refused = REFUSED_NOBODY;
         reply_set(&s->reply, 503, "5.5.1", "%s", SEND_MAIL_FIRST);
@@ -245,7 +252,7 @@ static void resume(struct server *s) {
         }
 }
 
-/* --- the machine --------------------------------------------------------------------------------------- */
+/* --- the machine ------------------------------------------------------------------------------ */
 
 bool server_has_sender(const struct server *s) {
         return s->done & SENDER;
@@ -271,7 +278,8 @@ size_t server_step(struct server *s, char *in, size_t n, struct event *ret) {
                         resume(s);
                 else if (s->phase == SERVER_GREETING) {
                         s->phase = SERVER_COMMANDS;
-                        reply_set(&s->reply, 220, "", "%s %s smtpd", s->rules.hostname, s->rules.is_lmtp ? "LMTP" : "ESMTP");
+                        reply_set(&s->reply, 220, "", "%s %s smtpd", s->rules.hostname,
+                                  s->rules.is_lmtp ? "LMTP" : "ESMTP");
                         server_emit(s, SERVER_REPLY);
                 } else if (s->phase == SERVER_COMMANDS && server_has_failed_auth(s))
                         server_close_for_auth(s);
@@ -309,7 +317,9 @@ static void answer_recipient(struct server *s, bool is_yes) {
                 say_now(s);
                 return;
         }
-        s->n_errors++; /* a mistake only if there is nobody else in the end: of a list's members some may be unknown */
+        /* a mistake only if there is nobody else in the end: of a list's members some may be
+         * unknown */
+        s->n_errors++;
         s->n_refused++;
         server_emit(s, SERVER_REPLY);
 }
@@ -362,8 +372,7 @@ void server_answer(struct server *s, const struct reply *verdict) {
                 break;
         case SERVER_AUTH: server_auth_answer(s); break;
         case SERVER_END: server_answer_verdict(s); break;
-        default:
-                assert(false && "a question was asked");
+        default: assert(false && "a question was asked");
         }
         s->question = SERVER_MORE;
 }

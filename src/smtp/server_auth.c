@@ -41,10 +41,10 @@ static size_t shown_of_auth(const char *line, size_t n) {
 }
 
 void server_show(struct server *s, bool is_verb, size_t n) {
-        s->n_shown = !server_is_secret(s)        ? n
-                     : !is_verb                  ? 0
+        s->n_shown = !server_is_secret(s)       ? n
+                     : !is_verb                 ? 0
                      : server_is_of_exchange(s) ? shown_of_auth(s->line, n)
-                                                 : n;
+                                                : n;
 }
 
 const char *server_command(const struct server *s, size_t *ret_n) {

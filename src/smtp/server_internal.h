@@ -20,10 +20,10 @@ enum precondition {
 /* An event to come, after those that are queued. */
 void server_emit(struct server *s, enum event_kind kind);
 
-/* Answers a command. It waits for its turn if earlier answers are still to be collected. Clients that do nothing but err are
- * sent away. */
+/* Answers a command. It waits for its turn if earlier answers are still to be collected. Clients
+ * that do nothing but err are sent away. */
 void server_say(struct server *s, int code, const char *enhanced, const char *text);
-void server_say_reply(struct server *s); /* s->reply */
+void server_say_reply(struct server *s);                 /* s->reply */
 void server_refuse(struct server *s, enum refused whom); /* by s->reply */
 
 /* Whether the client did little but err, and is to be sent away. */
@@ -33,7 +33,8 @@ bool server_has_erred(const struct server *s);
 void server_end_transaction(struct server *s);
 void server_reset(struct server *s);
 
-/* The message is complete: the next question about it, or its end; and s->reply to that question. */
+/* The message is complete: the next question about it, or its end; and s->reply to that question.
+ */
 void server_next_verdict(struct server *s);
 void server_answer_verdict(struct server *s);
 /* 554 for a bare "CR" or "LF", after which nobody knows what is a line. */
@@ -47,7 +48,8 @@ size_t server_take_body(struct server *s, char *in, size_t n, struct event *ret)
 void server_blame(struct server *s);
 
 /* BDAT with its arguments: from now on its octets come, and are lost. false if it does not say how
- * many they are, and the session is closed. If it is refused, s->reply says so when they are over. */
+ * many they are, and the session is closed. If it is refused, s->reply says so when they are over.
+ */
 bool server_announce_chunk(struct server *s, const char *args, size_t n);
 
 /* It is in order: its octets are text. Of the first one s->reply decides it, the answer to
@@ -75,7 +77,8 @@ size_t server_line_max(const struct server *s);
 bool server_is_of_exchange(const struct server *s);
 bool server_is_secret(const struct server *s);
 
-/* Of that line, as a command of `n` octets: decides how much may be shown. The rest is forgotten. */
+/* Of that line, as a command of `n` octets: decides how much may be shown. The rest is forgotten.
+ */
 void server_show(struct server *s, bool is_verb, size_t n);
 void server_forget_line(struct server *s);
 

@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "smtp/server_internal.h"
 
-/* --- the text -------------------------------------------------------------------------------- */
+/* --- the text --------------------------------------------------------------------------------- */
 
 static void invite(struct server *s, bool is_counted) {
         s->body = (struct body_decoder) { .lf_is_line_end = s->rules.lf_is_line_end,
@@ -43,7 +43,7 @@ void server_blame(struct server *s) {
                           s->flaw == BARE_CR ? "CR" : "LF");
 }
 
-/* --- after DATA ------------------------------------------------------------------------------ */
+/* --- after DATA ------------------------------------------------------------------------------- */
 
 void server_invite_body(struct server *s) {
         s->phase = SERVER_IN_BODY;
@@ -66,7 +66,7 @@ size_t server_take_body(struct server *s, char *in, size_t n, struct event *ret)
         return used;
 }
 
-/* --- BDAT ------------------------------------------------------------------------------------ */
+/* --- BDAT ------------------------------------------------------------------------------------- */
 
 /* size [ "LAST" ] */
 static bool parse_chunk(const char *args, size_t n, struct chunk *ret) {

@@ -1,13 +1,14 @@
 /* smtp/server_verdicts.c - the message is there: one verdict, or one for each recipient.
  *
- * RFC 2033 section 4.2 (LMTP); PRDR, of which there is a draft (draft-hall-prdr) and Exim. With PRDR
- * the replies are 353, one for each recipient, and one for all. If that last one is no success, Exim
- * sends the message again to all of them: so it is a success as soon as one recipient has one.
- * Without 353 a single reply is for all.
+ * RFC 2033 section 4.2 (LMTP); PRDR, of which there is a draft (draft-hall-prdr) and Exim. With
+ * PRDR the replies are 353, one for each recipient, and one for all. If that last one is no
+ * success, Exim sends the message again to all of them: so it is a success as soon as one recipient
+ * has one. Without 353 a single reply is for all.
  */
 #include "smtp/server_internal.h"
 
-static const struct fixed_reply one_for_each = { 353, "", "one reply for each recipient, and one for all" };
+static const struct fixed_reply one_for_each = { 353, "",
+                                                 "one reply for each recipient, and one for all" };
 
 bool server_has_own_verdicts(const struct server *s) {
         return s->rules.is_lmtp || s->is_prdr;

@@ -14,7 +14,8 @@ static bool is_blank(char c) {
         return c == ' ' || c == '\t';
 }
 
-/* The line may have each of the names that it still agrees with; what comes after a name ends it. */
+/* The line may have each of the names that it still agrees with; what comes after a name ends it.
+ */
 static void scan_name(struct header_scan *h, char c) {
         char in_name = is_blank(c) || c == ':' ? '\0' : ascii_lower(c);
 
@@ -82,7 +83,8 @@ static void scan_octet(struct header_scan *h, char c) {
 
 void header_scan(struct header_scan *h, const char *text, size_t n) {
         for (size_t at = 0; at < n && !h->is_over; at++) {
-                if (h->column > 0 && h->line >= HEADER_VALUE) { /* the rest of the line means nothing */
+                /* the rest of the line means nothing */
+                if (h->column > 0 && h->line >= HEADER_VALUE) {
                         const char *lf = memchr(text + at, '\n', n - at);
                         size_t n_rest = lf ? (size_t) (lf - text) - at : n - at;
 
@@ -95,7 +97,8 @@ void header_scan(struct header_scan *h, const char *text, size_t n) {
 }
 
 /* RFC 5321 section 4.4:
- *   "Received:" "from" Domain [ "(" address-literal ")" ] "by" Domain "with" protocol "id" id [ "for" Path ] ";" date-time */
+ *   "Received:" "from" Domain [ "(" address-literal ")" ] "by" Domain "with" protocol "id" id [
+ * "for" Path ] ";" date-time */
 static void copy_clean(char *out, size_t room, const char *s, const char *allowed) {
         size_t at = 0;
 
@@ -119,9 +122,11 @@ struct date {
 };
 
 static struct date date_of_days(int64_t days) { /* since 1970-01-01; not before 0000-03-01 */
-        int64_t since = days + 719468, era = since / 146097, day = since % 146097; /* eras of 400 years */
+        /* eras of 400 years */
+        int64_t since = days + 719468, era = since / 146097, day = since % 146097;
         int64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
-        int64_t in_year = day - (365 * year + year / 4 - year / 100), month = (5 * in_year + 2) / 153;
+        int64_t in_year = day - (365 * year + year / 4 - year / 100),
+                month = (5 * in_year + 2) / 153;
 
         return (struct date) {
                 .year = era * 400 + year + (month >= 10),
@@ -132,13 +137,15 @@ static struct date date_of_days(int64_t days) { /* since 1970-01-01; not before 
 
 void date_format(int64_t seconds, char out[static DATE_MAX]) {
         static const char days[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
-        static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+        static const char months[][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
         int64_t day = seconds / 86400;
         int second = (int) (seconds % 86400);
         struct date date = date_of_days(day);
 
-        text_format(out, DATE_MAX, "%s, %d %s %d %02d:%02d:%02d +0000", days[day % 7], date.day, months[date.month],
-                    (int) date.year, second / 3600, second / 60 % 60, second % 60);
+        text_format(out, DATE_MAX, "%s, %d %s %d %02d:%02d:%02d +0000", days[day % 7], date.day,
+                    months[date.month], (int) date.year, second / 3600, second / 60 % 60,
+                    second % 60);
 }
 
 size_t received_format(const struct received *r, char out[static RECEIVED_MAX]) {

@@ -11,21 +11,26 @@
 /* What a line of the header section is, as far as it was read. */
 enum header_line {
         HEADER_NAME,       /* the name of a field, perhaps */
-        HEADER_AFTER_NAME, /* and blanks after it (RFC 5322 section 4.5.3), or the "From " of an mbox */
+        HEADER_AFTER_NAME, /* and blanks after it (RFC 5322 section 4.5.3), or the "From " of an
+                              mbox */
         HEADER_VALUE,      /* a field, or the continuation of one */
         HEADER_NO_FIELD,   /* the fields have ended */
 };
 
 /* Watches a message go by and finds where its header section ends. Starts zeroed. */
 struct header_scan {
-        uint64_t n_header;   /* octets before the first empty line; of the whole text as long as there is none */
-        uint64_t n_fields;   /* octets of the fields at its beginning: fewer, if a line before the empty one is no field */
+        /* octets before the first empty line; of the whole text as long as there is none */
+        uint64_t n_header;
+        /* octets of the fields at its beginning: fewer, if a line before the empty one is no
+         * field */
+        uint64_t n_fields;
         unsigned n_received; /* Received fields among them: the hops that the message has made */
         unsigned n_from, n_date;
-        bool is_mbox;        /* its first line is "From ...", as in an mbox, and counts as a field */
-        bool is_over;        /* the empty line was found */
+        bool is_mbox; /* its first line is "From ...", as in an mbox, and counts as a field */
+        bool is_over; /* the empty line was found */
 
-        /* its own business: what the line is, which column of it we are in, and which of the names it may still have */
+        /* its own business: what the line is, which column of it we are in, and which of the names
+         * it may still have */
         enum header_line line;
         unsigned column;
         unsigned candidates;
@@ -36,16 +41,16 @@ void header_scan(struct header_scan *h, const char *text, size_t n);
 
 enum { HOPS_MAX = 100, RECEIVED_MAX = 3072 };
 
-/* What a Received field says. Texts may be "" where there is nothing to say; octets that have no place in a header field
- * become '?'. */
+/* What a Received field says. Texts may be "" where there is nothing to say; octets that have no
+ * place in a header field become '?'. */
 struct received {
         const char *helo, *address; /* of the client; address "local" where there is none */
         const char *hostname;       /* ours */
         const char *protocol;       /* ESMTP, ... */
         const char *tls;            /* the version of TLS, for a comment */
         const char *id;
-        const char *recipient;      /* the only one; "" where there are several */
-        int64_t time;               /* seconds since 1970 */
+        const char *recipient; /* the only one; "" where there are several */
+        int64_t time;          /* seconds since 1970 */
 };
 
 enum { DATE_MAX = 48 };

@@ -1,4 +1,5 @@
-/* smtp/verb.c - the verb table, and one function for each verb. RFC 5321 sections 4.1.1 (commands) and 4.1.4 (order). */
+/* smtp/verb.c - the verb table, and one function for each verb. RFC 5321 sections 4.1.1 (commands)
+ * and 4.1.4 (order). */
 #include <string.h>
 
 #include "base/array.h"
@@ -17,7 +18,7 @@ static struct command_rules command_rules(const struct server *s) {
         };
 }
 
-/* --- one function for each verb, given what follows it ------------------------------------------------- */
+/* --- one function for each verb, given what follows it ---------------------------------------- */
 
 static void greet(struct server *s, const char *name, size_t n, bool is_extended) {
         for (size_t i = 0; i < n; i++)
@@ -89,7 +90,8 @@ static void do_noop(struct server *s, const char *args, size_t n) {
 
 static void do_vrfy(struct server *s, const char *args, size_t n) {
         (void) args, (void) n;
-        server_say(s, 252, "2.0.0", "cannot verify it, but will take a message and try to deliver it");
+        server_say(s, 252, "2.0.0",
+                   "cannot verify it, but will take a message and try to deliver it");
 }
 
 static void do_unimplemented(struct server *s, const char *args, size_t n) {
@@ -104,7 +106,7 @@ static void do_quit(struct server *s, const char *args, size_t n) {
         server_close(s, 221, "2.0.0", "goodbye");
 }
 
-/* --- verbs --------------------------------------------------------------------------------------------- */
+/* --- verbs ------------------------------------------------------------------------------------ */
 
 enum { SMTP = 1 << 0, LMTP = 1 << 1, BOTH = SMTP | LMTP };
 
@@ -114,11 +116,11 @@ static const struct verb {
         unsigned needs; /* enum precondition, or-ed */
         enum { NO_ARGUMENT, ONE_ARGUMENT, ANY_ARGUMENT } argument;
         enum content content; /* if it is refused, what may follow that is no commands */
-        bool may_follow;  /* a refused DATA: no line of a message looks like that */
-        bool is_in_clear; /* allowed before TLS that is required */
-        bool is_of_tls;   /* without TLS it is only known to be refused */
-        bool is_of_auth;  /* without AUTH likewise */
-        bool is_hidden;   /* from HELP: it is only known to be refused */
+        bool may_follow;      /* a refused DATA: no line of a message looks like that */
+        bool is_in_clear;     /* allowed before TLS that is required */
+        bool is_of_tls;       /* without TLS it is only known to be refused */
+        bool is_of_auth;      /* without AUTH likewise */
+        bool is_hidden;       /* from HELP: it is only known to be refused */
         const char *syntax;
         void (*run)(struct server *s, const char *args, size_t n);
 } verbs[] = {
@@ -145,8 +147,8 @@ static const struct verb {
         { "NOOP", BOTH, .may_follow = true, .is_in_clear = true, .argument = ANY_ARGUMENT,
           .syntax = "NOOP", .run = do_noop },
         { "VRFY", BOTH, .argument = ONE_ARGUMENT, .syntax = "VRFY address", .run = do_vrfy },
-        { "EXPN", BOTH, .argument = ANY_ARGUMENT, .is_hidden = true,
-          .syntax = "EXPN list", .run = do_unimplemented },
+        { "EXPN", BOTH, .argument = ANY_ARGUMENT, .is_hidden = true, .syntax = "EXPN list",
+          .run = do_unimplemented },
         { "HELP", BOTH, .is_in_clear = true, .argument = ANY_ARGUMENT, .syntax = "HELP",
           .run = do_help },
         { "QUIT", BOTH, .may_follow = true, .is_in_clear = true, .syntax = "QUIT", .run = do_quit },
@@ -174,7 +176,8 @@ static void do_help(struct server *s, const char *args, size_t n) {
 
 static const struct verb *find_verb(const struct server *s, const char *name, size_t n) {
         for (const struct verb *v = verbs; v < verbs + ELEMENTS(verbs); v++)
-                if (strlen(v->name) == n && ascii_is_equal(v->name, name, n) && v->dialects & dialect(s))
+                if (strlen(v->name) == n && ascii_is_equal(v->name, name, n) &&
+                    v->dialects & dialect(s))
                         return v;
         return NULL;
 }
@@ -203,7 +206,8 @@ static const char *wrong_order(const struct server *s, const struct verb *v) {
 
 /* Says what is wrong with a command; with BDAT, when its chunk is over. `v` is its verb, or NULL.
  * AUTH may be spelt as it is none. */
-static void refuse(struct server *s, const struct verb *v, int code, const char *enhanced, const char *text) {
+static void refuse(struct server *s, const struct verb *v, int code, const char *enhanced,
+                   const char *text) {
         reply_set(&s->reply, code, enhanced, "%s", text);
         if (server_is_in_chunk(s))
                 return;
@@ -235,7 +239,7 @@ static void run_verb(struct server *s, const struct verb *v, const char *args, s
                 v->run(s, args, n);
 }
 
-/* --- a command ------------------------------------------------------------------------------------------ */
+/* --- a command -------------------------------------------------------------------------------- */
 
 /* What a browser, or a program led astray by one, sends first. */
 static bool is_http(const char *verb, size_t n) {
@@ -248,8 +252,9 @@ static bool is_http(const char *verb, size_t n) {
         return false;
 }
 
-/* The header of the PROXY protocol: "PROXY TCP4 ..." of version 1; CR LF CR LF NUL CR LF, with which version 2 begins. Nobody
- * told us to believe it, and what comes after it may be somebody else's. */
+/* The header of the PROXY protocol: "PROXY TCP4 ..." of version 1; CR LF CR LF NUL CR LF, with
+ * which version 2 begins. Nobody told us to believe it, and what comes after it may be somebody
+ * else's. */
 static bool is_proxy_header(const struct server *s, const char *line, size_t n_verb, size_t n) {
         if (s->n_commands == 1)
                 return n_verb == 5 && ascii_is_equal(line, "PROXY", 5);

@@ -1,6 +1,8 @@
-"""Real clients through real super-servers: what arrives is compared byte for byte with what was sent.
+"""Real clients through real super-servers: what arrives is compared byte for byte with what was
+sent.
 
-Each client adds something of its own to a message without a final newline; what, is said where it is expected."""
+Each client adds something of its own to a message without a final newline; what, is said where it
+is expected."""
 
 import concurrent.futures
 import contextlib
@@ -16,7 +18,8 @@ import types
 import pytest
 from conftest import need
 from processes import running_children
-from session import PATIENCE, codes, command, environment, free_port, printed, replies, wait_until, with_x_peer
+from session import (PATIENCE, codes, command, environment, free_port, printed, replies, wait_until,
+                     with_x_peer)
 
 HEADER = b"Subject: try\n\n"
 
@@ -30,11 +33,13 @@ MESSAGES = {
     "no-header": b"\nno header at all\n",
     "header-only": b"Subject: nothing else\n",
     "blank-lines-at-end": HEADER + b"text\n\n\n\n",
-    "large": HEADER + b"".join(b"%07d the quick brown fox jumps over the lazy dog\n.%d\n" % (i, i) for i in range(60000)),
+    "large": HEADER
+    + b"".join(b"%07d the quick brown fox jumps over the lazy dog\n.%d\n" % (i, i)
+               for i in range(60000)),
 }
 
 
-# --- super-servers ---------------------------------------------------------------------------------------
+# --- super-servers --------------------------------------------------------------------------------
 
 
 def lines_of(path):
@@ -48,9 +53,11 @@ def start_socket_activate(argv, err):
     port = free_port()
     passed = [f"-E{name}={env[name]}" for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS")]
     process = subprocess.Popen(
-        [program, "--inetd", "-a", "-l", f"127.0.0.1:{port}", *passed, *argv], stdin=subprocess.DEVNULL, stderr=err, env=env
+        [program, "--inetd", "-a", "-l", f"127.0.0.1:{port}", *passed, *argv],
+        stdin=subprocess.DEVNULL, stderr=err, env=env
     )
-    wait_until(lambda: b"Listening on" in lines_of(err.name) or process.poll() is not None, "systemd-socket-activate")
+    wait_until(lambda: b"Listening on" in lines_of(err.name) or process.poll() is not None,
+               "systemd-socket-activate")
     assert process.poll() is None, lines_of(err.name)
     return process, port
 
@@ -81,7 +88,8 @@ class Direct:
                 return
             with connection:
                 self.children.append(
-                    subprocess.Popen(self.argv, stdin=connection, stdout=connection, stderr=self.err, env=environment())
+                    subprocess.Popen(self.argv, stdin=connection, stdout=connection,
+                                     stderr=self.err, env=environment())
                 )
 
     def stop(self):
@@ -97,7 +105,8 @@ SUPERSERVERS = {"socket-activate": start_socket_activate, "tcpserver": start_tcp
 
 @pytest.fixture(params=["direct", *SUPERSERVERS])
 def server(request, smtpd, tmp_path):
-    """A listening smtpd: .port; .start() again with options; .messages() that were printed so far."""
+    """A listening smtpd: .port; .start() again with options; .messages() that were printed so
+    far."""
     made = types.SimpleNamespace(name=request.param)
     stops = contextlib.ExitStack()
 
@@ -114,12 +123,14 @@ def server(request, smtpd, tmp_path):
                 process, made.port = SUPERSERVERS[request.param](argv, err)
                 stops.enter_context(process)
                 stops.callback(process.terminate)
-                stops.callback(lambda: wait_until(lambda: not running_children(process.pid), "the end of all sessions"))
+                stops.callback(lambda: wait_until(lambda: not running_children(process.pid),
+                                                  "the end of all sessions"))
         return made
 
     def messages():
         said = lines_of(made.err)
-        assert b"runtime error" not in said and b"Sanitizer" not in said, said.decode(errors="replace")
+        assert b"runtime error" not in said and b"Sanitizer" not in said, said.decode(
+            errors="replace")
         return printed(said)
 
     made.start, made.messages = start, messages
@@ -127,7 +138,7 @@ def server(request, smtpd, tmp_path):
         yield made
 
 
-# --- Python's smtplib ------------------------------------------------------------------------------------
+# --- Python's smtplib -----------------------------------------------------------------------------
 
 
 def crlf(message):
@@ -142,7 +153,8 @@ def test_smtplib_all_messages_in_one_session(server):
     server.start()
     with smtplib_client(server.port) as client:
         for message in MESSAGES.values():
-            assert client.sendmail("a@example.org", ["b@example.com", "c@example.com"], crlf(message)) == {}
+            assert client.sendmail("a@example.org", ["b@example.com", "c@example.com"],
+                                   crlf(message)) == {}
     assert server.messages() == [with_x_peer(m, "127.0.0.1") for m in MESSAGES.values()]
 
 
@@ -165,7 +177,8 @@ def test_smtplib_utf8_addresses(server):
         assert client.has_extn("SMTPUTF8") and client.has_extn("8BITMIME")
         message = crlf("From: J\u00f6rg\nSubject: \u00fc\n\n\u2603\n".encode())
         options = ["SMTPUTF8", "BODY=8BITMIME"]
-        client.sendmail("j\u00f6rg@example.org", ["\u7528\u6237@\u4f8b\u5b50.example"], message, options)
+        client.sendmail("j\u00f6rg@example.org", ["\u7528\u6237@\u4f8b\u5b50.example"], message,
+                        options)
     assert server.messages() == [with_x_peer(message.replace(b"\r\n", b"\n"), "127.0.0.1")]
     log = lines_of(server.err)
     assert rb'from="<j\xc3\xb6rg@example.org>"' in log and b"protocol=UTF8SMTP" in log
@@ -185,19 +198,23 @@ def test_smtplib_lmtp(server):
     server.start("--protocol=lmtp")
     with smtplib_client(server.port, smtplib.LMTP) as client:
         assert client.ehlo()[0] == 250
-        assert client.mail("a@example.org")[0] == client.rcpt("b@example.com")[0] == client.rcpt("c@example.com")[0] == 250
+        assert client.mail(
+            "a@example.org")[0] == client.rcpt(
+                "b@example.com")[0] == client.rcpt("c@example.com")[0] == 250
         assert client.data(crlf(MESSAGES["plain"]))[0] == 250
         assert client.getreply()[0] == 250  # the second recipient's
     assert server.messages() == [with_x_peer(MESSAGES["plain"], "127.0.0.1")]
 
 
-# --- curl ------------------------------------------------------------------------------------------------
+# --- curl -----------------------------------------------------------------------------------------
 
 
 def curl(port, file, *options):
     return subprocess.run(
-        [need("curl"), "-q", "--noproxy", "*", "-sSv", "--max-time", str(PATIENCE), f"smtp://127.0.0.1:{port}/client.example.org",
-         "--mail-from", "a@example.org", "--mail-rcpt", "b@example.com", "--upload-file", str(file), *options],
+        [need("curl"), "-q", "--noproxy", "*", "-sSv", "--max-time", str(PATIENCE),
+         f"smtp://127.0.0.1:{port}/client.example.org",
+         "--mail-from", "a@example.org", "--mail-rcpt", "b@example.com", "--upload-file", str(file),
+         *options],
         stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE + 5,
     )
 
@@ -226,19 +243,23 @@ def test_curl_file_with_bare_lf_is_refused(server, tmp_path):
     assert server.messages() == []
 
 
-# --- swaks -----------------------------------------------------------------------------------------------
+# --- swaks ----------------------------------------------------------------------------------------
 
 
 def swaks(port, file, *options):
     return subprocess.run(
-        [need("swaks"), "--server", "127.0.0.1", "--port", str(port), "--helo", "client.example.org", "--from", "a@example.org",
-         "--to", "b@example.com,c@example.com", "--no-data-fixup", "--data", f"@{file}", "--timeout", str(PATIENCE), *options],
-        stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE + 5, env=environment(HOME=str(file.parent)),
+        [need("swaks"), "--server", "127.0.0.1", "--port", str(port), "--helo",
+         "client.example.org", "--from", "a@example.org",
+         "--to", "b@example.com,c@example.com", "--no-data-fixup", "--data", f"@{file}",
+         "--timeout", str(PATIENCE), *options],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE + 5,
+        env=environment(HOME=str(file.parent)),
     )
 
 
 def on_the_wire(message):
-    """swaks changes much of what it is given, unless told not to; then it wants all of it, the final dot too."""
+    """swaks changes much of what it is given, unless told not to; then it wants all of it, the
+    final dot too."""
     return re.sub(rb"(?m)^\.", b"..", message).replace(b"\n", b"\r\n") + b"."
 
 
@@ -249,21 +270,25 @@ def test_swaks(server, tmp_path, protocol, pipeline):
     for message in (MESSAGES["plain"], MESSAGES["dots"], MESSAGES["long-line"]):
         (tmp_path / "mail").write_bytes(on_the_wire(message))
         done = swaks(server.port, tmp_path / "mail", "--protocol", protocol, *pipeline)
-        assert done.returncode == 0, done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
+        assert done.returncode == 0, done.stdout.decode(
+            errors="replace") + done.stderr.decode(errors="replace")
         assert done.stdout.count(b"250 2.0.0 printed") == (2 if protocol == "LMTP" else 1)
-    assert server.messages() == [with_x_peer(MESSAGES[n], "127.0.0.1") for n in ("plain", "dots", "long-line")]
+    assert server.messages() == [with_x_peer(MESSAGES[n], "127.0.0.1")
+                                 for n in ("plain", "dots", "long-line")]
     assert lines_of(server.err).count(f"protocol={protocol} ".encode()) >= 3
 
 
-# --- msmtp -----------------------------------------------------------------------------------------------
+# --- msmtp ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["plain", "dots", "eight-bit", "no-header", "long-line"])
 def test_msmtp(server, name):
     server.start()
     done = subprocess.run(
-        [need("msmtp"), "-C", "/dev/null", "--host=127.0.0.1", f"--port={server.port}", "--timeout=20", "--auth=off", "--tls=off",
-         "--domain=client.example.org", "--from=a@example.org", "--set-from-header=off", "--set-date-header=off",
+        [need("msmtp"), "-C", "/dev/null", "--host=127.0.0.1", f"--port={server.port}",
+         "--timeout=20", "--auth=off", "--tls=off",
+         "--domain=client.example.org", "--from=a@example.org", "--set-from-header=off",
+         "--set-date-header=off",
          "--set-msgid-header=off", "--",
          "b@example.com"],
         input=MESSAGES[name], capture_output=True, timeout=PATIENCE + 5,
@@ -272,15 +297,17 @@ def test_msmtp(server, name):
     assert server.messages() == [with_x_peer(MESSAGES[name], "127.0.0.1")]
 
 
-# --- what the clients do not look at ---------------------------------------------------------------------
+# --- what the clients do not look at --------------------------------------------------------------
 
 
 def test_wire_has_nothing_but_smtp(server):
-    """Every octet is counted, with all that there is to log going to the inherited standard error."""
+    """Every octet is counted, with all that there is to log going to the inherited standard
+    error."""
     server.start("--max-errors=3")
     said = b""
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as s:
-        s.sendall(b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nx\r\n.\r\n" + b"BAD\r\n" * 4)
+        s.sendall(b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT "
+                  b"TO:<b@example.com>\r\nDATA\r\nx\r\n.\r\n" + b"BAD\r\n" * 4)
         while chunk := s.recv(65536):
             said += chunk
     assert codes(said) == [220, 250, 250, 250, 354, 250, 500, 500, 500, 421]
@@ -308,9 +335,11 @@ def test_swaks_through_a_pipe(smtpd, tmp_path):
     (tmp_path / "mail").write_bytes(on_the_wire(MESSAGES["dots"]))
     with open(tmp_path / "err", "wb") as err:
         done = subprocess.run(
-            [need("swaks"), "--pipe", " ".join(command(smtpd)), "--helo", "client.example.org", "--from", "a@example.org",
+            [need("swaks"), "--pipe", " ".join(command(smtpd)), "--helo", "client.example.org",
+             "--from", "a@example.org",
              "--to", "b@example.com", "--no-data-fixup", "--data", f"@{tmp_path}/mail"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, timeout=PATIENCE, env=environment(HOME=str(tmp_path)),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, timeout=PATIENCE,
+            env=environment(HOME=str(tmp_path)),
         )
     assert done.returncode == 0, done.stdout
     assert printed(lines_of(tmp_path / "err")) == [with_x_peer(MESSAGES["dots"], "local")]

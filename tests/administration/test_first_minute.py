@@ -1,5 +1,6 @@
-"""A developer's first minute: each command of README's section, and of the examples in smtpd(8), is typed as it stands there, and
-mail is sent to it; then what applications are written with sends mail to the first of them."""
+"""A developer's first minute: each command of README's section, and of the examples in smtpd(8), is
+typed as it stands there, and mail is sent to it; then what applications are written with sends mail
+to the first of them."""
 
 import contextlib
 import os
@@ -26,21 +27,26 @@ PORTS = "1025", "1465", "8080"
 def in_readme():
     """Commands that listen until they are told to stop."""
     for block in readme_blocks():
-        yield from (line for line in block.splitlines() if "smtpd --listen=1025" in line and not line.endswith("&"))
+        yield from (line for line in block.splitlines() if "smtpd --listen=1025" in line
+                    and not line.endswith("&"))
 
 
 def in_manual():
-    yield from (text[2:].rstrip() for _, text in literals(section("smtpd.8", "EXAMPLES")) if "smtpd --listen=1025" in text)
+    yield from (text[2:].rstrip() for _,
+                text in literals(section("smtpd.8", "EXAMPLES")) if "smtpd --listen=1025" in text)
 
 
 def test_manual_begins_as_readme_does():
-    """The same commands in the same order; the manual's are typed where the programs are installed, and `mails` is there."""
-    in_order = [re.sub("^mkdir -p mails && |build/(?=smtpd)", "", line).replace("='examples/", "='./") for line in in_readme()]
+    """The same commands in the same order; the manual's are typed where the programs are installed,
+    and `mails` is there."""
+    in_order = [
+        re.sub("^mkdir -p mails && |build/(?=smtpd)", "", line).replace("='examples/", "='./")
+        for line in in_readme()]
     assert len(in_order) >= 7 and in_order == list(in_manual())
     assert literals(section("smtpd.8", "DESCRIPTION"))[0] == ("", f"$ {in_order[0]}\n")
 
 
-# --- a command, and a mail to it ---------------------------------------------------------------------------------
+# --- a command, and a mail to it ------------------------------------------------------------------
 
 
 def mail(text="At noon?\n", **more):
@@ -51,7 +57,8 @@ def mail(text="At noon?\n", **more):
 
 
 class Typed:
-    """A command line in a shell, in a folder with what it names. Ports are others than it says: `ports` has them."""
+    """A command line in a shell, in a folder with what it names. Ports are others than it says:
+    `ports` has them."""
 
     def __init__(self, smtpd, folder, line, ports=()):
         self.folder, self.ports = folder, {port: str(free_port()) for port in PORTS} | dict(ports)
@@ -64,7 +71,8 @@ class Typed:
         env = environment(PATH=os.path.dirname(smtpd) + ":" + os.environ["PATH"])
         script = re.sub("(?:.* && )?", r"\g<0>exec ", line, count=1)
         with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
-            self.process = subprocess.Popen(["sh", "-c", script], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            self.process = subprocess.Popen(["sh", "-c", script], cwd=folder, env=env,
+                                            stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         n = 4 if "--listen-tls=" in line else 2  # of 127.0.0.1 and ::1
 
         def is_listening():
@@ -95,8 +103,10 @@ class Typed:
     def out(self):
         return (self.folder / "out").read_bytes()
 
-    def send(self, message=None, to="bob@example.net", port="1025", kind=smtplib.SMTP, tls=None, **more):
-        with kind("localhost", int(self.ports[port]), "app.example", timeout=PATIENCE, **more) as client:
+    def send(self, message=None, to="bob@example.net", port="1025", kind=smtplib.SMTP, tls=None,
+             **more):
+        with kind("localhost", int(self.ports[port]), "app.example", timeout=PATIENCE,
+                  **more) as client:
             if tls:
                 client.starttls(context=tls)
             client.send_message(message or mail(), to_addrs=[to])
@@ -106,16 +116,20 @@ def prints(server):
     server.send()
     (message,) = printed(server.out())
     assert b"\nTo: Bob <bob@example.net>\n" in message and message.endswith(b"\n\nAt noon?\n")
-    assert server.err().count(b" config=none\n") == 2 and b' verdict="250 2.0.0 printed"' in server.err()
+    assert server.err().count(b" config=none\n") == 2
+    assert b' verdict="250 2.0.0 printed"' in server.err()
 
 
 def shows(server):
     """The screen that README has."""
-    message = mail("Vielen Dank! Ihre Rechnung: <https://shop.example.org/r/17>\n", charset="iso-8859-1", cte="base64")
-    message.add_attachment(bytes(48213), maintype="application", subtype="pdf", filename="Rechnung.pdf")
+    message = mail("Vielen Dank! Ihre Rechnung: <https://shop.example.org/r/17>\n",
+                   charset="iso-8859-1", cte="base64")
+    message.add_attachment(bytes(48213), maintype="application", subtype="pdf",
+                           filename="Rechnung.pdf")
     server.send(message)
     screen = re.search(r"^    -+ MESSAGE -+\n(?s:.*?)END MESSAGE -+\n", README, re.M)[0]
-    assert server.out().decode().replace("::1", "127.0.0.1") == re.sub("^    ", "", screen, flags=re.M)
+    assert server.out().decode().replace("::1", "127.0.0.1") == re.sub("^    ", "", screen,
+                                                                       flags=re.M)
 
 
 def keeps(server):
@@ -125,7 +139,8 @@ def keeps(server):
 
 
 def logs_in(server):
-    with smtplib.SMTP("localhost", int(server.ports["1025"]), "app.example", timeout=PATIENCE) as client:
+    with smtplib.SMTP("localhost", int(server.ports["1025"]), "app.example",
+                      timeout=PATIENCE) as client:
         client.login("alice", "open sesame")
         client.send_message(mail(), to_addrs=["bob@example.net"])
     assert len(printed(server.out())) == 1
@@ -159,10 +174,12 @@ def speaks_tls(server):
 def posts(server):
     server.send()
     ((_, path, headers, body),) = server.web.requests
-    assert (path, headers["X-Rcpt-To"]) == ("/mail", "<bob@example.net>") and body.endswith(b"\n\nAt noon?\n")
+    assert (path, headers["X-Rcpt-To"]) == ("/mail", "<bob@example.net>")
+    assert body.endswith(b"\n\nAt noon?\n")
 
 
-CHECKS = {"--strategy=show": shows, "--strategy=maildir": keeps, "--count=": waits, "--reply=": fails, "--tls-certificate=": speaks_tls,
+CHECKS = {"--strategy=show": shows, "--strategy=maildir": keeps, "--count=": waits,
+          "--reply=": fails, "--tls-certificate=": speaks_tls,
           "--auth=": logs_in, "--strategy=exec": posts}
 
 
@@ -186,7 +203,7 @@ def test_first_command(smtpd, tmp_path):
         prints(server)
 
 
-# --- on a terminal -----------------------------------------------------------------------------------------------
+# --- on a terminal --------------------------------------------------------------------------------
 
 
 class Terminal:
@@ -222,7 +239,8 @@ class Terminal:
 
     def status(self):
         """Its exit status."""
-        _, status = wait_until(lambda: (ended := os.waitpid(self.pid, os.WNOHANG))[0] and ended, "its end")
+        _, status = wait_until(lambda: (ended := os.waitpid(self.pid, os.WNOHANG))[0] and ended,
+                               "its end")
         return os.waitstatus_to_exitcode(status)
 
 
@@ -239,10 +257,14 @@ def test_a_person_at_a_terminal(smtpd):
 
 
 def test_person_types(smtpd):
-    """A session without any option, by hand; what is wrong is said, and nobody is turned away for it."""
+    """A session without any option, by hand; what is wrong is said, and nobody is turned away for
+    it."""
     with Terminal(smtpd, "--config=/dev/null") as terminal:
-        for said, heard in ((b"", rb"220 .*"), (b"HELLO\n", rb"500 .*"), (b"HELO me\n", rb"250 .*"), (b"MAIL FROM:<a@example.org>\n", rb"250 2.1.0 .*"),
-                            (b"RCPT TO:<b@example.net>\n", rb"250 2.1.5 .*"), (b"DATA\n", rb"354 .*"), (b"\nHi!\n.\n", rb"Hi!\r\n-+ END .*\r\n(?s:.*)250 2.0.0 .*")):
+        for said, heard in ((b"", rb"220 .*"), (b"HELLO\n", rb"500 .*"), (b"HELO me\n", rb"250 .*"),
+                            (b"MAIL FROM:<a@example.org>\n", rb"250 2.1.0 .*"),
+                            (b"RCPT TO:<b@example.net>\n", rb"250 2.1.5 .*"),
+                            (b"DATA\n", rb"354 .*"),
+                            (b"\nHi!\n.\n", rb"Hi!\r\n-+ END .*\r\n(?s:.*)250 2.0.0 .*")):
             os.write(terminal.master, said)
             terminal.read(heard + rb"\r\n")
         os.write(terminal.master, b"\x03")
@@ -250,7 +272,7 @@ def test_person_types(smtpd):
         assert terminal.status() == 0 and b"421 4.3.5" not in terminal.said
 
 
-# --- what applications are written with --------------------------------------------------------------------------
+# --- what applications are written with -----------------------------------------------------------
 
 NODEMAILER = """
 require("nodemailer").createTransport({ host: "localhost", port: process.argv[2] }).sendMail(
@@ -277,13 +299,15 @@ exit(mail("bob@example.net", "Gruesse", ".At noon?", ["From" => "shop@example.or
 
 def has_mail(message):
     """None of it is lost or changed on its way."""
-    return re.search(rb"^Subject: \S", message, re.M) and message.rstrip(b"\n").endswith(b"\n\n.At noon?")
+    return re.search(rb"^Subject: \S", message,
+                     re.M) and message.rstrip(b"\n").endswith(b"\n\n.At noon?")
 
 
 def php(folder, program, *argv):
     """Its exit status tells: false of mail(), an exception of the others."""
     (folder / "send.php").write_text(program)
-    done = subprocess.run([need("php"), *argv[:-1], str(folder / "send.php"), argv[-1]], capture_output=True, text=True, timeout=PATIENCE,
+    done = subprocess.run([need("php"), *argv[:-1], str(folder / "send.php"), argv[-1]],
+                          capture_output=True, text=True, timeout=PATIENCE,
                           env=environment(HOME=str(folder)))
     if "Failed opening required" in done.stdout + done.stderr:
         missing("the packages of tests/packages for PHP are not installed")
@@ -293,7 +317,8 @@ def php(folder, program, *argv):
 def by_nodemailer(folder, port):
     (folder / "send.js").write_text(NODEMAILER)
     env = environment(NODE_PATH="/usr/share/nodejs")  # where Debian's packages are
-    done = subprocess.run([need("node"), str(folder / "send.js"), port], capture_output=True, text=True, timeout=PATIENCE, env=env)
+    done = subprocess.run([need("node"), str(folder / "send.js"), port], capture_output=True,
+                          text=True, timeout=PATIENCE, env=env)
     if "Cannot find module" in done.stderr:
         missing("nodemailer is not installed")
     assert done.returncode == 0, done.stderr
@@ -318,14 +343,18 @@ def test_applications(release, tmp_path):
     with Typed(release, tmp_path, FIRST) as server:
         for n, (name, send) in enumerate(APPLICATIONS.items()):
             send(tmp_path, server.ports["1025"])
-            assert len(printed(server.out())) == n + 1 and has_mail(printed(server.out())[-1]), (name, server.err())
+            assert len(
+                printed(server.out())) == n + 1 and has_mail(
+                    printed(server.out())[-1]), (name, server.err())
 
 
 def test_symfony_calls_sendmail(release, tmp_path):
-    """By the line that README has for it: it says sendmail -bs, and no mail is on a standard error that nobody reads."""
+    """By the line that README has for it: it says sendmail -bs, and no mail is on a standard error
+    that nobody reads."""
     line = re.search(r"`(smtpd -bs [^`]*)`", README)[1]
     (tmp_path / "mails").mkdir()
-    command = line.replace("DIR", str(tmp_path / "mails")).replace("smtpd -bs", f"{release} -bs --config=/dev/null", 1)
+    command = line.replace(
+        "DIR", str(tmp_path / "mails")).replace("smtpd -bs", f"{release} -bs --config=/dev/null", 1)
     php(tmp_path, SYMFONY, "sendmail://default?command=" + urllib.parse.quote(command))
     (file,) = (tmp_path / "mails/new").iterdir()
     assert has_mail(file.read_bytes())

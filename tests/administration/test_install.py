@@ -1,5 +1,5 @@
-"""What `meson install` puts where, and what of it can be tried without a system of its own: the sample configuration, and the
-completion in the shells."""
+"""What `meson install` puts where, and what of it can be tried without a system of its own: the
+sample configuration, and the completion in the shells."""
 
 import json
 import os
@@ -70,7 +70,8 @@ def install_with(build, folder, *options):
     targets = json.loads(output_of(meson, "introspect", "--targets", str(build)))
     files = [name for target in targets if target["installed"] for name in target["filename"]]
     output_of(need("ninja"), "-C", str(build), *(os.path.relpath(name, build) for name in files))
-    output_of(meson, "install", "--no-rebuild", "-C", str(build), env=os.environ | {"DESTDIR": str(folder)})
+    output_of(meson, "install", "--no-rebuild", "-C", str(build),
+              env=os.environ | {"DESTDIR": str(folder)})
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +92,11 @@ def test_everything_is_where_it_is_expected(tree):
 def test_user(tree, tmp_path):
     """It has a group of its own, no password, no shell."""
     (tmp_path / "etc").mkdir()
-    output_of(need("systemd-sysusers"), f"--root={tmp_path}", tree / "usr/lib/sysusers.d/smtpd.conf")
-    (user,), (group,) = ([line.split(":") for line in (tmp_path / "etc" / name).read_text().splitlines()] for name in ("passwd", "group"))
+    output_of(need("systemd-sysusers"), f"--root={tmp_path}",
+              tree / "usr/lib/sysusers.d/smtpd.conf")
+    (user,), (group,) = ([line.split(":")
+                          for line in (tmp_path / "etc" / name).read_text().splitlines()]
+                         for name in ("passwd", "group"))
     assert user[0] == group[0] == "smtpd" and user[3] == group[2] and 0 < int(user[2]) < 1000
     assert user[5] == "/" and user[6].endswith("/nologin")
     assert re.match(r"smtpd:!\*?:", (tmp_path / "etc/shadow").read_text())
@@ -101,7 +105,8 @@ def test_user(tree, tmp_path):
 def test_programs_can_be_run_and_files_be_read_by_everybody(tree):
     for path in tree.rglob("*"):
         mode = path.stat().st_mode
-        is_program = path.is_dir() or "/sbin/" in str(path) or "/libexec/" in str(path) or path.suffix in (".py", ".sh")
+        is_program = (path.is_dir() or "/sbin/" in str(path) or "/libexec/" in str(path)
+                      or path.suffix in (".py", ".sh"))
         is_program |= path.name.startswith("filter-")
         assert oct(mode & 0o777) == oct(0o755 if is_program else 0o644), path
 
@@ -133,8 +138,10 @@ def test_other_prefix_is_in_manuals_and_units(tmp_path):
                  "-Doptimization=0", "-Dhardening=false")
     local = tree / "usr/local"
     pages = {p.name: p.read_text() for p in (local / "share/man").rglob("*.[578]")}
-    units = {p.name: p.read_text() for p in (local / "lib/systemd/system").rglob("*") if p.is_file()}
-    assert set(pages) == {path.name for path in (ROOT / "man").iterdir()} and "smtpd@.service" in units
+    units = {p.name: p.read_text() for p in (local / "lib/systemd/system").rglob("*")
+             if p.is_file()}
+    assert set(pages) == {path.name for path in (ROOT / "man").iterdir()}
+    assert "smtpd@.service" in units
     for name, text in (pages | units).items():
         assert not usual.search(text), name
         assert not re.search(r"(?<!local)/etc/smtpd", text), name
@@ -149,7 +156,7 @@ def test_usual_prefix_leaves_manuals_as_they_are(tree):
         assert (tree / f"usr/share/man/man{path.suffix[1:]}" / path.name).read_bytes() == path.read_bytes()
 
 
-# --- the sample configuration ----------------------------------------------------------------------------
+# --- the sample configuration ---------------------------------------------------------------------
 
 
 def sample():
@@ -169,51 +176,68 @@ def options_for(name, value, only_for):
     """The configuration in which the option makes sense."""
     if name == "strategy":
         return []
-    needed = {"maildir": ["maildir=/tmp"], "exec": ["command=/bin/true"], "proxy": ["upstream=127.0.0.1"], "mailman": ["mailman-wrapper=/bin/true", "mailman-lists=/"]}
+    needed = {"maildir": ["maildir=/tmp"], "exec": ["command=/bin/true"],
+              "proxy": ["upstream=127.0.0.1"],
+              "mailman": ["mailman-wrapper=/bin/true", "mailman-lists=/"]}
     for strategy, others in needed.items():
         if strategy in only_for.split():
-            return [f"--strategy={strategy}", *(f"--{other}" for other in others if not other.startswith(name + "="))]
+            return [f"--strategy={strategy}",
+                    *(f"--{other}" for other in others if not other.startswith(name + "="))]
     return []
 
 
-TLS = ["tls", "tls-certificate", "tls-key", "tls-user", "tls-client", "tls-client-ca", "tls-minimum", "listen-tls"]
+TLS = ["tls", "tls-certificate", "tls-key", "tls-user", "tls-client", "tls-client-ca",
+       "tls-minimum", "listen-tls"]
 
 
 @pytest.mark.parametrize("name,value", [(name, value) for name, value in sample() if name in TLS])
 def test_each_line_about_tls_is_valid(release, tmp_path, name, value):
     """Together with the others; instead of the files that it names, with such that are here."""
     made = issued(tmp_path)
-    files = {"tls-certificate": made.certificate, "tls-key": made.key, "tls-client-ca": made.certificate}
+    files = {"tls-certificate": made.certificate, "tls-key": made.key,
+             "tls-client-ca": made.certificate}
     if name == "tls-client":
         del files["tls-client-ca"]
     options = {**files, "tls-client": "ask", "listen": "127.0.0.1:0", name: files.get(name, value)}
-    status, _, err = run([release, "--config=/dev/null", "--check", *(f"--{option}={value}" for option, value in options.items())])
+    status, _, err = run([release, "--config=/dev/null", "--check",
+                          *(f"--{option}={value}" for option, value in options.items())])
     assert status == 0, err
 
 
 TOGETHER = {  # what makes sense only with others
-    "upstream-tls-verify": ["--upstream-tls=required"], "upstream-tls-ca": ["--upstream-tls=required"],
-    "upstream-tls-name": ["--upstream-tls=required"], "upstream-user": ["--upstream-password=/password"],
-    "upstream-password": ["--upstream-user=relay"], "upstream-auth": ["--upstream-user=relay", "--upstream-password=/password"]}
+    "upstream-tls-verify": ["--upstream-tls=required"],
+    "upstream-tls-ca": ["--upstream-tls=required"],
+    "upstream-tls-name": ["--upstream-tls=required"],
+    "upstream-user": ["--upstream-password=/password"],
+    "upstream-password": ["--upstream-user=relay"],
+    "upstream-auth": ["--upstream-user=relay", "--upstream-password=/password"]}
 
 
-@pytest.mark.parametrize("name,value", [(name, value) for name, value in sample() if name not in TLS])
+@pytest.mark.parametrize("name,value",
+                         [(name, value) for name, value in sample() if name not in TLS])
 def test_each_line_of_the_sample_is_valid(release, name, value):
-    _, out, err = run([release, "--config=/dev/null", "--check", f"--{name}={value}", *(["--strategy=print"] if name != "strategy" else [])])
-    only_for = re.search(rb"%s makes no sense with strategy=print: it is for (.*)" % name.encode(), err)
-    argv = [release, "--config=/dev/null", "--check", f"--{name}={value}", *options_for(name, value, only_for[1].decode() if only_for else ""), *TOGETHER.get(name, [])]
+    _, out, err = run([release, "--config=/dev/null", "--check", f"--{name}={value}",
+                       *(["--strategy=print"] if name != "strategy" else [])])
+    only_for = re.search(rb"%s makes no sense with strategy=print: it is for (.*)" % name.encode(),
+                         err)
+    argv = [release, "--config=/dev/null", "--check", f"--{name}={value}",
+            *options_for(name, value, only_for[1].decode() if only_for else ""),
+            *TOGETHER.get(name, [])]
     status, out, err = run(argv)
     assert status == 0, err
 
 
-@pytest.mark.parametrize("name", ["max-size", "max-recipients", "max-commands", "max-errors", "timeout", "session-timeout", "message-timeout", "x-peer", "protocol"])
+@pytest.mark.parametrize("name",
+                         ["max-size", "max-recipients", "max-commands", "max-errors", "timeout",
+                          "session-timeout", "message-timeout", "x-peer", "protocol"])
 def test_sample_shows_the_defaults(release, name):
     _, out, _ = run([release, "--config=/dev/null", "--check"])
-    _, again, _ = run([release, "--config=/dev/null", "--check", f"--{name}={dict(sample())[name]}"])
+    _, again, _ = run([release, "--config=/dev/null", "--check",
+                       f"--{name}={dict(sample())[name]}"])
     assert out == again
 
 
-# --- completion ------------------------------------------------------------------------------------------
+# --- completion -----------------------------------------------------------------------------------
 
 COMPLETIONS = {
     "--str": ["--strategy="],
@@ -245,9 +269,11 @@ printf '%s\\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize("word,expected", COMPLETIONS.items())
 def test_bash_completes(tree, word, expected):
     script = str(tree / "usr/share/bash-completion/completions/smtpd")
-    done = subprocess.run([need("bash"), "-c", BASH, "bash", script, word], capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([need("bash"), "-c", BASH, "bash", script, word], capture_output=True,
+                          text=True, timeout=PATIENCE)
     assert done.returncode == 0 and done.stderr == ""
-    found = [line for line in done.stdout.splitlines() if line and not (line.startswith("/etc/passwd") and line != "/etc/passwd")]
+    found = [line for line in done.stdout.splitlines() if line
+             and not (line.startswith("/etc/passwd") and line != "/etc/passwd")]
     assert sorted(found) == sorted(expected)
 
 
@@ -262,11 +288,14 @@ print -r -- "$line"
 """
 
 
-@pytest.mark.parametrize("word,expected", [("--strategy=mailm", "--strategy=mailman"), ("--x-p", "--x-peer="), ("--upstream-protocol=l", "=lmtp"), ("--upstream-protocol l", " lmtp")])
+@pytest.mark.parametrize("word,expected",
+                         [("--strategy=mailm", "--strategy=mailman"), ("--x-p", "--x-peer="),
+                          ("--upstream-protocol=l", "=lmtp"), ("--upstream-protocol l", " lmtp")])
 def test_zsh_completes(tree, word, expected):
     folder = str(tree / "usr/share/zsh/vendor-completions")
     env = os.environ | {"TERM": "dumb"}
     argv = [need("zsh"), "-f", "-c", ZSH, "zsh", folder, word]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL, env=env)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE,
+                          stdin=subprocess.DEVNULL, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert expected in done.stdout

@@ -1,5 +1,5 @@
-"""What the log says: lines that any program can read, whatever a client, an upstream or a program says; who has a message, who
-has not, and whose word it was."""
+"""What the log says: lines that any program can read, whatever a client, an upstream or a program
+says; who has a message, who has not, and whose word it was."""
 
 import socket
 
@@ -23,7 +23,8 @@ NASTY = {  # local parts of recipients, and names for EHLO
 
 def proxy(smtpd, *upstreams_and_options):
     names = [getattr(one, "endpoint", one) for one in upstreams_and_options]
-    return command(smtpd, "--strategy=proxy", *[n if n.startswith("--") else f"--upstream={n}" for n in names])
+    return command(smtpd, "--strategy=proxy",
+                   *[n if n.startswith("--") else f"--upstream={n}" for n in names])
 
 
 def cut(value):
@@ -64,7 +65,8 @@ def test_why_a_transaction_was_abandoned(smtpd, tmp_path, said, reason):
 
 @pytest.mark.parametrize("name", NASTY)
 def test_words_of_a_client_are_values(smtpd, tmp_path, name):
-    """In every line that has them they are the value of their field, and all fields of ours stand before them."""
+    """In every line that has them they are the value of their field, and all fields of ours stand
+    before them."""
     local = NASTY[name]
     address = b"<%s@example.org>" % local
     with Session(command(smtpd), tmp_path) as session:
@@ -82,10 +84,13 @@ def test_words_of_a_client_are_values(smtpd, tmp_path, name):
     for line in (message, abandoned):
         assert line["from"] == line["to"] == cut(address) and line["helo"] == cut(local[:200])
     assert message["verdict"] == b"250 2.0.0 printed"
-    assert message.keys() == ["id", "peer", "uid", "verdict", "strategy", "duration", "protocol", "size", "recipients",
+    assert message.keys() == ["id", "peer", "uid", "verdict", "strategy", "duration", "protocol",
+                              "size", "recipients",
                               "helo", "from", "to"]
-    assert abandoned.keys() == ["id", "peer", "uid", "reason", "protocol", "size", "recipients", "helo", "from", "to"]
-    assert end.keys() == ["peer", "uid", "protocol", "commands", "errors", "messages", "accepted", "end", "duration", "helo"]
+    assert abandoned.keys() == ["id", "peer", "uid", "reason", "protocol", "size", "recipients",
+                                "helo", "from", "to"]
+    assert end.keys() == ["peer", "uid", "protocol", "commands", "errors", "messages", "accepted",
+                          "end", "duration", "helo"]
     assert end["helo"] == cut(local[:200]) and end["end"] == b"221 goodbye"
 
 
@@ -93,7 +98,8 @@ def test_a_long_sender_hides_nobody(smtpd, tmp_path):
     """UTF-8 is written with four octets for each of its own."""
     sender = "<" + "\u00fc" * 500 + "@example.org>"
     with Session(command(smtpd), tmp_path) as session:
-        session.expect((None, b"220 "), (b"EHLO x", b"250-"), (f"MAIL FROM:{sender} SMTPUTF8".encode(), b"250 "))
+        session.expect((None, b"220 "), (b"EHLO x", b"250-"),
+                       (f"MAIL FROM:{sender} SMTPUTF8".encode(), b"250 "))
         session.expect((b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
         session.say(SMALL)
         session.expect((b".", b"250 "))
@@ -114,10 +120,11 @@ def test_many_recipients_in_one_line(smtpd, tmp_path):
         assert session.end() == 0
         message = one(session.err(), "message")
     assert message["recipients"] == b"100" and 12 < len(message.all("to")) < 20
-    assert all(to == b"<%s%d@example.com>" % (b"r" * 200, i) for i, to in enumerate(message.all("to")))
+    assert all(to == b"<%s%d@example.com>" % (b"r" * 200, i) for i,
+               to in enumerate(message.all("to")))
 
 
-# --- who has it ------------------------------------------------------------------------------------------------------
+# --- who has it -----------------------------------------------------------------------------------
 
 
 def deliver_to_three(smtpd, folder, said, *options):
@@ -125,7 +132,8 @@ def deliver_to_three(smtpd, folder, said, *options):
     with Upstream({"dot": said}, lmtp=True) as up:
         with Session(proxy(smtpd, up, "--upstream-protocol=lmtp", *options), folder) as session:
             is_lmtp = "--protocol=lmtp" in options
-            session.expect((None, b"220 "), (b"LHLO x" if is_lmtp else b"EHLO x", b"250-"), (b"MAIL FROM:<a@example.org>", b"250 "))
+            session.expect((None, b"220 "), (b"LHLO x" if is_lmtp else b"EHLO x", b"250-"),
+                           (b"MAIL FROM:<a@example.org>", b"250 "))
             for i in range(3):
                 session.expect((b"RCPT TO:<b%d@example.com>" % i, b"250 "))
             session.expect((b"DATA", b"354 "))
@@ -141,23 +149,28 @@ VERDICTS = [b"250 2.0.0 one", b"452 4.2.2 full", b"550 5.2.1 off"]
 @pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
 def test_a_line_for_each_recipient_if_they_differ(smtpd, tmp_path, protocol):
     """And who has it although the client heard a refusal gets it again, but in LMTP nobody does."""
-    got, log, endpoint = deliver_to_three(smtpd, tmp_path, b"\r\n".join(VERDICTS) + b"\r\n", f"--protocol={protocol}")
+    got, log, endpoint = deliver_to_three(smtpd, tmp_path, b"\r\n".join(VERDICTS) + b"\r\n",
+                                          f"--protocol={protocol}")
     assert got == (VERDICTS if protocol == "lmtp" else [VERDICTS[1]])
     message = one(log, "message")
-    assert message["verdict"] == VERDICTS[0 if protocol == "lmtp" else 1] and message["recipients"] == b"3"
-    assert message.all("by") == ([] if protocol == "lmtp" else [b"upstream"]) and message.all("to") == []
+    assert message["verdict"] == VERDICTS[0 if protocol == "lmtp" else 1]
+    assert message["recipients"] == b"3"
+    assert message.all("by") == ([] if protocol == "lmtp" else [b"upstream"])
+    assert message.all("to") == []
     each = lines(log, "recipient")
     assert [line["verdict"] for line in each] == VERDICTS
     assert [line["to"] for line in each] == [b"<b%d@example.com>" % i for i in range(3)]
     assert all(line.keys() == ["id", "verdict", "by", "destination", "to"] for line in each)
-    assert {(line["id"], line["by"], line["destination"]) for line in each} == {(message["id"], b"upstream", endpoint)}
+    assert {(line["id"], line["by"], line["destination"])
+            for line in each} == {(message["id"], b"upstream", endpoint)}
     twice = lines(log, "duplicate possible")
     assert [(line["id"], line["destination"], line["to"]) for line in twice] == (
         [] if protocol == "lmtp" else [(message["id"], endpoint, b"<b0@example.com>")])
 
 
 @pytest.mark.parametrize("said", [
-    b"250 2.0.0 fine\r\n" * 3, b"550 5.7.1 no\r\n" * 3, b"550 5.7.1 no\r\n452 4.2.2 full\r\n550 5.7.1 no\r\n",
+    b"250 2.0.0 fine\r\n" * 3, b"550 5.7.1 no\r\n" * 3,
+    b"550 5.7.1 no\r\n452 4.2.2 full\r\n550 5.7.1 no\r\n",
 ], ids=["all", "none", "none, differently"])
 def test_no_false_alarm(smtpd, tmp_path, said):
     _, log, _ = deliver_to_three(smtpd, tmp_path, said)
@@ -175,13 +188,14 @@ def test_who_may_have_it(smtpd, tmp_path):
     assert got[0].startswith(b"451 4.4.2 ")
     message = one(log, "message")
     assert [line["verdict"][:3] for line in lines(log, "recipient")] == [b"250", b"451", b"451"]
-    assert [line["by"] for line in lines(log, "recipient")] == [b"upstream", b"us", b"us"] and message["by"] == b"us"
+    assert [line["by"] for line in lines(log, "recipient")] == [b"upstream", b"us", b"us"]
+    assert message["by"] == b"us"
     twice = lines(log, "duplicate possible")
     assert sorted(line["to"] for line in twice) == [b"<b%d@example.com>" % i for i in range(3)]
     assert {(line["id"], line["destination"]) for line in twice} == {(message["id"], endpoint)}
 
 
-# --- whose word it was -----------------------------------------------------------------------------------------------
+# --- whose word it was ----------------------------------------------------------------------------
 
 FULL = b"421 4.7.0 too many connections from you\r\n"
 LONG = b"554 5.7.1 " + b"x" * 490 + b" the end\r\n"
@@ -193,7 +207,8 @@ def relay(argv, folder, n_recipients=1):
     with Session(argv, folder) as session:
         session.expect((None, b"220 "))
         reply = session.ask(b"EHLO x")
-        for line in (b"MAIL FROM:<a@example.org>", *[b"RCPT TO:<b%d@example.com>" % i for i in range(n_recipients)], b"DATA"):
+        for line in (b"MAIL FROM:<a@example.org>",
+                     *[b"RCPT TO:<b%d@example.com>" % i for i in range(n_recipients)], b"DATA"):
             if reply[:1] == b"2":
                 reply = session.ask(line)
         if reply[:1] == b"3":
@@ -210,7 +225,8 @@ def reply_of(text):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_an_upstream_that_hangs_up_with_a_reason(smtpd, tmp_path, step):
-    """The client hears it, as a failure for now and not as the end of its session; the log has it as it was said."""
+    """The client hears it, as a failure for now and not as the end of its session; the log has it
+    as it was said."""
     with Upstream({step: last(FULL)}) as up:
         reply, log = relay(proxy(smtpd, up), tmp_path)
     assert reply == b"451 4.7.0 too many connections from you"
@@ -220,7 +236,8 @@ def test_an_upstream_that_hangs_up_with_a_reason(smtpd, tmp_path, step):
     assert len(said) == len(up.connections) - (step == "dot")  # each of them once
     if step in ("DATA", "dot"):
         message = one(log, "message")
-        assert (message["verdict"], message["by"], message["destination"]) == (reply, b"upstream", up.endpoint.encode())
+        assert (message["verdict"], message["by"], message["destination"]) == (reply, b"upstream",
+                                                                               up.endpoint.encode())
 
 
 @pytest.mark.parametrize(("said", "heard"), [
@@ -235,14 +252,17 @@ def test_a_greeting_that_refuses(release, tmp_path, said, heard):
         reply, log = relay(proxy(release, up), tmp_path)
     assert reply == heard
     whole = reply_of(said).replace(b"\r\n554 ", b"\n").replace(b"554-", b"554 ")
-    assert [line["reply"] for line in lines(log, "upstream")] == [whole]  # at EHLO; at MAIL it is remembered
+    # at EHLO; at MAIL it is remembered
+    assert [line["reply"] for line in lines(log, "upstream")] == [whole]
 
 
 def test_the_last_upstream_with_a_reason_speaks_for_all(release, tmp_path):
-    with Upstream({"greeting": last(b"421 4.3.2 one\r\n")}) as first, Upstream({"EHLO": last(FULL)}) as second:
+    with (Upstream({"greeting": last(b"421 4.3.2 one\r\n")}) as first,
+          Upstream({"EHLO": last(FULL)}) as second):
         reply, log = relay(proxy(release, first, second, "127.0.0.1:1"), tmp_path)
     assert reply == b"451 4.7.0 too many connections from you"
-    assert [line.all("reply") for line in lines(log, "upstream")] == [[b"421 4.3.2 one"], [reply_of(FULL)], []]
+    assert [line.all("reply") for line in lines(log, "upstream")] == [[b"421 4.3.2 one"],
+                                                                      [reply_of(FULL)], []]
 
 
 def test_an_envelope_that_is_refused_the_second_time(release, tmp_path):
@@ -256,21 +276,26 @@ def test_an_envelope_that_is_refused_the_second_time(release, tmp_path):
 @pytest.mark.parametrize("step", ["greeting", "LHLO", "MAIL", "RCPT"])
 def test_a_list_server_that_hangs_up_with_a_reason(smtpd, tmp_path, step):
     with Upstream({step: last(FULL)}, lmtp=True) as mailman:
-        reply, log = relay(command(smtpd, "--strategy=mailman", f"--mailman={mailman.endpoint}"), tmp_path)
+        reply, log = relay(command(smtpd, "--strategy=mailman", f"--mailman={mailman.endpoint}"),
+                           tmp_path)
     assert reply == b"451 4.7.0 too many connections from you"
-    assert [(line["step"], line["reply"]) for line in lines(log, "Mailman")] == [(step.encode(), reply_of(FULL))] * 2
+    assert [(line["step"], line["reply"])
+            for line in lines(log, "Mailman")] == [(step.encode(), reply_of(FULL))] * 2
 
 
 @pytest.mark.parametrize("step", ["greeting", "LHLO", "MAIL", "RCPT", "DATA", "dot"])
 def test_a_list_server_that_hangs_up_on_the_message(release, tmp_path, step):
     with Upstream({}, {step: last(FULL)}, lmtp=True) as mailman:
-        reply, log = relay(command(release, "--strategy=mailman", f"--mailman={mailman.endpoint}"), tmp_path)
+        reply, log = relay(command(release, "--strategy=mailman", f"--mailman={mailman.endpoint}"),
+                           tmp_path)
     assert reply == b"451 4.7.0 too many connections from you"
     message = one(log, "message")
-    assert (message["verdict"], message["by"]) == (reply, b"mailman") and lines(log, "duplicate possible") == []
+    assert (message["verdict"], message["by"]) == (reply, b"mailman")
+    assert lines(log, "duplicate possible") == []
 
 
-@pytest.mark.parametrize(("said", "by"), [(b"554 5.7.1 no\r\n", b"upstream"), (LONG, b"upstream"), (close, b"us")])
+@pytest.mark.parametrize(("said", "by"),
+                         [(b"554 5.7.1 no\r\n", b"upstream"), (LONG, b"upstream"), (close, b"us")])
 def test_verdicts_are_whole(smtpd, tmp_path, said, by):
     with Upstream({"dot": said}) as up:
         _, log = relay(proxy(smtpd, up), tmp_path)
@@ -297,7 +322,7 @@ def test_a_program_that_may_have_delivered(release, tmp_path):
     assert twice.all("to") == [b"<b0@example.com>", b"<b1@example.com>"]
 
 
-# --- what was refused ------------------------------------------------------------------------------------------------
+# --- what was refused -----------------------------------------------------------------------------
 
 
 def play(argv, folder, *dialogue, pair=None):
@@ -308,14 +333,19 @@ def play(argv, folder, *dialogue, pair=None):
         return session.err()
 
 
-HELLO, SENDER, RECIPIENT = (b"EHLO x", b"250-"), (b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 ")
+HELLO, SENDER, RECIPIENT = (b"EHLO x", b"250-"), (b"MAIL FROM:<a@example.org>",
+                                                  b"250 "), (b"RCPT TO:<b@example.com>", b"250 ")
 OUR_REFUSALS = {  # what comes after EHLO; the options; the verdict; from, to
-    "too big": ([(b"MAIL FROM:<a@b> SIZE=11", b"552 ")], ["--max-size=10"], b"552 5.3.4", b"<a@b>", []),
+    "too big": ([(b"MAIL FROM:<a@b> SIZE=11", b"552 ")], ["--max-size=10"], b"552 5.3.4", b"<a@b>",
+                []),
     "a parameter": ([(b"MAIL FROM:<a@b> X=Y", b"555 ")], [], b"555 5.5.4", b"<a@b>", []),
     "no SMTPUTF8": ([(b"MAIL FROM:<\xc3\xbc@b>", b"553 ")], [], b"553 5.6.7", b"<\xc3\xbc@b>", []),
-    "recipient's parameter": ([SENDER, (b"RCPT TO:<c@d> X=Y", b"555 ")], [], b"555 5.5.4", b"<a@example.org>", [b"<c@d>"]),
-    "null recipient": ([SENDER, (b"RCPT TO:<>", b"501 ")], [], b"501 5.1.3", b"<a@example.org>", [b"<>"]),
-    "too many": ([SENDER, RECIPIENT, (b"RCPT TO:<c@d>", b"452 ")], ["--max-recipients=1"], b"452 4.5.3", b"<a@example.org>", [b"<c@d>"]),
+    "recipient's parameter": ([SENDER, (b"RCPT TO:<c@d> X=Y", b"555 ")], [], b"555 5.5.4",
+                              b"<a@example.org>", [b"<c@d>"]),
+    "null recipient": ([SENDER, (b"RCPT TO:<>", b"501 ")], [], b"501 5.1.3", b"<a@example.org>",
+                       [b"<>"]),
+    "too many": ([SENDER, RECIPIENT, (b"RCPT TO:<c@d>", b"452 ")], ["--max-recipients=1"],
+                 b"452 4.5.3", b"<a@example.org>", [b"<c@d>"]),
 }
 
 
@@ -324,14 +354,18 @@ def test_our_own_refusals(smtpd, tmp_path, name):
     dialogue, options, verdict, sender, recipients = OUR_REFUSALS[name]
     log = play(command(smtpd, *options), tmp_path, HELLO, *dialogue)
     rejected = one(log, "rejected")
-    assert rejected["verdict"].startswith(verdict + b" ") and rejected["by"] == b"us" and rejected["id"]
-    assert rejected["helo"] == b"x" and rejected["from"] == sender and rejected.all("to") == recipients
+    assert rejected["verdict"].startswith(verdict + b" ") and rejected["by"] == b"us"
+    assert rejected["id"]
+    assert rejected["helo"] == b"x" and rejected["from"] == sender
+    assert rejected.all("to") == recipients
     assert rejected.keys()[:5] == ["id", "peer", "uid", "verdict", "by"]
-    assert [line["id"] for line in lines(log, "abandoned")] == ([rejected["id"]] if name == "too many" else [])
+    assert [line["id"] for line in lines(log, "abandoned")] == ([rejected["id"]]
+                                                                if name == "too many" else [])
 
 
 @pytest.mark.parametrize("line", [
-    b"MAIL FROM:<a@b", b"MAIL TO:<a@b>", b"MAIL", b"MAIL FROM:<\x01@b>", b"RCPT TO:<a@b>", b"DATA", b"NONSENSE", b"VRFY", b"STARTTLS",
+    b"MAIL FROM:<a@b", b"MAIL TO:<a@b>", b"MAIL", b"MAIL FROM:<\x01@b>", b"RCPT TO:<a@b>", b"DATA",
+    b"NONSENSE", b"VRFY", b"STARTTLS",
 ])  # fmt: skip
 def test_nobody_was_refused(release, tmp_path, line):
     """A mistake of syntax or order refuses a command."""
@@ -344,15 +378,18 @@ def test_a_message_that_is_too_big(smtpd, tmp_path, protocol):
     """One line, with its recipients: it was not abandoned."""
     hello = (b"LHLO x", b"250-") if protocol == "lmtp" else HELLO
     with Session(command(smtpd, "--max-size=10", f"--protocol={protocol}"), tmp_path) as session:
-        session.expect((None, b"220 "), hello, SENDER, RECIPIENT, (b"RCPT TO:<c@example.com>", b"250 "), (b"DATA", b"354 "))
+        session.expect((None, b"220 "), hello, SENDER, RECIPIENT,
+                       (b"RCPT TO:<c@example.com>", b"250 "), (b"DATA", b"354 "))
         session.say(SMALL)
         session.expect((b".", b"552 "), *[(None, b"552 ")] * (protocol == "lmtp"))
         assert session.end() == 0
         log = session.err()
     assert [line.what for line in lines(log)] == ["rejected", "session"]
     rejected = one(log, "rejected")
-    assert (rejected["verdict"], rejected["by"]) == (b"552 5.3.4 message too big: at most 10 octets", b"us")
-    assert rejected["from"] == b"<a@example.org>" and rejected.all("to") == [b"<b@example.com>", b"<c@example.com>"]
+    assert (rejected["verdict"],
+            rejected["by"]) == (b"552 5.3.4 message too big: at most 10 octets", b"us")
+    assert rejected["from"] == b"<a@example.org>"
+    assert rejected.all("to") == [b"<b@example.com>", b"<c@example.com>"]
 
 
 BATCHED = [(), ("PIPELINING",)]
@@ -361,24 +398,32 @@ BATCHED = [(), ("PIPELINING",)]
 @pytest.mark.parametrize("extensions", BATCHED, ids=["one by one", "at once"])
 @pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
 def test_refusals_of_an_upstream(smtpd, tmp_path, protocol, extensions):
-    """Of those that it refused, each with its own words, asked one by one or all at once; ours among them."""
+    """Of those that it refused, each with its own words, asked one by one or all at once; ours
+    among them."""
     no, later = b"550-5.1.1 nobody\r\n550 5.1.1 of that name\r\n", b"450 4.2.1 busy\r\n"
     names = [b"a", b"b", b"c", b"d%e", b"f", b"g", b"h"]
-    with Upstream({"RCPT": [None, no, later, None, FULL, None]}, {"RCPT": [None, no, None]}, extensions=extensions) as up:
+    with Upstream({"RCPT": [None, no, later, None, FULL, None]}, {"RCPT": [None, no, None]},
+                  extensions=extensions) as up:
         argv = proxy(smtpd, up, f"--protocol={protocol}", "--max-recipients=6")
         with Session(argv, tmp_path) as session:
-            session.expect((None, b"220 "), (b"LHLO x" if protocol == "lmtp" else b"EHLO x", b"250-"))
-            session.say(b"MAIL FROM:<s@example.org>\r\n" + b"".join(b"RCPT TO:<%s@example.com>\r\n" % n for n in names) + b"NOOP\r\n")
+            session.expect((None, b"220 "),
+                           (b"LHLO x" if protocol == "lmtp" else b"EHLO x", b"250-"))
+            session.say(b"MAIL FROM:<s@example.org>\r\n"
+                        + b"".join(b"RCPT TO:<%s@example.com>\r\n" % n for n in names)
+                        + b"NOOP\r\n")
             got = [session.reply() for _ in range(len(names) + 2)]
             assert session.end() == 0
             log = session.err()
-    assert [reply[:3] for reply in got[:4]] == [b"250", b"250", b"550", b"450"] and got[4][:9] == b"550 5.7.1" and got[7][:3] == b"452"
+    assert [reply[:3] for reply in got[:4]] == [b"250", b"250", b"550", b"450"]
+    assert got[4][:9] == b"550 5.7.1" and got[7][:3] == b"452"
     by_name = {line["to"]: (line["verdict"], line["by"]) for line in lines(log, "rejected")}
     refused = [n for n, reply in zip(names, got[1:]) if reply[:1] != b"2"]
-    assert list(by_name) == [b"<%s@example.com>" % n for n in refused] and len(lines(log, "rejected")) == len(refused)
+    assert list(by_name) == [b"<%s@example.com>" % n for n in refused]
+    assert len(lines(log, "rejected")) == len(refused)
     assert by_name[b"<b@example.com>"] == (b"550 5.1.1 nobody\nof that name", b"upstream")
     assert by_name[b"<c@example.com>"] == (b"450 4.2.1 busy", b"upstream")
-    assert by_name[b"<d%e@example.com>"] == (b"550 5.7.1 sender-specified routing is not allowed", b"us")
+    assert by_name[b"<d%e@example.com>"] == (b"550 5.7.1 sender-specified routing is not allowed",
+                                             b"us")
     assert by_name[b"<h@example.com>"][1] == b"us"
     assert {line["id"] for line in lines(log, "rejected")} == {one(log, "abandoned")["id"]}
     assert {line["from"] for line in lines(log, "rejected")} == {b"<s@example.org>"}
@@ -390,7 +435,8 @@ def test_a_sender_that_an_upstream_refuses(smtpd, tmp_path, extensions):
     with Upstream({"MAIL": b"550 5.7.1 not you\r\n"}, extensions=extensions) as up:
         with Session(proxy(smtpd, up, "--max-recipients=2"), tmp_path) as session:
             session.expect((None, b"220 "), HELLO)
-            session.say(b"MAIL FROM:<a@example.org>\r\n" + b"".join(b"RCPT TO:<b%d@b>\r\n" % i for i in range(4)))
+            session.say(b"MAIL FROM:<a@example.org>\r\n"
+                        + b"".join(b"RCPT TO:<b%d@b>\r\n" % i for i in range(4)))
             assert [session.reply()[:3] for _ in range(5)] == [b"550"] + [b"503"] * 4
             assert session.end() == 0
             log = session.err()
@@ -401,18 +447,23 @@ def test_a_sender_that_an_upstream_refuses(smtpd, tmp_path, extensions):
 
 def test_relaying_denied(smtpd, tmp_path):
     with Upstream() as up:
-        log = play(proxy(smtpd, up, "--relay-from=192.0.2.1"), tmp_path, HELLO, SENDER, (b"RCPT TO:<b@example.com>", b"550 "))
-    assert (one(log, "rejected")["verdict"], one(log, "rejected")["by"]) == (b"550 5.7.1 relaying denied", b"us")
+        log = play(proxy(smtpd, up, "--relay-from=192.0.2.1"), tmp_path, HELLO, SENDER,
+                   (b"RCPT TO:<b@example.com>", b"550 "))
+    assert (one(log, "rejected")["verdict"],
+            one(log, "rejected")["by"]) == (b"550 5.7.1 relaying denied", b"us")
 
 
 def test_no_upstream(release, tmp_path):
-    log = play(proxy(release, "127.0.0.1:1"), tmp_path, HELLO, (b"MAIL FROM:<a@example.org>", b"451 4.4.1 "))
+    log = play(proxy(release, "127.0.0.1:1"), tmp_path, HELLO,
+               (b"MAIL FROM:<a@example.org>", b"451 4.4.1 "))
     assert one(log, "rejected")["by"] == b"us"
 
 
 @pytest.mark.parametrize(("reply", "code", "by"), [
-    (b"550 no such list\r\n", b"550", b"mailman"), (b"450 4.2.0 later\r\n", b"450", b"mailman"), (last(FULL), b"451", b"mailman"),
-    (b"299 what?\r\n", b"250", None), (b"554 5.3.0 broken\r\n", b"451", b"mailman"), (close, b"451", b"us"),
+    (b"550 no such list\r\n", b"550", b"mailman"), (b"450 4.2.0 later\r\n", b"450", b"mailman"),
+    (last(FULL), b"451", b"mailman"),
+    (b"299 what?\r\n", b"250", None), (b"554 5.3.0 broken\r\n", b"451", b"mailman"),
+    (close, b"451", b"us"),
 ], ids=["no list", "later", "421", "yes", "broken", "closes"])  # fmt: skip
 def test_refusals_of_a_list_server(release, tmp_path, reply, code, by):
     with Upstream({"RCPT": reply}, lmtp=True) as mailman:
@@ -438,36 +489,44 @@ def test_refusals_are_bounded(release, tmp_path, n):
     *each, end = lines(log)
     rejected = [line for line in each if line.what == "rejected"]
     assert end.what == "session" and len(rejected) == min(n, 4)
-    assert [line["more"] for line in rejected if "more" in line.keys()] == ([b"%d" % (n - 3)] if n > 3 else [])
+    assert [line["more"] for line in rejected if "more" in line.keys()] == ([b"%d" % (n - 3)]
+                                                                            if n > 3 else [])
     assert n <= 3 or rejected[-1].keys() == ["peer", "uid", "more", "helo"]
 
 
 @pytest.mark.parametrize("name", NASTY)
 def test_refused_words_of_a_client_are_values(smtpd, tmp_path, name):
     address = b"<%s@example.org>" % NASTY[name]
-    with Upstream({"RCPT": b"550 " + FAKE + b' "\\\r\n', "MAIL": [b"550 " + FAKE + b"\r\n", None]}) as up:
-        log = play(proxy(smtpd, up), tmp_path, HELLO, (b"MAIL FROM:" + address, b"550 "), (b"MAIL FROM:" + address, b"250 "),
+    with Upstream({"RCPT": b"550 " + FAKE + b' "\\\r\n',
+                   "MAIL": [b"550 " + FAKE + b"\r\n", None]}) as up:
+        log = play(proxy(smtpd, up), tmp_path, HELLO, (b"MAIL FROM:" + address, b"550 "),
+                   (b"MAIL FROM:" + address, b"250 "),
                    (b"RCPT TO:" + address, b"550 "))
     sender, recipient = lines(log, "rejected")
-    assert sender["from"] == recipient["from"] == recipient["to"] == cut(address) and sender["verdict"] == b"550 " + FAKE
+    assert sender["from"] == recipient["from"] == recipient["to"] == cut(address)
+    assert sender["verdict"] == b"550 " + FAKE
     assert recipient["verdict"] == b"550 " + FAKE + b' "\\'
-    assert sender.keys() == recipient.keys()[:-1] == ["id", "peer", "uid", "verdict", "by", "helo", "from"]
+    assert sender.keys() == recipient.keys()[:-1] == ["id", "peer", "uid", "verdict", "by", "helo",
+                                                      "from"]
 
 
 @pytest.mark.parametrize("name", NASTY)
 def test_lost_words_of_a_client_are_values(smtpd, tmp_path, name):
-    """The connection to the upstream is lost at the dot, or the client's before it hears the 250."""
+    """The connection to the upstream is lost at the dot, or the client's before it hears the
+    250."""
     address = b"<%s@example.org>" % NASTY[name]
     with Upstream({"dot": close}) as up:
         with Session(proxy(smtpd, up), tmp_path) as session:
-            session.expect((None, b"220 "), HELLO, (b"MAIL FROM:" + address, b"250 "), (b"RCPT TO:" + address, b"250 "), (b"DATA", b"354 "))
+            session.expect((None, b"220 "), HELLO, (b"MAIL FROM:" + address, b"250 "),
+                           (b"RCPT TO:" + address, b"250 "), (b"DATA", b"354 "))
             session.say(SMALL)
             session.expect((b".", b"451 "))
             assert session.end() == 0
             lost = one(session.err(), "duplicate possible")
     assert lost.keys() == ["id", "destination", "reason", "to"] and lost["to"] == cut(address)
     with Session(command(smtpd), tmp_path) as session:
-        session.expect((None, b"220 "), HELLO, (b"MAIL FROM:" + address, b"250 "), (b"RCPT TO:" + address, b"250 "), RECIPIENT,
+        session.expect((None, b"220 "), HELLO, (b"MAIL FROM:" + address, b"250 "),
+                       (b"RCPT TO:" + address, b"250 "), RECIPIENT,
                        (b"DATA", b"354 "))
         session.say(SMALL + b".\r\n")
         session.wait_for([session.ours], [])

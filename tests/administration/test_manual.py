@@ -1,5 +1,6 @@
-"""The manual pages and README against the program: every example is tried, and what the source reads, writes and returns is in
-the manual. (The lines for super-servers are tried in test_inetd.py.)"""
+"""The manual pages and README against the program: every example is tried, and what the source
+reads, writes and returns is in the manual. (The lines for super-servers are tried in
+test_inetd.py.)"""
 
 import json
 import os
@@ -14,7 +15,8 @@ from manual import literals, page, readme_block, readme_blocks, section
 from session import BEGIN, END, PATIENCE, environment, free_port, printed, run, with_x_peer
 from tls_stand import install
 
-SOURCES = {path.relative_to(ROOT / "src").as_posix(): path.read_text() for path in sorted((ROOT / "src").rglob("*.[ch]"))}
+SOURCES = {path.relative_to(ROOT / "src").as_posix(): path.read_text()
+           for path in sorted((ROOT / "src").rglob("*.[ch]"))}
 SESSION = ROOT / "examples/session.txt"
 
 
@@ -22,8 +24,10 @@ def examples(name):
     return [text for _, text in literals(section(name, "EXAMPLES"))]
 
 
-CONFIGURATIONS = [text for text in [*examples("smtpd.conf.5"), *readme_blocks()] if re.fullmatch(r"(?:[a-z-]+=.*\n)+", text)]
-COMMANDS = [text[2:].rstrip() for name in ("smtpd.8", "smtpd-exec.7") for text in examples(name) if text.startswith("$ ")]
+CONFIGURATIONS = [text for text in [*examples("smtpd.conf.5"), *readme_blocks()]
+                  if re.fullmatch(r"(?:[a-z-]+=.*\n)+", text)]
+COMMANDS = [text[2:].rstrip() for name in ("smtpd.8", "smtpd-exec.7") for text in examples(name)
+            if text.startswith("$ ")]
 
 
 def command(start):
@@ -33,42 +37,52 @@ def command(start):
 
 
 def play(smtpd, folder, line, **env):
-    """A command line of the manual in the shell, in a folder with what it names: (exit status, output, standard error)."""
+    """A command line of the manual in the shell, in a folder with what it names: (exit status,
+    output, standard error)."""
     shutil.copy(SESSION, folder)
     env = environment(**env)
     env["PATH"] = os.path.dirname(smtpd) + ":" + env["PATH"]
     return run(["sh", "-c", line], env=env, cwd=folder)
 
 
-# --- examples ------------------------------------------------------------------------------------------------
+# --- examples -------------------------------------------------------------------------------------
 
 
 def test_examples_are_found():
-    """All of them: what is no configuration and no command line is the hook of smtpd-exec(7), and its line of curl, which is that
-    of examples/webhook.sh."""
+    """All of them: what is no configuration and no command line is the hook of smtpd-exec(7), and
+    its line of curl, which is that of examples/webhook.sh."""
     assert len(CONFIGURATIONS) >= 6
-    others = [text for name in ("smtpd.8", "smtpd.conf.5", "smtpd-exec.7") for text in examples(name)
+    others = [text for name in ("smtpd.8", "smtpd.conf.5", "smtpd-exec.7")
+              for text in examples(name)
               if text not in CONFIGURATIONS and not text.startswith("$ ")]
     hook, curl = others
-    assert hook.startswith("#!/bin/sh\n") and curl.startswith("curl ") and curl.endswith(" || exit 75\n")
+    assert hook.startswith("#!/bin/sh\n") and curl.startswith("curl ")
+    assert curl.endswith(" || exit 75\n")
 
 
 def test_commands_are_tried():
     """Here, in test_inetd.py (port 1025 of an address) or in test_first_minute.py (port 1025)."""
-    tried = ("smtpd <session.txt", "smtpd --check", "smtpd --strategy=exec", "journalctl ", "tcpserver ", "smtpd --listen=127.0.0.1:1025 ")
-    assert [line for line in COMMANDS if not line.startswith(tried) and "smtpd --listen=1025" not in line] == []
+    tried = ("smtpd <session.txt", "smtpd --check", "smtpd --strategy=exec", "journalctl ",
+             "tcpserver ", "smtpd --listen=127.0.0.1:1025 ")
+    assert [line for line in COMMANDS if not line.startswith(tried)
+            and "smtpd --listen=1025" not in line] == []
 
 
 @pytest.mark.parametrize("content", CONFIGURATIONS, ids=range(len(CONFIGURATIONS)))
 def test_configuration(smtpd, tmp_path, content):
-    """--check, as the manual writes it, has no complaint; it may warn of files that are not there, and of an upstream in clear."""
+    """--check, as the manual writes it, has no complaint; it may warn of files that are not there,
+    and of an upstream in clear."""
     (tmp_path / "new.conf").write_text(content)
-    program = install(smtpd, tmp_path) if "tls-certificate=" in content else smtpd  # its files are not here
+    # its files are not here
+    program = install(smtpd, tmp_path) if "tls-certificate=" in content else smtpd
     status, out, err = play(program, tmp_path, command("smtpd --check"))
     assert status == 0, err.decode()
     may_be_missing = r"(command|filter|maildir|tls-engine|upstream-password): .*: No such file"
-    assert [line for line in err.decode().splitlines() if not re.match(rf"smtpd: warning: ({may_be_missing}|upstream-tls: mail goes to )", line)] == []
-    assert set(re.findall(r"^([a-z-]+)=", content, re.M)) <= set(re.findall(r"^([a-z-]+)=", out.decode(), re.M))
+    assert [line for line in err.decode().splitlines()
+            if not re.match(rf"smtpd: warning: ({may_be_missing}|upstream-tls: mail goes to )",
+                            line)] == []
+    assert set(re.findall(r"^([a-z-]+)=", content, re.M)) <= set(re.findall(r"^([a-z-]+)=",
+                                                                            out.decode(), re.M))
 
 
 def test_session_from_a_file(smtpd, tmp_path):
@@ -147,7 +161,9 @@ def test_hook(smtpd, tmp_path):
     (hook,) = [text for text in examples("smtpd-exec.7") if text.startswith("#!/bin/sh\n")]
     (tmp_path / "hook").write_text(hook)
     (tmp_path / "hook").chmod(0o755)
-    status, out, err = play(smtpd, tmp_path, command("smtpd --strategy=exec").replace("smtpd ", "smtpd --config=/dev/null ", 1))
+    status, out, err = play(smtpd, tmp_path,
+                            command("smtpd --strategy=exec").replace(
+                                "smtpd ", "smtpd --config=/dev/null ", 1))
     assert status == 0 and b"\r\n250 2.0.0 " in out
     assert b' stderr="local: alice@example.org"\n' in err and re.search(rb" stderr=\d+\n", err)
 
@@ -158,7 +174,8 @@ def test_journalctl(release, tmp_path):
         missing("smtpd was built without libsystemd")
     line = command("journalctl ")
     with Journald(tmp_path) as journald:
-        done = subprocess.run(journald.inside(release, "--config=/dev/null", "--strategy=journal"), input=SESSION.read_bytes(),
+        done = subprocess.run(journald.inside(release, "--config=/dev/null", "--strategy=journal"),
+                              input=SESSION.read_bytes(),
                               capture_output=True, env=environment(), timeout=PATIENCE)
         assert b"\r\n250 2.0.0 " in done.stdout
         fields = line.replace("-o cat --output-fields=SMTPD_TEXT", "-o json --all")
@@ -171,17 +188,19 @@ def test_journalctl(release, tmp_path):
     assert "SMTPD_TEXT" in fields and mentioned(fields, section("smtpd.8", "Journal entries")) == []
 
 
-# --- nothing is left unsaid ------------------------------------------------------------------------------------
+# --- nothing is left unsaid -----------------------------------------------------------------------
 
 
 def mentioned(names, *lines):
     """Those that are not there."""
     text = "\n".join(line for some in lines for line in some)
-    return sorted(name for name in set(names) if not re.search(rf"(?<![\w/]){re.escape(name)}(?!\w)", text))
+    return sorted(name for name in set(names)
+                  if not re.search(rf"(?<![\w/]){re.escape(name)}(?!\w)", text))
 
 
 def environment_variables():
-    """Those that the source asks for; where the name is no literal, all literals of the file that could be one."""
+    """Those that the source asks for; where the name is no literal, all literals of the file that
+    could be one."""
     for name, text in SOURCES.items():
         yield from re.findall(r'(?:getenv|contract_variable)\("(\w+)"\)', text)
         if re.search(r"(?:getenv|contract_variable)\((?!\")", text):
@@ -191,8 +210,10 @@ def environment_variables():
 def test_environment():
     found = set(environment_variables())
     assert {"REMOTE_ADDR", "TCPREMOTEPORT", "LISTEN_FDS", "TMPDIR", "SMTPD_RCPT_TO"} <= found
-    fields = {"MESSAGE_ID", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "PRIORITY", "MESSAGE"} | journal_fields()
-    programs = section("smtpd-exec.7", "Environment") + section("smtpd-exec.7", "What the program gets")
+    fields = {"MESSAGE_ID", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "PRIORITY",
+              "MESSAGE"} | journal_fields()
+    programs = section("smtpd-exec.7", "Environment") + section("smtpd-exec.7",
+                                                                "What the program gets")
     helper = section("smtpd-tls.8", "ENVIRONMENT")
     assert mentioned(found - fields, section("smtpd.8", "ENVIRONMENT"), programs, helper) == []
 
@@ -208,7 +229,8 @@ def test_journal_fields():
     described = section("smtpd.8", "Journal entries")
     others = re.findall(r'add_text\(e, "([A-Z_]+)"', SOURCES["helpers/journal.c"])
     assert mentioned([*found, *others], described) == []
-    assert mentioned(re.findall(r"\bSMTPD_[A-Z_]+\b", "\n".join(described)), SOURCES["helpers/journal.c"].splitlines()) == []
+    assert mentioned(re.findall(r"\bSMTPD_[A-Z_]+\b", "\n".join(described)),
+                     SOURCES["helpers/journal.c"].splitlines()) == []
 
 
 def test_signals():
@@ -217,24 +239,30 @@ def test_signals():
     assert "SIGTERM" in found and mentioned(found, section("smtpd.8", "SIGNALS")) == []
 
 
-EX = {"EX_USAGE": 64, "EX_IOERR": 74, "EX_TEMPFAIL": 75, "EX_CONFIG": 78, "EX_OSERR": 71, "EX_SOFTWARE": 70, "EX_UNAVAILABLE": 69}
+EX = {"EX_USAGE": 64, "EX_IOERR": 74, "EX_TEMPFAIL": 75, "EX_CONFIG": 78, "EX_OSERR": 71,
+      "EX_SOFTWARE": 70, "EX_UNAVAILABLE": 69}
 
 
 def test_exit_statuses_in_the_source():
     """Those of sysexits.h in what is main's, and no others."""
-    found = {EX[name] for file in ("main.c", "config/read.c", "session.c") for name in re.findall(r"\bEX_[A-Z]+\b", SOURCES[file])}
-    described = {int(line.split()[1]) for line in section("smtpd.8", "EXIT STATUS") if line.startswith(".It ")}
+    found = {EX[name] for file in ("main.c", "config/read.c", "session.c")
+             for name in re.findall(r"\bEX_[A-Z]+\b", SOURCES[file])}
+    described = {int(line.split()[1]) for line in section("smtpd.8", "EXIT STATUS")
+                 if line.startswith(".It ")}
     assert found | {0} == described
 
 
 def test_files_in_the_source():
     """Absolute names in the source, but for what every system has."""
     found = {name for text in SOURCES.values() for name in re.findall(r'"(/[a-z][^" :]*)"', text)}
-    known = {"/dev/null", "/dev/fd/", "/proc/self/exe", "/proc/self/fd/%u", "/proc/self/fd/%d", "/run/systemd/journal/socket", "/system.journal"}
+    known = {"/dev/null", "/dev/fd/", "/proc/self/exe", "/proc/self/fd/%u", "/proc/self/fd/%d",
+             "/run/systemd/journal/socket", "/system.journal"}
     known |= {"/home", "/root", "/run/user"}
     assert {"/var/tmp", "/tmp"} <= found
-    assert mentioned(found - known, section("smtpd.8", "FILES"), section("smtpd.8", "ENVIRONMENT"), section("smtpd.8", "DESCRIPTION")) == []
-    assert ".Pa /etc/smtpd/smtpd.conf" in page("smtpd.8") and ".Pa /etc/smtpd/smtpd.conf" in page("smtpd.conf.5")
+    assert mentioned(found - known, section("smtpd.8", "FILES"), section("smtpd.8", "ENVIRONMENT"),
+                     section("smtpd.8", "DESCRIPTION")) == []
+    assert ".Pa /etc/smtpd/smtpd.conf" in page("smtpd.8")
+    assert ".Pa /etc/smtpd/smtpd.conf" in page("smtpd.conf.5")
 
 
 def test_log():
@@ -243,5 +271,6 @@ def test_log():
     words = re.findall(r'log_start\(&?\w+, "(\w+)"\)', text)
     fields = re.findall(r'log_(?:field|number|chosen|said|address|reason)\(&?\w+, "(\w+)"', text)
     assert {"message", "session"} <= set(words) and {"from", "size", "end"} <= set(fields)
-    shown = [re.sub(r"^\.(?:It )?Li ", "", line) for line in section("smtpd.8", "DIAGNOSTICS") if re.match(r"\.(It )?Li ", line)]
+    shown = [re.sub(r"^\.(?:It )?Li ", "", line) for line in section("smtpd.8", "DIAGNOSTICS")
+             if re.match(r"\.(It )?Li ", line)]
     assert mentioned([*words, *fields], shown) == []

@@ -117,7 +117,9 @@ def test_stream_that_nobody_accepts(smtpd, tmp_path):
         log.listen(0)
         with contextlib.suppress(BlockingIOError):
             while True:
-                waiting = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX,
+                                                            socket.SOCK_STREAM
+                                                            | socket.SOCK_NONBLOCK))
                 waiting.connect(str(tmp_path / "log"))
         argv = [*prefix, *command(smtpd, "--strategy=exec", "--command=/bin/true")]
         with inetd_session(argv, tmp_path) as session:

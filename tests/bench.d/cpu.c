@@ -2,9 +2,10 @@
  *
  *   cpu ROUNDS SESSION PROGRAM PROGRAM...
  *
- * Each run has SESSION (a short file) in a pipe as standard input, and /dev/null as standard output and error. Per round
- * there is one line, the nanoseconds of each program, and of all its descendants, until the last of them has ended. The kernel's
- * software clock of tasks counts them (perf_event_open(2)), inherited by each new process: rusage knows nothing of processes that
+ * Each run has SESSION (a short file) in a pipe as standard input, and /dev/null as standard output
+ * and error. Per round there is one line, the nanoseconds of each program, and of all its
+ * descendants, until the last of them has ended. The kernel's software clock of tasks counts them
+ * (perf_event_open(2)), inherited by each new process: rusage knows nothing of processes that
  * nobody waits for.
  */
 #include <err.h>
@@ -28,7 +29,10 @@ static int clock_fd;
 
 static void start_clock(void) {
         struct perf_event_attr clock = {
-                .type = PERF_TYPE_SOFTWARE, .size = sizeof(clock), .config = PERF_COUNT_SW_TASK_CLOCK, .inherit = 1,
+                .type = PERF_TYPE_SOFTWARE,
+                .size = sizeof(clock),
+                .config = PERF_COUNT_SW_TASK_CLOCK,
+                .inherit = 1,
         };
 
         clock_fd = (int) syscall(SYS_perf_event_open, &clock, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
@@ -78,7 +82,8 @@ int main(int argc, char **argv) {
         prctl(PR_SET_CHILD_SUBREAPER, 1);
         start_clock();
         fd = open(argv[2], O_RDONLY);
-        if (fd < 0 || (n_session = read(fd, session, sizeof(session))) < 0 || n_session == sizeof(session))
+        if (fd < 0 || (n_session = read(fd, session, sizeof(session))) < 0 ||
+            n_session == sizeof(session))
                 err(1, "%s", argv[2]);
         for (int i = 0; i < n_programs; i++) {
                 int n = 0;
@@ -92,7 +97,8 @@ int main(int argc, char **argv) {
                 for (int i = 0; i < n_programs; i++)
                         took[(i + round) % n_programs] = measure(words[(i + round) % n_programs]);
                 for (int i = 0; i < n_programs; i++)
-                        printf("%llu%c", (unsigned long long) took[i], i + 1 < n_programs ? ' ' : '\n');
+                        printf("%llu%c", (unsigned long long) took[i],
+                               i + 1 < n_programs ? ' ' : '\n');
         }
         return 0;
 }

@@ -1,4 +1,5 @@
-/* fork.c - the floor, and a fork(2) that lives as long as it: what a process beside a session has to cost. */
+/* fork.c - the floor, and a fork(2) that lives as long as it: what a process beside a session has
+ * to cost. */
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,9 +11,7 @@ int main(void) {
                 return 1;
         switch (fork()) {
         case -1: return 1;
-        case 0:
-                close(pair[0]);
-                return read(pair[1], &octet, 1) != 0;
+        case 0: close(pair[0]); return read(pair[1], &octet, 1) != 0;
         }
         close(pair[1]);
         shutdown(pair[0], SHUT_WR);

@@ -2,13 +2,15 @@
  *
  *   intake DIRECTORY OCTETS fixed|mixed ROUNDS PROGRAM...
  *
- * A PROGRAM is a string of words: "session /path/smtpd --max-size=0" (a dialogue up to DATA comes first),
- * "chunks /path/smtpd --max-size=0" (up to RCPT, and then BDAT with chunks of a MiB), or "raw cat"
- * (its standard output becomes a nameless file in DIRECTORY, which is also everyone's TMPDIR).
- * Standard error is /dev/null. Per round there is one line, the nanoseconds of each program.
+ * A PROGRAM is a string of words: "session /path/smtpd --max-size=0" (a dialogue up to DATA comes
+ * first), "chunks /path/smtpd --max-size=0" (up to RCPT, and then BDAT with chunks of a MiB), or
+ * "raw cat" (its standard output becomes a nameless file in DIRECTORY, which is also everyone's
+ * TMPDIR). Standard error is /dev/null. Per round there is one line, the nanoseconds of each
+ * program.
  *
- * The clock runs from the first octet of the body until the program has read the last one: its receive queue is empty.
- * The final dot is never sent, so that there is no delivery in it; nor is the removal of the file.
+ * The clock runs from the first octet of the body until the program has read the last one: its
+ * receive queue is empty. The final dot is never sent, so that there is no delivery in it; nor is
+ * the removal of the file.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -104,7 +106,8 @@ static struct connection start(const char *program) {
         c.client = socket(AF_INET, SOCK_STREAM, 0);
         if (bind(listener, (struct sockaddr *) &a, size) < 0 || listen(listener, 1) < 0 ||
             getsockname(listener, (struct sockaddr *) &a, &size) < 0 ||
-            connect(c.client, (struct sockaddr *) &a, size) < 0 || (c.server = accept(listener, NULL, NULL)) < 0)
+            connect(c.client, (struct sockaddr *) &a, size) < 0 ||
+            (c.server = accept(listener, NULL, NULL)) < 0)
                 err(1, "loopback connection");
         close(listener);
         c.pid = fork();
@@ -148,8 +151,9 @@ static void wait_until_read(const struct connection *c) {
 
 /* Up to the invitation to send the message, or with fewer steps. */
 static void converse(int fd, int n_steps) {
-        static const char *const say[DIALOGUE] = { "", "EHLO bench\r\n", "MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n",
-                                                   "DATA\r\n" };
+        static const char *const say[DIALOGUE] = { "", "EHLO bench\r\n",
+                                                   "MAIL FROM:<a@b.example>\r\n",
+                                                   "RCPT TO:<c@d.example>\r\n", "DATA\r\n" };
 
         for (int i = 0; i < n_steps; i++) {
                 char reply[4096] = "";

@@ -2,9 +2,10 @@
  *
  *   load ADDRESS SESSIONS AT_ONCE
  *
- * ADDRESS is 127.0.0.1:PORT, [::1]:PORT or /SOCKET. Each session is a connection of its own that waits for each reply; the next
- * one begins when it has its 221 (or the end of the connection). The nanoseconds from the first connect to the last 221 go to
- * standard output. A reply that is not the expected one ends it with an error: raise the server's limits.
+ * ADDRESS is 127.0.0.1:PORT, [::1]:PORT or /SOCKET. Each session is a connection of its own that
+ * waits for each reply; the next one begins when it has its 221 (or the end of the connection). The
+ * nanoseconds from the first connect to the last 221 go to standard output. A reply that is not the
+ * expected one ends it with an error: raise the server's limits.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -34,7 +35,8 @@ static const struct step {
         { '2', "MAIL FROM:<a@b.example>\r\n" },
         { '2', "RCPT TO:<c@d.example>\r\n" },
         { '2', "DATA\r\n" },
-        { '3', "From: a@b.example\r\nTo: c@d.example\r\nSubject: hello\r\n\r\nThe quick brown fox jumps over the lazy dog.\r\n.\r\n" },
+        { '3', "From: a@b.example\r\nTo: c@d.example\r\nSubject: hello\r\n\r\nThe quick brown fox "
+               "jumps over the lazy dog.\r\n.\r\n" },
         { '2', "QUIT\r\n" },
         { '2', NULL },
 };
@@ -83,7 +85,8 @@ static void parse_address(char *s) {
                 address.v4.sin_family = AF_INET;
                 n_address = sizeof(address.v4);
         }
-        if (*s == '[' ? inet_pton(AF_INET6, s + 1, &address.v6.sin6_addr) != 1 : inet_pton(AF_INET, s, &address.v4.sin_addr) != 1)
+        if (*s == '[' ? inet_pton(AF_INET6, s + 1, &address.v6.sin6_addr) != 1
+                      : inet_pton(AF_INET, s, &address.v4.sin_addr) != 1)
                 errx(1, "%s: no address", s);
 }
 
@@ -91,8 +94,10 @@ static void begin(struct session *s) {
         struct epoll_event e = { .events = EPOLLIN, .data.ptr = s };
         int on = 1;
 
-        *s = (struct session) { .fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0) };
-        if (s->fd < 0 || connect(s->fd, &address.any, n_address) < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, s->fd, &e) < 0)
+        *s = (struct session) { .fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC,
+                                             0) };
+        if (s->fd < 0 || connect(s->fd, &address.any, n_address) < 0 ||
+            epoll_ctl(epoll_fd, EPOLL_CTL_ADD, s->fd, &e) < 0)
                 err(1, "connect");
         if (address.any.sa_family != AF_UNIX)
                 setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -116,7 +121,8 @@ static bool go_on(struct session *s) {
         const char *line;
 
         if (n <= 0)
-                errx(1, "the connection ended in step %zu (%s)", s->step, n < 0 ? strerror(errno) : "closed");
+                errx(1, "the connection ended in step %zu (%s)", s->step,
+                     n < 0 ? strerror(errno) : "closed");
         s->n += (size_t) n;
         line = last_line(s);
         if (!line)
@@ -135,7 +141,8 @@ static bool go_on(struct session *s) {
 }
 
 int main(int argc, char **argv) {
-        int left = argc == 4 ? atoi(argv[2]) : 0, at_once = argc == 4 ? atoi(argv[3]) : 0, running = 0;
+        int left = argc == 4 ? atoi(argv[2]) : 0, at_once = argc == 4 ? atoi(argv[3]) : 0,
+            running = 0;
         uint64_t from;
 
         if (left < 1 || at_once < 1 || at_once > AT_ONCE_MAX)

@@ -2,8 +2,9 @@
  *
  *   peak PROGRAM [ARGUMENT...]
  *
- * The program keeps our descriptors 0 to 2; the number goes to descriptor 3. A process inherits the peak of the one it
- * was forked from (of all of it after a vfork), so this is a small program, to be started anew for each measurement.
+ * The program keeps our descriptors 0 to 2; the number goes to descriptor 3. A process inherits the
+ * peak of the one it was forked from (of all of it after a vfork), so this is a small program, to
+ * be started anew for each measurement.
  */
 #include <err.h>
 #include <stdio.h>

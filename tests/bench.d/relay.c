@@ -1,12 +1,14 @@
-/* relay.c - how fast programs pass a large message on, from one loopback TCP connection to another, in turns.
+/* relay.c - how fast programs pass a large message on, from one loopback TCP connection to another,
+ * in turns.
  *
  *   relay DIRECTORY OCTETS ROUNDS PROGRAM...
  *
- * A PROGRAM is a string of words: "session /path/smtpd --strategy=proxy --upstream=..." (a dialogue up to DATA comes first,
- * and the final dot ends the message), or "raw socat ..." (the end of input ends it). Its standard input and output are the
- * connection, standard error is /dev/null, DIRECTORY is its TMPDIR. Both pass on to a receiver that says 250 when it has
- * all (sink.c). Per round there is one line, the nanoseconds of each program, from the first octet of the message until
- * that 250 has come back.
+ * A PROGRAM is a string of words: "session /path/smtpd --strategy=proxy --upstream=..." (a dialogue
+ * up to DATA comes first, and the final dot ends the message), or "raw socat ..." (the end of input
+ * ends it). Its standard input and output are the connection, standard error is /dev/null,
+ * DIRECTORY is its TMPDIR. Both pass on to a receiver that says 250 when it has all (sink.c). Per
+ * round there is one line, the nanoseconds of each program, from the first octet of the message
+ * until that 250 has come back.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -37,7 +39,9 @@ static uint64_t now(void) {
 
 static void fill_buffer(void) {
         for (size_t i = 0; i < sizeof(buffer); i++)
-                buffer[i] = i % LINE == LINE - 2 ? '\r' : i % LINE == LINE - 1 ? '\n' : "abcdefghijklm nopqrstuvwxyz"[i % 27];
+                buffer[i] = i % LINE == LINE - 2   ? '\r'
+                            : i % LINE == LINE - 1 ? '\n'
+                                                   : "abcdefghijklm nopqrstuvwxyz"[i % 27];
 }
 
 static void run(char *program, int fd) {
@@ -59,11 +63,13 @@ static void run(char *program, int fd) {
 static int start(const char *program, pid_t *ret_pid) {
         struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         socklen_t size = sizeof(a);
-        int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), server;
+        int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0),
+            server;
 
         if (bind(listener, (struct sockaddr *) &a, size) < 0 || listen(listener, 1) < 0 ||
             getsockname(listener, (struct sockaddr *) &a, &size) < 0 ||
-            connect(client, (struct sockaddr *) &a, size) < 0 || (server = accept(listener, NULL, NULL)) < 0)
+            connect(client, (struct sockaddr *) &a, size) < 0 ||
+            (server = accept(listener, NULL, NULL)) < 0)
                 err(1, "loopback connection");
         close(listener);
         *ret_pid = fork();
@@ -96,7 +102,8 @@ static void hear(int fd, char digit) {
 }
 
 static void converse(int fd) {
-        static const char *const say[] = { "EHLO bench\r\n", "MAIL FROM:<a@b.example>\r\n", "RCPT TO:<c@d.example>\r\n", "DATA\r\n" };
+        static const char *const say[] = { "EHLO bench\r\n", "MAIL FROM:<a@b.example>\r\n",
+                                           "RCPT TO:<c@d.example>\r\n", "DATA\r\n" };
 
         hear(fd, '2');
         for (int i = 0; i < 4; i++) {

@@ -2,8 +2,8 @@
  *
  *   sink smtp|raw
  *
- * Its port (on 127.0.0.1) is the first line of standard output. It serves one connection after another, until its
- * standard input ends. `raw` reads until the end of input, and says "250" then.
+ * Its port (on 127.0.0.1) is the first line of standard output. It serves one connection after
+ * another, until its standard input ends. `raw` reads until the end of input, and says "250" then.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -63,7 +63,8 @@ static void serve_smtp(int fd) {
                 line[n] = '\0';
                 for (char *p = line, *end; (end = strstr(p, "\r\n")); p = end + 2)
                         if (strncmp(p, "EHLO", 4) == 0)
-                                say(fd, "250-sink\r\n250-PIPELINING\r\n250-SIZE 0\r\n250 8BITMIME\r\n");
+                                say(fd,
+                                    "250-sink\r\n250-PIPELINING\r\n250-SIZE 0\r\n250 8BITMIME\r\n");
                         else if (strncmp(p, "QUIT", 4) == 0) {
                                 say(fd, "221 2.0.0 bye\r\n");
                                 return;
@@ -86,7 +87,8 @@ static void serve_raw(int fd) {
 
 int main(int argc, char **argv) {
         int listener = listen_on_loopback();
-        struct pollfd fds[] = { { .fd = listener, .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN } };
+        struct pollfd fds[] = { { .fd = listener, .events = POLLIN },
+                                { .fd = STDIN_FILENO, .events = POLLIN } };
 
         if (argc != 2)
                 errx(1, "usage: sink smtp|raw");

@@ -2,10 +2,11 @@
  *
  *   spawn ROUNDS SESSION PROGRAM PROGRAM...
  *
- * A PROGRAM is a path with arguments, and NAME=VALUE in front of it for its environment; a tab stands for a blank within a word.
- * Each run has SESSION (a short file) in a pipe as standard input, another pipe as standard output, and /dev/null as
- * standard error; filling and emptying them is not measured. All is on one CPU. Per round there is one line, the
- * nanoseconds of each program. They come first in turns.
+ * A PROGRAM is a path with arguments, and NAME=VALUE in front of it for its environment; a tab
+ * stands for a blank within a word. Each run has SESSION (a short file) in a pipe as standard
+ * input, another pipe as standard output, and /dev/null as standard error; filling and emptying
+ * them is not measured. All is on one CPU. Per round there is one line, the nanoseconds of each
+ * program. They come first in turns.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -38,7 +39,8 @@ static uint64_t now(void) {
 static void read_session(const char *path) {
         int fd = open(path, O_RDONLY);
 
-        if (fd < 0 || (n_session = read(fd, session, sizeof(session))) < 0 || n_session == sizeof(session))
+        if (fd < 0 || (n_session = read(fd, session, sizeof(session))) < 0 ||
+            n_session == sizeof(session))
                 err(1, "%s", path);
         close(fd);
 }
@@ -67,7 +69,8 @@ static void parse(char *s, struct program *ret) {
         int n = 0, n_variables = 2;
 
         *ret = (struct program) { .environment = { "PATH=/usr/bin:/bin", "LANG=C" } };
-        for (char *w = strtok(s, " "); w && n < WORDS && n_variables < WORDS + 2; w = strtok(NULL, " "))
+        for (char *w = strtok(s, " "); w && n < WORDS && n_variables < WORDS + 2;
+             w = strtok(NULL, " "))
                 if (n == 0 && strchr(w, '='))
                         ret->environment[n_variables++] = with_blanks(w);
                 else
@@ -80,7 +83,8 @@ static uint64_t measure(const struct program *p) {
         uint64_t from, took;
         pid_t pid;
 
-        if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || write(in[1], session, (size_t) n_session) != n_session)
+        if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 ||
+            write(in[1], session, (size_t) n_session) != n_session)
                 err(1, "pipe");
         close(in[1]);
         posix_spawn_file_actions_init(&actions);
@@ -88,7 +92,8 @@ static uint64_t measure(const struct program *p) {
         posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
         posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
         from = now();
-        if (posix_spawn(&pid, p->words[0], &actions, NULL, p->words, p->environment) != 0 || waitpid(pid, &status, 0) != pid)
+        if (posix_spawn(&pid, p->words[0], &actions, NULL, p->words, p->environment) != 0 ||
+            waitpid(pid, &status, 0) != pid)
                 err(1, "%s", p->words[0]);
         took = now() - from;
         if (status != 0)
@@ -114,9 +119,11 @@ int main(int argc, char **argv) {
                 uint64_t took[PROGRAMS];
 
                 for (int i = 0; i < n_programs; i++)
-                        took[(i + round) % n_programs] = measure(programs + (i + round) % n_programs);
+                        took[(i + round) % n_programs] =
+                                measure(programs + (i + round) % n_programs);
                 for (int i = 0; i < n_programs; i++)
-                        printf("%llu%c", (unsigned long long) took[i], i + 1 < n_programs ? ' ' : '\n');
+                        printf("%llu%c", (unsigned long long) took[i],
+                               i + 1 < n_programs ? ' ' : '\n');
         }
         return 0;
 }

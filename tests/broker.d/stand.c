@@ -2,8 +2,8 @@
  *
  *   stand SOCKET PROGRAM WRAPPER LISTS MAILMAN ENGINE [UPSTREAM...]
  *
- * It serves at the descriptor SOCKET; "-" is what it does not have. With $BALANCER the peer is to be named. Printed first are the sizes of a request and an
- * answer.
+ * It serves at the descriptor SOCKET; "-" is what it does not have. With $BALANCER the peer is to
+ * be named. Printed first are the sizes of a request and an answer.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
-"""A session that is taken over gets nothing, however smtpd was started, and with every strategy: a running session is made to perform
-the system calls of an intruder (tests/sandbox.d/inject.c). Under systemd the unit's own filter is there as well; here ours is what
-ends the process. What each call is, and all others, is in test_sandbox.py."""
+"""A session that is taken over gets nothing, however smtpd was started, and with every strategy: a
+running session is made to perform the system calls of an intruder (tests/sandbox.d/inject.c). Under
+systemd the unit's own filter is there as well; here ours is what ends the process. What each call
+is, and all others, is in test_sandbox.py."""
 
 import contextlib
 import os
@@ -18,11 +19,15 @@ from test_systemd import booted
 
 _ = booted, folder, inject, packages, start, tools  # fixtures
 
-# What an intruder wants: another program, process, file; the memory, descriptors and signals of others; a connection, by a new socket
-# or by the client's; the standard descriptors of others who share them; journald's, syslogd's or systemd's ear.
-ACTIONS = ["execve", "fork", "ptrace", "process_vm_readv", "open-proc-mem", "pidfd_getfd", "kill", "socket-inet", "socket-inet6",
-           "socket-unix", "socket-netlink", "socket-packet", "connect-client", "connect-dissolve", "read-etc", "write-spool",
-           "unlink", "rename", "dup2-onto-client", "dup2-onto-output", "sendto-address", "sendmsg-log", "accept",
+# What an intruder wants: another program, process, file; the memory, descriptors and signals of
+# others; a connection, by a new socket or by the client's; the standard descriptors of others who
+# share them; journald's, syslogd's or systemd's ear.
+ACTIONS = ["execve", "fork", "ptrace", "process_vm_readv", "open-proc-mem", "pidfd_getfd", "kill",
+           "socket-inet", "socket-inet6",
+           "socket-unix", "socket-netlink", "socket-packet", "connect-client", "connect-dissolve",
+           "read-etc", "write-spool",
+           "unlink", "rename", "dup2-onto-client", "dup2-onto-output", "sendto-address",
+           "sendmsg-log", "accept",
            "socketpair-dgram", "socketpair-inet"]
 
 
@@ -35,10 +40,11 @@ def config_of(strategy):
     return "".join(option.removeprefix("--") + "\n" for option in STRATEGIES[strategy])
 
 
-# Each shape is a context manager: a context manager that connects (a client who was greeted, and the number of the process that
-# serves it), and how many filters a session has from those who started it.
+# Each shape is a context manager: a context manager that connects (a client who was greeted, and
+# the number of the process that serves it), and how many filters a session has from those who
+# started it.
 
-# --- systemd ---------------------------------------------------------------------------------------------------------
+# --- systemd --------------------------------------------------------------------------------------
 
 
 def host_pid(machine, number):
@@ -62,7 +68,8 @@ def main_pid(machine, unit):
 
 
 # What the example drop-ins are for, and the folder of lists, which is the root here.
-DROPINS = {"exec": ["exec"], "proxy-address": ["proxy"], "proxy-name": ["proxy"], "mailman-3": ["proxy"], "mailman-3-name": ["proxy"],
+DROPINS = {"exec": ["exec"], "proxy-address": ["proxy"], "proxy-name": ["proxy"],
+           "mailman-3": ["proxy"], "mailman-3-name": ["proxy"],
            "mailman-2.1": ["mailman2"]}
 
 
@@ -72,7 +79,9 @@ def install(machine, config, strategy, unit):
         text = machine.path(f"{SHIPPED}/smtpd@.service.d/{name}.conf.example").read_text()
         machine.put(f"{UNITS}/{unit}.d/{name}.conf", text)
     if strategy == "mailman-2.1":
-        machine.run("sh", "-ec", "getent group list >/dev/null || groupadd --system list; mkdir -p /var/lib/mailman/qfiles")
+        machine.run("sh", "-ec",
+                    "getent group list >/dev/null || groupadd --system list; mkdir -p "
+                    "/var/lib/mailman/qfiles")
     machine.systemctl("daemon-reload")
     machine.systemctl("start", "smtpd.socket")
 
@@ -121,13 +130,14 @@ def unit_accept_no(request, strategy):
     machine.reset()
 
 
-# --- others ----------------------------------------------------------------------------------------------------------
+# --- others ---------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def listening(request, strategy, **who):
     folder, release = request.getfixturevalue("folder"), request.getfixturevalue("release")
-    program = release if who else shutil.copy(release, folder / "smtpd")  # nobody may look into the checkout
+    # nobody may look into the checkout
+    program = release if who else shutil.copy(release, folder / "smtpd")
     for name in ("smtpd-journal", "smtpd-show"):
         with contextlib.suppress(FileNotFoundError):
             shutil.copy(os.path.join(os.path.dirname(release), name), folder / name)
@@ -177,7 +187,8 @@ def pipe_with_a_peer(request, strategy):
 
     @contextlib.contextmanager
     def connect():
-        with Session(command(release, *STRATEGIES[strategy]), tmp_path, env=environment(TCPREMOTEIP="192.0.2.1")) as session:
+        with Session(command(release, *STRATEGIES[strategy]), tmp_path,
+                     env=environment(TCPREMOTEIP="192.0.2.1")) as session:
             session.begin("greeting")
             yield session, session.pid
 
@@ -189,9 +200,11 @@ SHAPES_WITHOUT_OUTPUT = [inetd]  # strategies print and show have nowhere to pri
 LIKE_EXEC = ["maildir"]  # a program is run, and nothing else differs: test_sandbox.py has it
 
 
-@pytest.mark.parametrize(("how", "strategy"), [(how, strategy) for how in SHAPES for strategy in STRATEGIES
-                                               if strategy not in LIKE_EXEC
-                                               and (strategy not in ("print", "show") or how not in SHAPES_WITHOUT_OUTPUT)])
+@pytest.mark.parametrize(("how", "strategy"),
+                         [(how, strategy) for how in SHAPES for strategy in STRATEGIES
+                          if strategy not in LIKE_EXEC
+                          and (strategy not in ("print", "show")
+                               or how not in SHAPES_WITHOUT_OUTPUT)])
 def test_intruder(request, inject, how, strategy):
     has_helper(STRATEGIES[strategy])
     tmp_path = request.getfixturevalue("tmp_path")

@@ -1,4 +1,5 @@
-"""What a client makes us cost others: connections to upstreams, and the time that they are held open."""
+"""What a client makes us cost others: connections to upstreams, and the time that they are held
+open."""
 
 import time
 
@@ -11,7 +12,8 @@ from upstream import EVERYTHING, Upstream, close, last, silent
 
 def test_the_same_name_again(smtpd, tmp_path):
     """What the upstream was told by XCLIENT is still true."""
-    with Upstream(extensions=XCLIENT) as up, Session(proxy(smtpd, up, "--xclient=yes"), tmp_path, tcp_pair()) as session:
+    with (Upstream(extensions=XCLIENT) as up,
+          Session(proxy(smtpd, up, "--xclient=yes"), tmp_path, tcp_pair()) as session):
         session.expect((None, b"220 "))
         session.say(b"EHLO one\r\n" * 200)
         session.expect(*[(None, b"250-")] * 200)
@@ -22,7 +24,8 @@ def test_the_same_name_again(smtpd, tmp_path):
 
 def test_many_names(smtpd, tmp_path):
     with Upstream(extensions=XCLIENT) as up:
-        with Session(proxy(smtpd, up, "--xclient=yes", "--max-commands=1000"), tmp_path, tcp_pair()) as session:
+        with Session(proxy(smtpd, up, "--xclient=yes", "--max-commands=1000"), tmp_path,
+                     tcp_pair()) as session:
             session.expect((None, b"220 "))
             for i in range(5):
                 session.expect((b"EHLO name%d" % i, b"250-"))
@@ -31,7 +34,8 @@ def test_many_names(smtpd, tmp_path):
                 session.expect((b"EHLO name%d" % i, b"250-"))
             session.expect((b"MAIL FROM:<a@example.org>", b"451 4.7.0 "))
             assert session.end() == 0
-        assert len(up.connections) == 5 and b"EHLO name4" in up.commands and b"EHLO name5" not in up.commands
+        assert len(up.connections) == 5 and b"EHLO name4" in up.commands
+        assert b"EHLO name5" not in up.commands
 
 
 def test_names_without_xclient_cost_nothing(smtpd, tmp_path):
@@ -45,7 +49,8 @@ def test_names_without_xclient_cost_nothing(smtpd, tmp_path):
 
 def test_a_dead_upstream_is_left_alone(smtpd, tmp_path):
     """For some seconds; and it is in the log once."""
-    with Upstream({"greeting": b"421 4.3.2 busy\r\n"}) as dead, Upstream({"MAIL": [None, b"421 4.3.2 bye\r\n"]}, {}) as up:
+    with (Upstream({"greeting": b"421 4.3.2 busy\r\n"}) as dead,
+          Upstream({"MAIL": [None, b"421 4.3.2 bye\r\n"]}, {}) as up):
         with Session(proxy(smtpd, dead, up), tmp_path) as session:
             session.begin("EHLO")
             assert session.send_message(SMALL).startswith(b"250 ")
@@ -58,18 +63,21 @@ def test_a_dead_upstream_is_left_alone(smtpd, tmp_path):
 
 def test_all_are_dead(smtpd, tmp_path):
     """The client hears the reason each time, and they hear nothing."""
-    with Upstream({"greeting": b"421 4.3.2 busy\r\n"}) as first, Upstream({"greeting": b"554 5.3.2 not today\r\n"}) as second:
+    with (Upstream({"greeting": b"421 4.3.2 busy\r\n"}) as first,
+          Upstream({"greeting": b"554 5.3.2 not today\r\n"}) as second):
         with Session(proxy(smtpd, first, second), tmp_path) as session:
             session.begin("EHLO")
             for _ in range(20):
-                session.expect((b"MAIL FROM:<a@example.org>", b"451 4.3.2 not today"), (b"EHLO again", b"250-"))
+                session.expect((b"MAIL FROM:<a@example.org>", b"451 4.3.2 not today"),
+                               (b"EHLO again", b"250-"))
             assert session.end() == 0
             assert session.err().count(b" step=greeting") == 2
         assert len(first.connections) == len(second.connections) == 1
 
 
 def test_a_dead_upstream_comes_back(release, tmp_path):
-    with Upstream({"greeting": b"421 4.3.2 busy\r\n"}, {}) as up, Session(proxy(release, up), tmp_path) as session:
+    with (Upstream({"greeting": b"421 4.3.2 busy\r\n"}, {}) as up,
+          Session(proxy(release, up), tmp_path) as session):
         session.begin("EHLO")
         session.deadline += 30
         for i in range(15):
@@ -86,10 +94,13 @@ NO_MESSAGE = MAIL_ALONE + b"RCPT TO:<b@example.com>\r\nRSET\r\n"
 A_MESSAGE = MAIL_ALONE + b"RCPT TO:<b@example.com>\r\nDATA\r\n" + SMALL + b".\r\n"
 
 
-@pytest.mark.parametrize(("step", "said"), [("MAIL", MAIL_ALONE), ("RCPT", NO_MESSAGE), ("DATA", A_MESSAGE)])
-@pytest.mark.parametrize("extensions", [EVERYTHING, ("SIZE", "8BITMIME")], ids=["at once", "one by one"])
+@pytest.mark.parametrize(("step", "said"),
+                         [("MAIL", MAIL_ALONE), ("RCPT", NO_MESSAGE), ("DATA", A_MESSAGE)])
+@pytest.mark.parametrize("extensions", [EVERYTHING, ("SIZE", "8BITMIME")],
+                         ids=["at once", "one by one"])
 def test_who_goes_away_again_and_again_is_left_out(smtpd, tmp_path, step, said, extensions):
-    """For some seconds: a client that does not give up costs no connection and no log line each time."""
+    """For some seconds: a client that does not give up costs no connection and no log line each
+    time."""
     with Upstream({step: last(b"421 4.3.2 not now\r\n")}, extensions=extensions) as up:
         with Session(proxy(smtpd, up), tmp_path) as session:
             session.begin("EHLO")
@@ -169,27 +180,35 @@ def test_silence_at_rcpt_is_waited_for_once(smtpd, tmp_path):
 def test_a_loop(smtpd, folder, family):
     """An upstream that is this server: that is seen at once, not when all connections are taken."""
     port = free_port()
-    where = f"{folder}/socket" if family == "socket" else f"{family}:{port}".replace("any", "127.0.0.1")
-    listen = {"any": f"0.0.0.0:{port}", "localhost": f"127.0.0.1:{port},[::1]:{port}"}.get(family, where)
-    with Acceptor(smtpd, folder, "--strategy=proxy", f"--upstream={where}", listen=listen) as acceptor:
+    where = f"{folder}/socket" if family == "socket" else f"{family}:{port}".replace("any",
+                                                                                     "127.0.0.1")
+    listen = {"any": f"0.0.0.0:{port}", "localhost": f"127.0.0.1:{port},[::1]:{port}"}.get(family,
+                                                                                           where)
+    with Acceptor(smtpd, folder, "--strategy=proxy", f"--upstream={where}",
+                  listen=listen) as acceptor:
         with acceptor.client("EHLO") as client:
             client.expect((b"MAIL FROM:<a@example.org>", b"451 4.4.1 "), (b"QUIT", b"221 "))
-        wait_until(lambda: acceptor.log("session") and not acceptor.sessions(), "the end of the session")
-        assert len(acceptor.log("session")) <= 4  # by another address of ours it is seen the next time
+        wait_until(lambda: acceptor.log("session") and not acceptor.sessions(),
+                   "the end of the session")
+        # by another address of ours it is seen the next time
+        assert len(acceptor.log("session")) <= 4
         assert b'step=connect reason="a loop: it leads back to this server"' in acceptor.err()
 
 
 def test_no_loop_through_another(smtpd, folder):
     """Two of us, one after the other, on one host under one name."""
     with Acceptor(smtpd, folder, "--strategy=print") as last:
-        with Acceptor(smtpd, folder, "--strategy=proxy", f"--upstream={last.address}") as first, first.client("EHLO") as client:
+        with (Acceptor(smtpd, folder, "--strategy=proxy", f"--upstream={last.address}") as first,
+              first.client("EHLO") as client):
             assert client.send_message(SMALL).startswith(b"250 ")
 
 
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "RSET"])
 def test_an_upstream_that_waits_for_a_message(smtpd, tmp_path, step):
-    """354 to anything but DATA: what is said next may be taken for text. Nothing more is said over that connection."""
-    with Upstream({step: b"354 go on\r\n"}, extensions=["SIZE"]) as up, Session(proxy(smtpd, up), tmp_path) as session:
+    """354 to anything but DATA: what is said next may be taken for text. Nothing more is said over
+    that connection."""
+    with (Upstream({step: b"354 go on\r\n"}, extensions=["SIZE"]) as up,
+          Session(proxy(smtpd, up), tmp_path) as session):
         session.begin("EHLO")
         first = session.ask(b"MAIL FROM:<a@example.org>")
         if step == "RCPT":

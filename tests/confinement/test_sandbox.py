@@ -1,6 +1,7 @@
-"""A session on a connection confines itself (src/sandbox.h, smtpd(8) "Sandbox"): what an intruder in it can still do, and that
-the session itself lacks nothing. The helper tests/sandbox.d/inject.c makes a session perform a system call of our choice.
-The build with sanitizers has no sandbox by default: they need more than it allows."""
+"""A session on a connection confines itself (src/sandbox.h, smtpd(8) "Sandbox"): what an intruder
+in it can still do, and that the session itself lacks nothing. The helper tests/sandbox.d/inject.c
+makes a session perform a system call of our choice. The build with sanitizers has no sandbox by
+default: they need more than it allows."""
 
 import contextlib
 import errno
@@ -22,7 +23,8 @@ from acceptor import Acceptor, folder
 from conftest import BUILDS, ROOT, missing, need
 from engine import Engine
 from processes import children, descriptors, status_of
-from session import BEGIN, END, PATIENCE, Session, codes, command, environment, printed, stop, tcp_pair, wait_until
+from session import (BEGIN, END, PATIENCE, Session, codes, command, environment, printed, stop,
+                     tcp_pair, wait_until)
 from upstream import Upstream, close
 from world import World
 
@@ -37,8 +39,10 @@ def tools(tmp_path_factory):
     """The compiled helpers."""
     folder = tmp_path_factory.mktemp("sandbox")
     source = ROOT / "tests/sandbox.d"
-    subprocess.run([need("cc"), "-O1", "-D_GNU_SOURCE", "-o", folder / "inject", source / "inject.c"], check=True)
-    subprocess.run([need("cc"), "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-D_GNU_SOURCE", "-o", folder / "preload.so",
+    subprocess.run([need("cc"), "-O1", "-D_GNU_SOURCE", "-o", folder / "inject",
+                    source / "inject.c"], check=True)
+    subprocess.run([need("cc"), "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-D_GNU_SOURCE", "-o",
+                    folder / "preload.so",
                     source / "preload.c"], check=True)
     return folder
 
@@ -49,7 +53,8 @@ class Injector:
 
     def __call__(self, pid, *words):
         """What came of a system call in that process: "dies", "ok", or the name of an errno."""
-        done = subprocess.run([self.program, str(pid), *map(str, words)], capture_output=True, timeout=PATIENCE, check=False)
+        done = subprocess.run([self.program, str(pid), *map(str, words)], capture_output=True,
+                              timeout=PATIENCE, check=False)
         if done.returncode == 77:
             missing(f"no system call can be injected: {done.stderr.decode()}")
         assert done.returncode == 0, done.stderr
@@ -66,7 +71,7 @@ def inject(tools):
     return Injector(tools / "inject")
 
 
-# --- the specification ------------------------------------------------------------------------------------------
+# --- the specification ----------------------------------------------------------------------------
 
 STRATEGIES = {  # the options; all have the same sandbox
     "print": ["--strategy=print"],
@@ -81,12 +86,14 @@ STRATEGIES = {  # the options; all have the same sandbox
     "mailman-2.1": ["--strategy=mailman", "--mailman-wrapper=/bin/true", "--mailman-lists=/"],
 }
 
-READ, WRITE, RDWR, CREAT, EXCL, TRUNC, TMPFILE, CLOEXEC = 0, 1, 2, 0o100, 0o200, 0o1000, 0o20200000, 0o2000000
+READ, WRITE, RDWR = 0, 1, 2
+CREAT, EXCL, TRUNC, TMPFILE, CLOEXEC = 0o100, 0o200, 0o1000, 0o20200000, 0o2000000
 HERE = -100  # AT_FDCWD
 
-# The numbers are those of x86-64. After "=" is a string, after ":" are octets. SPOOL is the folder for long messages,
-# ELSEWHERE another one; both have a file. Processes: PID is the session, OTHER is not. Descriptors: REQUEST is the socket to the
-# broker, SPARE is not open. Second is what comes of it: "dies", or the results of a call that is allowed, or refused.
+# The numbers are those of x86-64. After "=" is a string, after ":" are octets. SPOOL is the folder
+# for long messages, ELSEWHERE another one; both have a file. Processes: PID is the session, OTHER
+# is not. Descriptors: REQUEST is the socket to the broker, SPARE is not open. Second is what comes
+# of it: "dies", or the results of a call that is allowed, or refused.
 CALLS = {
     "execve":             ("59 =/nonexistent 0 0", "dies"),
     "execveat":           (f"322 {HERE} =/nonexistent", "dies"),
@@ -198,7 +205,8 @@ CALLS = {
     "shutdown-log":       ("48 2 2", "dies"),
     "shutdown-client":    ("48 0 9", "EINVAL"),
     "setsockopt":         ("54 0 1 9 0 0", "dies"),
-    "open-path":          (f"257 {HERE} =ELSEWHERE {0o10000000 | TMPFILE | RDWR | CLOEXEC}", "dies"),
+    "open-path":          (f"257 {HERE} =ELSEWHERE {0o10000000 | TMPFILE | RDWR | CLOEXEC}",
+                           "dies"),
     "open-proc-mem":      (f"257 {HERE} =/proc/OTHER/mem {RDWR}", "dies"),
     "link-to-name":       (f"265 3 = {HERE} =SPOOL/name 0x1000", "dies"),
     "renameat":           (f"264 {HERE} =SPOOL/file {HERE} =SPOOL/file2", "dies"),
@@ -230,22 +238,27 @@ def confined(release, folders, strategy, *more, **given):
     """A session that waits for its client's first word."""
     options = STRATEGIES[strategy]
     has_helper(options)
-    with Session(command(release, *options, *more), folders, env=environment(TMPDIR=str(folders / "spool")), **given) as session:
+    with Session(command(release, *options, *more), folders,
+                 env=environment(TMPDIR=str(folders / "spool")), **given) as session:
         session.begin("greeting")
-        wait_until(lambda: "--sandbox=no" in more or confinement(session.pid) == CONFINED, "the sandbox")
+        wait_until(lambda: "--sandbox=no" in more or confinement(session.pid) == CONFINED,
+                   "the sandbox")
         yield session
 
 
 def request_socket(pid):
-    """The number of the socket to the broker: the only one with a number above those of standard streams. A number that is not
-    open, without a broker."""
-    return max((fd for fd, name in descriptors(pid).items() if fd > 2 and name.startswith("socket:")), default=63)
+    """The number of the socket to the broker: the only one with a number above those of standard
+    streams. A number that is not open, without a broker."""
+    return max((fd for fd,
+                name in descriptors(pid).items() if fd > 2 and name.startswith("socket:")),
+               default=63)
 
 
 def perform(inject, pid, folders, call):
     """Has that process make the call: what came of it, and what has to."""
     words, outcome = CALLS[call]
-    for name, value in {"SPOOL": folders / "spool", "ELSEWHERE": folders / "elsewhere", "PID": pid, "OTHER": os.getpid(),
+    for name, value in {"SPOOL": folders / "spool", "ELSEWHERE": folders / "elsewhere", "PID": pid,
+                        "OTHER": os.getpid(),
                         "REQUEST": request_socket(pid), "SPARE": 62}.items():
         words = words.replace(name, str(value))
     return inject(pid, *words.split()), outcome
@@ -271,14 +284,17 @@ def test_system_call(release, folders, inject, call):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_system_calls_of_all_strategies(release, folders, inject, strategy):
     """The list is the same: what is dangerous is tried with each."""
-    for call in ("execve", "fork", "ptrace", "open-proc-mem", "pidfd_getfd", "kill", "socket-inet", "socket-unix", "connect-client",
-                 "connect-dissolve", "read-etc", "write-spool", "unlink", "rename", "dup2-onto-client", "dup2-onto-output",
+    for call in ("execve", "fork", "ptrace", "open-proc-mem", "pidfd_getfd", "kill", "socket-inet",
+                 "socket-unix", "connect-client",
+                 "connect-dissolve", "read-etc", "write-spool", "unlink", "rename",
+                 "dup2-onto-client", "dup2-onto-output",
                  "sendto-address", "sendmsg-log", "nameless-spool", "getpid"):
         with confined(release, folders, strategy) as session:
             check(session, folders, inject, call)
 
 
-# The socket of a TLS engine is shared by all sessions: requests go there, and it stays what and as it is.
+# The socket of a TLS engine is shared by all sessions: requests go there, and it stays what and as
+# it is.
 CALLS_OF_TLS = {
     "sendmsg":        ("46 REQUEST 0 0", "EFAULT"),
     "sendmsg-other":  ("46 0 0 0", "dies"),
@@ -298,10 +314,13 @@ CALLS_OF_TLS = {
 @pytest.mark.parametrize("strategy", ["print", "exec"])
 def test_system_call_on_an_engine(release, folders, inject, strategy, call):
     """Where there is a broker, its socket is another one."""
-    with Engine(folders) as engine, confined(release, folders, strategy, *engine.options()) as session:
+    with (Engine(folders) as engine,
+          confined(release, folders, strategy, *engine.options()) as session):
         wait_until(lambda: engine.accepted, "the session")
         words, outcome = CALLS_OF_TLS[call]
-        fds = sorted(fd for fd, name in descriptors(session.pid).items() if fd > 2 and name.startswith("socket:"))
+        fds = sorted(fd for fd,
+                     name in descriptors(session.pid).items() if fd > 2
+                     and name.startswith("socket:"))
         assert len(fds) == 1 + (strategy == "exec")  # the engine's comes first
         for name, value in {"REQUEST": fds[0], "OTHER": os.getpid(), "SPARE": 62}.items():
             words = words.replace(name, str(value))
@@ -313,18 +332,21 @@ def test_system_call_on_an_engine(release, folders, inject, strategy, call):
             assert session.end() == 0
 
 
-# --- who is confined ---------------------------------------------------------------------------------------------
+# --- who is confined ------------------------------------------------------------------------------
 
 
 def confinement(pid):
-    """(new privileges are impossible, system calls are filtered, there are no core files, and few descriptors)"""
+    """(new privileges are impossible, system calls are filtered, there are no core files, and few
+    descriptors)"""
     limits = Path(f"/proc/{pid}/limits").read_text()
     names = "Max core file size", "Max open files"
     core, files = (re.search(rf"^{name} +(\S+) +(\S+)", limits, re.M).groups() for name in names)
-    return status_of(pid, "NoNewPrivs") == 1, status_of(pid, "Seccomp") == 2, core == ("0", "0"), files in FEW
+    return status_of(
+        pid, "NoNewPrivs") == 1, status_of(pid, "Seccomp") == 2, core == ("0", "0"), files in FEW
 
 
-FEW = ("64", "64"), ("164", "164")  # with an upstream or Mailman one more for each of 100 recipients
+# with an upstream or Mailman one more for each of 100 recipients
+FEW = ("64", "64"), ("164", "164")
 CONFINED, FREE = (True,) * 4, (False,) * 4
 
 
@@ -346,7 +368,8 @@ def test_session_on_a_connection(release, folders, strategy):
 
 @pytest.mark.parametrize("kind", ["tcp4", "tcp6", "unix"])
 def test_every_kind_of_connection(release, tmp_path, kind):
-    pair = {"tcp4": lambda: tcp_pair(), "tcp6": lambda: tcp_pair(socket.AF_INET6), "unix": socket.socketpair}[kind]()
+    pair = {"tcp4": lambda: tcp_pair(), "tcp6": lambda: tcp_pair(socket.AF_INET6),
+            "unix": socket.socketpair}[kind]()
     with Session(command(release), tmp_path, pair) as session:
         session.begin("EHLO")
         assert confinement(session.pid) == CONFINED
@@ -355,7 +378,8 @@ def test_every_kind_of_connection(release, tmp_path, kind):
 
 def greeted(argv, stdin, env):
     """Starts it, with a pipe to hear it by, and waits for its greeting."""
-    process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
+    process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               env=env)
     assert process.stdout.readline().startswith(b"220 ")
     return process
 
@@ -371,9 +395,11 @@ def test_waiting_for_whoever_types_is_confined(release, kind, env):
     reader, writer = os.pipe() if kind == "pipe" else reversed(pty.openpty())
     process = greeted(command(release), reader, environment(**env))
     try:
-        wait_until(lambda: confinement(process.pid) == CONFINED, "the sandbox")  # comes after the greeting
+        # comes after the greeting
+        wait_until(lambda: confinement(process.pid) == CONFINED, "the sandbox")
         os.write(writer, b"NOOP\nQUIT\n" if kind == "terminal" else b"NOOP\r\nQUIT\r\n")
-        assert [process.stdout.readline()[:4] for _ in range(2)] == [b"250 ", b"221 "] and process.wait(PATIENCE) == 0
+        assert [process.stdout.readline()[:4] for _ in range(2)] == [b"250 ", b"221 "]
+        assert process.wait(PATIENCE) == 0
     finally:
         os.close(reader)
         os.close(writer)
@@ -385,22 +411,25 @@ def test_waiting_for_whoever_types_is_confined(release, kind, env):
 @pytest.mark.parametrize("n_before", [1000, 500_000], ids=["in-memory", "in-a-file"])
 @pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
 def test_transcript_that_stalls(release, folders, strategy, n_before, is_cut):
-    """In the middle of a message, of which the beginning stood ready: what then comes is read, and all of it delivered, behind
-    the sandbox."""
+    """In the middle of a message, of which the beginning stood ready: what then comes is read, and
+    all of it delivered, behind the sandbox."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
     dialogue = b"EHLO c\nMAIL FROM:<a@example.org>\nRCPT TO:<b@example.com>\nDATA\n"
     os.write(writer, dialogue + LONG[:n_before])
     with Upstream() as up, open(folders / "err", "wb") as err:
         argv = command(release, "--x-peer=no", "--hostname=mx.example.com", *by(strategy, up))
-        process = subprocess.Popen(argv, stdin=reader, stdout=subprocess.PIPE, stderr=err, env=environment(TMPDIR=str(folders / "spool")))
+        process = subprocess.Popen(argv, stdin=reader, stdout=subprocess.PIPE, stderr=err,
+                                   env=environment(TMPDIR=str(folders / "spool")))
         try:
             os.close(reader)
             while not (line := process.stdout.readline()).startswith(b"354 "):
                 assert line
             wait_until(lambda: confinement(process.pid) == CONFINED, "the sandbox")
-            assert any("/spool/" in name for name in descriptors(process.pid).values()) == (n_before > 100_000)
-            rest = memoryview(LONG[n_before : len(LONG) // 2] if is_cut else LONG[n_before:] + b".\nQUIT\n")
+            assert any("/spool/" in name
+                       for name in descriptors(process.pid).values()) == (n_before > 100_000)
+            rest = memoryview(LONG[n_before : len(LONG) // 2] if is_cut
+                              else LONG[n_before:] + b".\nQUIT\n")
             while rest:
                 rest = rest[os.write(writer, rest) :]
         finally:
@@ -423,8 +452,8 @@ def test_transcript_that_stalls(release, folders, strategy, n_before, is_cut):
     ("pipe", {"TCPREMOTEIP": "192.0.2.1"}, True),
 ])
 def test_what_stands_ready(release, tmp_path, kind, env, is_confined):
-    """A transcript that is all there is not confined, but from a connection no octet is read before. (It is over too soon to
-    be looked at.)"""
+    """A transcript that is all there is not confined, but from a connection no octet is read
+    before. (It is over too soon to be looked at.)"""
     (tmp_path / "session").write_bytes(b"QUIT\n")
     trace = [need("strace"), "-o", str(tmp_path / "trace"), "-e", "trace=prctl,read,exit_group"]
     with open(tmp_path / "session", "rb") as file:
@@ -432,11 +461,13 @@ def test_what_stands_ready(release, tmp_path, kind, env, is_confined):
         os.write(writer, file.read())
         file.seek(0)
         os.close(writer)
-        subprocess.run([*trace, *command(release)], stdin=reader if kind == "pipe" else file, stdout=subprocess.DEVNULL, check=True,
+        subprocess.run([*trace, *command(release)], stdin=reader if kind == "pipe" else file,
+                       stdout=subprocess.DEVNULL, check=True,
                        timeout=PATIENCE, env=environment(**env))
         os.close(reader)
     trace = (tmp_path / "trace").read_text()
-    assert "exit_group" in trace and all((word in trace) == is_confined for word in ("PR_SET_SECCOMP", "NO_NEW_PRIVS"))
+    assert "exit_group" in trace
+    assert all((word in trace) == is_confined for word in ("PR_SET_SECCOMP", "NO_NEW_PRIVS"))
     assert not is_confined or trace.index("PR_SET_SECCOMP") < trace.index('"QUIT')
 
 
@@ -484,37 +515,43 @@ def test_build_for_debugging_names_the_call(tmp_path, folders, inject):
             perform(inject, session.pid, folders, call)
             session.ours.close()
             assert session.process.wait(PATIENCE) == -signal.SIGSYS
-            assert session.err().endswith(b"smtpd: the sandbox stopped the system call %s\n" % name.encode())
+            assert session.err().endswith(
+                b"smtpd: the sandbox stopped the system call %s\n" % name.encode())
 
 
-# --- it lacks nothing ----------------------------------------------------------------------------------------------
+# --- it lacks nothing -----------------------------------------------------------------------------
 
-# In all other tests of the release build sessions on sockets are confined too: here is what is not tested there, or was near
-# to fail. The helper of strategy journal is in test_journal.py.
+# In all other tests of the release build sessions on sockets are confined too: here is what is not
+# tested there, or was near to fail. The helper of strategy journal is in test_journal.py.
 
 
 def by(strategy, up):
     """Options for an upstream by address or by name."""
     if strategy == "print":
         return []
-    return ["--strategy=proxy", f"--upstream={up.endpoint if strategy == 'proxy-address' else f'localhost:{up.port}'}"]
+    return ["--strategy=proxy",
+            f"--upstream={up.endpoint if strategy == 'proxy-address' else f'localhost:{up.port}'}"]
 
 
 @pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
 @pytest.mark.parametrize("spool", ["TMPDIR", "usual", "no-O_TMPFILE"])
 def test_long_message(release, folders, tools, strategy, spool):
-    """What does not fit into memory goes to a file, and stays there if the file system has no nameless ones."""
+    """What does not fit into memory goes to a file, and stays there if the file system has no
+    nameless ones."""
     env = environment(TMPDIR=str(folders / "spool"))
     if spool == "usual":
         del env["TMPDIR"]
     if spool == "no-O_TMPFILE":
         env |= {"LD_PRELOAD": str(tools / "preload.so"), "NO_TMPFILE": "1"}
-    with Upstream() as up, Session(command(release, "--x-peer=no", *by(strategy, up)), folders, env=env) as session:
+    with (Upstream() as up,
+          Session(command(release, "--x-peer=no", *by(strategy, up)), folders, env=env) as session):
         session.begin("DATA")
         assert confinement(session.pid) == CONFINED
         session.say(LONG)
-        name = {"TMPDIR": f"{folders}/spool/#", "usual": ("/var/tmp/#", "/memfd:"), "no-O_TMPFILE": "/memfd:"}[spool]
-        wait_until(lambda: any(one.startswith(name) for one in descriptors(session.pid).values()), "the file")
+        name = {"TMPDIR": f"{folders}/spool/#", "usual": ("/var/tmp/#", "/memfd:"),
+                "no-O_TMPFILE": "/memfd:"}[spool]
+        wait_until(lambda: any(one.startswith(name) for one in descriptors(session.pid).values()),
+                   "the file")
         session.say(b".\r\n")
         assert session.reply().startswith(b"250 ") and session.end() == 0
         found = session.messages() + [message.text for message in up.messages]
@@ -527,7 +564,8 @@ def test_long_message(release, folders, tools, strategy, spool):
 def test_longest_message(release, tmp_path, strategy):
     """32 MiB, and an octet more."""
     longest = 32 << 20
-    with Upstream(extensions=[]) as up, Session(command(release, *by(strategy, up)), tmp_path) as session:
+    with (Upstream(extensions=[]) as up,
+          Session(command(release, *by(strategy, up)), tmp_path) as session):
         session.begin("EHLO")
         for more, verdict in ((0, b"250 "), (1, b"552 5.3.4 ")):
             line = b"x" * 1022 + b"\r\n"
@@ -538,7 +576,8 @@ def test_longest_message(release, tmp_path, strategy):
 
 @pytest.mark.parametrize("strategy", ["proxy-address", "proxy-name"])
 def test_upstream_that_is_lost(release, tmp_path, strategy):
-    """The first one cannot be reached, the next hangs up in the middle, and is connected to again; it is told of the client."""
+    """The first one cannot be reached, the next hangs up in the middle, and is connected to again;
+    it is told of the client."""
     with Upstream({"DATA": close}, {}, extensions=("PIPELINING", "XCLIENT ADDR PORT NAME")) as up:
         nobody = {"proxy-address": "127.0.0.1:1", "proxy-name": "localhost:1"}[strategy]
         argv = command(release, *by(strategy, up), "--xclient=yes")
@@ -548,25 +587,29 @@ def test_upstream_that_is_lost(release, tmp_path, strategy):
             assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
         up.wait_until_over()
         assert len(up.connections) == 2 and len(up.messages) == 1
-        assert all(any(line.startswith(b"XCLIENT ADDR=127.0.0.1") for line in c.commands) for c in up.connections)
+        assert all(any(line.startswith(b"XCLIENT ADDR=127.0.0.1") for line in c.commands)
+                   for c in up.connections)
 
 
 def test_upstream_with_ipv6(release, tmp_path):
-    with Upstream(family=socket.AF_INET6) as up, Session(command(release, *by("proxy-address", up)), tmp_path) as session:
+    with (Upstream(family=socket.AF_INET6) as up,
+          Session(command(release, *by("proxy-address", up)), tmp_path) as session):
         session.begin("EHLO")
         assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
 
 
 def test_upstream_with_an_interface(release, tmp_path):
     """A link-local address: nobody has it here, and that is all."""
-    with Session(command(release, "--strategy=proxy", "--upstream=[fe80::1%lo]:1"), tmp_path) as session:
+    with Session(command(release, "--strategy=proxy", "--upstream=[fe80::1%lo]:1"),
+                 tmp_path) as session:
         session.begin("EHLO")
         session.expect((b"MAIL FROM:<a@example.org>", b"451 4.4.1"))
         assert session.end() == 0
 
 
 class NameServer:
-    """DNS at 127.0.0.1, port 53, of a World: every name has that address, and no IPv6 one. Remembers what it was asked."""
+    """DNS at 127.0.0.1, port 53, of a World: every name has that address, and no IPv6 one.
+    Remembers what it was asked."""
 
     def __init__(self, world):
         self.socket = world.in_network(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -592,20 +635,24 @@ class NameServer:
                 end = query.index(b"\0", 12) + 5
                 name, (kind,) = query[12 : end - 4], struct.unpack("!H", query[end - 4 : end - 2])
                 self.asked.append(name)
-                answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + bytes([127, 0, 0, 1]) if kind == 1 else b""
+                answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60,
+                                                   4) + bytes([127, 0, 0, 1]) if kind == 1 else b""
                 header = query[:2] + struct.pack("!HHHHH", 0x8580, 1, 1 if answer else 0, 0, 0)
                 self.socket.sendto(header + query[12:end] + answer, client)
 
 
-@pytest.mark.parametrize("servers", ["127.0.0.1", "fe80::1%lo 127.0.0.1"], ids=["one", "link-local"])
+@pytest.mark.parametrize("servers", ["127.0.0.1", "fe80::1%lo 127.0.0.1"],
+                         ids=["one", "link-local"])
 def test_upstream_by_a_name_of_dns(release, tmp_path, servers):
-    """A router may be one of the name servers: of its address the interface is a part, for which the kernel is asked."""
+    """A router may be one of the name servers: of its address the interface is a part, for which
+    the kernel is asked."""
     with World(tmp_path, release) as world:
         lines = [f"nameserver {server}\n" for server in servers.split()]
         world.write("/etc/resolv.conf", "".join(lines) + "options attempts:1 timeout:1\n")
         world.write("/etc/nsswitch.conf", "hosts: files dns\n")
         with NameServer(world) as dns, world.in_network(Upstream) as up:
-            argv = world.inside(*command(release, "--strategy=proxy", f"--upstream=mail.example.net:{up.port}"))
+            argv = world.inside(*command(release, "--strategy=proxy",
+                                         f"--upstream=mail.example.net:{up.port}"))
             with Session(argv, tmp_path) as session:
                 session.begin("EHLO")
                 assert confinement(session.pid) == CONFINED
@@ -617,7 +664,8 @@ def test_upstream_by_a_name_of_dns(release, tmp_path, servers):
 @pytest.mark.parametrize("zone", ["/etc/localtime", "/etc/zone"], ids=["usual", "TZ"])
 @pytest.mark.parametrize("strategy", ["proxy-address", "proxy-name"])
 def test_log_to_syslog(release, tmp_path, strategy, zone):
-    """Under inetd: standard error is the client. The log has the local time; a session survives the end of syslogd."""
+    """Under inetd: standard error is the client. The log has the local time; a session survives the
+    end of syslogd."""
     with World(tmp_path, release) as world, world.in_network(Upstream) as up:
         with open(world.path(zone), "wb") as file:
             file.write(tz_file(9 * 3600))
@@ -628,10 +676,13 @@ def test_log_to_syslog(release, tmp_path, strategy, zone):
             session.begin("EHLO")
             assert confinement(session.pid) == CONFINED
             assert session.send_message(MESSAGE).startswith(b"250 ")
-            line, = (line for line in world.syslog(b"smtpd[%d]: message " % session.pid) if b": message " in line)
-            hours = [time.strftime("%b %e %H", time.gmtime(t + 9 * 3600)).encode() for t in (before, time.time())]
+            line, = (line for line in world.syslog(b"smtpd[%d]: message " % session.pid)
+                     if b": message " in line)
+            hours = [time.strftime("%b %e %H", time.gmtime(t + 9 * 3600)).encode()
+                     for t in (before, time.time())]
             assert re.match(rb"<22>(.*?):", line)[1] in hours
-            os.unlink(world.path("/dev/log"))  # syslogd ends: no session makes a socket to the next one
+            # syslogd ends: no session makes a socket to the next one
+            os.unlink(world.path("/dev/log"))
             world.log.shutdown(socket.SHUT_RDWR)
             world.listener.join()
             assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
@@ -640,7 +691,9 @@ def test_log_to_syslog(release, tmp_path, strategy, zone):
 def tz_file(offset):
     """A time zone that is so many seconds east, always: tzfile(5)."""
     def part(long):
-        return struct.pack("!4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + struct.pack("!lBB", offset, 0, 0) + b"XST\0"
+        return struct.pack(
+            "!4sc15x6l", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + struct.pack("!lBB", offset, 0,
+                                                                        0) + b"XST\0"
     return part(4) + part(8) + b"\n<XST>-%d\n" % (offset // 3600)
 
 
@@ -648,12 +701,14 @@ def test_status_for_systemd(release, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(PATIENCE)
-        with Session(command(release), tmp_path, env=environment(NOTIFY_SOCKET=str(tmp_path / "notify"))) as session:
+        with Session(command(release), tmp_path,
+                     env=environment(NOTIFY_SOCKET=str(tmp_path / "notify"))) as session:
             session.begin("EHLO")
             assert confinement(session.pid) == CONFINED
             assert session.send_message(MESSAGE).startswith(b"250 ") and session.end() == 0
         said = [manager.recv(4096) for _ in range(5)]
-        assert [word for line in said for word in (b"waiting", b"receiving", b"delivering") if word in line] == [
+        assert [word for line in said for word in (b"waiting", b"receiving", b"delivering")
+                if word in line] == [
             b"waiting", b"waiting", b"receiving", b"delivering", b"waiting"]
 
 
@@ -695,7 +750,8 @@ def test_under_strace(release, tmp_path):
 def test_strace_comes_later(release, tmp_path):
     with Session(command(release), tmp_path) as session:
         session.begin("EHLO")
-        tracer = subprocess.Popen([need("strace"), "-o", "/dev/null", "-p", str(session.pid)], stdin=subprocess.DEVNULL,
+        tracer = subprocess.Popen([need("strace"), "-o", "/dev/null", "-p", str(session.pid)],
+                                  stdin=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL)
         try:
             wait_until(lambda: status_of(session.pid, "TracerPid") == tracer.pid, "strace")
@@ -705,15 +761,17 @@ def test_strace_comes_later(release, tmp_path):
             stop(tracer)
 
 
-# --- what the kernel has not ---------------------------------------------------------------------------------------
+# --- what the kernel has not ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("strategy", ["print", "proxy-address", "proxy-name"])
-@pytest.mark.parametrize("call, error", [("prctl", "EINVAL"), ("prctl", "EPERM"), ("prlimit64", "EPERM")])
+@pytest.mark.parametrize("call, error",
+                         [("prctl", "EINVAL"), ("prctl", "EPERM"), ("prlimit64", "EPERM")])
 def test_old_kernel(release, tmp_path, strategy, call, error):
     """Or a sandbox around us. What cannot be had is left out, and the session's line says so."""
     argv = [*traced(f"-einject={call}:error={error}"), "-e", "signal=none"]
-    with Upstream() as up, Session([*argv, *command(release, *by(strategy, up))], tmp_path) as session:
+    with (Upstream() as up,
+          Session([*argv, *command(release, *by(strategy, up))], tmp_path) as session):
         session.begin("EHLO")
         one, = children(session.pid)
         assert (status_of(one, "Seccomp") == 2) == (call == "prlimit64")

@@ -1,5 +1,6 @@
-"""The units as they are installed, and every drop-in that is shipped as an example: systemd knows each setting, and what they
-leave open (`systemd-analyze security`) stays below what is written here. No systemd has to run."""
+"""The units as they are installed, and every drop-in that is shipped as an example: systemd knows
+each setting, and what they leave open (`systemd-analyze security`) stays below what is written
+here. No systemd has to run."""
 
 import os
 import re
@@ -21,7 +22,8 @@ LIMITS = {"proxy": 11}
 # An administrator's second port: see units/smtpd@.service.in.
 SECOND_PORT = {
     "smtpd-second.socket": "[Socket]\nListenStream=2525\n[Install]\nWantedBy=sockets.target\n",
-    "smtpd-second@.service": "[Service]\nExecStart=/usr/sbin/smtpd --config=/etc/smtpd/second.conf\n",
+    "smtpd-second@.service": "[Service]\nExecStart=/usr/sbin/smtpd "
+                             "--config=/etc/smtpd/second.conf\n",
 }
 
 
@@ -29,7 +31,8 @@ SECOND_PORT = {
 def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("root")
     argv = [need("meson"), "install", "--no-rebuild", "--quiet", "-C", str(BUILDS["release"])]
-    subprocess.run(argv, env=os.environ | {"DESTDIR": str(folder)}, check=True, capture_output=True, timeout=60)
+    subprocess.run(argv, env=os.environ | {"DESTDIR": str(folder)}, check=True, capture_output=True,
+                   timeout=60)
     for name, text in SECOND_PORT.items():
         (folder / UNITS / name).write_text(text)
     return folder
@@ -39,8 +42,10 @@ def installed(tmp_path_factory):
 def root(installed, tmp_path):
     """With the system's own units that ours are connected with."""
     shutil.copytree(installed, tmp_path / "root")
-    theirs = next(filter(os.path.isdir, ("/usr/lib/systemd/system", "/lib/systemd/system")), None) or missing("no systemd")
-    for path in [path for name in ("*.target", "*.slice", "systemd-journald*") for path in Path(theirs).glob(name) if path.is_file()]:
+    theirs = next(filter(os.path.isdir, ("/usr/lib/systemd/system", "/lib/systemd/system")),
+                  None) or missing("no systemd")
+    for path in [path for name in ("*.target", "*.slice", "systemd-journald*")
+                 for path in Path(theirs).glob(name) if path.is_file()]:
         shutil.copyfile(path, tmp_path / "root" / UNITS / path.name)
     shell = tmp_path / "root/bin/sh"  # which every system has
     shell.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +55,8 @@ def root(installed, tmp_path):
 
 def analyze(root, *argv):
     """(exit status, standard output, standard error)"""
-    done = subprocess.run([need("systemd-analyze"), "--no-pager", f"--root={root}", *argv], capture_output=True, text=True,
+    done = subprocess.run([need("systemd-analyze"), "--no-pager", f"--root={root}", *argv],
+                          capture_output=True, text=True,
                           timeout=PATIENCE, env=os.environ | {"LC_ALL": "C.UTF-8"})
     return done.returncode, done.stdout, done.stderr
 
@@ -77,7 +83,8 @@ def use(root, unit, example):
 
 def shipped(suffix):
     """Names of units of ours; each source in units/ that is one, and the second port's."""
-    names = {p.name.removesuffix(".in") for p in (ROOT / "units").glob(f"*{suffix}*") if p.is_file()} | set(SECOND_PORT)
+    names = {p.name.removesuffix(".in") for p in (ROOT / "units").glob(f"*{suffix}*")
+             if p.is_file()} | set(SECOND_PORT)
     return sorted(name for name in names if name.endswith(suffix))
 
 
@@ -86,18 +93,22 @@ def unit_of(example):
 
 
 def settings():
-    """(unit, example) for all that are installed, each example with its own unit and with the second port's."""
+    """(unit, example) for all that are installed, each example with its own unit and with the
+    second port's."""
     units = [(unit, None) for unit in shipped(".service")]
     examples = [(unit_of(example), example) for example in EXAMPLES]
     second = [(also, example) for unit, example in examples if unit == "smtpd@.service"
               for also in ("smtpd-second@.service", "smtpd.service")]
-    return [pytest.param(unit, example, id=f"{unit}-{example.name.removesuffix('.conf.example') if example else 'alone'}")
+    return [pytest.param(unit, example,
+                         id=f"{unit}-{example.name.removesuffix('.conf.example') if example else 'alone'}")
             for unit, example in units + examples + second]
 
 
 def test_what_is_tested():
     """A test of the test: nothing has been lost on the way."""
-    assert {"smtpd.service", "smtpd@.service", "smtpd-tls.service", "smtpd-second@.service"} <= set(shipped(".service")) and "smtpd.socket" in shipped(".socket")
+    assert {"smtpd.service", "smtpd@.service", "smtpd-tls.service",
+            "smtpd-second@.service"} <= set(shipped(".service"))
+    assert "smtpd.socket" in shipped(".socket")
     assert {"exec", "proxy", "mailman2"} <= {p.name.removesuffix(".conf.example") for p in EXAMPLES}
 
 
@@ -105,11 +116,13 @@ def test_what_is_tested():
 def test_settings_are_known(root, unit, example):
     if example:
         use(root, unit, example)
-    sockets = [name for name in shipped(".socket") if name.removesuffix(".socket") == re.sub(r"@?\.service$", "", unit)]
+    sockets = [name for name in shipped(".socket")
+               if name.removesuffix(".socket") == re.sub(r"@?\.service$", "", unit)]
     assert verify(root, unit, *sockets) == ""
 
 
-@pytest.mark.parametrize("unit,example", [p for p in settings() if p.values[0].endswith(".service")])
+@pytest.mark.parametrize("unit,example",
+                         [p for p in settings() if p.values[0].endswith(".service")])
 def test_exposure(root, unit, example):
     name = ""
     if example:
@@ -118,7 +131,8 @@ def test_exposure(root, unit, example):
     assert exposure(root, unit, LIMITS.get(name, LIMIT)) is None
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name.removesuffix(".conf.example"))
+@pytest.mark.parametrize("example", EXAMPLES,
+                         ids=lambda path: path.name.removesuffix(".conf.example"))
 def test_what_an_example_proposes(root, example):
     """Settings in it that are comments are right, too."""
     text = re.sub(r"^#([A-Z][A-Za-z]+=)", r"\1", example.read_text(), flags=re.M)
@@ -133,7 +147,8 @@ def test_mistakes_are_found(root):
     path = root / UNITS / "smtpd@.service.d/wrong.conf"
     path.write_text("[Service]\nProtectSytem=strict\n")
     assert "ProtectSytem" in verify(root, "smtpd@.service")
-    path.write_text("[Service]\nProtectSystem=no\nNoNewPrivileges=no\nPrivateDevices=no\nPrivateNetwork=no\n")
+    path.write_text(
+        "[Service]\nProtectSystem=no\nNoNewPrivileges=no\nPrivateDevices=no\nPrivateNetwork=no\n")
     assert "PrivateNetwork" in exposure(root, "smtpd@.service", LIMIT)
     second = root / UNITS / "smtpd-@.service.d/10-smtpd.conf"
     second.unlink()

@@ -19,7 +19,8 @@ def default_user():
 
 
 def argv(smtpd, *options):
-    return [word for word in command(smtpd, "--strategy=exec", HOW) if word not in STAY] + list(options)
+    return [word for word in command(smtpd, "--strategy=exec", HOW)
+            if word not in STAY] + list(options)
 
 
 @pytest.mark.parametrize("options, answer", [
@@ -43,19 +44,22 @@ def test_session_with_a_peer(release, tmp_path, kind, options, answer):
 
 @pytest.mark.parametrize("kind", ["session", "acceptor"])
 @pytest.mark.parametrize("users, answer", [
-    ("smtpd:x:1953720:1953721::/srv:/bin/false\nnobody:x:1953722:1953722::/:/bin/false\n", b"250 1953720 1953721 /srv smtpd"),
+    ("smtpd:x:1953720:1953721::/srv:/bin/false\nnobody:x:1953722:1953722::/:/bin/false\n",
+     b"250 1953720 1953721 /srv smtpd"),
     ("nobody:x:1953722:1953723::/:/bin/false\n", b"250 1953722 1953723 / nobody"),
 ], ids=["smtpd", "nobody"])
 def test_smtpd_comes_before_nobody(release, tmp_path, kind, users, answer):
     need_root()
     (tmp_path / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n" + users)
-    inside = [*private_mounts(), "sh", "-ec", 'mount --bind "$0" /etc/passwd && exec "$@"', str(tmp_path / "passwd")]
+    inside = [*private_mounts(), "sh", "-ec", 'mount --bind "$0" /etc/passwd && exec "$@"',
+              str(tmp_path / "passwd")]
     if kind == "session":
         with Session([*inside, *argv(release)], tmp_path, tcp_pair()) as session:
             session.say(SAID)
             assert answer in session.read_to_end()
     else:
-        with Acceptor(release, tmp_path, "--strategy=exec", HOW, prefix=inside) as acceptor, acceptor.client() as client:
+        with (Acceptor(release, tmp_path, "--strategy=exec", HOW, prefix=inside) as acceptor,
+              acceptor.client() as client):
             client.say(SAID)
             assert answer in client.read_to_end()
 

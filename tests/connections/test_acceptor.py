@@ -1,4 +1,5 @@
-"""smtpd accepts connections itself: where it listens, who it becomes, what sessions get, limits, shortages, signals."""
+"""smtpd accepts connections itself: where it listens, who it becomes, what sessions get, limits,
+shortages, signals."""
 
 import concurrent.futures
 import contextlib
@@ -11,7 +12,8 @@ import subprocess
 import time
 
 import pytest
-from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user, folder, is_refused, network,
+from acceptor import (NOBODY, Acceptor, Client, connect, copy_of, effective_user, folder,
+                      is_refused, network,
                       read_all, start_that_fails)
 from conftest import missing, need, need_root, private_mounts
 from logs import lines
@@ -31,10 +33,12 @@ SHORTAGE = b"421 4.3.2 this server is short of resources, try again later\r\n"
 SHUTTING_DOWN = b"421 4.3.2 service is shutting down, closing connection"
 
 
-# --- where it listens ---------------------------------------------------------------------------------------
+# --- where it listens -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("listen, peer", [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("{folder}/socket", "local")],
+@pytest.mark.parametrize("listen, peer",
+                         [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"),
+                          ("{folder}/socket", "local")],
                          ids=["IPv4", "IPv6", "local"])
 def test_message_arrives(smtpd, folder, listen, peer):
     with Acceptor(smtpd, folder, listen=listen.format(folder=folder)) as acceptor:
@@ -45,25 +49,30 @@ def test_message_arrives(smtpd, folder, listen, peer):
 def test_several_addresses(smtpd, folder):
     more = [f"--listen={folder}/socket", "--listen=127.0.0.2:0"]
     with Acceptor(smtpd, folder, *more, listen="127.0.0.1:0,[::1]:0", n=4) as acceptor:
-        assert [re.sub(r"\d+$", "", a) for a in acceptor.addresses] == ["127.0.0.1:", "[::1]:", f"{folder}/socket", "127.0.0.2:"]
+        assert [re.sub(
+            r"\d+$", "", a) for a in acceptor.addresses] == ["127.0.0.1:", "[::1]:",
+                                                             f"{folder}/socket", "127.0.0.2:"]
         for address in acceptor.addresses:
             with Client(address) as client:
                 client.begin("EHLO")
                 client.send_message(MESSAGE)
                 client.quit()
-        assert acceptor.messages() == [with_x_peer(PRINTED, peer) for peer in ("127.0.0.1", "::1", "local", "127.0.0.1")]
+        assert acceptor.messages() == [with_x_peer(PRINTED, peer)
+                                       for peer in ("127.0.0.1", "::1", "local", "127.0.0.1")]
 
 
 def with_name(folder, name):
     """For a program: it finds both addresses of loopback under this name."""
     need_root()
     (folder / "hosts").write_text(f"127.0.0.1 {name}\n::1 {name}\n")
-    return [*private_mounts(), "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh", str(folder / "hosts")]
+    return [*private_mounts(), "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"',
+            "sh", str(folder / "hosts")]
 
 
 def test_all_addresses_of_a_name(smtpd, folder):
     """And IPv6 is IPv6 only: IPv4 has a socket of its own."""
-    with Acceptor(smtpd, folder, listen="both.example:0", n=2, prefix=with_name(folder, "both.example")) as acceptor:
+    with Acceptor(smtpd, folder, listen="both.example:0", n=2,
+                  prefix=with_name(folder, "both.example")) as acceptor:
         assert {a.rsplit(":", 1)[0] for a in acceptor.addresses} == {"127.0.0.1", "[::1]"}
         for address in acceptor.addresses:
             with Client(address) as client:
@@ -71,13 +80,17 @@ def test_all_addresses_of_a_name(smtpd, folder):
                 client.quit()
 
 
-@pytest.mark.parametrize("family, address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("family, address",
+                         [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")],
+                         ids=["IPv4", "IPv6"])
 def test_name_of_which_an_address_is_in_use(release, folder, family, address):
     """Clients would reach somebody else there."""
     with socket.create_server((address, 0), family=family) as other:
         endpoint = "both.example:%d" % other.getsockname()[1]
-        status, said = start_that_fails(release, folder, listen=endpoint, prefix=with_name(folder, "both.example"))
-    assert status == 75 and b"cannot listen on %s: Address already in use" % endpoint.encode() in said
+        status, said = start_that_fails(release, folder, listen=endpoint,
+                                        prefix=with_name(folder, "both.example"))
+    assert status == 75
+    assert b"cannot listen on %s: Address already in use" % endpoint.encode() in said
 
 
 def test_localhost(smtpd, folder):
@@ -91,7 +104,8 @@ def test_port_in_use(smtpd, folder):
     with socket.create_server(("127.0.0.1", 0)) as other:
         endpoint = "127.0.0.1:%d" % other.getsockname()[1]
         status, said = start_that_fails(smtpd, folder, listen=endpoint)
-    assert status == 75 and b"cannot listen on %s: Address already in use; another program is there: stop it" % endpoint.encode() in said
+    assert status == 75
+    assert b"cannot listen on %s: Address already in use; another program is there: stop it" % endpoint.encode() in said
 
 
 def test_port_can_be_had_again_at_once(release, folder):
@@ -110,7 +124,8 @@ def test_privileged_port_is_root_s(release, folder):
     need_root()
     with network():
         status, said = start_that_fails(release, folder, listen="127.0.0.1:25", **NOBODY)
-    assert status == 75 and b"cannot listen on 127.0.0.1:25: Permission denied" in said and b"root" in said
+    assert status == 75 and b"cannot listen on 127.0.0.1:25: Permission denied" in said
+    assert b"root" in said
 
 
 def test_address_of_somebody_else(release, folder):
@@ -120,9 +135,12 @@ def test_address_of_somebody_else(release, folder):
 
 def test_every_address_that_cannot_be_had_is_named(release, folder):
     """Not one in each run."""
-    status, said = start_that_fails(release, folder, listen="192.0.2.1:0,127.0.0.1:0,[2001:db8::1]:0,/no/such/socket")
+    status, said = start_that_fails(release, folder,
+                                    listen="192.0.2.1:0,127.0.0.1:0,[2001:db8::1]:0,/no/such/socket")
     lines = [line for line in said.splitlines() if b"cannot listen on" in line]
-    assert status == 75 and [line.split()[4].rstrip(b":") for line in lines] == [b"192.0.2.1:0", b"[2001:db8::1]:0", b"/no/such/socket"]
+    assert status == 75
+    assert [line.split()[4].rstrip(b":") for line in lines] == [b"192.0.2.1:0", b"[2001:db8::1]:0",
+                                                                b"/no/such/socket"]
 
 
 def test_port_alone_is_of_loopback(smtpd, folder):
@@ -140,7 +158,8 @@ def test_port_alone_that_is_in_use(release, folder):
         with socket.create_server((address, 0), family=family) as other:
             port = b"%d" % other.getsockname()[1]
             status, said = start_that_fails(release, folder, listen=port.decode())
-        assert status == 75 and b"cannot listen on %s: Address already in use; another program is there" % port in said
+        assert status == 75
+        assert b"cannot listen on %s: Address already in use; another program is there" % port in said
 
 
 def test_port_alone_without_ipv6(release, folder):
@@ -156,12 +175,15 @@ def test_listening_says_which_configuration(release, folder):
     (folder / "a file").write_text("strategy=print\n")
     with Acceptor(release, folder, f"--config={folder}/a file") as acceptor:
         assert acceptor.log("listening") == [
-            b"listening address=%s strategy=print config=\"%s/a file\"" % (acceptor.address.encode(), str(folder).encode())]
+            b"listening address=%s strategy=print config=\"%s/a file\"" % (
+                acceptor.address.encode(), str(folder).encode())]
 
 
 @pytest.mark.parametrize("option", [
-    "listen=65536", "listen=-1", "listen=127.0.0.1", "listen=relative/socket", "listen=", "listen=/" + "x" * 200, "listen=127.0.0.1:25,",
-    "max-connections=0", "max-connections=many", "max-connections-per-source=-1", "stop-timeout=0", "exit-idle-time=0",
+    "listen=65536", "listen=-1", "listen=127.0.0.1", "listen=relative/socket", "listen=",
+    "listen=/" + "x" * 200, "listen=127.0.0.1:25,",
+    "max-connections=0", "max-connections=many", "max-connections-per-source=-1", "stop-timeout=0",
+    "exit-idle-time=0",
     "user=", "user=a b",
 ])
 def test_wrong_value(release, folder, option):
@@ -169,12 +191,13 @@ def test_wrong_value(release, folder, option):
     assert status == 64 and b"command line: %s" % option[:50].encode() in said
 
 
-# --- local sockets ------------------------------------------------------------------------------------------
+# --- local sockets --------------------------------------------------------------------------------
 
 
 def test_local_socket_is_for_everybody_and_goes_with_us(smtpd, folder):
     path = folder / "socket"
-    with Acceptor(smtpd, folder, listen=str(path), **(NOBODY if os.geteuid() == 0 else {})) as acceptor:
+    with Acceptor(smtpd, folder, listen=str(path),
+                  **(NOBODY if os.geteuid() == 0 else {})) as acceptor:
         assert stat.S_IMODE(path.stat().st_mode) == 0o666
         acceptor.serve_one()
     assert not path.exists() and not (folder / "socket.lock").exists()
@@ -196,7 +219,8 @@ def test_stale_local_socket_of_others_is_left_alone(smtpd, folder):
         for is_closed in (False, True):  # about to listen, perhaps; and left behind
             before = path.lstat().st_ino
             status, said = start_that_fails(smtpd, folder, listen=str(path))
-            assert status == 75 and b"cannot listen on %s: Address already in use; another program is there" % str(path).encode() in said
+            assert status == 75
+            assert b"cannot listen on %s: Address already in use; another program is there" % str(path).encode() in said
             assert path.lstat().st_ino == before and not (folder / "socket.lock").exists()
             other.close()
 
@@ -204,18 +228,21 @@ def test_stale_local_socket_of_others_is_left_alone(smtpd, folder):
 def test_local_socket_that_took_the_place_of_ours_stays(smtpd, folder):
     path = folder / "socket"
     who = NOBODY if os.geteuid() == 0 else {}
-    with Acceptor(smtpd, folder, listen=str(path), **who) as acceptor, socket.socket(socket.AF_UNIX) as other:
+    with (Acceptor(smtpd, folder, listen=str(path), **who) as acceptor,
+          socket.socket(socket.AF_UNIX) as other):
         path.unlink()
         other.bind(str(path))
         other.listen()
         before = path.lstat().st_ino
         acceptor.stop()
-        assert acceptor.status() == 0 and path.lstat().st_ino == before and not (folder / "socket.lock").exists()
+        assert acceptor.status() == 0 and path.lstat().st_ino == before
+        assert not (folder / "socket.lock").exists()
         connect(str(path)).close()
 
 
 def test_starts_at_once_do_not_race(release, folder):
-    """One of them listens, and can be reached; and what a killed one left behind is in nobody's way."""
+    """One of them listens, and can be reached; and what a killed one left behind is in nobody's
+    way."""
     path = folder / "socket"
     for _ in range(3):
         acceptors = [Acceptor(release, folder, listen=str(path), wait=False) for _ in range(6)]
@@ -227,7 +254,8 @@ def test_starts_at_once_do_not_race(release, folder):
             (winner,) = [acceptor for acceptor in acceptors if acceptor.process.poll() is None]
             winner.wait_until_listening()
             assert winner.serve_one() == b"250 2.0.0 printed"
-            assert all(acceptor.process.poll() == 75 for acceptor in acceptors if acceptor is not winner)
+            assert all(acceptor.process.poll() == 75 for acceptor in acceptors
+                       if acceptor is not winner)
         finally:
             for acceptor in acceptors:
                 acceptor.kill()
@@ -239,7 +267,8 @@ def test_file_that_is_no_lock_of_ours_is_left_alone(smtpd, folder, text):
     lock = folder / "socket.lock"
     os.mkfifo(lock) if text is None else lock.write_text(text)
     status, said = start_that_fails(smtpd, folder, listen=f"{folder}/socket")
-    assert status == 75 and b"cannot listen on %s/socket: somebody else has a file" % str(folder).encode() in said
+    assert status == 75
+    assert b"cannot listen on %s/socket: somebody else has a file" % str(folder).encode() in said
     assert lock.is_fifo() if text is None else lock.read_text() == text
 
 
@@ -253,13 +282,16 @@ def test_live_local_socket_is_not(smtpd, folder, is_full):
         if is_full:
             clients.enter_context(connect(path))
         status, said = start_that_fails(smtpd, folder, listen=path)
-        assert status == 75 and b"cannot listen on %s: Address already in use; another program is there" % path.encode() in said
+        assert status == 75
+        assert b"cannot listen on %s: Address already in use; another program is there" % path.encode() in said
         if is_full:
             other.accept()[0].close()
         clients.enter_context(connect(path))  # it is there, and the other one's
 
 
-@pytest.mark.parametrize("kind", ["file", "link-to-file", "link-to-nothing", "directory", "fifo", "datagram"])
+@pytest.mark.parametrize("kind",
+                         ["file", "link-to-file", "link-to-nothing", "directory", "fifo",
+                          "datagram"])
 def test_what_is_no_stale_socket_is_left_alone(smtpd, folder, kind):
     path, precious = folder / "there", folder / "precious"
     precious.write_text("precious")
@@ -276,10 +308,12 @@ def test_what_is_no_stale_socket_is_left_alone(smtpd, folder, kind):
         datagrams.bind(str(path))
     before = path.lstat()
     acceptor = Acceptor(smtpd, folder, listen=str(path), wait=False)
-    wait_until(lambda: acceptor.process.poll() is not None or b"listening" in acceptor.err(), "a decision")
+    wait_until(lambda: acceptor.process.poll() is not None or b"listening" in acceptor.err(),
+               "a decision")
     acceptor.kill()
     assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
-    assert acceptor.process.returncode == 75 and b"cannot listen on %s: " % str(path).encode() in acceptor.err()
+    assert acceptor.process.returncode == 75
+    assert b"cannot listen on %s: " % str(path).encode() in acceptor.err()
     assert precious.read_text() == "precious"
 
 
@@ -287,10 +321,11 @@ def test_directory_that_we_cannot_write_to(release, folder):
     os.chmod(folder, 0o755)
     who = NOBODY if os.geteuid() == 0 else {}
     status, said = start_that_fails(release, folder, listen="/socket", **who)
-    assert status == 75 and b"cannot listen on /socket: Permission denied" in said and b"ports" not in said
+    assert status == 75 and b"cannot listen on /socket: Permission denied" in said
+    assert b"ports" not in said
 
 
-# --- from root to a user --------------------------------------------------------------------------------------
+# --- from root to a user --------------------------------------------------------------------------
 
 
 def privileges(pid):
@@ -299,18 +334,24 @@ def privileges(pid):
                 if k in ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapAmb")}
 
 
-NONE = {"Uid": ["65534"] * 4, "Gid": ["65534"] * 4, "Groups": [], **{f"Cap{k}": ["0" * 16] for k in ("Inh", "Prm", "Eff", "Amb")}}
+NONE = {"Uid": ["65534"] * 4, "Gid": ["65534"] * 4, "Groups": [],
+        **{f"Cap{k}": ["0" * 16] for k in ("Inh", "Prm", "Eff", "Amb")}}
 
 
 @pytest.mark.parametrize("options", [[], ["--user=nobody"]], ids=["default", "nobody"])
-@pytest.mark.parametrize("prefix", [[], ["setpriv", "--inh-caps=+net_admin,+kill", "--ambient-caps=+net_admin,+kill"],
-                                    ["setpriv", "--securebits=+no_setuid_fixup"]],
+@pytest.mark.parametrize("prefix",
+                         [[],
+                          ["setpriv", "--inh-caps=+net_admin,+kill",
+                           "--ambient-caps=+net_admin,+kill"],
+                          ["setpriv", "--securebits=+no_setuid_fixup"]],
                          ids=["root", "ambient-capabilities", "capabilities-that-stay"])
 def test_root_is_given_up(smtpd, folder, options, prefix):
     """Once the sockets are open, whatever is kept by whoever started us."""
     need_root()
-    with network(), Acceptor(smtpd, folder, *options, listen="127.0.0.1:25", prefix=prefix and [need("setpriv"), *prefix[1:]],
-                             extra_groups=[4, 24, 27]) as acceptor, acceptor.client("EHLO") as client:
+    with network(), Acceptor(smtpd, folder, *options, listen="127.0.0.1:25",
+                             prefix=prefix and [need("setpriv"), *prefix[1:]],
+                             extra_groups=[4, 24,
+                                           27]) as acceptor, acceptor.client("EHLO") as client:
         (session,) = acceptor.sessions()
         assert privileges(acceptor.pid) == privileges(session) == NONE
         assert client.send_message(MESSAGE).startswith(b"250 ")
@@ -319,9 +360,12 @@ def test_root_is_given_up(smtpd, folder, options, prefix):
 def test_no_capability_is_left_to_a_user(release, folder):
     """Started as somebody with a capability for the port: sessions do without."""
     need_root()
-    prefix = [need("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=+net_bind_service",
+    prefix = [need("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups",
+              "--inh-caps=+net_bind_service",
               "--ambient-caps=+net_bind_service"]
-    with network(), Acceptor(copy_of(release, folder), folder, listen="127.0.0.1:25", prefix=prefix) as acceptor, acceptor.client("EHLO"):
+    with (network(),
+          Acceptor(copy_of(release, folder), folder, listen="127.0.0.1:25",
+                   prefix=prefix) as acceptor, acceptor.client("EHLO")):
         (session,) = acceptor.sessions()
         assert privileges(session) == NONE
 
@@ -329,7 +373,8 @@ def test_no_capability_is_left_to_a_user(release, folder):
 def test_unknown_user_of_an_acceptor(smtpd, folder):
     need_root()
     status, said = start_that_fails(smtpd, folder, "--user=no-such-user")
-    assert status == 78 and b"user=no-such-user: there is no such user; name one that exists" in said
+    assert status == 78
+    assert b"user=no-such-user: there is no such user; name one that exists" in said
 
 
 def test_user_is_not_for_others_than_root(release, folder):
@@ -344,14 +389,15 @@ def test_program_where_the_user_cannot_reach_it(release, folder):
     (folder / "private").mkdir(mode=0o700)
     acceptor = Acceptor(copy_of(release, folder / "private"), folder, wait=False)
     with acceptor:
-        wait_until(lambda: acceptor.process.poll() is not None or b"listening" in acceptor.err(), "a decision")
+        wait_until(lambda: acceptor.process.poll() is not None or b"listening" in acceptor.err(),
+                   "a decision")
         if acceptor.process.poll() is None:
             assert acceptor.serve_one() == b"250 2.0.0 printed"
         else:
             assert acceptor.status() in (75, 78)
 
 
-# --- sockets that were passed ----------------------------------------------------------------------------------
+# --- sockets that were passed ---------------------------------------------------------------------
 
 
 def test_passed_sockets_and_their_names(smtpd, folder):
@@ -366,7 +412,8 @@ def test_passed_sockets_and_their_names(smtpd, folder):
         env = environment(LISTEN_FDS="3", LISTEN_FDNAMES="smtp:submission:a\"b")
         acceptor = stack.enter_context(Acceptor(smtpd, folder, env=env, fds=fds, n=4))
         lines = acceptor.log("listening")
-        assert [re.search(rb"name=(\S+)", line) and re.search(rb"name=(\S+)", line)[1] for line in lines] == [
+        assert [re.search(rb"name=(\S+)", line) and re.search(rb"name=(\S+)", line)[1]
+                for line in lines] == [
             b"smtp", b"submission", rb'"a\x22b"', None]
         for address in re.findall(r"address=(\S+)", acceptor.err().decode()):
             with Client(address) as client:
@@ -380,7 +427,8 @@ def test_twenty_passed_sockets(smtpd, folder):
         passed = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(20)]
         fds = {os.dup2(s.fileno(), 200 + i): 3 + i for i, s in enumerate(passed)}
         try:
-            acceptor = stack.enter_context(Acceptor(smtpd, folder, env=environment(LISTEN_FDS="20"), fds=fds, n=20, listen=None))
+            acceptor = stack.enter_context(Acceptor(smtpd, folder, env=environment(LISTEN_FDS="20"),
+                                                    fds=fds, n=20, listen=None))
         finally:
             for fd in fds:
                 os.close(fd)
@@ -396,7 +444,8 @@ def test_socket_activate(smtpd, folder):
     program = need("systemd-socket-activate")
     address = f"127.0.0.1:{free_port()}"
     env = environment()
-    prefix = [program, "-l", address, "--fdname=smtp", *[f"-E{k}={env[k]}" for k in ("ASAN_OPTIONS", "UBSAN_OPTIONS")]]
+    prefix = [program, "-l", address, "--fdname=smtp",
+              *[f"-E{k}={env[k]}" for k in ("ASAN_OPTIONS", "UBSAN_OPTIONS")]]
     acceptor = Acceptor(smtpd, folder, listen=None, prefix=prefix, wait=False)
     with acceptor:
         wait_until(lambda: b"Listening on" in acceptor.err(), "systemd-socket-activate")
@@ -404,7 +453,8 @@ def test_socket_activate(smtpd, folder):
             client.begin("EHLO")
             assert client.send_message(MESSAGE).startswith(b"250 ")
             client.quit()
-        assert acceptor.log("listening") == [b"listening address=%s name=smtp strategy=print config=/dev/null" % address.encode()]
+        assert acceptor.log("listening") == [b"listening address=%s name=smtp strategy=print "
+                                             b"config=/dev/null" % address.encode()]
         assert acceptor.messages() == [with_x_peer(PRINTED, "127.0.0.1")]
 
 
@@ -416,18 +466,22 @@ mount --rbind "$1" /dev && shift 2 && exec "$@"
 
 
 def test_listening_socket_as_standard_input(smtpd, folder):
-    """As inetd does it with wait. Standard error is the socket too, so the log is syslog's; clients hear nothing but SMTP."""
+    """As inetd does it with wait. Standard error is the socket too, so the log is syslog's; clients
+    hear nothing but SMTP."""
     need_root()
     (folder / "dev").mkdir()
     (folder / "deliver").write_text("#!/bin/sh\ncat >&2\n")
     os.chmod(folder / "deliver", 0o755)
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+    with (socket.create_server(("127.0.0.1", 0)) as listener,
+          socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log):
         log.bind(str(folder / "log"))
         os.chmod(folder / "log", 0o666)
         log.settimeout(PATIENCE)
         address = "127.0.0.1:%d" % listener.getsockname()[1]
-        prefix = [*private_mounts(), "sh", "-c", PRIVATE_LOG, "sh", str(folder / "dev"), str(folder / "log")]
-        acceptor = Acceptor(smtpd, folder, "--strategy=exec", f"--command={folder}/deliver", listen=None, prefix=prefix,
+        prefix = [*private_mounts(), "sh", "-c", PRIVATE_LOG, "sh", str(folder / "dev"),
+                  str(folder / "log")]
+        acceptor = Acceptor(smtpd, folder, "--strategy=exec", f"--command={folder}/deliver",
+                            listen=None, prefix=prefix,
                             wait=False, stdin=listener, stdout=listener, err=listener)
         with acceptor:
             assert b"listening address=%s strategy=exec config=/dev/null" % address.encode() in log.recv(65536)
@@ -444,13 +498,14 @@ def test_listening_socket_as_standard_input(smtpd, folder):
 def test_printing_has_to_have_somewhere_to_print_to(smtpd, folder):
     """Found at the start."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        assert start_that_fails(smtpd, folder, listen=None, stdin=listener, stdout=listener, err=listener)[0] == 78
+        assert start_that_fails(smtpd, folder, listen=None, stdin=listener, stdout=listener,
+                                err=listener)[0] == 78
         listener.settimeout(0)
         with pytest.raises(BlockingIOError):
             listener.accept()
 
 
-# --- what sessions get -----------------------------------------------------------------------------------------
+# --- what sessions get ----------------------------------------------------------------------------
 
 
 def test_each_session_has_an_address_space_of_its_own(release, folder):
@@ -460,7 +515,8 @@ def test_each_session_has_an_address_space_of_its_own(release, folder):
     with Acceptor(release, folder) as acceptor, acceptor.client("EHLO"), acceptor.client("EHLO"):
         def starts(pid):
             with open(f"/proc/{pid}/maps") as maps:
-                return {line.split()[-1]: line.split("-")[0] for line in reversed(maps.readlines()) if len(line.split()) == 6}
+                return {line.split()[-1]: line.split("-")[0] for line in reversed(maps.readlines())
+                        if len(line.split()) == 6}
 
         a, b = map(starts, acceptor.sessions())
         own = starts(acceptor.pid)
@@ -472,8 +528,8 @@ LEAKED = 77
 
 
 def test_sessions_inherit_no_descriptor(smtpd, folder):
-    """They have the connection, standard error, the output, the counter, and what they open; not what
-    our parent has left open, nor sockets that listen, nor each other's connections."""
+    """They have the connection, standard error, the output, the counter, and what they open; not
+    what our parent has left open, nor sockets that listen, nor each other's connections."""
     with open(folder / "leaked", "w") as leaked, socket.create_server(("127.0.0.1", 0)) as passed:
         fds = {passed.fileno(): 3, leaked.fileno(): LEAKED}
         with Acceptor(smtpd, folder, env=environment(LISTEN_FDS="1"), fds=fds, n=2) as acceptor:
@@ -486,16 +542,20 @@ def test_sessions_inherit_no_descriptor(smtpd, folder):
                     assert found[2] == str(acceptor.err_path)
                     others = sorted(re.sub(r"\[\d+\]", "", v) for k, v in found.items() if k > 2)
                     output = str(acceptor.out_path)
-                    assert others == [output, "anon_inode:[signalfd]", "anon_inode:[signalfd]", "pipe:"], found
+                    assert others == [output, "anon_inode:[signalfd]", "anon_inode:[signalfd]",
+                                      "pipe:"], found
                 assert len(connections) == 2
 
 
 def test_sessions_environment(smtpd, folder):
-    with socket.create_server(("127.0.0.1", 0)) as passed, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+    with (socket.create_server(("127.0.0.1", 0)) as passed,
+          socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager):
         manager.bind(str(folder / "notify"))
-        env = environment(LISTEN_FDS="1", LISTEN_FDNAMES="smtp", NOTIFY_SOCKET=str(folder / "notify"), WATCHDOG_USEC="1",
+        env = environment(LISTEN_FDS="1", LISTEN_FDNAMES="smtp",
+                          NOTIFY_SOCKET=str(folder / "notify"), WATCHDOG_USEC="1",
                           WATCHDOG_PID="1", KEPT="kept")
-        with Acceptor(smtpd, folder, env=env, fds={passed.fileno(): 3}, listen=None) as acceptor, acceptor.client("EHLO"):
+        with (Acceptor(smtpd, folder, env=env, fds={passed.fileno(): 3}, listen=None) as acceptor,
+              acceptor.client("EHLO")):
             (session,) = acceptor.sessions()
             with open(f"/proc/{session}/environ") as file:
                 found = dict(v.split("=", 1) for v in file.read().split("\0") if v)
@@ -511,7 +571,8 @@ def signals_of(pid):
 
 @pytest.mark.parametrize("signals", ["", "blocked"], ids=["normal", "all-blocked"])
 def test_sessions_signals(release, folder, signals):
-    """A session blocks those that it takes as input and ignores what would kill it for a closed pipe; and nothing else."""
+    """A session blocks those that it takes as input and ignores what would kill it for a closed
+    pipe; and nothing else."""
     with Acceptor(release, folder, signals=signals) as acceptor, acceptor.client("EHLO"):
         (session,) = acceptor.sessions()
         found = signals_of(session)
@@ -522,7 +583,8 @@ def test_sessions_signals(release, folder, signals):
 @pytest.mark.parametrize("signals", ["blocked", "ignored"])
 def test_signals_work_however_it_was_started(smtpd, folder, signals):
     """Their disposition is inherited: from nohup(1), say, or a parent that wants no zombies."""
-    with Acceptor(smtpd, folder, "--max-connections=1", "--strategy=exec", "--command=/bin/false", signals=signals) as acceptor:
+    with Acceptor(smtpd, folder, "--max-connections=1", "--strategy=exec", "--command=/bin/false",
+                  signals=signals) as acceptor:
         for _ in range(3):
             assert acceptor.serve_one().startswith(b"451 ")
             acceptor.wait_for_sessions(0)
@@ -534,8 +596,10 @@ def test_signals_work_however_it_was_started(smtpd, folder, signals):
 
 def test_programs_get_none_of_it(smtpd, folder):
     script = folder / "deliver"
-    looks = {"environment": "env", "descriptors": "ls -l /proc/self/fd", "status": "cat /proc/self/status"}
-    script.write_text("#!/bin/sh\n" + "".join(f"{command} >{folder}/{name}\n" for name, command in looks.items()))
+    looks = {"environment": "env", "descriptors": "ls -l /proc/self/fd",
+             "status": "cat /proc/self/status"}
+    script.write_text("#!/bin/sh\n"
+                      + "".join(f"{command} >{folder}/{name}\n" for name, command in looks.items()))
     script.chmod(0o755)
     with open(folder / "leaked", "w") as leaked:
         env = environment(NOTIFY_SOCKET=str(folder / "nobody"))
@@ -546,12 +610,13 @@ def test_programs_get_none_of_it(smtpd, folder):
     of_ours = {"SMTPD_COUNTER_FD", "SMTPD_OUTPUT_FD", "NOTIFY_SOCKET"}
     assert "SMTPD_PEER" in names and not names & of_ours
     found = dict(re.findall(r" (\d+) -> (\S+)", (folder / "descriptors").read_text()))
-    assert set(found) == {"0", "1", "2", "3"} and found["3"].startswith("/proc/"), found  # 3 is the directory that ls reads
+    # 3 is the directory that ls reads
+    assert set(found) == {"0", "1", "2", "3"} and found["3"].startswith("/proc/"), found
     status = (folder / "status").read_text()
     assert re.search(r"SigBlk:\s+0+$", status, re.M) and re.search(r"SigIgn:\s+0+$", status, re.M)
 
 
-# --- configuration ---------------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options, file, status, said", [
@@ -586,7 +651,8 @@ def greeting(acceptor):
 
 def start_with_file(smtpd, folder, config, *options, **given):
     """Without the options of session.command(), which would beat the file."""
-    return Acceptor(smtpd, folder, f"--config={config}", *options, prefix=without_options(), **given)
+    return Acceptor(smtpd, folder, f"--config={config}", *options, prefix=without_options(),
+                    **given)
 
 
 def without_options(redirections=""):
@@ -625,7 +691,8 @@ def test_configuration_with_mistakes_is_not_taken(smtpd, folder, config, text, s
 
 
 def test_command_line_still_beats_the_file(smtpd, folder, config):
-    with start_with_file(smtpd, folder, config, "--hostname=line.example", "--max-connections=2") as acceptor:
+    with start_with_file(smtpd, folder, config, "--hostname=line.example",
+                         "--max-connections=2") as acceptor:
         config.write_text("hostname=two.example\nmax-connections=1\nmax-size=5000\n")
         acceptor.reload()
         with acceptor.client() as a, acceptor.client("EHLO"):
@@ -660,20 +727,24 @@ def test_configuration_that_became_a_fifo(smtpd, folder, config):
 
 @pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/9"])
 def test_configuration_from_a_pipe(smtpd, folder, name):
-    """As `<(...)` of a shell makes it: good for the beginning. Read again it would be empty, or another descriptor."""
+    """As `<(...)` of a shell makes it: good for the beginning. Read again it would be empty, or
+    another descriptor."""
     reader, writer = os.pipe()
     with open(reader, "rb") as source:
         os.write(writer, b"hostname=one.example\nstrategy=print\n")
         os.close(writer)
-        with Acceptor(smtpd, folder, f"--config={name}", stdin=source, prefix=without_options("9<&0")) as acceptor:
+        with Acceptor(smtpd, folder, f"--config={name}", stdin=source,
+                      prefix=without_options("9<&0")) as acceptor:
             assert greeting(acceptor) == "one.example"
             acceptor.reload(b"not reloaded")
-            why = ONCE if name == "/dev/fd/9" or os.geteuid() != 0 else b"Permission denied"  # it is root's
+            # it is root's
+            why = ONCE if name == "/dev/fd/9" or os.geteuid() != 0 else b"Permission denied"
             assert b"%s: cannot be opened: %s" % (name.encode(), why) in acceptor.err()
             assert greeting(acceptor) == "one.example"
 
 
-# A file system that says nothing, not even to the kernel's first question, until its standard input ends.
+# A file system that says nothing, not even to the kernel's first question, until its standard input
+# ends.
 SILENT = """
 import ctypes, os, sys
 fuse = os.open("/dev/fuse", os.O_RDWR)
@@ -690,8 +761,10 @@ def silent_file_system(acceptor, folder):
     """Over a folder, as the acceptor sees it."""
     if not os.access("/dev/fuse", os.W_OK):
         missing("/dev/fuse is not there")
-    argv = [need("nsenter"), f"--mount=/proc/{acceptor.pid}/ns/mnt", PYTHON, "-c", SILENT, str(folder)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    argv = [need("nsenter"), f"--mount=/proc/{acceptor.pid}/ns/mnt", PYTHON, "-c", SILENT,
+            str(folder)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
         if process.stdout.readline() != b"mounted\n":
             missing(f"there can be no such file system: {process.stderr.read()}")
         try:
@@ -709,7 +782,8 @@ def test_configuration_on_a_file_system_that_hangs(smtpd, folder):
     config = there / "smtpd.conf"
     config.write_text("hostname=one.example\n")
     config.chmod(0o644)
-    with Acceptor(smtpd, folder, f"--config={config}", prefix=[*private_mounts(), *without_options()]) as acceptor:
+    with Acceptor(smtpd, folder, f"--config={config}",
+                  prefix=[*private_mounts(), *without_options()]) as acceptor:
         with acceptor.client("DATA") as client, silent_file_system(acceptor, there):
             then = time.monotonic()
             acceptor.signal(signal.SIGHUP)
@@ -731,7 +805,9 @@ def without_proc():
 def test_without_proc(release, folder):
     """Said once, and not to each client."""
     status, said = start_that_fails(release, folder, prefix=without_proc())
-    assert status == 75 and said == b"smtpd: cannot accept connections: /proc is not mounted, and sessions are started by it: mount -t proc proc /proc\n"
+    assert status == 75
+    assert (said == b"smtpd: cannot accept connections: /proc is not mounted, and sessions are "
+                    b"started by it: mount -t proc proc /proc\n")
 
 
 def test_limits_change_while_there_are_more_sessions(smtpd, folder, config):
@@ -750,8 +826,10 @@ def test_limits_change_while_there_are_more_sessions(smtpd, folder, config):
 
 
 def test_reloading_leaks_nothing(smtpd, folder, config):
-    """Memory is counted for the program as installed; the sanitizer's leak check is the other half, at the end."""
-    text = "relay-to=" + ",".join(f"d{i}.example" for i in range(500)) + "\nstrategy=proxy\nupstream=127.0.0.1:1\n"
+    """Memory is counted for the program as installed; the sanitizer's leak check is the other half,
+    at the end."""
+    text = "relay-to=" + ",".join(f"d{i}.example"
+                                  for i in range(500)) + "\nstrategy=proxy\nupstream=127.0.0.1:1\n"
     with start_with_file(smtpd, folder, config) as acceptor:
         def reload_often(n):
             for i in range(n):
@@ -827,9 +905,11 @@ def test_standard_error_is_not_needed_to_print(smtpd, folder):
         log.bind(str(folder / "log"))
         os.chmod(folder / "log", 0o666)
         log.settimeout(PATIENCE)
-        private = [need("unshare"), "-m", "sh", "-c", PRIVATE_LOG, "sh", folder / "dev", folder / "log"]
+        private = [need("unshare"), "-m", "sh", "-c", PRIVATE_LOG, "sh", folder / "dev",
+                   folder / "log"]
         closed = ["sh", "-c", 'exec "$@" 2>&-', "sh"]
-        with Acceptor(smtpd, folder, listen=address, wait=False, prefix=[*private, *closed]) as acceptor:
+        with Acceptor(smtpd, folder, listen=address, wait=False,
+                      prefix=[*private, *closed]) as acceptor:
             assert b"]: listening address=" in log.recv(65536)
             with Client(address) as client:
                 client.begin("EHLO")
@@ -867,11 +947,12 @@ def test_output_takes_nothing(smtpd, folder, how, why):
             assert [acceptor.serve_one(MESSAGE) for _ in range(2)] == [verdict] * 2
 
 
-# --- limits ----------------------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
 def test_max_connections(smtpd, folder):
-    with Acceptor(smtpd, folder, "--max-connections=3") as acceptor, contextlib.ExitStack() as stack:
+    with (Acceptor(smtpd, folder, "--max-connections=3") as acceptor,
+          contextlib.ExitStack() as stack):
         slow = [stack.enter_context(acceptor.client("greeting", f"127.0.0.{n}")) for n in (2, 3, 4)]
         before = acceptor.sessions()
         for _ in range(10):
@@ -893,9 +974,11 @@ def test_max_connections(smtpd, folder):
 @pytest.mark.parametrize("n", [1, 25], ids=["session", "25-sessions"])
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "{folder}/socket"], ids=["IPv4", "local"])
 def test_refused_client_that_talks_at_once_hears_why(smtpd, folder, listen, n):
-    """What it has sent is there before it is refused: left unread it would reset the connection, and our words with it."""
+    """What it has sent is there before it is refused: left unread it would reset the connection,
+    and our words with it."""
     listen = listen.format(folder=folder)
-    with Acceptor(smtpd, folder, "--max-connections=1", listen=listen) as acceptor, acceptor.client("EHLO"):
+    with (Acceptor(smtpd, folder, "--max-connections=1", listen=listen) as acceptor,
+          acceptor.client("EHLO")):
         acceptor.signal(signal.SIGSTOP)
         with contextlib.ExitStack() as stack:
             early = [stack.enter_context(connect(acceptor.address)) for _ in range(20)]
@@ -922,7 +1005,8 @@ def test_max_connections_per_source(smtpd, folder):
 def refused_peers(acceptor, n):
     """Who was turned away, as the log names them."""
     wait_until(lambda: len(acceptor.log("refused ")) == n, "the log")
-    return [{k: v for k, v in line.fields if k in ("peer", "port", "uid")} for line in lines(acceptor.err(), "refused")]
+    return [{k: v for k, v in line.fields if k in ("peer", "port", "uid")}
+            for line in lines(acceptor.err(), "refused")]
 
 
 def test_who_was_turned_away(smtpd, folder):
@@ -931,7 +1015,8 @@ def test_who_was_turned_away(smtpd, folder):
             port = b"%d" % second.ours.getsockname()[1]
             assert second.refusal() == TOO_MANY_FROM_YOU
         assert refused_peers(acceptor, 1) == [{"peer": b"127.0.0.2", "port": port}]
-    with Acceptor(smtpd, folder, "--max-connections-per-source=1", listen=str(folder / "socket")) as acceptor:
+    with Acceptor(smtpd, folder, "--max-connections-per-source=1",
+                  listen=str(folder / "socket")) as acceptor:
         with acceptor.client("EHLO"), acceptor.client() as second:
             assert second.refusal() == TOO_MANY_FROM_YOU
         assert refused_peers(acceptor, 1) == [{"peer": b"local", "uid": b"%d" % os.getuid()}]
@@ -942,10 +1027,11 @@ FIVE_SOURCES = [f"127.0.0.{n}" for n in range(2, 7)]
 
 
 def test_silent_clients_do_not_keep_others_out(release, folder):
-    """Five addresses can have all sessions there are. Those that come late have to be quick, and come again; somebody else
-    gets in all the same, and has all the time that a session needs."""
+    """Five addresses can have all sessions there are. Those that come late have to be quick, and
+    come again; somebody else gets in all the same, and has all the time that a session needs."""
     with Acceptor(release, folder) as acceptor, contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(acceptor.client("greeting", source)) for source in FIVE_SOURCES for _ in range(20)]
+        silent = [stack.enter_context(acceptor.client("greeting", source))
+                  for source in FIVE_SOURCES for _ in range(20)]
         with acceptor.client() as client:
             assert client.refusal() == TOO_MANY
         began = time.monotonic()
@@ -969,7 +1055,8 @@ def test_sessions_under_load(release, folder, options, n_patient, timeout, n_err
     """From two thirds on; what the configuration says less of, stays."""
     def options_of(pid):
         with open(f"/proc/{pid}/cmdline") as file:
-            return [word for word in file.read().split("\0") if word.startswith(("--timeout", "--max-errors"))]
+            return [word for word in file.read().split("\0")
+                    if word.startswith(("--timeout", "--max-errors"))]
 
     hurried = [f"--timeout={timeout}", f"--max-errors={n_errors}"]
     with Acceptor(release, folder, *options) as acceptor, contextlib.ExitStack() as stack:
@@ -979,7 +1066,8 @@ def test_sessions_under_load(release, folder, options, n_patient, timeout, n_err
             (pid,) = set(acceptor.sessions()) - set(seen)
             assert options_of(pid) == (hurried if len(seen) >= n_patient else [])
             seen.append(pid)
-        assert [client.ask(b"NONSENSE")[:3] for _ in range(n_errors + 1)] == [b"500"] * n_errors + [b"421"]
+        assert [client.ask(b"NONSENSE")[:3]
+                for _ in range(n_errors + 1)] == [b"500"] * n_errors + [b"421"]
 
 
 def test_source_of_ipv6_is_a_network(release, folder):
@@ -988,7 +1076,8 @@ def test_source_of_ipv6_is_a_network(release, folder):
     with network() as add_address:
         for address in ("2001:db8:0:1::1/128", "2001:db8:0:1:ffff::2/128", "2001:db8:0:2::1/128"):
             add_address(address)
-        with Acceptor(release, folder, "--max-connections-per-source=1", listen="[::]:0") as acceptor:
+        with Acceptor(release, folder, "--max-connections-per-source=1",
+                      listen="[::]:0") as acceptor:
             port = acceptor.address.rsplit(":", 1)[1]
             with Client(f"[2001:db8:0:2::1]:{port}", "2001:db8:0:1::1") as one:
                 one.begin("EHLO")
@@ -1002,7 +1091,8 @@ def test_mapped_address_is_the_ipv4_address(release, folder):
     """A passed socket may be of both families."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as passed:
         env = environment(LISTEN_FDS="1")
-        with Acceptor(release, folder, "--max-connections-per-source=1", env=env, fds={passed.fileno(): 3}, n=2) as acceptor:
+        with Acceptor(release, folder, "--max-connections-per-source=1", env=env,
+                      fds={passed.fileno(): 3}, n=2) as acceptor:
             dual, v4 = "127.0.0.1:%d" % passed.getsockname()[1], acceptor.addresses[1]
             with Client(dual, "127.0.0.1") as one:
                 one.begin("EHLO")
@@ -1013,7 +1103,8 @@ def test_mapped_address_is_the_ipv4_address(release, folder):
 
 def test_source_of_a_local_socket_is_a_user(release, folder):
     need_root()
-    with Acceptor(release, folder, "--max-connections-per-source=1", listen=str(folder / "socket")) as acceptor:
+    with Acceptor(release, folder, "--max-connections-per-source=1",
+                  listen=str(folder / "socket")) as acceptor:
         with acceptor.client("EHLO"):
             with acceptor.client() as again:
                 assert again.refusal() == TOO_MANY_FROM_YOU
@@ -1041,7 +1132,7 @@ def test_flood_of_refusals_is_a_line_each_second(smtpd, folder):
         assert {reason for reason, _ in refusals(acceptor)} == {"max-connections"}
 
 
-# --- shortages -------------------------------------------------------------------------------------------------
+# --- shortages ------------------------------------------------------------------------------------
 
 N_FAILURES = 300
 
@@ -1066,7 +1157,8 @@ def check_refused_for_shortage(acceptor, n=N_FAILURES):
         with connect(acceptor.address) as client:
             assert read_all(client) == SHORTAGE
         assert time.monotonic() - then < PATIENCE
-    wait_until(lambda: set(descriptors(acceptor.pid)) == set(before) and not zombies(acceptor.pid), "nothing to be left behind")
+    wait_until(lambda: set(descriptors(acceptor.pid)) == set(before) and not zombies(acceptor.pid),
+               "nothing to be left behind")
     assert len(acceptor.log("refused")) <= time.monotonic() - then + 2
 
 
@@ -1080,7 +1172,8 @@ def test_no_descriptors(smtpd, folder, more, notify):
         with Acceptor(smtpd, folder, env=env) as acceptor:
             idle = set(descriptors(acceptor.pid))
             neighbour = acceptor.client("EHLO")
-            wait_until(lambda: set(descriptors(acceptor.pid)) == idle, "the neighbour to be its session's only")
+            wait_until(lambda: set(descriptors(acceptor.pid)) == idle,
+                       "the neighbour to be its session's only")
             limit(acceptor.pid, nofile=lowest_free(acceptor.pid) + more)
             check_refused_for_shortage(acceptor)
             limit(acceptor.pid, nofile=1024)
@@ -1111,7 +1204,8 @@ def test_program_cannot_be_executed(smtpd, folder):
 
 def traced(*injections):
     """strace beside the program, which keeps its process id."""
-    return [need("strace"), "-D", "-qq", "-o", "/dev/null", *[x for i in injections for x in ("-e", f"inject={i}")]]
+    return [need("strace"), "-D", "-qq", "-o", "/dev/null",
+            *[x for i in injections for x in ("-e", f"inject={i}")]]
 
 
 @pytest.mark.parametrize("call, error", [
@@ -1136,7 +1230,9 @@ def test_accepting_fails(release, folder, error):
     with Acceptor(release, folder, prefix=traced(f"accept4:error={error}")) as acceptor:
         with acceptor.client():
             def switches():
-                return status_of(acceptor.pid, "voluntary_ctxt_switches") + status_of(acceptor.pid, "nonvoluntary_ctxt_switches")
+                return status_of(
+                    acceptor.pid, "voluntary_ctxt_switches") + status_of(
+                        acceptor.pid, "nonvoluntary_ctxt_switches")
 
             before = switches()
             time.sleep(1)
@@ -1151,7 +1247,7 @@ def test_connection_that_is_gone_before_it_is_accepted(release, folder, error):
             acceptor.serve_one()
 
 
-# --- deaths ----------------------------------------------------------------------------------------------------
+# --- deaths ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
@@ -1164,7 +1260,8 @@ def test_death_of_a_session_is_its_own(release, folder, number):
             assert victim.read_to_end() == b""
             wait_until(lambda: acceptor.log("the session of process"), "it in the log")
             (line,) = acceptor.log("the session of process")
-            assert line.startswith(b"the session of process %d ended by signal %d (" % (pid, number))
+            assert line.startswith(b"the session of process %d ended by signal %d (" % (pid,
+                                                                                        number))
             neighbour.say(MESSAGE + b".\r\n")
             assert neighbour.reply().startswith(b"250 ")
         acceptor.serve_one()
@@ -1175,13 +1272,15 @@ def test_death_of_a_session_is_its_own(release, folder, number):
 def test_signal_to_a_session_that_has_just_begun(release, folder, number):
     """At its first instruction: the client is told, as later."""
     strace = traced("execve:delay_exit=400000")
-    with Acceptor(release, folder, prefix=[strace[0], "-f", *strace[1:]]) as acceptor, acceptor.client() as client:
+    with (Acceptor(release, folder, prefix=[strace[0], "-f", *strace[1:]]) as acceptor,
+          acceptor.client() as client):
         def executed():
             lines = {pid: open(f"/proc/{pid}/cmdline", "rb").read() for pid in acceptor.sessions()}
             return [pid for pid, line in lines.items() if b"/dev/fd/" in line]
 
         os.kill(wait_until(executed, "the session")[0], number)
-        assert client.reply() == SHUTTING_DOWN or client.reply() == SHUTTING_DOWN  # behind the greeting, or in its place
+        # behind the greeting, or in its place
+        assert client.reply() == SHUTTING_DOWN or client.reply() == SHUTTING_DOWN
         client.ours.close()
         acceptor.wait_for_sessions(0)
         assert b"ended by signal" not in acceptor.err()
@@ -1189,7 +1288,8 @@ def test_signal_to_a_session_that_has_just_begun(release, folder, number):
 
 def test_sessions_outlive_the_acceptor(smtpd, folder):
     """And are not in the way of another one."""
-    with Acceptor(smtpd, folder) as acceptor, acceptor.client("DATA") as client, acceptor.client("EHLO") as other:
+    with (Acceptor(smtpd, folder) as acceptor, acceptor.client("DATA") as client,
+          acceptor.client("EHLO") as other):
         pids = acceptor.sessions()
         address = acceptor.address
         os.kill(acceptor.pid, signal.SIGKILL)
@@ -1202,7 +1302,8 @@ def test_sessions_outlive_the_acceptor(smtpd, folder):
         assert other.send_message(MESSAGE) == b"250 2.0.0 printed"
         client.quit()
         other.quit()
-        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}/exe") for pid in pids), "the end of the sessions")
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}/exe") for pid in pids),
+                   "the end of the sessions")
         assert acceptor.messages() == [with_x_peer(PRINTED, "127.0.0.1")] * 2
 
 
@@ -1235,7 +1336,8 @@ def test_nobody_reads_the_log(release, folder, what):
     reading, writing = os.pipe()
     with socket.create_server(("127.0.0.1", 0)) as passed, open(writing, "wb") as err:
         address = "127.0.0.1:%d" % passed.getsockname()[1]
-        acceptor = Acceptor(release, folder, "--strategy=exec", "--command=/bin/true", err=err, listen=None, wait=False,
+        acceptor = Acceptor(release, folder, "--strategy=exec", "--command=/bin/true", err=err,
+                            listen=None, wait=False,
                             env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3})
     with acceptor:
         assert b"listening" in os.read(reading, 4096)
@@ -1250,7 +1352,7 @@ def test_nobody_reads_the_log(release, folder, what):
         os.close(reading)
 
 
-# --- the end ---------------------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 
 
 def test_interrupt_from_the_terminal(smtpd, folder):
@@ -1264,7 +1366,8 @@ def test_interrupt_from_the_terminal(smtpd, folder):
 
 def test_interrupt_from_the_terminal_leaves_a_message_its_time(smtpd, folder):
     """As SIGTERM to the acceptor does; another Ctrl-C ends it."""
-    with Acceptor(smtpd, folder, "--stop-timeout=300") as acceptor, acceptor.client("DATA") as client, acceptor.client("DATA") as slow:
+    with (Acceptor(smtpd, folder, "--stop-timeout=300") as acceptor,
+          acceptor.client("DATA") as client, acceptor.client("DATA") as slow):
         os.killpg(acceptor.pid, signal.SIGINT)
         wait_until(lambda: acceptor.log("stopping"), "it to stop")
         client.say(MESSAGE + b".\r\n")
@@ -1279,10 +1382,12 @@ def test_interrupt_from_the_terminal_leaves_a_message_its_time(smtpd, folder):
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "{folder}/socket"], ids=["IPv4", "local"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_idle_clients_do_not_hold_it_up(release, folder, listen, number):
-    """One that keeps its connection open, and does not even read, has heard 421 at once. The quickest of some tries counts."""
+    """One that keeps its connection open, and does not even read, has heard 421 at once. The
+    quickest of some tries counts."""
     took = []
     while min(took, default=2) >= 1 and len(took) < 4:
-        with Acceptor(release, folder, listen=listen.format(folder=folder)) as acceptor, acceptor.client("EHLO") as client:
+        with (Acceptor(release, folder, listen=listen.format(folder=folder)) as acceptor,
+              acceptor.client("EHLO") as client):
             then = time.monotonic()
             os.killpg(acceptor.pid, number)
             assert acceptor.status() == 0
@@ -1292,8 +1397,10 @@ def test_idle_clients_do_not_hold_it_up(release, folder, listen, number):
 
 
 def test_goodbye_after_a_message_is_heard(release, folder):
-    """A client that was told the verdict when the order to stop came is about to say QUIT. It may not begin another message."""
-    with Acceptor(release, folder) as acceptor, acceptor.client("EHLO") as polite, acceptor.client("EHLO") as greedy:
+    """A client that was told the verdict when the order to stop came is about to say QUIT. It may
+    not begin another message."""
+    with (Acceptor(release, folder) as acceptor, acceptor.client("EHLO") as polite,
+          acceptor.client("EHLO") as greedy):
         for client in (polite, greedy):
             assert client.send_message(MESSAGE).startswith(b"250 ")
         acceptor.signal(signal.SIGTERM)
@@ -1314,7 +1421,8 @@ def test_idle_acceptor_ends_at_once(smtpd, folder, number):
 
 def test_sessions_may_go_on_for_a_while(smtpd, folder):
     """Nobody new is accepted, and the last one's end is the end."""
-    with Acceptor(smtpd, folder, "--stop-timeout=300") as acceptor, acceptor.client("DATA") as client:
+    with (Acceptor(smtpd, folder, "--stop-timeout=300") as acceptor,
+          acceptor.client("DATA") as client):
         acceptor.signal(signal.SIGTERM)
         wait_until(lambda: acceptor.log("stopping"), "it to stop")
         assert is_refused(acceptor.address)
@@ -1328,7 +1436,8 @@ def test_sessions_may_go_on_for_a_while(smtpd, folder):
 
 
 def halt(acceptor):
-    """It accepts nobody until SIGCONT. One that was stopped while it accepted would go on with that then."""
+    """It accepts nobody until SIGCONT. One that was stopped while it accepted would go on with that
+    then."""
     wait_until(lambda: stat_of(acceptor.pid).state == "S", "it to wait")
     acceptor.signal(signal.SIGSTOP)
     wait_until(lambda: stat_of(acceptor.pid).state == "T", "it to stand still")
@@ -1336,7 +1445,8 @@ def halt(acceptor):
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "{folder}/socket"], ids=["IPv4", "local"])
 def test_clients_in_the_queue_are_told(smtpd, folder, listen):
-    """Whoever has connected and not been accepted when we stop; also one that has said all it has to say already."""
+    """Whoever has connected and not been accepted when we stop; also one that has said all it has
+    to say already."""
     with Acceptor(smtpd, folder, listen=listen.format(folder=folder)) as acceptor:
         halt(acceptor)
         with contextlib.ExitStack() as stack:
@@ -1362,7 +1472,8 @@ def test_stop_timeout(smtpd, folder):
 
 
 def test_second_signal_hurries(smtpd, folder):
-    with Acceptor(smtpd, folder, "--stop-timeout=300") as acceptor, acceptor.client("DATA") as client:
+    with (Acceptor(smtpd, folder, "--stop-timeout=300") as acceptor,
+          acceptor.client("DATA") as client):
         acceptor.signal(signal.SIGTERM)
         wait_until(lambda: acceptor.log("stopping"), "it to stop")
         acceptor.signal(signal.SIGTERM)
@@ -1378,7 +1489,8 @@ def test_message_in_delivery_has_its_verdict(smtpd, folder):
     script = folder / "deliver"
     script.write_text(f"#!/bin/sh\ncat >/dev/null; : >{folder}/started; cat {folder}/fifo\n")
     script.chmod(0o755)
-    with Acceptor(smtpd, folder, "--strategy=exec", f"--command={script}", "--stop-timeout=30") as acceptor:
+    with Acceptor(smtpd, folder, "--strategy=exec", f"--command={script}",
+                  "--stop-timeout=30") as acceptor:
         with acceptor.client("DATA") as client:
             client.say(MESSAGE + b".\r\n")
             wait_until((folder / "started").exists, "the program")
@@ -1386,7 +1498,8 @@ def test_message_in_delivery_has_its_verdict(smtpd, folder):
                 acceptor.signal(signal.SIGTERM)
                 time.sleep(0.5)
             assert acceptor.process.poll() is None
-            fifo = os.open(folder / "fifo", os.O_WRONLY | os.O_NONBLOCK)  # fails if the program is gone
+            # fails if the program is gone
+            fifo = os.open(folder / "fifo", os.O_WRONLY | os.O_NONBLOCK)
             os.write(fifo, b"250 2.0.0 in the end\n")
             os.close(fifo)
             assert client.reply() == b"250 2.0.0 in the end"
@@ -1399,7 +1512,8 @@ def test_signal_before_it_listens(smtpd, folder):
     """At whatever moment it comes, that is no accident."""
     for delay in range(10):
         with Acceptor(smtpd, folder, wait=False) as acceptor:
-            wait_until(lambda: signal.SIGTERM in signals_of(acceptor.pid)["SigBlk"], "it to take signals")
+            wait_until(lambda: signal.SIGTERM in signals_of(acceptor.pid)["SigBlk"],
+                       "it to take signals")
             time.sleep(delay / 1000)
             acceptor.signal(signal.SIGTERM)
             assert acceptor.status() == 0
@@ -1409,24 +1523,28 @@ def test_passed_socket_keeps_its_clients_when_we_stop(release, folder):
     """It is somebody else's too, who will start another one of us."""
     with socket.create_server(("127.0.0.1", 0)) as passed:
         address = "127.0.0.1:%d" % passed.getsockname()[1]
-        with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, listen=None):
+        with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3},
+                      listen=None):
             pass
         with Client(address) as client:
-            with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, listen=None) as acceptor:
+            with Acceptor(release, folder, env=environment(LISTEN_FDS="1"),
+                          fds={passed.fileno(): 3}, listen=None) as acceptor:
                 client.begin("EHLO")
                 halt(acceptor)
                 with Client(address) as waiting:
                     acceptor.signal(signal.SIGTERM)
                     acceptor.signal(signal.SIGCONT)
                     assert client.reply().startswith(b"421 4.3.2 ") and acceptor.status() == 0
-                    with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, listen=None):
+                    with Acceptor(release, folder, env=environment(LISTEN_FDS="1"),
+                                  fds={passed.fileno(): 3}, listen=None):
                         waiting.begin("EHLO")
 
 
 def test_passed_socket_that_listens_no_more(release, folder):
     """Somebody else has shut it down: that is no reason to be busy."""
     with socket.create_server(("127.0.0.1", 0)) as passed:
-        with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3}, n=2) as acceptor:
+        with Acceptor(release, folder, env=environment(LISTEN_FDS="1"), fds={passed.fileno(): 3},
+                      n=2) as acceptor:
             acceptor.serve_one()
             passed.shutdown(socket.SHUT_RDWR)
             before = cpu_ticks(acceptor.pid)
@@ -1457,7 +1575,7 @@ def test_exit_idle_time(smtpd, folder):
         assert b"idle for 1 second: exiting" in acceptor.err()
 
 
-# --- the service manager ---------------------------------------------------------------------------------------
+# --- the service manager --------------------------------------------------------------------------
 
 
 class Manager:
@@ -1508,7 +1626,8 @@ def test_ready_when_it_listens(smtpd, folder, manager):
 
 def test_not_ready_where_it_cannot_listen(smtpd, folder, manager):
     with socket.create_server(("127.0.0.1", 0)) as other:
-        with start_for(manager, smtpd, folder, listen="127.0.0.1:%d" % other.getsockname()[1], wait=False) as acceptor:
+        with start_for(manager, smtpd, folder, listen="127.0.0.1:%d" % other.getsockname()[1],
+                       wait=False) as acceptor:
             assert acceptor.status() == 75
     manager.socket.settimeout(0)
     with pytest.raises(BlockingIOError):
@@ -1546,7 +1665,8 @@ def test_status_is_said_once_a_second_at_most(release, folder, manager):
         for _ in range(50):
             acceptor.serve_one()
         manager.wait_for("0 sessions, 50 messages")
-        assert sum(text.startswith("STATUS=") for text in manager.heard) <= time.monotonic() - then + 2
+        assert sum(text.startswith("STATUS=")
+                   for text in manager.heard) <= time.monotonic() - then + 2
 
 
 def test_reloading_is_announced(smtpd, folder, manager):
@@ -1574,7 +1694,7 @@ def test_reloading_is_announced_after_a_shortage(smtpd, folder, manager):
         manager.wait_for("READY=1")
 
 
-# --- many ------------------------------------------------------------------------------------------------------
+# --- many -----------------------------------------------------------------------------------------
 
 
 def one_session(address):
@@ -1595,16 +1715,19 @@ def check_many(acceptor, n, n_at_once):
     before = descriptors(acceptor.pid)
     with concurrent.futures.ThreadPoolExecutor(n_at_once) as pool:
         results = list(pool.map(one_session, [acceptor.address] * n))
-    wait_until(lambda: not acceptor.sessions() and not zombies(acceptor.pid), "the end of all sessions")
+    wait_until(lambda: not acceptor.sessions() and not zombies(acceptor.pid),
+               "the end of all sessions")
     wait_until(lambda: descriptors(acceptor.pid) == before, "nothing to be left open")
     assert len(acceptor.messages()) == results.count("served") + 1
     return results
 
 
 def test_thousands_of_connections(smtpd, folder):
-    """All are served if there is room for those whose session has not ended yet, although its client has gone."""
+    """All are served if there is room for those whose session has not ended yet, although its
+    client has gone."""
     n = 5000 if "release" in smtpd else 100
-    with Acceptor(smtpd, folder, "--max-connections=1000", "--max-connections-per-source=1000") as acceptor:
+    with Acceptor(smtpd, folder, "--max-connections=1000",
+                  "--max-connections-per-source=1000") as acceptor:
         assert check_many(acceptor, n, 10) == ["served"] * n
 
 
@@ -1616,7 +1739,8 @@ def test_more_clients_than_there_is_room_for(smtpd, folder):
 
 def test_clients_that_are_gone_at_once(smtpd, folder):
     """Before they are accepted, or before their session has begun."""
-    with Acceptor(smtpd, folder, "--max-connections=200", "--max-connections-per-source=200") as acceptor:
+    with Acceptor(smtpd, folder, "--max-connections=200",
+                  "--max-connections-per-source=200") as acceptor:
         before = descriptors(acceptor.pid)
         for is_stopped in (True, False):
             if is_stopped:
@@ -1626,14 +1750,16 @@ def test_clients_that_are_gone_at_once(smtpd, folder):
                 client.close() if n % 2 else reset(client)
             acceptor.signal(signal.SIGCONT)
         acceptor.serve_one()  # behind all of them
-        wait_until(lambda: not acceptor.sessions() and not zombies(acceptor.pid), "the end of all sessions")
+        wait_until(lambda: not acceptor.sessions() and not zombies(acceptor.pid),
+                   "the end of all sessions")
         wait_until(lambda: descriptors(acceptor.pid) == before, "nothing to be left open")
 
 
 def test_reloading_among_clients(smtpd, folder, config):
     """SIGHUP now and then costs nobody a message."""
     n = 400 if "release" in smtpd else 60
-    with start_with_file(smtpd, folder, config) as acceptor, concurrent.futures.ThreadPoolExecutor(5) as pool:
+    with (start_with_file(smtpd, folder, config) as acceptor,
+          concurrent.futures.ThreadPoolExecutor(5) as pool):
         results = [pool.submit(one_session, acceptor.address) for _ in range(n)]
         while not all(r.done() for r in results):
             acceptor.signal(signal.SIGHUP)

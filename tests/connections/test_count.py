@@ -1,4 +1,5 @@
-"""count=: an acceptor that ends when so many messages were accepted, and says by its status whether they were."""
+"""count=: an acceptor that ends when so many messages were accepted, and says by its status whether
+they were."""
 
 import contextlib
 import os
@@ -18,7 +19,8 @@ MAIL, RCPT = (b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>
 
 def counted(acceptor):
     """What it says at the end: (accepted, count)."""
-    found = re.findall(rb"^smtpd: accepted (\d+) messages?, with count=(\d+)$", acceptor.err(), re.M)
+    found = re.findall(rb"^smtpd: accepted (\d+) messages?, with count=(\d+)$", acceptor.err(),
+                       re.M)
     assert len(found) == 1
     return tuple(map(int, found[0]))
 
@@ -28,7 +30,8 @@ def test_ends_after_the_first(smtpd, tmp_path):
         with acceptor.client("EHLO") as client:
             assert client.send_message(b"Subject: x\r\n\r\n").startswith(b"250 ")
             assert codes(client.read_to_end()) == [421]  # as at SIGTERM, if it does not say QUIT
-        assert acceptor.status() == 0 and counted(acceptor) == (1, 1) and len(acceptor.messages()) == 1
+        assert acceptor.status() == 0 and counted(acceptor) == (1, 1)
+        assert len(acceptor.messages()) == 1
         assert is_refused(acceptor.address)
 
 
@@ -38,7 +41,8 @@ def test_clients_leave_in_peace(smtpd, tmp_path, n):
     with Acceptor(smtpd, tmp_path, f"--count={n}") as acceptor:
         host, _, port = acceptor.address.rpartition(":")
         with contextlib.ExitStack() as stack:
-            for client in [stack.enter_context(smtplib.SMTP(host, int(port), "c.example", timeout=PATIENCE)) for _ in range(n)]:
+            for client in [stack.enter_context(smtplib.SMTP(host, int(port), "c.example",
+                                                            timeout=PATIENCE)) for _ in range(n)]:
                 client.sendmail("a@example.org", ["b@example.com"], "Subject: x\n\n")
         assert acceptor.status() == 0 and counted(acceptor) == (n, n)
 
@@ -61,8 +65,10 @@ def test_what_was_refused_does_not_count(smtpd, tmp_path):
     with Acceptor(smtpd, tmp_path, *options) as acceptor:
         with acceptor.client("greeting") as client:
             client.expect((b"LHLO c", b"250-"))
-            for names, size, verdicts in (([b"no@b"], 1, [b"550"]), ([b"a@b"], 200, [b"552"]), ([b"no@b", b"a@b", b"b@b"], 1, [b"550", b"250", b"250"])):
-                client.expect(MAIL, *((b"RCPT TO:<%s>" % name, b"250 ") for name in names), (b"DATA", b"354 "))
+            for names, size, verdicts in (([b"no@b"], 1, [b"550"]), ([b"a@b"], 200, [b"552"]),
+                                          ([b"no@b", b"a@b", b"b@b"], 1, [b"550", b"250", b"250"])):
+                client.expect(MAIL, *((b"RCPT TO:<%s>" % name, b"250 ") for name in names),
+                              (b"DATA", b"354 "))
                 client.say(b"x" * size + b"\r\n.\r\n")
                 assert [client.reply()[:3] for _ in verdicts] == verdicts
             client.quit()
@@ -107,7 +113,8 @@ def test_message_under_way_comes_to_its_end(smtpd, tmp_path):
             slow.say(b"Subject: y\r\n\r\n")
             slow.expect((b".", b"250 "))
             slow.quit()
-        assert acceptor.status() == 0 and counted(acceptor) == (2, 1) and len(acceptor.messages()) == 2
+        assert acceptor.status() == 0 and counted(acceptor) == (2, 1)
+        assert len(acceptor.messages()) == 2
 
 
 def test_killed_session_counts_for_what_it_has_accepted(release, tmp_path):
@@ -166,5 +173,6 @@ def test_in_a_shell_script(release, tmp_path):
         python3 -c 'import smtplib, sys; smtplib.SMTP("127.0.0.1", int(sys.argv[1])).sendmail("a@b", "c@d", open("mail").read())' "$port"
         wait $!
     """
-    done = subprocess.run(["sh", "-c", script, "sh", release], cwd=tmp_path, env=environment(), timeout=PATIENCE, check=False)
+    done = subprocess.run(["sh", "-c", script, "sh", release], cwd=tmp_path, env=environment(),
+                          timeout=PATIENCE, check=False)
     assert done.returncode == 0 and b"Subject: x" in (tmp_path / "mails").read_bytes()

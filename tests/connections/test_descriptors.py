@@ -1,4 +1,5 @@
-"""What smtpd may be started with: every kind of standard input, output and error, and closed ones too."""
+"""What smtpd may be started with: every kind of standard input, output and error, and closed ones
+too."""
 
 import contextlib
 import itertools
@@ -12,7 +13,8 @@ import time
 import tty
 
 import pytest
-from session import PATIENCE, PYTHON, Session, codes, command, environment, printed, replies, run, stop, tcp_pair
+from session import (PATIENCE, PYTHON, Session, codes, command, environment, printed, replies, run,
+                     stop, tcp_pair)
 
 GREETING = (220, b"mx.example.com ESMTP smtpd")
 DIALOGUE = b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: x\r\n\r\ntext\r\n.\r\nQUIT\r\n"
@@ -24,7 +26,7 @@ def message(peer):
     return b"Subject: x\n" + (b"X-Peer: %s\n" % peer.encode() if peer else b"") + b"\ntext\n"
 
 
-# --- kinds of standard input ------------------------------------------------------------------------------
+# --- kinds of standard input ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
@@ -33,7 +35,8 @@ def test_regular_file(smtpd, tmp_path, out, line_end):
     (tmp_path / "session.txt").write_bytes(DIALOGUE.replace(b"\r\n", line_end))
     with open(tmp_path / "session.txt", "rb") as stdin, open(tmp_path / "out", "wb+") as file:
         done = subprocess.run(
-            command(smtpd), stdin=stdin, stdout=file if out == "file" else subprocess.PIPE, stderr=subprocess.PIPE,
+            command(smtpd), stdin=stdin, stdout=file if out == "file" else subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=environment(), timeout=PATIENCE,
         )
         file.seek(0)
@@ -59,7 +62,8 @@ def test_pipe_with_a_peer_is_strict(smtpd):
 
 def test_stdin_is_dev_null(smtpd):
     done = subprocess.run(
-        command(smtpd), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), timeout=PATIENCE
+        command(smtpd), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment(), timeout=PATIENCE
     )
     assert (done.returncode, codes(done.stdout)) == (0, [220])
     assert b'end="the client closed the connection"' in done.stderr
@@ -77,14 +81,16 @@ def read_terminal(master, until):
     return said
 
 
-@pytest.mark.parametrize("is_stderr_terminal", [False, True], ids=["stderr-file", "stderr-terminal"])
+@pytest.mark.parametrize("is_stderr_terminal", [False, True],
+                         ids=["stderr-file", "stderr-terminal"])
 def test_terminal(smtpd, tmp_path, is_stderr_terminal):
     """A person types: LF ends lines. Printing to the same terminal is what that person wants."""
     master, slave = pty.openpty()
     tty.setraw(slave)
     with open(tmp_path / "err", "wb") as err:
         process = subprocess.Popen(
-            command(smtpd), stdin=slave, stdout=slave, stderr=slave if is_stderr_terminal else err, env=environment()
+            command(smtpd), stdin=slave, stdout=slave, stderr=slave if is_stderr_terminal else err,
+            env=environment()
         )
     try:
         said = read_terminal(master, b"smtpd\r\n")
@@ -144,16 +150,19 @@ def test_socket_is_strict(smtpd, tmp_path, kind):
 
 @pytest.mark.parametrize("part", [b"DATA\r\n", b"text\r\n", b"\r\n.\r\n"])
 def test_transcript_that_ends_too_soon(smtpd, tmp_path, part):
-    """Cut before the final dot is complete: half a message is no message, whether from a file or a pipe."""
+    """Cut before the final dot is complete: half a message is no message, whether from a file or a
+    pipe."""
     cut = DIALOGUE[: DIALOGUE.index(part) + len(part) - (1 if b"." in part else 0)]
     (tmp_path / "session.txt").write_bytes(cut)
     status, out, err = run(command(smtpd), cut)
     assert (status, codes(out), printed(err)) == (0, [220, 250, 250, 250, 354], [])
     with open(tmp_path / "session.txt", "rb") as stdin:
         done = subprocess.run(
-            command(smtpd), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), timeout=PATIENCE
+            command(smtpd), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment(), timeout=PATIENCE
         )
-    assert (done.returncode, codes(done.stdout), printed(done.stderr)) == (0, [220, 250, 250, 250, 354], [])
+    assert (done.returncode, codes(done.stdout), printed(done.stderr)) == (
+        0, [220, 250, 250, 250, 354], [])
 
 
 def test_descriptors_that_do_not_block(smtpd, tmp_path):
@@ -174,7 +183,7 @@ def test_descriptors_that_do_not_block(smtpd, tmp_path):
     assert printed(said) == [body.replace(b"\r\n", b"\n") + b"X-Peer: local\n"]
 
 
-# --- sockets passed by systemd -----------------------------------------------------------------------------
+# --- sockets passed by systemd --------------------------------------------------------------------
 
 STARTER = """import os, sys
 os.dup2(int(sys.argv[1]), 3)
@@ -192,7 +201,8 @@ class Passed:
         with open(self.err_path, "wb") as err, theirs:
             self.process = subprocess.Popen(
                 [PYTHON, "-c", STARTER, str(theirs.fileno()), listen_pid, *command(smtpd)],
-                stdin=stdin, stdout=subprocess.PIPE, stderr=err, pass_fds=[theirs.fileno()], env=environment(),
+                stdin=stdin, stdout=subprocess.PIPE, stderr=err, pass_fds=[theirs.fileno()],
+                env=environment(),
             )
         self.ours.settimeout(PATIENCE)
 
@@ -219,7 +229,8 @@ def test_passed_socket(smtpd, tmp_path, kind):
 
 def test_passed_socket_of_another_process_is_left_alone(smtpd, tmp_path):
     """$LISTEN_PID is not ours: standard input counts, and it is empty."""
-    status, said, on_stdout, messages = Passed(smtpd, tmp_path, tcp_pair(), listen_pid="1").converse()
+    status, said, on_stdout, messages = Passed(smtpd, tmp_path, tcp_pair(),
+                                               listen_pid="1").converse()
     assert (status, said, replies(on_stdout), messages) == (0, b"", [GREETING], [])
 
 
@@ -234,19 +245,21 @@ def test_passed_socket_yields_to_a_socket_on_stdin(smtpd, tmp_path):
     assert (status, said, codes(on_stdout), messages) == (0, b"", REPLIES, [message("127.0.0.1")])
 
 
-# --- standard error is the client ---------------------------------------------------------------------------
+# --- standard error is the client -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", CONNECTIONS)
 def test_inetd_has_nowhere_to_print(smtpd, tmp_path, kind):
-    """All three descriptors are the connection: print is a mistake then, and the client sees nothing but SMTP."""
+    """All three descriptors are the connection: print is a mistake then, and the client sees
+    nothing but SMTP."""
     ours, theirs = CONNECTIONS[kind][0]()
     with Session(command(smtpd), tmp_path, (ours, theirs), err=theirs) as session:
         assert replies(session.read_to_end()) == [NOT_CONFIGURED]
         assert session.status() == 78
 
 
-@pytest.mark.parametrize("option, status", [("--no-such-option", 64), ("--config=/no/such/file", 78)])
+@pytest.mark.parametrize("option, status",
+                         [("--no-such-option", 64), ("--config=/no/such/file", 78)])
 def test_inetd_complaints_do_not_reach_the_client(smtpd, tmp_path, option, status):
     ours, theirs = tcp_pair()
     with Session(command(smtpd, option), tmp_path, (ours, theirs), err=theirs) as session:
@@ -265,7 +278,8 @@ def test_stderr_is_the_client_although_stdout_is_not(smtpd, tmp_path):
 
 def test_stderr_is_the_client_s_pipe(smtpd):
     done = subprocess.run(
-        command(smtpd), input=DIALOGUE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE,
+        command(smtpd), input=DIALOGUE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=PATIENCE,
         env=environment(TCPREMOTEIP="192.0.2.7"),
     )
     assert (done.returncode, replies(done.stdout)) == (78, [NOT_CONFIGURED])
@@ -274,7 +288,8 @@ def test_stderr_is_the_client_s_pipe(smtpd):
 def test_one_pipe_without_a_peer_shows_everything(smtpd):
     """`smtpd <session.txt 2>&1 | less`: nobody is fooled, and the reader wants to see it."""
     done = subprocess.run(
-        command(smtpd), input=DIALOGUE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE, env=environment()
+        command(smtpd), input=DIALOGUE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=PATIENCE, env=environment()
     )
     assert done.returncode == 0 and printed(done.stdout) == [message("local")]
 
@@ -331,7 +346,8 @@ def test_log_to_the_journal_has_priorities(smtpd, tmp_path):
     ours, journal = socket.socketpair()
     stat = os.fstat(journal.fileno())
     with ours, journal, Session(
-        command(smtpd), tmp_path, err=journal, env=environment(JOURNAL_STREAM=f"{stat.st_dev}:{stat.st_ino}")
+        command(smtpd), tmp_path, err=journal,
+        env=environment(JOURNAL_STREAM=f"{stat.st_dev}:{stat.st_ino}")
     ) as session:
         session.begin("EHLO")
         assert session.end() == 0
@@ -340,9 +356,10 @@ def test_log_to_the_journal_has_priorities(smtpd, tmp_path):
         assert ours.recv(65536).startswith(b"<6>session peer=local ")
 
 
-# --- closed descriptors --------------------------------------------------------------------------------------
+# --- closed descriptors ---------------------------------------------------------------------------
 
-# Exit status and replies for each set of closed ones. There is no session without 0 and 1, no printing without 2.
+# Exit status and replies for each set of closed ones. There is no session without 0 and 1, no
+# printing without 2.
 CLOSED = {
     closed: (75, []) if closed & {0, 1} else (78, [NOT_CONFIGURED])
     for n in (1, 2, 3)
@@ -371,13 +388,16 @@ def test_closed_descriptors(smtpd, tmp_path, closed, kind):
 
 def test_stdin_is_write_only(smtpd, tmp_path):
     with open(tmp_path / "in", "wb") as stdin:
-        done = subprocess.run(command(smtpd), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE)
-    assert done.returncode == 0 and codes(done.stdout) == [220] and b'end="the connection was lost"' in done.stderr
+        done = subprocess.run(command(smtpd), stdin=stdin, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=PATIENCE)
+    assert done.returncode == 0 and codes(done.stdout) == [220]
+    assert b'end="the connection was lost"' in done.stderr
 
 
 def test_stdout_is_full(smtpd):
     with open("/dev/full", "wb") as stdout:
         done = subprocess.run(
-            command(smtpd), input=DIALOGUE, stdout=stdout, stderr=subprocess.PIPE, timeout=PATIENCE, env=environment()
+            command(smtpd), input=DIALOGUE, stdout=stdout, stderr=subprocess.PIPE, timeout=PATIENCE,
+            env=environment()
         )
     assert done.returncode == 0 and b'end="the client is gone"' in done.stderr

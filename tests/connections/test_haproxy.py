@@ -1,5 +1,5 @@
-"""smtpd behind real balancers: HAProxy with each kind of header, and with examples/haproxy.cfg as it stands, but for the
-addresses; nginx."""
+"""smtpd behind real balancers: HAProxy with each kind of header, and with examples/haproxy.cfg as
+it stands, but for the addresses; nginx."""
 
 import contextlib
 import os
@@ -34,7 +34,9 @@ class Balancer:
         self.log_path = folder / "balancer.log"
         (folder / "balancer.cfg").write_text(text)
         with open(self.log_path, "wb") as log:
-            self.process = subprocess.Popen(self.argv(folder / "balancer.cfg"), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment())
+            self.process = subprocess.Popen(self.argv(folder / "balancer.cfg"),
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env=environment())
         try:
             for port in ports:
                 wait_until(lambda port=port: self.has_begun(port), "the balancer to listen")
@@ -92,8 +94,10 @@ def deliver(client):
 # --- each kind of header -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("server", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id,authority",
-                                    "send-proxy-v2 check check-send-proxy inter 200ms"])
+@pytest.mark.parametrize("server",
+                         ["send-proxy", "send-proxy-v2",
+                          "send-proxy-v2 proxy-v2-options crc32c,unique-id,authority",
+                          "send-proxy-v2 check check-send-proxy inter 200ms"])
 def test_header(release, folder, server):
     with Acceptor(release, folder, "--proxy-from=127.0.0.1") as acceptor:
         haproxy, address = one_server(folder, acceptor, server)
@@ -103,7 +107,8 @@ def test_header(release, folder, server):
             deliver(client)
             wait_until(lambda: messages(acceptor), "its line")
             line = one(acceptor.err(), "message")
-            assert (line["peer"], line["port"], line["via"]) == (b"127.0.0.77", b"%d" % port, b"127.0.0.1")
+            assert (line["peer"], line["port"], line["via"]) == (b"127.0.0.77", b"%d" % port,
+                                                                 b"127.0.0.1")
 
 
 def test_client_at_a_local_socket_of_the_balancer(release, folder):
@@ -149,12 +154,18 @@ class SecureClient(Secure):
 def secured(release, folder, certificate, where, *options, source="127.0.0.77"):
     """(acceptor, a client whose EHLO was answered in TLS), which HAProxy ends, or passes on."""
     engine_of(release)
-    (folder / "both.pem").write_bytes(certificate.certificate.read_bytes() + certificate.key.read_bytes())
-    tls = [f"--tls-certificate={certificate.certificate}", f"--tls-key={certificate.key}", "--listen-tls=127.0.0.1:0"]
-    bind, server = (f"ssl crt {folder}/both.pem", "send-proxy-v2 proxy-v2-options ssl,ssl-cipher") if where == "balancer" else ("", "send-proxy-v2")
+    (folder / "both.pem").write_bytes(certificate.certificate.read_bytes()
+                                      + certificate.key.read_bytes())
+    tls = [f"--tls-certificate={certificate.certificate}", f"--tls-key={certificate.key}",
+           "--listen-tls=127.0.0.1:0"]
+    bind, server = (f"ssl crt {folder}/both.pem",
+                    "send-proxy-v2 proxy-v2-options ssl,ssl-cipher") if where == "balancer" else (
+                        "", "send-proxy-v2")
     options = [*options, *([] if where == "balancer" else tls)]
-    with Acceptor(release, folder, "--proxy-from=127.0.0.1", "--user=0", *options, n=1 if where == "balancer" else 2) as acceptor:
-        haproxy, address = one_server(folder, acceptor, server, bind, i=1 if where == "implicit" else 0)
+    with Acceptor(release, folder, "--proxy-from=127.0.0.1", "--user=0", *options,
+                  n=1 if where == "balancer" else 2) as acceptor:
+        haproxy, address = one_server(folder, acceptor, server, bind,
+                                      i=1 if where == "implicit" else 0)
         with haproxy, SecureClient(address, source) as client:
             if where == "starttls":
                 client.begin("EHLO")
@@ -172,12 +183,14 @@ WHERE = ["starttls", "implicit", "balancer"]
 @pytest.mark.parametrize("where", WHERE)
 def test_tls(release, folder, certificate, where):
     """Behind the header, or ended by HAProxy, which tells of it."""
-    with secured(release, folder, certificate, where, *(["--proxy-tls=yes"] if where == "balancer" else [])) as (acceptor, client):
+    with secured(release, folder, certificate, where,
+                 *(["--proxy-tls=yes"] if where == "balancer" else [])) as (acceptor, client):
         deliver(client)
         wait_until(lambda: messages(acceptor), "its line")
         line = one(acceptor.err(), "message")
         assert (line["peer"], line["protocol"]) == (b"127.0.0.77", b"ESMTPS")
-        assert line["tls"].startswith(b"TLSv1.3 TLS_") and line["tls"].endswith(b" (at the balancer)") == (where == "balancer")
+        assert line["tls"].startswith(b"TLSv1.3 TLS_")
+        assert line["tls"].endswith(b" (at the balancer)") == (where == "balancer")
 
 
 STRANGER = "192.0.2.9"
@@ -186,23 +199,29 @@ LOGIN = b"AUTH PLAIN AGFsaWNlAHNlc2FtZQ=="  # alice, sesame
 
 @pytest.mark.parametrize("where", [*WHERE, "balancer, not told"])
 def test_password_for_the_upstream(release, folder, certificate, where):
-    """It may come from within TLS. Whether HAProxy's counts is for proxy-tls to say: others could listen behind it."""
+    """It may come from within TLS. Whether HAProxy's counts is for proxy-tls to say: others could
+    listen behind it."""
     need_root()
     options = ["--proxy-tls=yes"] if where == "balancer" else []
     with network() as add_address:
         add_address(f"{STRANGER}/32")
         with Upstream(extensions=(*EVERYTHING, "AUTH PLAIN")) as up:
             options += ["--strategy=proxy", f"--upstream={up.endpoint}", "--auth=upstream"]
-            with secured(release, folder, certificate, where.split(",")[0], *options, source=STRANGER) as (acceptor, client):
+            with secured(release, folder, certificate, where.split(",")[0], *options,
+                         source=STRANGER) as (acceptor, client):
                 is_offered = b"AUTH PLAIN" in client.ask(b"EHLO c")
                 assert is_offered == (where != "balancer, not told")
                 client.expect((LOGIN, b"235 " if is_offered else b"538 5.7.11 "))
-                client.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 " if is_offered else b"550 5.7.1 relaying denied"))
+                client.expect((b"MAIL FROM:<a@example.org>", b"250 "),
+                              (b"RCPT TO:<b@example.com>",
+                               b"250 " if is_offered else b"550 5.7.1 relaying denied"))
                 client.quit()
-                (line,) = wait_until(lambda: [line for line in lines(acceptor.err(), "session") if line["peer"] == STRANGER.encode()], "its line")
+                (line,) = wait_until(lambda: [line for line in lines(acceptor.err(), "session")
+                                              if line["peer"] == STRANGER.encode()], "its line")
             assert (LOGIN in up.commands) == is_offered
         assert line["protocol"] == (b"ESMTPSA" if is_offered else b"ESMTP")
-        assert line.all("auth") == ([b"PLAIN"] if is_offered else []) and LOGIN[11:] not in acceptor.err()
+        assert line.all("auth") == ([b"PLAIN"] if is_offered else [])
+        assert LOGIN[11:] not in acceptor.err()
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -215,7 +234,9 @@ def test_everybodys_password(release, folder, certificate, where):
         deliver(client)
         wait_until(lambda: messages(acceptor), "its line")
         line = one(acceptor.err(), "message")
-        assert (line["peer"], line["protocol"], line["auth"]) == (b"127.0.0.77", b"ESMTPSA", b"PLAIN") and LOGIN[11:] not in acceptor.err()
+        assert (line["peer"], line["protocol"], line["auth"]) == (b"127.0.0.77", b"ESMTPSA",
+                                                                  b"PLAIN")
+        assert LOGIN[11:] not in acceptor.err()
 
 
 NGINX = """\
@@ -249,7 +270,8 @@ def test_nginx(release, folder, certificate):
             deliver(client)
             wait_until(lambda: messages(acceptor), "its line")
             line = one(acceptor.err(), "message")
-            assert (line["peer"], line["port"], line["via"]) == (b"127.0.0.77", b"%d" % client_port, b"127.0.0.1")
+            assert (line["peer"], line["port"], line["via"]) == (b"127.0.0.77", b"%d" % client_port,
+                                                                 b"127.0.0.1")
             assert line["protocol"] == b"ESMTPS" and b"balancer" not in line["tls"]
 
 
@@ -258,12 +280,18 @@ def test_swaks_by_itself(release, folder):
     swaks = need("swaks")
     with Acceptor(release, folder, "--proxy-from=127.0.0.1") as acceptor:
         for version in ("1", "2"):
-            subprocess.run([swaks, "--server", "127.0.0.1", "--port", str(port_of(acceptor)), "--to", "b@example.com", "--from", "a@example.org",
-                            "--proxy-version", version, "--proxy-family", "TCP4" if version == "1" else "AF_INET", "--proxy-source", "192.0.2.1", "--proxy-source-port", "4711",
-                            "--proxy-dest", "192.0.2.2", "--proxy-dest-port", "25", *(["--proxy-protocol", "STREAM", "--proxy-command", "PROXY"] if version == "2" else [])],
+            subprocess.run([swaks, "--server", "127.0.0.1", "--port", str(port_of(acceptor)),
+                            "--to", "b@example.com", "--from", "a@example.org",
+                            "--proxy-version", version, "--proxy-family",
+                            "TCP4" if version == "1" else "AF_INET", "--proxy-source", "192.0.2.1",
+                            "--proxy-source-port", "4711",
+                            "--proxy-dest", "192.0.2.2", "--proxy-dest-port", "25",
+                            *(["--proxy-protocol", "STREAM", "--proxy-command", "PROXY"]
+                              if version == "2" else [])],
                            check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
         wait_until(lambda: len(messages(acceptor)) == 2, "both lines")
-        assert [(line["peer"], line["port"]) for line in messages(acceptor)] == [(b"192.0.2.1", b"4711")] * 2
+        assert [(line["peer"], line["port"])
+                for line in messages(acceptor)] == [(b"192.0.2.1", b"4711")] * 2
 
 
 # --- examples/haproxy.cfg ------------------------------------------------------------------------
@@ -281,7 +309,8 @@ class Host:
         self.start()
 
     def start(self):
-        self.lives.append(Acceptor(self.smtpd, self.folder, f"--config={self.configuration}", f"--hostname={self.hostname}", listen=self.listen))
+        self.lives.append(Acceptor(self.smtpd, self.folder, f"--config={self.configuration}",
+                                   f"--hostname={self.hostname}", listen=self.listen))
 
     @property
     def acceptor(self):
@@ -310,14 +339,16 @@ def two_hosts(smtpd, folder):
         for number, host in enumerate(hosts, 11):
             assert f"192.0.2.{number}:25\n" in text
             text = re.sub(rf"192\.0\.2\.{number}:(25|465)\b", host.listen, text)
-        text, n = re.subn(r"^    bind :(25|465)$", lambda m: f"    bind 127.0.0.1:{ports[m[1]]}", text, flags=re.M)
+        text, n = re.subn(r"^    bind :(25|465)$", lambda m: f"    bind 127.0.0.1:{ports[m[1]]}",
+                          text, flags=re.M)
         assert n == 2
         haproxy = stack.enter_context(Haproxy(folder, text, ports["25"]))
         yield hosts, haproxy, ("127.0.0.1", ports["25"])
 
 
 def test_example_is_as_it_stands():
-    subprocess.run([need("haproxy"), "-c", "-f", EXAMPLE], check=True, capture_output=True, timeout=PATIENCE)
+    subprocess.run([need("haproxy"), "-c", "-f", EXAMPLE], check=True, capture_output=True,
+                   timeout=PATIENCE)
 
 
 class Sender(threading.Thread):
@@ -337,7 +368,8 @@ class Sender(threading.Thread):
         self.n_tries += 1
         try:
             with smtplib.SMTP(*self.address, timeout=LONG) as smtp:
-                smtp.sendmail(f"m{number}@example.org", ["b@example.com"], f"Subject: message {number}\r\n\r\ntext\r\n")
+                smtp.sendmail(f"m{number}@example.org", ["b@example.com"],
+                              f"Subject: message {number}\r\n\r\ntext\r\n")
         except (smtplib.SMTPException, OSError):
             return False
         self.accepted.append(number)
@@ -346,12 +378,15 @@ class Sender(threading.Thread):
 
 def doubled_by_the_log(log):
     """Numbers of the messages of which it says that they may come twice."""
-    ids = {line["id"] for line in lines(log) if line.what.startswith("duplicate possible") and line.all("id")}
-    return {int(re.fullmatch(rb"<m(\d+)@example.org>", line["from"])[1]) for line in lines(log, "message") if line["id"] in ids}
+    ids = {line["id"] for line in lines(log) if line.what.startswith("duplicate possible")
+           and line.all("id")}
+    return {int(re.fullmatch(rb"<m(\d+)@example.org>", line["from"])[1])
+            for line in lines(log, "message") if line["id"] in ids}
 
 
 def test_nothing_is_lost(release, folder):
-    """500 messages; in the middle one host is killed, and started again, and the other one is reloaded."""
+    """500 messages; in the middle one host is killed, and started again, and the other one is
+    reloaded."""
     total, n_senders = 500, 8
     with two_hosts(release, folder) as (hosts, haproxy, address):
         senders = [Sender(address, range(i, total, n_senders)) for i in range(n_senders)]
@@ -374,7 +409,8 @@ def test_nothing_is_lost(release, folder):
         hosts[1].acceptor.reload()
         for sender in senders:
             sender.join(LONG)
-        wait_until(lambda: not any(host.acceptor.sessions() for host in hosts), "the sessions to end", LONG)
+        wait_until(lambda: not any(host.acceptor.sessions() for host in hosts),
+                   "the sessions to end", LONG)
         assert n_accepted() == total
         copies = {n: 0 for n in range(total)}
         for message in (message for host in hosts for message in host.messages()):
@@ -388,9 +424,11 @@ def test_nothing_is_lost(release, folder):
 
 
 def test_draining(release, folder):
-    """SIGTERM: a client between messages hears 421, and comes to the other host when it tries again."""
+    """SIGTERM: a client between messages hears 421, and comes to the other host when it tries
+    again."""
     with two_hosts(release, folder) as (hosts, haproxy, address), contextlib.ExitStack() as stack:
-        clients = {}  # by the host that greeted it: the balancer counts connections of other kinds, too
+        # by the host that greeted it: the balancer counts connections of other kinds, too
+        clients = {}
         for _ in range(20):
             client = stack.enter_context(Client("%s:%d" % address))
             greeting = client.reply()
@@ -407,5 +445,6 @@ def test_draining(release, folder):
         assert [clients[host.hostname].ask(b"NOOP")[:3] for host in hosts] == [b"421", b"250"]
         wait_until(lambda: "DOWN" in haproxy.log(), "the check to notice", LONG)
         hosts[0].start()
-        wait_until(lambda: "mx1 is UP" in haproxy.log(), "the check to notice that it is back", LONG)
+        wait_until(lambda: "mx1 is UP" in haproxy.log(), "the check to notice that it is back",
+                   LONG)
         assert len(hosts[1].messages()) == 4

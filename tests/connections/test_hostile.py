@@ -1,7 +1,9 @@
-"""Hostile clients by the hundred: honest ones are served meanwhile, memory and processes stay within their bounds, every session
-ends in bounded time, and nothing is delivered that no client has completed.
+"""Hostile clients by the hundred: honest ones are served meanwhile, memory and processes stay
+within their bounds, every session ends in bounded time, and nothing is delivered that no client has
+completed.
 
-The hostile come from 127.0.0.1 and the honest from 127.0.0.2. Both are in this process: neither needs much of a processor."""
+The hostile come from 127.0.0.1 and the honest from 127.0.0.2. Both are in this process: neither
+needs much of a processor."""
 
 import contextlib
 import random
@@ -23,7 +25,9 @@ from session import BEGIN, END, codes, replies, reset, wait_until, with_x_peer
 
 _ = folder  # a fixture
 
-BOUND = 5  # seconds that an honest session may take; a single one, on a machine that is busy with other things, BOUND + SLACK
+# seconds that an honest session may take; a single one, on a machine that is busy with other
+# things, BOUND + SLACK
+BOUND = 5
 SLACK = 10  # seconds that a busy machine may add to a timeout
 ROOM = 1024  # KiB that a session may use more than an idle one
 DEAF = b"the client does not read our replies"
@@ -52,7 +56,8 @@ def room_for_descriptors():
 
 
 def connect(address, source, is_far=False):
-    """A far one has the segments of a network, and room for few: over loopback megabytes are on their way otherwise."""
+    """A far one has the segments of a network, and room for few: over loopback megabytes are on
+    their way otherwise."""
     host, port = address.rsplit(":", 1)
     sock = socket.socket()
     if is_far:
@@ -66,7 +71,8 @@ def connect(address, source, is_far=False):
 
 
 def vanish(sock):
-    """As if the cable had been cut: the other side is not told. (What it says later meets nobody.)"""
+    """As if the cable had been cut: the other side is not told. (What it says later meets
+    nobody.)"""
     try:
         sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
     except OSError as error:
@@ -74,7 +80,7 @@ def vanish(sock):
     sock.close()
 
 
-# --- honest clients -----------------------------------------------------------------------------------------
+# --- honest clients -------------------------------------------------------------------------------
 
 
 class Honest(threading.Thread):
@@ -100,9 +106,11 @@ class Honest(threading.Thread):
         lines = [b"honest line %d of message %d" % (n, len(self.messages)) for n in range(100)]
         with connect(self.address, "127.0.0.2") as sock, sock.makefile("rb") as file:
             for said, code in [
-                (b"", b"220 "), (b"EHLO honest\r\n", b"250 "), (b"MAIL FROM:<a@example.org>\r\n", b"250 "),
+                (b"", b"220 "), (b"EHLO honest\r\n", b"250 "),
+                (b"MAIL FROM:<a@example.org>\r\n", b"250 "),
                 (b"RCPT TO:<b@example.com>\r\n", b"250 "), (b"DATA\r\n", b"354 "),
-                (b"Subject: honest\r\n\r\n" + b"\r\n".join(lines) + b"\r\n.\r\n", b"250 "), (b"QUIT\r\n", b"221 "),
+                (b"Subject: honest\r\n\r\n" + b"\r\n".join(lines) + b"\r\n.\r\n", b"250 "),
+                (b"QUIT\r\n", b"221 "),
             ]:
                 sock.sendall(said)
                 while (line := file.readline())[3:4] == b"-":
@@ -120,10 +128,11 @@ class Honest(threading.Thread):
         """All were served, and in time."""
         assert not self.failure, f"after {len(self.messages)} messages: {self.failure}"
         assert len(self.messages) >= 3, self.durations
-        assert statistics.median(self.durations) < BOUND and max(self.durations) < BOUND + SLACK, self.durations
+        assert statistics.median(
+            self.durations) < BOUND and max(self.durations) < BOUND + SLACK, self.durations
 
 
-# --- hostile clients ----------------------------------------------------------------------------------------
+# --- hostile clients ------------------------------------------------------------------------------
 
 
 class Hostile:
@@ -136,7 +145,8 @@ class Hostile:
         sock.setblocking(False)
 
     def wants(self):
-        return (0 if self.is_deaf else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self.left or self.endless else 0)
+        return (0 if self.is_deaf else selectors.EVENT_READ) | (selectors.EVENT_WRITE if self.left
+                                                                or self.endless else 0)
 
     def send(self):
         self.left = self.left or memoryview(self.endless)
@@ -160,12 +170,14 @@ class Hostile:
 
 
 def is_executed(session):
-    """Up to its execve(2) a session is a thread of the acceptor in all but name, and has its memory."""
+    """Up to its execve(2) a session is a thread of the acceptor in all but name, and has its
+    memory."""
     return any(word.startswith(b"--config=/dev/fd/") for word in command_line(session))
 
 
 class Siege:
-    """An acceptor with the limits of a large one, an honest client, and whatever crowd a test adds."""
+    """An acceptor with the limits of a large one, an honest client, and whatever crowd a test
+    adds."""
 
     def __init__(self, acceptor, mailbox=None):
         self.acceptor, self.mailbox = acceptor, mailbox
@@ -182,11 +194,13 @@ class Siege:
         with connect(self.address, "127.0.0.1") as sock:
             assert sock.recv(100).startswith(b"220 ")
             self.idle = status_of(self.acceptor.sessions()[0], "VmHWM")
-        wait_until(lambda: not children(self.acceptor.pid), "the session to be reaped")  # only then is the acceptor done with it
+        # only then is the acceptor done with it
+        wait_until(lambda: not children(self.acceptor.pid), "the session to be reaped")
         self.before = descriptors(self.acceptor.pid), status_of(self.acceptor.pid, "VmHWM")
 
     def look(self):
-        """Notes the sessions' memory and number, the acceptor's memory and descriptors. Returns how many sessions there are."""
+        """Notes the sessions' memory and number, the acceptor's memory and descriptors. Returns how
+        many sessions there are."""
         sessions = self.acceptor.sessions()
         self.sessions.update(sessions)
         for pid in filter(is_executed, sessions):
@@ -200,7 +214,9 @@ class Siege:
     def look_at_programs(self):
         """Notes those that sessions run, and how many there are."""
         sessions = self.acceptor.sessions()
-        programs = [pid for pid, status in processes().items() if status.parent in sessions and not status.is_over]
+        programs = [pid for pid,
+                    status in processes().items() if status.parent in sessions
+                    and not status.is_over]
         self.n_programs = max(self.n_programs, len(programs))
         self.programs.update(programs)
 
@@ -240,7 +256,8 @@ class Siege:
 
     def drip(self, octet):
         for peer in self.hostile:
-            with contextlib.suppress(OSError):  # it is over, or so far behind that nothing more fits
+            # it is over, or so far behind that nothing more fits
+            with contextlib.suppress(OSError):
                 if not peer.is_over:
                     peer.sock.send(octet)
 
@@ -263,11 +280,13 @@ class Siege:
     def hold_until_all_are_over(self, seconds, **more):
         """By what they hear, those that hear."""
         crowd = [peer for peer in self.hostile if not peer.is_deaf]
-        assert self.hold(seconds + SLACK, lambda: all(peer.is_over for peer in crowd), **more), "some sessions do not end"
+        assert self.hold(seconds + SLACK, lambda: all(peer.is_over for peer in crowd),
+                         **more), "some sessions do not end"
 
     def hold_until_alone(self, seconds):
         """The honest client's session is all that is left."""
-        assert self.hold(seconds + SLACK, lambda: len(self.acceptor.sessions()) <= 1), "some sessions do not end"
+        assert self.hold(seconds + SLACK,
+                         lambda: len(self.acceptor.sessions()) <= 1), "some sessions do not end"
 
     # --- what came of it
 
@@ -279,7 +298,8 @@ class Siege:
             assert self.delivered() == sorted(self.honest.messages)
             return
         said = self.acceptor.shown_path.read_bytes()
-        assert said.count(BEGIN) == said.count(END) == len(self.honest.messages) + self.n_more_messages
+        assert said.count(BEGIN) == said.count(END) == len(
+            self.honest.messages) + self.n_more_messages
         at = 0
         for message in self.honest.messages:  # in their order
             whole = BEGIN + with_x_peer(message, "127.0.0.2") + END
@@ -287,10 +307,13 @@ class Siege:
             assert at >= len(whole), message
 
     def check_that_nothing_is_left(self):
-        wait_until(lambda: not any(map(is_running, self.sessions | self.programs)), "the end of all processes")
+        wait_until(lambda: not any(map(is_running, self.sessions | self.programs)),
+                   "the end of all processes")
         if not self.acceptor.has_ended:
-            wait_until(lambda: not self.acceptor.sessions() and not zombies(self.acceptor.pid), "the end of all sessions")
-            wait_until(lambda: descriptors(self.acceptor.pid) == self.before[0], "nothing to be left open")
+            wait_until(lambda: not self.acceptor.sessions() and not zombies(self.acceptor.pid),
+                       "the end of all sessions")
+            wait_until(lambda: descriptors(self.acceptor.pid) == self.before[0],
+                       "nothing to be left open")
         assert b" ended by signal " not in self.acceptor.err()
 
     def close(self):
@@ -301,7 +324,8 @@ class Siege:
 
 @contextlib.contextmanager
 def siege(release, folder, *options, mailbox=None):
-    limits = ["--max-connections=2000", "--max-connections-per-source=1500", "--timeout=2", "--session-timeout=4"]
+    limits = ["--max-connections=2000", "--max-connections-per-source=1500", "--timeout=2",
+              "--session-timeout=4"]
     with Acceptor(release, folder, *limits, *options) as acceptor:
         s = Siege(acceptor, mailbox)
         try:
@@ -319,11 +343,12 @@ def siege(release, folder, *options, mailbox=None):
             s.close()
 
 
-# --- slow and silent ----------------------------------------------------------------------------------------
+# --- slow and silent ------------------------------------------------------------------------------
 
 
 def test_an_octet_each_second(release, folder):
-    """500 that never come to the end of a line, half of them in a message: only the time for a whole session ends them."""
+    """500 that never come to the end of a line, half of them in a message: only the time for a
+    whole session ends them."""
     with siege(release, folder) as s:
         s.add(250, b"NOOP ")
         s.add(250, ENVELOPE)
@@ -343,27 +368,33 @@ def test_replies_are_never_read(release, folder):
         def lines():
             return [line for line in s.acceptor.log("session") if line.endswith(b" helo=deaf")]
 
-        wait_until(lambda: len(lines()) >= 500, "the last one")  # the one left may have been of them
+        # the one left may have been of them
+        wait_until(lambda: len(lines()) >= 500, "the last one")
         ends = [re.search(rb' end="([^"]*)"', line)[1] for line in lines()]
-        assert len(ends) == 500 and set(ends) <= {DEAF, b"421 the session took too long, closing connection"}
+        assert len(ends) == 500
+        assert set(ends) <= {DEAF, b"421 the session took too long, closing connection"}
         assert ends.count(DEAF) >= 400
 
 
 def test_replies_wait_in_bounded_memory(release, folder):
-    """The kernel's memory, too: it keeps some replies for a client that does not read them, and not megabytes."""
-    with siege(release, folder, "--max-commands=1000000") as s, connect(s.address, "127.0.0.1") as sock:
+    """The kernel's memory, too: it keeps some replies for a client that does not read them, and not
+    megabytes."""
+    with (siege(release, folder, "--max-commands=1000000") as s,
+          connect(s.address, "127.0.0.1") as sock):
         sock.settimeout(0.5)
         with contextlib.suppress(OSError):
             while True:
                 sock.sendall(b"NOOP\r\n" * 10_000)
-        (line,) = wait_until(lambda: [line for line in s.acceptor.log("session") if DEAF in line], "its end")
+        (line,) = wait_until(lambda: [line for line in s.acceptor.log("session") if DEAF in line],
+                             "its end")
         n_answered = int(re.search(rb" commands=(\d+)", line)[1])
         assert n_answered * len(b"250 2.0.0 OK\r\n") < MILLION
 
 
 def test_silent_and_vanished(release, folder):
     """They say nothing; they stop in the middle of everything; some are cut off without a word."""
-    parts = [b"", b"EH", b"EHLO silent\r\n", ENVELOPE, ENVELOPE + b"Subject: half\r\n\r\nhalf", ENVELOPE + b"all of it, but\r\n."]
+    parts = [b"", b"EH", b"EHLO silent\r\n", ENVELOPE, ENVELOPE + b"Subject: half\r\n\r\nhalf",
+             ENVELOPE + b"all of it, but\r\n."]
     with siege(release, folder) as s:
         s.add(300, lambda i: parts[i % len(parts)])
         for i in range(60):
@@ -384,7 +415,8 @@ def test_gone_at_once(release, folder):
             sock = connect(s.address, "127.0.0.1")
             if i % 4 < 2:
                 sock.sendall(half)
-            reset(sock) if i % 2 else sock.close()  # that is a reset too, where something is left unread
+            # that is a reset too, where something is left unread
+            reset(sock) if i % 2 else sock.close()
             if i % 20 == 0:
                 s.hold(0.02)
         crowd = s.add(100, half)
@@ -396,7 +428,7 @@ def test_gone_at_once(release, folder):
         s.hold_until_alone(2)
 
 
-# --- floods -------------------------------------------------------------------------------------------------
+# --- floods ---------------------------------------------------------------------------------------
 
 
 def test_ten_thousand_commands_at_once(release, folder):
@@ -405,7 +437,8 @@ def test_ten_thousand_commands_at_once(release, folder):
         patient = s.add(25, b"NOOP\r\n" * 10_000)
         wrong = s.add(25, b"FROB\r\n" * 10_000)
         s.hold_until_all_are_over(4)
-        for crowd, expected in ((patient, [220] + [250] * 1000 + [421]), (wrong, [220] + [500] * 20 + [421])):
+        for crowd, expected in ((patient, [220] + [250] * 1000 + [421]),
+                                (wrong, [220] + [500] * 20 + [421])):
             for peer in crowd:
                 assert codes(peer.heard) == expected and b"\r\n421 4.7.0 too many " in peer.heard
 
@@ -413,9 +446,12 @@ def test_ten_thousand_commands_at_once(release, folder):
 def test_hundred_thousand_recipients_from_a_hostile_client(release, folder):
     """One message for the first hundred of them."""
     n = 100_000
-    with siege(release, folder, "--max-commands=200000", "--timeout=20", "--session-timeout=60") as s:
+    with siege(release, folder, "--max-commands=200000", "--timeout=20",
+               "--session-timeout=60") as s:
         recipients = b"".join(b"RCPT TO:<r%d@example.com>\r\n" % i for i in range(n))
-        (peer,) = s.add(1, ENVELOPE.split(b"RCPT")[0] + recipients + b"DATA\r\nSubject: many\r\n\r\n.\r\nNOOP\r\n")
+        (peer,) = s.add(1,
+                        ENVELOPE.split(b"RCPT")[0] + recipients
+                        + b"DATA\r\nSubject: many\r\n\r\n.\r\nNOOP\r\n")
         assert s.hold(20, lambda: peer.heard.endswith(b"\r\n250 2.0.0 OK\r\n"))
         s.look()  # while it is there
         assert codes(peer.heard) == [220] + [250] * 102 + [452] * (n - 100) + [354, 250, 250]
@@ -427,17 +463,22 @@ def test_hundred_thousand_recipients_from_a_hostile_client(release, folder):
 
 
 ENDLESS = {
-    "command": (b"EHLO endless\r\n", b"NOOP " + b"x" * MILLION, 100, b"\r\n", b"500 5.5.2 line too long"),
+    "command": (b"EHLO endless\r\n", b"NOOP " + b"x" * MILLION, 100, b"\r\n",
+                b"500 5.5.2 line too long"),
     "header-line": (ENVELOPE, b"x" * MILLION, 100, b"\r\n.\r\n", None),
     "header-lines": (ENVELOPE, b"X-Endless: yes\r\n" * 10_000, 100, b".\r\n", None),
     "dots": (ENVELOPE, b"..\r\n" * 100_000, 10, b".\r\n", None),
 }
 
 
-@pytest.mark.parametrize("max_size, verdict", [("200M", b"250 2.0.0 printed"), ("1M", b"552 5.3.4 ")], ids=["within", "beyond"])
+@pytest.mark.parametrize("max_size, verdict",
+                         [("200M", b"250 2.0.0 printed"), ("1M", b"552 5.3.4 ")],
+                         ids=["within", "beyond"])
 def test_endless(release, folder, max_size, verdict):
-    """A line of 100 MB, a million lines: memory is that of an idle session, whether the message is taken or not."""
-    with siege(release, folder, f"--max-size={max_size}", "--timeout=20", "--session-timeout=60") as s:
+    """A line of 100 MB, a million lines: memory is that of an idle session, whether the message is
+    taken or not."""
+    with siege(release, folder, f"--max-size={max_size}", "--timeout=20",
+               "--session-timeout=60") as s:
         for name, (before, part, n, end, own_verdict) in ENDLESS.items():
             with connect(s.address, "127.0.0.1") as sock:
                 sock.sendall(before)
@@ -453,24 +494,28 @@ def test_endless(release, folder, max_size, verdict):
                 s.n_more_messages += not own_verdict and verdict.startswith(b"250")
 
 
-# --- no SMTP ------------------------------------------------------------------------------------------------
+# --- no SMTP --------------------------------------------------------------------------------------
 
 
 NO_SMTP = {
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2, b"554 5.5.1 this is SMTP without TLS"),
-    "HTTP": (b"POST / HTTP/1.1\r\nHost: mx\r\n\r\n" + ENVELOPE + b"smuggled\r\n.\r\n", b"554 5.5.1 this is SMTP, not HTTP"),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2,
+            b"554 5.5.1 this is SMTP without TLS"),
+    "HTTP": (b"POST / HTTP/1.1\r\nHost: mx\r\n\r\n" + ENVELOPE + b"smuggled\r\n.\r\n",
+             b"554 5.5.1 this is SMTP, not HTTP"),
     "NUL": (b"\0" * MILLION + b"\r\n", b"500 5.5.2 "),
     "NULs": (b"\0\r\n" * 1000, b"421 4.7.0 too many errors"),
     "LF": (b"\n" * MILLION, b"554 5.5.2 bare LF"),
     "CR": (b"\r" * MILLION, b"554 5.5.2 bare CR"),
     "LF-in-DATA": (ENVELOPE + b"\n" * MILLION, b"554 5.5.2 bare LF"),
     "smuggling": (ENVELOPE + b"one\n.\n" + ENVELOPE + b"two\r\n.\r\n", b"554 5.5.2 bare LF"),
-    "BDAT": (ENVELOPE[:-6] + b"BDAT -1\r\n" + ENVELOPE + b"two\r\n.\r\n", b"501 5.5.4 syntax: BDAT"),
+    "BDAT": (ENVELOPE[:-6] + b"BDAT -1\r\n" + ENVELOPE + b"two\r\n.\r\n",
+             b"501 5.5.4 syntax: BDAT"),
 }
 
 
 def test_no_smtp(release, folder):
-    """What others speak, noise, and octets that have no place: a refusal arrives, and nothing of it runs."""
+    """What others speak, noise, and octets that have no place: a refusal arrives, and nothing of it
+    runs."""
     noise = random.Random(1)
     with siege(release, folder) as s:
         crowds = [(s.add(20, says), verdict) for says, verdict in NO_SMTP.values()]
@@ -485,8 +530,10 @@ def test_no_smtp(release, folder):
 
 
 def test_endless_noise_after_the_end(release, folder):
-    """Those that never read, and go on sending after their session is over, are heard out for a bounded time."""
-    floods = [b"\n" * 65536, b"\0" * 65536, b"GET / HTTP/1.1\r\n" * 4096, b"QUIT\r\n" * 10_000, b"x" * 65536]
+    """Those that never read, and go on sending after their session is over, are heard out for a
+    bounded time."""
+    floods = [b"\n" * 65536, b"\0" * 65536, b"GET / HTTP/1.1\r\n" * 4096, b"QUIT\r\n" * 10_000,
+              b"x" * 65536]
     with siege(release, folder) as s:
         for flood in floods:
             s.add(8, endless=flood, is_deaf=True)
@@ -495,7 +542,7 @@ def test_endless_noise_after_the_end(release, folder):
         s.hold_until_alone(4 + 2)
 
 
-# --- too many -----------------------------------------------------------------------------------------------
+# --- too many -------------------------------------------------------------------------------------
 
 
 def test_connections_beyond_the_limit_of_a_source(release, folder):
@@ -503,21 +550,24 @@ def test_connections_beyond_the_limit_of_a_source(release, folder):
     with siege(release, folder, "--max-connections-per-source=100") as s:
         s.add(1500, ENVELOPE)
         s.hold_until_all_are_over(4)
-        refused = [peer for peer in s.hostile if peer.heard.startswith(b"421 4.7.0 too many connections from you")]
+        refused = [peer for peer in s.hostile
+                   if peer.heard.startswith(b"421 4.7.0 too many connections from you")]
         assert len(refused) >= 1000 and s.n_peak <= 100 + 1
         for peer in s.hostile:
             assert peer in refused or b"\r\n421 4.4.2 " in peer.heard, peer.heard
 
 
 def test_connections_beyond_the_limit(release, folder):
-    """They have all that there is; those after them are told so at once, and in time there is room again."""
+    """They have all that there is; those after them are told so at once, and in time there is room
+    again."""
     with siege(release, folder, "--max-connections=100") as s:
         s.honest.stop()  # it would be refused, too
         wait_until(lambda: not children(s.acceptor.pid), "the end of its session")
         begun = time.monotonic()
         s.add(400)
         assert s.hold(SLACK, lambda: sum(peer.is_over for peer in s.hostile) >= 300)
-        refused = [peer for peer in s.hostile if peer.heard.startswith(b"421 4.7.0 too many connections, ")]
+        refused = [peer for peer in s.hostile
+                   if peer.heard.startswith(b"421 4.7.0 too many connections, ")]
         assert len(refused) == 300 or time.monotonic() - begun > 2
         s.hold_until_all_are_over(2)
         assert s.n_peak <= 100
@@ -525,12 +575,15 @@ def test_connections_beyond_the_limit(release, folder):
         done, s.honest = s.honest, Honest(s.address)
         s.honest.messages += done.messages
         s.honest.start()
-        assert s.hold(SLACK, lambda: len(s.honest.messages) >= len(done.messages) + 3 or s.honest.failure)
+        assert s.hold(SLACK,
+                      lambda: len(s.honest.messages) >= len(done.messages) + 3 or s.honest.failure)
 
 
 def test_stop_among_them(release, folder):
-    """They do not keep it from ending, neither those that flood nor those that do not listen; those that do hear why."""
-    with siege(release, folder, "--stop-timeout=1", "--timeout=20", "--session-timeout=60", "--max-commands=1000000") as s:
+    """They do not keep it from ending, neither those that flood nor those that do not listen; those
+    that do hear why."""
+    with siege(release, folder, "--stop-timeout=1", "--timeout=20", "--session-timeout=60",
+               "--max-commands=1000000") as s:
         quiet = s.add(100, ENVELOPE + b"half")
         assert s.hold(SLACK, lambda: len(s.honest.messages) >= 3)
         s.honest.stop()
@@ -539,20 +592,22 @@ def test_stop_among_them(release, folder):
         s.add(100, endless=b"EHLO deaf\r\n" * 1000, is_deaf=True)
         assert s.hold(SLACK, lambda: all(b"\r\n354 " in peer.heard for peer in quiet))
         s.acceptor.signal(signal.SIGTERM)
-        assert s.hold(1 + 2 + SLACK, lambda: s.acceptor.process.poll() is not None, is_look_wanted=False), "it does not end"
+        assert s.hold(1 + 2 + SLACK, lambda: s.acceptor.process.poll() is not None,
+                      is_look_wanted=False), "it does not end"
         assert s.acceptor.status() == 0
         assert s.hold(SLACK, lambda: all(peer.is_over for peer in quiet), is_look_wanted=False)
         for peer in quiet:
             assert b"\r\n421 4.3.2 " in peer.heard
 
 
-# --- programs -----------------------------------------------------------------------------------------------
+# --- programs -------------------------------------------------------------------------------------
 
 
 def test_programs_that_take_their_time(release, folder):
     """As many run as one source has connections, and no longer than the timeout."""
     (folder / "program").write_text(PROGRAM.format(folder=folder))
-    options = ["--strategy=exec", f"--command=/bin/sh {folder}/program", "--max-connections-per-source=60", "--session-timeout=8"]
+    options = ["--strategy=exec", f"--command=/bin/sh {folder}/program",
+               "--max-connections-per-source=60", "--session-timeout=8"]
     with siege(release, folder, *options, mailbox=folder) as s:
         s.add(300, ENVELOPE + b"Subject: slow\r\n\r\n.\r\nNOOP\r\n")
         deadline = time.monotonic() + 8 + SLACK
@@ -564,7 +619,8 @@ def test_programs_that_take_their_time(release, folder):
         served = [peer for peer in s.hostile if b"\r\n354 " in peer.heard]
         assert len(served) >= 60
         for peer in s.hostile:
-            assert (b"\r\n451 4.3.0 " if peer in served else b"421 4.7.0 too many connections from you") in peer.heard, peer.heard
+            assert (b"\r\n451 4.3.0 " if peer in served
+                    else b"421 4.7.0 too many connections from you") in peer.heard, peer.heard
 
 
 def test_no_program_is_run_for_the_hostile(release, folder):

@@ -1,5 +1,6 @@
-"""smtpd under the super-servers, each started with the very lines that smtpd(8), "Starting it", has for it: on port 25, as user
-nobody. Under inetd and xinetd standard error is the client: nothing but SMTP may come over the wire, whatever happens."""
+"""smtpd under the super-servers, each started with the very lines that smtpd(8), "Starting it", has
+for it: on port 25, as user nobody. Under inetd and xinetd standard error is the client: nothing but
+SMTP may come over the wire, whatever happens."""
 
 import contextlib
 import os
@@ -15,7 +16,8 @@ import pytest
 from conftest import ROOT, need
 from manual import literal, literals, section
 from processes import running_children
-from session import FAILED_BUILD, PATIENCE, codes, printed, replies, reset, stop, wait_until, with_x_peer
+from session import (FAILED_BUILD, PATIENCE, codes, printed, replies, reset, stop, wait_until,
+                     with_x_peer)
 from unpack import unpack
 from world import World
 
@@ -24,7 +26,8 @@ WIRE = TEXT.replace(b"\n", b"\r\n")  # Python's client adds the dots
 MISTAKE = b"421 4.3.5 this server is not configured correctly, try again later\r\n"
 MAIL_INFO, MAIL_ERR = b"<22>", b"<19>"  # facility 2, severities 6 and 3
 
-# The program of the first example in smtpd.conf(5): keeps what it gets, with how it was started, and says something.
+# The program of the first example in smtpd.conf(5): keeps what it gets, with how it was started,
+# and says something.
 ON_MAIL = """#!/bin/sh
 [ "$1 $2" = "--verbose an argument" ] || exit 70
 cat >"/srv/$SMTPD_ID" || exit
@@ -110,9 +113,12 @@ class Local(CommandLine):
 
 
 KINDS = {
-    "openbsd-inetd": Unpacked("inetd 8", "openbsd-inetd", "usr/sbin/inetd", "/etc/inetd.conf", "-i"),
-    "inetutils-inetd": Gnu("inetd 8", "inetutils-inetd", "usr/sbin/inetutils-inetd", "/etc/inetd.conf", "-d", "-p"),
-    "xinetd": Unpacked("xinetd 8", "xinetd", "usr/sbin/xinetd", "/etc/xinetd.d/smtp", "-dontfork", "-f"),
+    "openbsd-inetd": Unpacked("inetd 8", "openbsd-inetd", "usr/sbin/inetd", "/etc/inetd.conf",
+                              "-i"),
+    "inetutils-inetd": Gnu("inetd 8", "inetutils-inetd", "usr/sbin/inetutils-inetd",
+                           "/etc/inetd.conf", "-d", "-p"),
+    "xinetd": Unpacked("xinetd 8", "xinetd", "usr/sbin/xinetd", "/etc/xinetd.d/smtp", "-dontfork",
+                       "-f"),
     "tcpserver": CommandLine("tcpserver 1"),
     "tcpsvd": CommandLine("tcpsvd 8"),
     "s6-ipcserver": Local("s6-ipcserver"),
@@ -132,7 +138,8 @@ class Running:
         self.world, self.kind, self.text = world, kind, text
         self.err_path = f"{world.folder}.err-{time.monotonic_ns()}"
         with open(self.err_path, "wb") as err:
-            self.process = subprocess.Popen(world.inside(*kind.argv(world, text), *options), stdin=subprocess.DEVNULL, stdout=err,
+            self.process = subprocess.Popen(world.inside(*kind.argv(world, text), *options),
+                                            stdin=subprocess.DEVNULL, stdout=err,
                                             stderr=err, env=env)
 
     def connect(self, address="127.0.0.1", port=25):
@@ -155,9 +162,11 @@ class Running:
         return Path(self.err_path).read_bytes()
 
     def log(self, until):
-        """The lines of smtpd's log, once one contains `until`. Under inetd all are syslog's, of facility mail."""
+        """The lines of smtpd's log, once one contains `until`. Under inetd all are syslog's, of
+        facility mail."""
         if self.kind.is_inetd:
-            lines = [line for line in self.world.syslog(until) if re.match(rb"<\d+>\w{3} [ \d]\d [\d:]{8} smtpd\[\d+\]: ", line)]
+            lines = [line for line in self.world.syslog(until)
+                     if re.match(rb"<\d+>\w{3} [ \d]\d [\d:]{8} smtpd\[\d+\]: ", line)]
             assert all(int(re.match(rb"<(\d+)>", line)[1]) >> 3 == 2 for line in lines)
             return lines
         wait_until(lambda: until in self.err(), until)
@@ -178,21 +187,25 @@ class Running:
         finally:
             for pid in running_children(self.process.pid):
                 with contextlib.suppress(ProcessLookupError):  # it is just gone
-                    os.kill(pid, signal.SIGKILL)  # those that did not end; others are waited for by nobody
+                    # those that did not end; others are waited for by nobody
+                    os.kill(pid, signal.SIGKILL)
             self.process.terminate()
             self.process.wait(PATIENCE)
 
 
 @pytest.fixture
 def start(packages, tmp_path):
-    """Starts a super-server of that name: with this configuration of smtpd, this program, the line of the manual or another."""
+    """Starts a super-server of that name: with this configuration of smtpd, this program, the line
+    of the manual or another."""
     with contextlib.ExitStack() as stack:
 
-        def start(name, smtpd, conf=EXEC_CONF, text=None, files=(), options=(), before=lambda world: None, world=None, variables={}):
+        def start(name, smtpd, conf=EXEC_CONF, text=None, files=(), options=(),
+                  before=lambda world: None, world=None, variables={}):
             kind = KINDS[name]
             env = kind.prepare(packages)
             helper = Path(smtpd).with_name("smtpd-journal")
-            world = world or stack.enter_context(World(tmp_path, smtpd, *[helper] * helper.exists()))
+            world = world or stack.enter_context(World(tmp_path, smtpd,
+                                                       *[helper] * helper.exists()))
             if conf is not None:
                 world.write("/etc/smtpd/smtpd.conf", conf)
             world.write("/usr/local/libexec/on-mail", ON_MAIL, 0o755)
@@ -200,7 +213,8 @@ def start(packages, tmp_path):
                 world.write(path, content, 0o755)
             before(world)
             env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **variables,
-                   "ASAN_OPTIONS": f"exitcode={FAILED_BUILD}", "UBSAN_OPTIONS": f"halt_on_error=1:exitcode={FAILED_BUILD}"} | env
+                   "ASAN_OPTIONS": f"exitcode={FAILED_BUILD}",
+                   "UBSAN_OPTIONS": f"halt_on_error=1:exitcode={FAILED_BUILD}"} | env
             running = Running(world, kind, text or kind.text, env, options)
             stack.callback(stop, running.process)
             stack.callback(running.stop)
@@ -209,7 +223,7 @@ def start(packages, tmp_path):
         yield start
 
 
-# --- a client ------------------------------------------------------------------------------------------------
+# --- a client -------------------------------------------------------------------------------------
 
 
 class Recorder(socket.socket):
@@ -258,12 +272,13 @@ def deliver(sock):
     return heard
 
 
-# --- the lines of the manual ----------------------------------------------------------------------------------
+# --- the lines of the manual ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_message(smtpd, start, name):
-    """Delivered exactly once, by each address; the peer is the client, the log is where the manual says, the wire is clean."""
+    """Delivered exactly once, by each address; the peer is the client, the log is where the manual
+    says, the wire is clean."""
     kind = KINDS[name]
     server = start(name, smtpd, text=kind.listens_on_both(kind.text))
     for address in kind.addresses:
@@ -273,14 +288,19 @@ def test_message(smtpd, start, name):
     server.stop()  # all sessions are over
     got = server.messages()
     assert [text for text, _ in got] == [TEXT] * len(peers)
-    assert sorted(how for _, how in got) == sorted(f"peer={peer} cwd=/ uid=65534 SigIgn:\t{0:016x}\n" for peer in peers)
+    assert sorted(how for _,
+                  how in got) == sorted(f"peer={peer} cwd=/ uid=65534 SigIgn:\t{0:016x}\n"
+                                        for peer in peers)
     log = server.log(b" session peer=")
     for peer in peers:
-        assert len([line for line in log if b" message id=" in line and f" peer={peer} ".encode() in line]) == 1
+        assert len([line for line in log if b" message id=" in line
+                    and f" peer={peer} ".encode() in line]) == 1
     assert len([line for line in log if b"stderr=noise" in line]) == len(peers)
     if kind.is_inetd:
-        assert server.err() == b"" or name == "inetutils-inetd"  # that one has to be told to debug, or it goes away
-        assert all(line.startswith(MAIL_INFO) for line in log if b" message id=" in line or b" session peer=" in line)
+        # that one has to be told to debug, or it goes away
+        assert server.err() == b"" or name == "inetutils-inetd"
+        assert all(line.startswith(MAIL_INFO) for line in log if b" message id=" in line
+                   or b" session peer=" in line)
     else:
         assert server.world.syslog() == []
 
@@ -309,11 +329,14 @@ def test_print_has_nowhere_to_print(release, start, name):
 @pytest.mark.parametrize("name", INETDS)
 @pytest.mark.parametrize("owner", [65534, 0, None], ids=["file", "file-of-another", "no-file"])
 def test_print_script(release, start, name, owner):
-    """With the manual's script it prints to a file; where that may not be written, the client is spared the shell's words."""
+    """With the manual's script it prints to a file; where that may not be written, the client is
+    spared the shell's words."""
     path = "/usr/local/sbin/smtpd-print"
     kind = KINDS[name]
-    server = start(name, release, conf="", text=kind.with_script(kind.text, path), files=[(path, PRINT_SCRIPT)],
-                   before=lambda world: owner is None or world.write("/var/log/smtpd.messages", "", 0o600, owner))
+    server = start(name, release, conf="", text=kind.with_script(kind.text, path),
+                   files=[(path, PRINT_SCRIPT)],
+                   before=lambda world: owner is None
+                   or world.write("/var/log/smtpd.messages", "", 0o600, owner))
     with server.connect() as sock:
         if owner != 65534:
             assert sock.read_to_end() == MISTAKE
@@ -322,25 +345,30 @@ def test_print_script(release, start, name, owner):
         assert codes(deliver(sock))[-2:] == [250, 221]
     server.stop()
     said = server.world.read("/var/log/smtpd.messages")
-    assert printed(said) == [with_x_peer(TEXT, "127.0.0.1")] and b"smtpd: session peer=127.0.0.1 " in said
+    assert printed(said) == [with_x_peer(TEXT, "127.0.0.1")]
+    assert b"smtpd: session peer=127.0.0.1 " in said
     assert not [line for line in server.world.syslog() if b" smtpd[" in line]
 
 
 def test_two_services(release, start):
-    """One inetd, two sessions: the proxy of smtpd.conf(5) passes the message on to a second service; that one's word counts."""
+    """One inetd, two sessions: the proxy of smtpd.conf(5) passes the message on to a second
+    service; that one's word counts."""
     kind = KINDS["openbsd-inetd"]
     upstream = "127.0.0.2:" + kind.text.rstrip() + " --config=/etc/smtpd/upstream.conf\n"
     hosts = "127.0.0.1 localhost\n127.0.0.2 mail.example.org\n"
-    server = start("openbsd-inetd", release, conf=PROXY_CONF, text="127.0.0.1:" + kind.text + upstream,
+    server = start("openbsd-inetd", release, conf=PROXY_CONF,
+                   text="127.0.0.1:" + kind.text + upstream,
                    files=[("/etc/smtpd/upstream.conf", EXEC_CONF), ("/etc/hosts", hosts)])
     with server.connect() as sock:
         assert codes(deliver(sock)) == [220, 250, 250, 250, 354, 250, 221]
     server.stop()
     ((text, how),) = server.messages()
     assert how.startswith("peer=127.0.0.1 ")
-    assert text.startswith(b"Received: from ") and text.endswith(b"\nX-Peer: 127.0.0.1\n\n.dot\nHello.\n")
+    assert text.startswith(b"Received: from ")
+    assert text.endswith(b"\nX-Peer: 127.0.0.1\n\n.dot\nHello.\n")
     messages = [line for line in server.log(b" message id=") if b" message id=" in line]
-    assert sorted(re.search(rb" strategy=(\w+) ", line)[1] for line in messages) == [b"exec", b"proxy"]
+    assert sorted(re.search(rb" strategy=(\w+) ", line)[1] for line in messages) == [b"exec",
+                                                                                     b"proxy"]
 
 
 @pytest.mark.parametrize("name", INETDS)
@@ -350,13 +378,15 @@ def test_journal_is_not_there(release, start, name):
     with server.connect() as sock:
         with Client(sock) as client, pytest.raises(smtplib.SMTPDataError) as refused:
             client.sendmail("a@example.org", ["b@example.com"], WIRE)
-        assert refused.value.smtp_code == 451 and {code for code, _ in replies(sock.heard)} <= {220, 221, 250, 354, 451}
+        assert refused.value.smtp_code == 451
+        assert {code for code, _ in replies(sock.heard)} <= {220, 221, 250, 354, 451}
     server.log(b'verdict="451 4.3.0 the journal is not available')
 
 
 @pytest.mark.parametrize("name", INETDS)
 def test_client_is_gone(release, start, name):
-    """What cannot be said to it is no signal that kills, and no line on anybody's terminal; the log has how it ended."""
+    """What cannot be said to it is no signal that kills, and no line on anybody's terminal; the log
+    has how it ended."""
     hook = '#!/bin/sh\ncat >"/srv/$SMTPD_ID"\ntouch "/srv/$SMTPD_ID.how"\nuntil [ -e /run/go ]; do sleep 0.01; done\n'
     server = start(name, release, files=[("/usr/local/libexec/on-mail", hook)])
     with server.connect() as sock:
@@ -373,7 +403,8 @@ def test_client_is_gone(release, start, name):
 
 @pytest.mark.parametrize("name", INETDS)
 def test_wait(release, start, name):
-    """Given the listening socket it accepts connections itself; still nothing but SMTP, and the log is syslog's."""
+    """Given the listening socket it accepts connections itself; still nothing but SMTP, and the log
+    is syslog's."""
     text = re.sub(r"\bnowait\.\d+", "wait", KINDS[name].text)
     server = start(name, release, text=re.sub(r"\bwait( +)= no\b", r"wait\1= yes", text))
     assert server.text != KINDS[name].text
@@ -381,18 +412,22 @@ def test_wait(release, start, name):
         with server.connect() as sock:
             assert codes(deliver(sock)) == [220, 250, 250, 250, 354, 250, 221]
     log = server.log(b" listening address=")
-    (pid,) = {int(re.search(rb" smtpd\[(\d+)\]", line)[1]) for line in log if b" listening " in line}
+    (pid,) = {int(re.search(rb" smtpd\[(\d+)\]", line)[1]) for line in log
+              if b" listening " in line}
     os.kill(pid, signal.SIGTERM)
     server.stop()
     assert [text for text, _ in server.messages()] == [TEXT] * 3
-    assert len([line for line in server.log(b" session ") if b" session peer=127.0.0.1 " in line]) == 3
+    assert len([line for line in server.log(b" session ")
+                if b" session peer=127.0.0.1 " in line]) == 3
 
 
 def test_name_is_no_option(release, start):
     """The word behind the program is only its name, whatever it is."""
     text = KINDS["openbsd-inetd"].text
     assert text.endswith(" smtpd\n")
-    server = start("openbsd-inetd", release, text=text[: -len("smtpd\n")] + "--strategy=nonsense --hostname=other.example.com\n")
+    server = start("openbsd-inetd", release,
+                   text=text[: -len("smtpd\n")]
+                   + "--strategy=nonsense --hostname=other.example.com\n")
     with server.connect() as sock:
         heard = deliver(sock)
     assert heard.startswith(b"220 other.example.com ") and codes(heard)[-2:] == [250, 221]
@@ -407,8 +442,10 @@ def test_variables_of_gnu_inetd(release, start):
 
 
 def test_variables_of_somebody_else(release, start):
-    """What inetd itself was started with is about nobody; then a client on this host is not taken for a friend."""
-    server = start("openbsd-inetd", release, variables={"REMOTE_ADDR": "192.0.2.7", "TCPREMOTEIP": "192.0.2.8"})
+    """What inetd itself was started with is about nobody; then a client on this host is not taken
+    for a friend."""
+    server = start("openbsd-inetd", release,
+                   variables={"REMOTE_ADDR": "192.0.2.7", "TCPREMOTEIP": "192.0.2.8"})
     with server.connect() as sock:
         deliver(sock)
     assert server.messages()[0][1].startswith("peer=unknown ")
@@ -428,7 +465,8 @@ def test_tcpsvd_has_enough_of_a_client(release, start):
 
 def listening_on_1025():
     """Command lines of EXAMPLES and of README, with the program where it is installed."""
-    lines = [text[2:] for _, text in literals(section("smtpd.8", "EXAMPLES")) if text.startswith("$ ")]
+    lines = [text[2:] for _,
+             text in literals(section("smtpd.8", "EXAMPLES")) if text.startswith("$ ")]
     readme = (ROOT / "README.md").read_text().replace(" build/smtpd", " smtpd")
     lines += re.findall(r"^    (.*\n)", readme, re.M)
     return sorted({line.rstrip() for line in lines if re.match(r"smtpd [^<>]*:1025[^<>]*$", line)})
@@ -436,11 +474,13 @@ def listening_on_1025():
 
 @pytest.mark.parametrize("line", listening_on_1025())
 def test_port_of_an_application(release, start, line):
-    """Printed, or passed on to the mail server: here that is tcpserver with the first example of smtpd.conf(5)."""
+    """Printed, or passed on to the mail server: here that is tcpserver with the first example of
+    smtpd.conf(5)."""
     if not line.startswith("smtpd "):
         need(line.split()[0])
     hosts = "127.0.0.1 localhost\n127.0.0.2 mail.example.org\n"
-    server = start("tcpserver", release, conf="", text=line, files=[("/etc/hosts", hosts), ("/etc/smtpd/exec.conf", EXEC_CONF)])
+    server = start("tcpserver", release, conf="", text=line,
+                   files=[("/etc/hosts", hosts), ("/etc/smtpd/exec.conf", EXEC_CONF)])
     upstream = None
     if "mail.example.org" in line:
         text = "tcpserver -HRl0 127.0.0.2 25 smtpd --config=/etc/smtpd/exec.conf"

@@ -1,4 +1,5 @@
-"""metrics-file=: what an acceptor counts, in Prometheus' text format; whole at every moment, and right whatever sessions do."""
+"""metrics-file=: what an acceptor counts, in Prometheus' text format; whole at every moment, and
+right whatever sessions do."""
 
 import os
 import re
@@ -11,18 +12,23 @@ from acceptor import NOBODY, Acceptor, folder, start_that_fails  # noqa: F401
 from conftest import need, need_root, private_mounts
 from session import PATIENCE, run, wait_until
 
-MAIL, RCPT, DATA = (b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 ")
+MAIL, RCPT, DATA = (b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>",
+                                                             b"250 "), (b"DATA", b"354 ")
 
 SERIES = {
-    "smtpd_sessions_total": "counter", "smtpd_sessions_open": "gauge", "smtpd_turned_away_total": "counter", "smtpd_messages_total": "counter",
+    "smtpd_sessions_total": "counter", "smtpd_sessions_open": "gauge",
+    "smtpd_turned_away_total": "counter", "smtpd_messages_total": "counter",
     "smtpd_rejected_total": "counter", "smtpd_session_crashes_total": "counter"}
 REASONS = ["max-connections", "max-connections-per-source", "shortage", "stopping"]
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
-SAMPLE = re.compile(rf'({NAME})(?:\{{([a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*"(?:,[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*")*)\}})? (\d+)')
+SAMPLE = re.compile(
+    rf'({NAME})(?:\{{([a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*"(?:,[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*")*)\}})? '
+    rf'(\d+)')
 
 
 def parse(text):
-    """{"name" or 'name{label="value"}': number}, of a text that is right in form: prometheus.io, "Exposition formats"."""
+    """{"name" or 'name{label="value"}': number}, of a text that is right in form: prometheus.io,
+    "Exposition formats"."""
     assert text.endswith("\n")
     samples, types, order = {}, {}, []
     for line in text[:-1].split("\n"):
@@ -49,8 +55,10 @@ def figures_in(text):
     """Short: {"sessions_total": 1, "messages 2xx": 1, ...}; zeros are left out."""
     found = parse(text)
     assert [re.search('"(.*)"', key)[1] for key in found if "turned_away" in key] == REASONS
-    assert [re.search('"(.*)"', key)[1] for key in found if "messages" in key] == ["2xx", "4xx", "5xx"]
-    return {re.sub(r'_total\{\w+="(.*)"\}', r" \1", key.removeprefix("smtpd_")): n for key, n in found.items() if n > 0}
+    assert [re.search('"(.*)"', key)[1] for key in found if "messages" in key] == ["2xx", "4xx",
+                                                                                   "5xx"]
+    return {re.sub(r'_total\{\w+="(.*)"\}', r" \1", key.removeprefix("smtpd_")): n for key,
+            n in found.items() if n > 0}
 
 
 def names(directory):
@@ -67,9 +75,11 @@ def file(folder):  # noqa: F811
 def test_parser():
     """A test of the test."""
     def text(*lines):
-        return "".join(f"# HELP {name} x\n# TYPE {name} {kind}\n{name} 1\n" for name, kind in SERIES.items()) + "".join(f"{x}\n" for x in lines)
+        return "".join(f"# HELP {name} x\n# TYPE {name} {kind}\n{name} 1\n" for name,
+                       kind in SERIES.items()) + "".join(f"{x}\n" for x in lines)
     assert len(parse(text())) == 6
-    for wrong in ("", "x", "smtpd_rejected_total 1", "# TYPE smtpd_rejected_total counter", 'smtpd_session_crashes_total{a="} 1'):
+    for wrong in ("", "x", "smtpd_rejected_total 1", "# TYPE smtpd_rejected_total counter",
+                  'smtpd_session_crashes_total{a="} 1'):
         with pytest.raises((AssertionError, AttributeError)):
             parse(text(wrong))
     with pytest.raises(AssertionError):
@@ -78,44 +88,54 @@ def test_parser():
 
 def test_there_from_the_start(smtpd, folder, file):  # noqa: F811
     """With all series; whoever collects it is another user, whatever the umask."""
-    with Acceptor(smtpd, folder, f"--metrics-file={file}", prefix=["sh", "-c", 'umask 077; exec "$@"', "sh"]):
+    with Acceptor(smtpd, folder, f"--metrics-file={file}",
+                  prefix=["sh", "-c", 'umask 077; exec "$@"', "sh"]):
         wait_until(file.exists, "the file")
         assert set(parse(file.read_text()).values()) == {0} and figures(file) == {}
         assert file.stat().st_mode & 0o777 == 0o644 and names(file.parent) == ["smtpd.prom"]
 
 
 def test_counts(smtpd, folder, file):  # noqa: F811
-    """The best verdict of each message; what was rejected as often as the log says it; who got no session; who was killed."""
-    options = ["--protocol=lmtp", "--max-connections=3", "--max-errors=2", "--reply=message no@* 550 no", "--reply=message later@* 451 later",
+    """The best verdict of each message; what was rejected as often as the log says it; who got no
+    session; who was killed."""
+    options = ["--protocol=lmtp", "--max-connections=3", "--max-errors=2",
+               "--reply=message no@* 550 no", "--reply=message later@* 451 later",
                "--reply=rcpt never@* 550 never"]
     with Acceptor(smtpd, folder, f"--metrics-file={file}", *options) as acceptor:
         with acceptor.client("greeting") as client:
             client.expect((b"LHLO c", b"250-"))
-            for recipients in ([b"a@b"], [b"no@b", b"a@b"], [b"no@b", b"later@b"], [b"no@b"], [b"no@b", b"no2@b"]):
-                client.expect(MAIL, *((b"RCPT TO:<%s>" % name, b"250 ") for name in recipients), DATA)
+            for recipients in ([b"a@b"], [b"no@b", b"a@b"], [b"no@b", b"later@b"], [b"no@b"],
+                               [b"no@b", b"no2@b"]):
+                client.expect(MAIL, *((b"RCPT TO:<%s>" % name, b"250 ") for name in recipients),
+                              DATA)
                 client.say(b"x\r\n.\r\n")
                 for _ in recipients:
                     client.reply()
-            client.expect((b"RSET", b"250 "), MAIL, *[(b"RCPT TO:<never@b>", b"550 ")] * 2, (b"RSET", b"250 "))
-            client.expect(MAIL, (b"RCPT TO:<never@b>", b"550 "))  # past max-errors: in a line with others
+            client.expect((b"RSET", b"250 "), MAIL, *[(b"RCPT TO:<never@b>", b"550 ")] * 2,
+                          (b"RSET", b"250 "))
+            # past max-errors: in a line with others
+            client.expect(MAIL, (b"RCPT TO:<never@b>", b"550 "))
             client.quit()
         with acceptor.client("greeting"), acceptor.client("greeting"), acceptor.client("greeting"):
             with acceptor.client() as refused:
                 assert refused.refusal().startswith(b"421 ")
             os.kill(acceptor.sessions()[0], signal.SIGKILL)
-            wait_until(lambda: acceptor.log("the session of process"), "the word on the killed session")
+            wait_until(lambda: acceptor.log("the session of process"),
+                       "the word on the killed session")
         acceptor.stop()
         assert acceptor.status() == 0
         verdicts = [re.search(rb"verdict=\"(\d)", line)[1] for line in acceptor.log("message ")]
         rejected = len(acceptor.log("rejected "))
         assert len(verdicts) == 5 and rejected == 3
-        assert figures(file) == {"sessions_total": 4, "turned_away max-connections": 1, "session_crashes_total": 1, "rejected_total": rejected,
+        assert figures(file) == {"sessions_total": 4, "turned_away max-connections": 1,
+                                 "session_crashes_total": 1, "rejected_total": rejected,
                                  "messages 2xx": 3, "messages 4xx": 1, "messages 5xx": 1}
 
 
 def test_reasons_for_no_session(release, folder, file):  # noqa: F811
     """Too many of one source; no memory or process for one more."""
-    strace = [need("strace"), "-D", "-qq", "-o", "/dev/null", "-e", "trace=vfork,clone,clone3,memfd_create", "-e",
+    strace = [need("strace"), "-D", "-qq", "-o", "/dev/null", "-e",
+              "trace=vfork,clone,clone3,memfd_create", "-e",
               "inject=memfd_create:error=ENFILE:when=2"]
     options = [f"--metrics-file={file}", "--max-connections-per-source=1"]
     with Acceptor(release, folder, *options, prefix=strace) as acceptor:
@@ -129,17 +149,21 @@ def test_reasons_for_no_session(release, folder, file):  # noqa: F811
             assert third.refusal().startswith(b"421 4.3.2 ")
         acceptor.stop()
         assert acceptor.status() == 0
-    assert figures(file) == {"sessions_total": 1, "turned_away max-connections-per-source": 2, "turned_away shortage": 1}
+    assert figures(file) == {"sessions_total": 1, "turned_away max-connections-per-source": 2,
+                             "turned_away shortage": 1}
 
 
 def test_every_ten_seconds(smtpd, folder, file):  # noqa: F811
     """Also if it could not be written before; and only then that is logged again."""
     directory, away = file.parent, folder / "away"
     directory.rename(away)
-    with Acceptor(smtpd, folder, f"--metrics-file={file}") as acceptor, acceptor.client("EHLO") as client:
-        assert len(acceptor.log("cannot write metrics-file=.*: No such file or directory; make its directory")) == 1
+    with (Acceptor(smtpd, folder, f"--metrics-file={file}") as acceptor,
+          acceptor.client("EHLO") as client):
+        assert len(acceptor.log("cannot write metrics-file=.*: No such file or directory; make its "
+                                "directory")) == 1
         away.rename(directory)
-        wait_until(lambda: acceptor.log("metrics-file=.* is written again"), "the file", PATIENCE + 10)
+        wait_until(lambda: acceptor.log("metrics-file=.* is written again"), "the file",
+                   PATIENCE + 10)
         assert figures(file) == {"sessions_total": 1, "sessions_open": 1}
         client.quit()
     assert figures(file) == {"sessions_total": 1}
@@ -178,8 +202,10 @@ def test_takes_its_name_when_it_is_whole(release, folder, file):  # noqa: F811
     with Acceptor(release, folder, f"--metrics-file={file}", prefix=strace) as acceptor:
         acceptor.serve_one()
     wait_until(lambda: trace.read_text().count("rename") == 2, "the end of the trace")
-    calls = [line for line in trace.read_text().splitlines() if f'{file}"' in line and "execve(" not in line]
-    assert len(calls) == 2 and all(re.match(rf'rename\w*\(.*"{file}\.\d+", .*"{file}"', line) for line in calls), calls
+    calls = [line for line in trace.read_text().splitlines() if f'{file}"' in line
+             and "execve(" not in line]
+    assert len(calls) == 2 and all(re.match(rf'rename\w*\(.*"{file}\.\d+", .*"{file}"', line)
+                                   for line in calls), calls
 
 
 FULL = """
@@ -192,7 +218,8 @@ status=$?; cat "$dir/smtpd.prom" && ls "$dir" >&2; exit $status
 def test_disk_full(smtpd, folder, file):  # noqa: F811
     """The old figures stay, whole; nothing else does."""
     fill = folder / "fill"
-    fill.write_text(f"#!/bin/sh\ncat >/dev/null\ncat /dev/zero >{file.parent}/zeros 2>/dev/null\necho 250 ok\n")
+    fill.write_text(f"#!/bin/sh\ncat >/dev/null\ncat /dev/zero >{file.parent}/zeros "
+                    f"2>/dev/null\necho 250 ok\n")
     os.chmod(fill, 0o755)
     prefix = [*private_mounts(), "sh", "-c", FULL, "sh", str(file.parent)]
     options = [f"--metrics-file={file}", "--strategy=exec", f"--command={fill}", "--count=1"]
@@ -201,7 +228,8 @@ def test_disk_full(smtpd, folder, file):  # noqa: F811
             assert client.send_message(b"x\r\n").startswith(b"250 ")
             client.read_to_end()
         assert acceptor.status() == 0
-        assert len(acceptor.log("cannot write metrics-file=.*: No space left on device; it keeps its old figures")) == 1
+        assert len(acceptor.log("cannot write metrics-file=.*: No space left on device; it keeps "
+                                "its old figures")) == 1
         assert acceptor.err().endswith(b"\nsmtpd.prom\nzeros\n")
     assert set(parse(acceptor.out_path.read_text()).values()) == {0}
 
@@ -213,17 +241,20 @@ def test_failure_is_logged_once(smtpd, folder, file):  # noqa: F811
     with Acceptor(smtpd, folder, f"--metrics-file={file}", **NOBODY) as acceptor:
         assert acceptor.serve_one().startswith(b"250 ")
     assert len(acceptor.log("cannot write")) == 1 and names(file.parent) == []
-    assert acceptor.log("cannot write metrics-file=.* as uid 65534: Permission denied; let our user write to its directory")
+    assert acceptor.log("cannot write metrics-file=.* as uid 65534: Permission denied; let our "
+                        "user write to its directory")
 
 
 def test_reload_changes_the_name(smtpd, folder, file):  # noqa: F811
-    """The old file goes: it would never change again, and one series in two files is a mistake to those who collect them."""
+    """The old file goes: it would never change again, and one series in two files is a mistake to
+    those who collect them."""
     config, other = folder / "smtpd.conf", file.with_name("other.prom")
     config.write_text(f"metrics-file={file}\n")
     with Acceptor(smtpd, folder, f"--config={config}") as acceptor:
         acceptor.serve_one()
         wait_until(file.exists, "the file")
-        for text, there in ((f"metrics-file={other}", [other.name]), ("", []), (f"metrics-file={file}", [file.name])):
+        for text, there in ((f"metrics-file={other}", [other.name]), ("", []),
+                            (f"metrics-file={file}", [file.name])):
             config.write_text(text + "\n")
             acceptor.reload()
             wait_until(lambda: names(file.parent) == there, str(there))
@@ -238,12 +269,14 @@ def test_leftovers_of_a_killed_one(smtpd, folder, file):  # noqa: F811
 
 
 def test_session_that_was_taken_over(release, folder, file):  # noqa: F811
-    """It writes to the pipe without end. Others are served, and what no session writes counts for nothing."""
+    """It writes to the pipe without end. Others are served, and what no session writes counts for
+    nothing."""
     need_root()
     is_over, n = threading.Event(), 0
     with Acceptor(release, folder, f"--metrics-file={file}") as acceptor, acceptor.client("EHLO"):
         pid, = acceptor.sessions()
-        number = re.search(rb"SMTPD_COUNTER_FD=(\d+)", open(f"/proc/{pid}/environ", "rb").read())[1].decode()
+        number = re.search(rb"SMTPD_COUNTER_FD=(\d+)",
+                           open(f"/proc/{pid}/environ", "rb").read())[1].decode()
         pipe = os.open(f"/proc/{pid}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
 
         def flood():
@@ -293,17 +326,29 @@ def test_single_session_has_none(smtpd, tmp_path):
     assert status == 0 and out.startswith(b"220 ") and not file.exists()
 
 
-@pytest.mark.parametrize("name, text", [("", None), ("no/x", b"/no: No such file or directory; until it is there, no figures are written: mkdir it"),
-                                        ("metrics", b"metrics is a directory, so that no figures would be written: name a file in it"),
-                                        ("secret/x", b"user nobody has no access to .*/secret, so that no figures would be written: chmod it")])
+@pytest.mark.parametrize("name, text",
+                         [("", None),
+                          ("no/x",
+                           b"/no: No such file or directory; until it is there, no figures are "
+                           b"written: mkdir it"),
+                          ("metrics",
+                           b"metrics is a directory, so that no figures would be written: name a "
+                           b"file in it"),
+                          ("secret/x",
+                           b"user nobody has no access to .*/secret, so that no figures would be "
+                           b"written: chmod it")])
 def test_check(smtpd, folder, file, name, text):  # noqa: F811
     (folder / "secret").mkdir(mode=0o755)
     if name.startswith("secret"):
         need_root()
     path = folder / name if name else file
-    status, out, err = run([smtpd, "--config=/dev/null", "--listen=25", "--user=nobody", f"--metrics-file={path}", "--check"])
+    status, out, err = run([smtpd, "--config=/dev/null", "--listen=25", "--user=nobody",
+                            f"--metrics-file={path}", "--check"])
     assert status == 0 and f"metrics-file={path}\n".encode() in out
-    assert re.findall(rb"warning: metrics-file: (.*)", err) == ([] if text is None else [*re.findall(rb".*%s.*" % text, err.split(b"metrics-file: ", 1)[-1])])
+    assert re.findall(rb"warning: metrics-file: (.*)",
+                      err) == ([] if text is None
+                               else [*re.findall(rb".*%s.*" % text,
+                                                 err.split(b"metrics-file: ", 1)[-1])])
     assert text is None or b"warning: metrics-file: " in err
 
 

@@ -1,6 +1,7 @@
-"""Whatever a session waits for, it ends in time: at its deadline, when it is told to stop, when its client has left. Each wait
-is made endless in turn and met by each of the three. Before anybody may have the message they end the wait, and nobody gets it;
-after that the answer is waited for, so that the log can say who has it: until the deadline, or stop-timeout."""
+"""Whatever a session waits for, it ends in time: at its deadline, when it is told to stop, when its
+client has left. Each wait is made endless in turn and met by each of the three. Before anybody may
+have the message they end the wait, and nobody gets it; after that the answer is waited for, so that
+the log can say who has it: until the deadline, or stop-timeout."""
 
 import contextlib
 import os
@@ -49,14 +50,16 @@ def full_queue(_folder):
         mine = open("/proc/self/net/tcp", encoding="ascii").read().count(syn_sent)
         yield Wait(
             options=["--strategy=proxy", f"--upstream=127.0.0.1:{port}"],
-            has_come=lambda: open("/proc/self/net/tcp", encoding="ascii").read().count(syn_sent) > mine,
+            has_come=lambda: open("/proc/self/net/tcp",
+                                  encoding="ascii").read().count(syn_sent) > mine,
         )
 
 
 def upstream(step, said=ONE, action=silent, lmtp=False, count=None, options=()):
     @contextlib.contextmanager
     def make(_folder):
-        with Upstream({step: action}, lmtp=lmtp, extensions=("SIZE", "8BITMIME", "XCLIENT ADDR")) as up:
+        with Upstream({step: action}, lmtp=lmtp,
+                      extensions=("SIZE", "8BITMIME", "XCLIENT ADDR")) as up:
 
             def has_come():
                 c = up.connections[0] if up.connections else None
@@ -65,7 +68,8 @@ def upstream(step, said=ONE, action=silent, lmtp=False, count=None, options=()):
                 if count:
                     return len(up.messages) == count
                 verb = b"DATA" if step == "body" else step.encode()
-                return step == "greeting" or any(line.upper().startswith(verb) for line in c.commands)
+                return step == "greeting" or any(line.upper().startswith(verb)
+                                                 for line in c.commands)
 
             kind = ["--upstream-protocol=lmtp"] if lmtp else []
             yield Wait(
@@ -82,12 +86,14 @@ def mailman(step, count=None):
     @contextlib.contextmanager
     def make(_folder):
         times = [None, silent] if step in ("RCPT", "LHLO", "MAIL") and count is None else silent
-        with Upstream({step: times} if count is None else {step: silent}, lmtp=True, extensions=()) as up:
+        with Upstream({step: times} if count is None else {step: silent}, lmtp=True,
+                      extensions=()) as up:
 
             def has_come():
                 if count:
                     return len(up.messages) == count
-                return sum(line.upper().startswith(step.encode()) for c in up.connections for line in c.commands) > (
+                return sum(line.upper().startswith(step.encode()) for c in up.connections
+                           for line in c.commands) > (
                     times is not silent
                 )
 
@@ -124,7 +130,8 @@ def filtering(folder):
     path.chmod(0o755)
     with Upstream() as up:
         options = ["--strategy=proxy", f"--upstream={up.endpoint}", f"--filter={path}"]
-        yield Wait(options=options, has_come=(folder / "started").exists, messages=lambda: len(up.messages))
+        yield Wait(options=options, has_come=(folder / "started").exists,
+                   messages=lambda: len(up.messages))
 
 
 BEFORE = {
@@ -143,7 +150,8 @@ BEFORE = {
 AFTER = {
     "dot": upstream("dot", count=1),
     "second verdict": upstream(
-        "dot", TWO_RECIPIENTS, lambda c: (c.send(b"250 2.0.0 the first\r\n"), silent(c)), lmtp=True, count=1
+        "dot", TWO_RECIPIENTS, lambda c: (c.send(b"250 2.0.0 the first\r\n"), silent(c)), lmtp=True,
+        count=1
     ),
     "Mailman dot": mailman("dot", count=1),
     "program": program("exec sleep 60"),
@@ -186,7 +194,8 @@ def verdicts(octets):
 
 def is_end(said, expected):
     """A message whose recipients are refused for want of time comes after a refused DATA."""
-    return said.rstrip().rpartition(b"\n")[2].startswith((expected, b"554 5.5.1 the message came although"))
+    return said.rstrip().rpartition(b"\n")[2].startswith((expected,
+                                                          b"554 5.5.1 the message came although"))
 
 
 @pytest.mark.parametrize("wait", sorted(BEFORE))
@@ -269,7 +278,8 @@ def test_answer_that_comes_after_the_client_has_left_is_in_the_log(smtpd, tmp_pa
         ends_within(session, 0)
         err = session.err()
         assert re.search(rb'message id=\S+ .*verdict="250 2\.0\.0 taken"', err), err
-        assert len(re.findall(rb"duplicate possible.* id=\S+ .*to=\S*b@example\.com", err)) == 1, err
+        assert len(re.findall(rb"duplicate possible.* id=\S+ .*to=\S*b@example\.com",
+                              err)) == 1, err
 
 
 def test_answer_that_comes_within_stop_timeout_counts(smtpd, tmp_path):
@@ -288,7 +298,7 @@ def test_answer_that_comes_within_stop_timeout_counts(smtpd, tmp_path):
         assert session.status() == 0 and b"duplicate possible" not in session.err()
 
 
-# --- a group of commands, sent at once -----------------------------------------------------------------------------------
+# --- a group of commands, sent at once ------------------------------------------------------------
 
 
 def slow(seconds, octets):
@@ -302,7 +312,8 @@ def slow(seconds, octets):
 def test_recipients_sent_at_once_are_not_worked_off_past_the_deadline(smtpd, tmp_path):
     said = GROUP % (b"".join(b"RCPT TO:<r%d@example.com>\r\n" % i for i in range(20)), b"text")
     with waiting(
-        smtpd, tmp_path, upstream("RCPT", said, slow(1, b"250 2.1.5 fine\r\n")), "--session-timeout=3"
+        smtpd, tmp_path, upstream("RCPT", said, slow(1, b"250 2.1.5 fine\r\n")),
+        "--session-timeout=3"
     ) as (session, at):
         assert b"421 4.4.2 " in session.read_to_end()
         assert time.monotonic() - session.began < 3 + SLACK
@@ -310,7 +321,8 @@ def test_recipients_sent_at_once_are_not_worked_off_past_the_deadline(smtpd, tmp
 
 
 MESSAGES = b"EHLO client.example.org\r\n" + b"".join(
-    b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: %d\r\n\r\n.\r\n" % i for i in range(20)
+    b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: %d\r\n\r\n.\r\n" % i
+    for i in range(20)
 )
 
 
@@ -338,7 +350,8 @@ def test_no_message_of_a_group_is_begun_after_the_order_to_stop(smtpd, tmp_path)
         session.process.send_signal(signal.SIGTERM)
         said = session.read_to_end()
         n = n_started(tmp_path)
-        assert verdicts(said).count(b"354") + 1 <= n + 1 and said.rstrip().rpartition(b"\n")[2].startswith(b"421 4.3.2 ")
+        assert verdicts(said).count(b"354") + 1 <= n + 1
+        assert said.rstrip().rpartition(b"\n")[2].startswith(b"421 4.3.2 ")
         assert n <= 2 and len(re.findall(rb"^250 2\.0\.0", said, re.M)) == n
         assert session.status() == 0
 
@@ -378,7 +391,7 @@ def test_acceptor_that_stops_ends_idle_sessions_at_once_and_lets_transactions_en
         assert len(acceptor.messages()) == 1
 
 
-# --- several verdicts, one deadline --------------------------------------------------------------------------------------
+# --- several verdicts, one deadline ---------------------------------------------------------------
 
 
 def test_verdicts_of_many_recipients_share_the_deadline(smtpd, tmp_path):
@@ -391,23 +404,26 @@ def test_verdicts_of_many_recipients_share_the_deadline(smtpd, tmp_path):
 
     said = GROUP % (b"".join(b"RCPT TO:<r%d@example.com>\r\n" % i for i in range(7)), b"text")
     make = upstream("dot", said, verdicts_in_turn, lmtp=True, count=1)
-    with waiting(smtpd, tmp_path, make, "--message-timeout=3", "--upstream-timeout=2") as (session, _):
+    with waiting(smtpd, tmp_path, make, "--message-timeout=3", "--upstream-timeout=2") as (session,
+                                                                                           _):
         session.say(b"QUIT\r\n")
         said = session.read_to_end()
-        assert verdicts(said) == [b"451", b"221"] and b"451 4.4.2 not delivered in time, try again later\r\n" in said
+        assert verdicts(said) == [b"451", b"221"]
+        assert b"451 4.4.2 not delivered in time, try again later\r\n" in said
         assert time.monotonic() - session.began < 3 + SLACK
         assert session.status() == 0
         told = re.findall(rb"duplicate possible.*<(\w+)@example\.com", session.err())
         assert len(told) == len(set(told)) >= 5 and b'reason="no time is left"' in session.err(), session.err()
 
 
-# --- programs that do not end --------------------------------------------------------------------------------------------
+# --- programs that do not end ---------------------------------------------------------------------
 
 
 def test_program_that_becomes_another_user_is_left_behind(release, tmp_path):
     """It does not hear our signals: the client has its 451 after two more seconds."""
     if os.geteuid() != 0:
-        pytest.skip("only root can start a program that becomes somebody whom its parent cannot signal")
+        pytest.skip("only root can start a program that becomes somebody whom its parent cannot "
+                    "signal")
     tmp_path.chmod(0o755)
     path = tmp_path / "program"
     path.write_text("#!/bin/sh\nexec setpriv --reuid=65533 --regid=65533 --clear-groups sleep 30\n")
@@ -423,7 +439,8 @@ def test_program_that_becomes_another_user_is_left_behind(release, tmp_path):
             verdict = session.reply()
             pids = {int(n) for n in re.findall(rb"process (\d+)\)", session.err())}
             assert verdict.startswith(b"451 ") and time.monotonic() - then < 3 + SLACK
-            assert re.search(rb"cannot end .*left behind", session.err()) and b"duplicate possible" in session.err()
+            assert re.search(rb"cannot end .*left behind", session.err())
+            assert b"duplicate possible" in session.err()
             assert session.ask(b"NOOP").startswith(b"250 ")
             assert session.end() == 0
         finally:

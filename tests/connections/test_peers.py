@@ -1,5 +1,6 @@
-"""Who the client is: by the connection, and by the variables of whoever passes on what it says. A peer that somebody names and
-that cannot be read is nobody's friend: never local, never in relay-from, never a transcript."""
+"""Who the client is: by the connection, and by the variables of whoever passes on what it says. A
+peer that somebody names and that cannot be read is nobody's friend: never local, never in
+relay-from, never a transcript."""
 
 import contextlib
 import os
@@ -11,7 +12,8 @@ import pytest
 from acceptor import Acceptor, folder
 from conftest import need
 from processes import running_children
-from session import (PATIENCE, Session, codes, command, environment, free_port, printed, replies, reset, run, stop, tcp_pair,
+from session import (PATIENCE, Session, codes, command, environment, free_port, printed, replies,
+                     reset, run, stop, tcp_pair,
                      wait_until)
 
 _ = folder  # a fixture
@@ -45,7 +47,8 @@ CONNECTIONS = {
 V4 = {"TCPREMOTEIP": "192.0.2.9", "TCPREMOTEPORT": "99"}
 SYSTEMD = {"REMOTE_ADDR": "2001:db8::9", "REMOTE_PORT": "98"}
 
-# What the environment says, and who the client is then, if it does not come from elsewhere by itself.
+# What the environment says, and who the client is then, if it does not come from elsewhere by
+# itself.
 NAMED = [
     (V4, "192.0.2.9"),
     (SYSTEMD, "2001:db8::9"),
@@ -102,7 +105,7 @@ def converse(session):
     return session.status(), codes(said), session.messages()
 
 
-# --- by the connection ------------------------------------------------------------------------------------
+# --- by the connection ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", CONNECTIONS)
@@ -124,20 +127,25 @@ def own_address():
     pytest.skip("this host has loopback only")
 
 
-@pytest.mark.parametrize("env", [V4, SYSTEMD, {"REMOTE_ADDR": "127.0.0.1"}, {"REMOTE_HOST": "nonsense"}], ids=as_ids)
+@pytest.mark.parametrize("env",
+                         [V4, SYSTEMD, {"REMOTE_ADDR": "127.0.0.1"}, {"REMOTE_HOST": "nonsense"}],
+                         ids=as_ids)
 @pytest.mark.parametrize("make", [tcp_pair, mapped_pair], ids=["tcp4", "mapped"])
 def test_connection_from_elsewhere_beats_the_environment(smtpd, tmp_path, own_address, make, env):
     """Nobody on this host stands between."""
-    with Session(command(smtpd), tmp_path, make(address=own_address), env=environment(**env)) as session:
+    with Session(command(smtpd), tmp_path, make(address=own_address),
+                 env=environment(**env)) as session:
         assert converse(session) == (0, REPLIES, [message(own_address)])
 
 
 def test_log_names_the_peer(smtpd, tmp_path):
     ours, theirs = tcp_pair()
     port = ours.getsockname()[1]
-    with Session(command(smtpd), tmp_path, (ours, theirs), env=environment(REMOTE_ADDR="127.0.0.1")) as session:
+    with Session(command(smtpd), tmp_path, (ours, theirs),
+                 env=environment(REMOTE_ADDR="127.0.0.1")) as session:
         converse(session)
-        assert session.err().count(b" peer=127.0.0.1 port=%d " % port) == 2  # the message's line and the session's
+        # the message's line and the session's
+        assert session.err().count(b" peer=127.0.0.1 port=%d " % port) == 2
 
 
 def test_log_names_the_port_that_is_named(smtpd, tmp_path):
@@ -167,18 +175,20 @@ def is_connected(sock):
         return False
 
 
-@pytest.mark.parametrize("env, options, peer", [({}, [], b"unknown"), ({}, ["--peer=192.0.2.7:25"], b"192.0.2.7 port=25"),
-                                                (V4, ["--peer=192.0.2.7"], b"192.0.2.9 port=99")])
+@pytest.mark.parametrize("env, options, peer",
+                         [({}, [], b"unknown"), ({}, ["--peer=192.0.2.7:25"], b"192.0.2.7 port=25"),
+                          (V4, ["--peer=192.0.2.7"], b"192.0.2.9 port=99")])
 def test_client_that_has_gone(smtpd, env, options, peer):
     """There is no session, but the log says whose it would have been, as far as anybody knows."""
     with gone_pair() as theirs:
-        done = subprocess.run(command(smtpd, *options), stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
+        done = subprocess.run(command(smtpd, *options), stdin=theirs, stdout=theirs,
+                              stderr=subprocess.PIPE,
                               env=environment(**env), timeout=PATIENCE)
     assert done.returncode == 0 and printed(done.stderr) == []
     assert b'smtpd: session peer=%s end="the client was gone before it began"\n' % peer in done.stderr
 
 
-# --- by the environment -----------------------------------------------------------------------------------
+# --- by the environment ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("env, peer", NAMED, ids=as_ids)
@@ -192,7 +202,8 @@ def test_peer_of_a_pipe(smtpd, env, peer):
 @pytest.mark.parametrize("kind", CONNECTIONS)
 @pytest.mark.parametrize("env, peer", [NAMED[i] for i in (0, 1, 8, 9, 16, 19, 26)], ids=as_ids)
 def test_peer_of_a_connection_on_this_host(release, tmp_path, kind, env, peer):
-    with Session(command(release), tmp_path, CONNECTIONS[kind][0](), env=environment(**env)) as session:
+    with Session(command(release), tmp_path, CONNECTIONS[kind][0](),
+                 env=environment(**env)) as session:
         assert converse(session) == (0, REPLIES, [message(peer)])
 
 
@@ -214,20 +225,24 @@ def test_peer_that_is_pretended(smtpd, env, options, peer):
     assert (status, codes(out), printed(err)) == (0, REPLIES, [message(peer)])
 
 
-@pytest.mark.parametrize("env, peer", [(V4, "192.0.2.9"), ({"REMOTE_ADDR": "nonsense"}, UNKNOWN)], ids=as_ids)
+@pytest.mark.parametrize("env, peer", [(V4, "192.0.2.9"), ({"REMOTE_ADDR": "nonsense"}, UNKNOWN)],
+                         ids=as_ids)
 def test_peer_of_a_file(smtpd, tmp_path, env, peer):
-    """A regular file is a transcript although the environment names a peer, but none that cannot be read."""
+    """A regular file is a transcript although the environment names a peer, but none that cannot be
+    read."""
     for line_end in (b"\n", b"\r\n"):
         is_strict = peer == UNKNOWN and line_end == b"\n"
         (tmp_path / "session.txt").write_bytes(DIALOGUE.replace(b"\r\n", line_end))
         with open(tmp_path / "session.txt", "rb") as stdin:
-            done = subprocess.run(command(smtpd), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            done = subprocess.run(command(smtpd), stdin=stdin, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE,
                                   env=environment(**env), timeout=PATIENCE)
         expected = (0, [220, 554], []) if is_strict else (0, REPLIES, [message(peer)])
         assert (done.returncode, codes(done.stdout), printed(done.stderr)) == expected
 
 
-# Who may have mail passed on to anywhere: with the default, and with networks that are meant to be everybody.
+# Who may have mail passed on to anywhere: with the default, and with networks that are meant to be
+# everybody.
 EVERYBODY = "--relay-from=0.0.0.0/0,::/0,local"
 
 
@@ -256,12 +271,13 @@ def test_who_may_relay(release, tmp_path, kind, env, options, may_relay):
     assert verdict == (451, verdict[1]) if may_relay else verdict == (550, b"5.7.1 relaying denied")
 
 
-# --- by those who stand between ---------------------------------------------------------------------------
+# --- by those who stand between -------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def running(*argv):
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment(), start_new_session=True)
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment(),
+                               start_new_session=True)
     try:
         yield process
     finally:
@@ -316,7 +332,8 @@ def test_socat(release, tmp_path, family, how):
     address, source, peer = ADDRESSES[family]
     program, log = script(release, tmp_path)
     port = free_port()
-    listen = f"TCP4-LISTEN:{port},bind={address}" if family == "IPv4" else f"TCP6-LISTEN:{port},bind=[{address}]"
+    listen = (f"TCP4-LISTEN:{port},bind={address}" if family == "IPv4"
+              else f"TCP6-LISTEN:{port},bind=[{address}]")
     with running("socat", f"{listen},reuseaddr", how.format(program)):
         assert hear(connect_when_it_listens(address, port, source)) == REPLIES
         expect_message(log, peer)
@@ -326,7 +343,8 @@ def test_socat_at_a_local_socket(release, tmp_path):
     """It says <anon>, which could be anybody."""
     need("socat")
     program, log = script(release, tmp_path)
-    with running("socat", f"UNIX-LISTEN:{tmp_path}/socket", f"EXEC:{program}"), socket.socket(socket.AF_UNIX) as sock:
+    with (running("socat", f"UNIX-LISTEN:{tmp_path}/socket", f"EXEC:{program}"),
+          socket.socket(socket.AF_UNIX) as sock):
         wait_until((tmp_path / "socket").exists, "socat")
         sock.connect(str(tmp_path / "socket"))
         sock.settimeout(PATIENCE)
@@ -358,8 +376,10 @@ def test_tcpserver(release, tmp_path, family):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     path = tmp_path_factory.mktemp("tls") / "both.pem"
-    subprocess.run([need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                    "-subj", "/CN=localhost", "-keyout", path, "-out", f"{path}.crt"], check=True, capture_output=True, timeout=60)
+    subprocess.run([need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-keyout", path, "-out", f"{path}.crt"], check=True,
+                   capture_output=True, timeout=60)
     with open(path, "ab") as file, open(f"{path}.crt", "rb") as crt:
         file.write(crt.read())
     return path
@@ -374,7 +394,8 @@ def test_stunnel(release, tmp_path, certificate, family):
     program, log = script(release, tmp_path)
     port = free_port()
     conf = tmp_path / "stunnel.conf"
-    conf.write_text(f"foreground = yes\npid =\n[smtps]\naccept = {address}:{port}\ncert = {certificate}\nexec = {program}\n")
+    conf.write_text(f"foreground = yes\npid =\n[smtps]\naccept = {address}:{port}\ncert = "
+                    f"{certificate}\nexec = {program}\n")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with running(need("stunnel4"), conf):
@@ -382,27 +403,33 @@ def test_stunnel(release, tmp_path, certificate, family):
         expect_message(log, peer)
 
 
-# --- of the acceptor --------------------------------------------------------------------------------------
+# --- of the acceptor ------------------------------------------------------------------------------
 
 
 def test_sessions_of_the_acceptor(smtpd, folder):
-    """The variables are not about its clients; programs that sessions run do not see them either."""
+    """The variables are not about its clients; programs that sessions run do not see them
+    either."""
     (folder / "deliver").write_text(f"#!/bin/sh\nenv >{folder}/environment\n")
     (folder / "deliver").chmod(0o755)
-    env = environment(**V4, **SYSTEMD, REMOTE_HOST="x", TCP6REMOTEIP="x", TCP6REMOTEPORT="1", SOCAT_PEERADDR="x", SOCAT_PEERPORT="1",
+    env = environment(**V4, **SYSTEMD, REMOTE_HOST="x", TCP6REMOTEIP="x", TCP6REMOTEPORT="1",
+                      SOCAT_PEERADDR="x", SOCAT_PEERPORT="1",
                       NCAT_REMOTE_ADDR="x", NCAT_REMOTE_PORT="1", KEPT="kept")
-    with Acceptor(smtpd, folder, "--strategy=exec", f"--command={folder}/deliver", env=env) as acceptor:
+    with Acceptor(smtpd, folder, "--strategy=exec", f"--command={folder}/deliver",
+                  env=env) as acceptor:
         assert acceptor.serve_one() == b"250 2.0.0 delivered"
-    found = dict(line.split("=", 1) for line in (folder / "environment").read_text().splitlines() if "=" in line)
+    found = dict(line.split("=", 1) for line in (folder / "environment").read_text().splitlines()
+                 if "=" in line)
     assert found["SMTPD_PEER"] == "127.0.0.1" and found["KEPT"] == "kept"
-    assert [name for name in found if name.startswith(("REMOTE_", "TCPREMOTE", "TCP6REMOTE", "SOCAT_PEER", "NCAT_"))] == []
+    assert [name for name in found
+            if name.startswith(("REMOTE_", "TCPREMOTE", "TCP6REMOTE", "SOCAT_PEER", "NCAT_"))] == []
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "{folder}/socket"])
 def test_acceptor_says_who_a_client_was(release, folder, listen):
     """One that is gone before its session looks."""
     with Acceptor(release, folder, listen=listen.format(folder=folder), prefix=[
-            need("strace"), "-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=getpeername:error=ENOTCONN"]) as acceptor:
+            need("strace"), "-D", "-f", "-qq", "-o", "/dev/null", "-e",
+        "inject=getpeername:error=ENOTCONN"]) as acceptor:
         with acceptor.client() as client:
             name = client.ours.getsockname()
             assert client.read_to_end() == b""
@@ -411,7 +438,7 @@ def test_acceptor_says_who_a_client_was(release, folder, listen):
     assert line == b'session peer=%s end="the client was gone before it began"' % peer.encode()
 
 
-# --- descriptors that nobody told us of -------------------------------------------------------------------
+# --- descriptors that nobody told us of -----------------------------------------------------------
 
 LEAKED = 77
 OPENER = """
@@ -436,7 +463,8 @@ def open_ones(pid):
 def test_other_descriptors_are_closed(smtpd, tmp_path, env, numbers, kept):
     with open(tmp_path / "leaked", "w") as leaked:
         starter = ["/usr/bin/python3", "-c", OPENER, repr(numbers), str(leaked.fileno())]
-        with Session([*starter, *command(smtpd)], tmp_path, env=environment(**env), pass_fds=[leaked.fileno()]) as session:
+        with Session([*starter, *command(smtpd)], tmp_path, env=environment(**env),
+                     pass_fds=[leaked.fileno()]) as session:
             session.begin("EHLO")
             found = open_ones(session.pid)
     assert [n for n, what in sorted(found.items()) if what == str(tmp_path / "leaked")] == kept
@@ -449,6 +477,7 @@ def test_configuration_in_a_descriptor_stays(smtpd, tmp_path, name):
     os.write(writing, b"hostname=passed.example\n")
     os.close(writing)
     argv = [smtpd, f"--config={name % reading}", "--strategy=print"]
-    done = subprocess.run(argv, input=b"QUIT\r\n", capture_output=True, pass_fds=[reading], env=environment(), timeout=PATIENCE)
+    done = subprocess.run(argv, input=b"QUIT\r\n", capture_output=True, pass_fds=[reading],
+                          env=environment(), timeout=PATIENCE)
     os.close(reading)
     assert done.stdout.startswith(b"220 passed.example ")

@@ -1,4 +1,5 @@
-"""The hooks in examples/, run by smtpd with examples/session.txt as their first lines say, and with what the world may send."""
+"""The hooks in examples/, run by smtpd with examples/session.txt as their first lines say, and with
+what the world may send."""
 
 import email.message
 import email.policy
@@ -29,7 +30,8 @@ DELIVERED = b"\r\n250 2.0.0 delivered\r\n"
 
 
 def exec_command(smtpd, *words):
-    return command(smtpd, "--strategy=exec", "--command=" + " ".join(shlex.quote(str(word)) for word in words))
+    return command(smtpd, "--strategy=exec",
+                   "--command=" + " ".join(shlex.quote(str(word)) for word in words))
 
 
 def play(argv, env=None):
@@ -42,11 +44,13 @@ def play(argv, env=None):
 def said(err):
     """What a hook wrote to standard error, from the log."""
     lines = re.findall(r'^smtpd: program id=\S+ program=\S+ stderr=(?:"([^"]*)"|(\S*))$', err, re.M)
-    return [re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m[1], 16)), quoted or plain) for quoted, plain in lines]
+    return [re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m[1], 16)), quoted or plain) for quoted,
+            plain in lines]
 
 
 def deliver(session, sender, recipients, content):
-    session.expect((b"MAIL FROM:" + sender, b"250 "), *[(b"RCPT TO:" + r, b"250 ") for r in recipients], (b"DATA", b"354 "))
+    session.expect((b"MAIL FROM:" + sender, b"250 "),
+                   *[(b"RCPT TO:" + r, b"250 ") for r in recipients], (b"DATA", b"354 "))
     session.say(content + b".\r\n")
     return session.reply()
 
@@ -58,20 +62,26 @@ def test_session_works_by_itself(smtpd):
 
 
 def test_every_example_is_tested_and_documented():
-    hooks = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"session.txt", "smtpd.conf", "haproxy.cfg"}
-    assert hooks == {"envelope.py", "envelope.sh", "sendmail.sh", "maildir.sh", "webhook.sh", "s3.sh", "msmtp.sh", "attachments.py",
-                     "notify.py", "ticket.py", "test_mail.py", "test-mail.sh", "filter-domains", "filter-clamdscan", "filter-rspamc",
+    hooks = {
+        path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"session.txt", "smtpd.conf",
+                                                                       "haproxy.cfg"}
+    assert hooks == {"envelope.py", "envelope.sh", "sendmail.sh", "maildir.sh", "webhook.sh",
+                     "s3.sh", "msmtp.sh", "attachments.py",
+                     "notify.py", "ticket.py", "test_mail.py", "test-mail.sh", "filter-domains",
+                     "filter-clamdscan", "filter-rspamc",
                      "filter-spamc"}
     assert all(len((EXAMPLES / name).read_text().splitlines()) <= 60 for name in hooks)
     manual = (ROOT / "man/smtpd-exec.7").read_text()
-    assert all(re.search(rf"^\.(?:It )?Pa (?:.* )?{re.escape(name)}\b", manual, re.M) and os.access(EXAMPLES / name, os.X_OK) for name in hooks)
+    assert all(re.search(rf"^\.(?:It )?Pa (?:.* )?{re.escape(name)}\b", manual, re.M)
+               and os.access(EXAMPLES / name, os.X_OK) for name in hooks)
 
 
-# --- envelope ----------------------------------------------------------------------------------------------
+# --- envelope -------------------------------------------------------------------------------------
 
 
 def test_envelope_py(smtpd):
-    """The words of the class in the manual of Python's smtpd module. (A relative path, as its first lines say.)"""
+    """The words of the class in the manual of Python's smtpd module. (A relative path, as its first
+    lines say.)"""
     out, err = play(exec_command(smtpd, "examples/envelope.py"))
     assert DELIVERED in out
     assert said(err) == [
@@ -93,25 +103,28 @@ def test_envelope_sh(smtpd):
     ]
 
 
-ODD = [b'"a  b"@example.com', b"-n@example.com", b'"\\\\c\\n"@example.com', b"$HOME@example.com", b"*@example.com", b"`id`@example.com"]
+ODD = [b'"a  b"@example.com', b"-n@example.com", b'"\\\\c\\n"@example.com', b"$HOME@example.com",
+       b"*@example.com", b"`id`@example.com"]
 
 
 @pytest.mark.parametrize("name", ["envelope.py", "envelope.sh"])
 def test_envelope_with_odd_addresses(smtpd, tmp_path, name):
     with Session(exec_command(smtpd, EXAMPLES / name), tmp_path) as session:
         session.begin("EHLO")
-        assert deliver(session, b"<>", [b"<" + r + b">" for r in ODD], b"\xff\r\n").startswith(b"250 ")
+        assert deliver(session, b"<>", [b"<" + r + b">" for r in ODD],
+                       b"\xff\r\n").startswith(b"250 ")
         assert session.end() == 0
         lines = said(session.err().decode())
     names = [r.decode() for r in ODD]
     if name == "envelope.py":
         assert lines[1:3] == ["Message addressed from: ", f"Message addressed to  : {names}"]
     else:
-        assert lines[1:-1] == ["Message addressed from: ", *(f"Message addressed to  : {n}" for n in names)]
+        assert lines[1:-1] == ["Message addressed from: ",
+                               *(f"Message addressed to  : {n}" for n in names)]
     assert lines[-1] == "Message length        : 2"
 
 
-# --- sendmail.sh -------------------------------------------------------------------------------------------
+# --- sendmail.sh ----------------------------------------------------------------------------------
 
 STAND_IN = """#!/bin/sh
 printf '%s\\0' "$@" >"$SEEN/args"
@@ -132,7 +145,8 @@ def sendmail(tmp_path):
 
 
 def sendmail_session(smtpd, tmp_path, sendmail):
-    return Session(exec_command(smtpd, EXAMPLES / "sendmail.sh", sendmail), tmp_path, env=environment(SEEN=str(tmp_path / "seen")))
+    return Session(exec_command(smtpd, EXAMPLES / "sendmail.sh", sendmail), tmp_path,
+                   env=environment(SEEN=str(tmp_path / "seen")))
 
 
 def args(tmp_path):
@@ -140,21 +154,25 @@ def args(tmp_path):
 
 
 def test_sendmail(smtpd, tmp_path, sendmail):
-    out, err = play(exec_command(smtpd, EXAMPLES / "sendmail.sh", sendmail), environment(SEEN=str(tmp_path / "seen")))
+    out, err = play(exec_command(smtpd, EXAMPLES / "sendmail.sh", sendmail),
+                    environment(SEEN=str(tmp_path / "seen")))
     assert DELIVERED in out and said(err) == []
     assert args(tmp_path) == [b"-i", b"-f", b"alice@example.org", b"--", b"bob@example.net"]
     assert (tmp_path / "seen/text").read_bytes() == TEXT
 
 
 @pytest.mark.parametrize("sender, arg", [
-    (b"<>", b"<>"), (b"<-bd@example.org>", b"-bd@example.org"), (b'<"a b;$(id)"@example.org>', b'"a b;$(id)"@example.org')])
+    (b"<>", b"<>"), (b"<-bd@example.org>", b"-bd@example.org"),
+    (b'<"a b;$(id)"@example.org>', b'"a b;$(id)"@example.org')])
 def test_sendmail_arguments(smtpd, tmp_path, sendmail, sender, arg):
     """Whatever is in an address, it is one argument, and no option."""
-    recipients = [*ODD, b"-bs@example.com", b"-t@example.com", b"--@example.com", b'" "@example.com', b'"; rm -rf /"@example.com',
+    recipients = [*ODD, b"-bs@example.com", b"-t@example.com", b"--@example.com",
+                  b'" "@example.com', b'"; rm -rf /"@example.com',
                   b'"a\\"b"@example.com', b"{ab}~!#%^&|?@example.com", b"Postmaster"]
     with sendmail_session(smtpd, tmp_path, sendmail) as session:
         session.begin("EHLO")
-        assert deliver(session, sender, [b"<" + r + b">" for r in recipients], b"..\r\nlast\r\n").startswith(b"250 2.0.0 ")
+        assert deliver(session, sender, [b"<" + r + b">" for r in recipients],
+                       b"..\r\nlast\r\n").startswith(b"250 2.0.0 ")
         assert session.end() == 0 and said(session.err().decode()) == []
     assert args(tmp_path) == [b"-i", b"-f", arg, b"--", *recipients]
     assert (tmp_path / "seen/text").read_bytes() == b".\nlast\n"
@@ -164,10 +182,12 @@ def test_sendmail_status(smtpd, tmp_path, sendmail):
     """It is passed on. One that cannot be run is a temporary failure."""
     with sendmail_session(smtpd, tmp_path, sendmail) as session:
         session.begin("EHLO")
-        for status, expected in ((0, b"250 2.0.0 "), (75, b"451 4.3.0 "), (67, b"550 5.1.1 "), (68, b"550 5.1.2 "), (77, b"550 5.7.1 "),
+        for status, expected in ((0, b"250 2.0.0 "), (75, b"451 4.3.0 "), (67, b"550 5.1.1 "),
+                                 (68, b"550 5.1.2 "), (77, b"550 5.7.1 "),
                                  (69, b"451 4.3.0 "), (1, b"451 4.3.0 "), (127, b"451 4.3.0 ")):
             (tmp_path / "seen/status").write_text(str(status))
-            assert deliver(session, b"<>", [b"<b@example.com>"], b"x\r\n").startswith(expected), status
+            assert deliver(session, b"<>", [b"<b@example.com>"],
+                           b"x\r\n").startswith(expected), status
         sendmail.unlink()
         assert deliver(session, b"<>", [b"<b@example.com>"], b"x\r\n").startswith(b"451 4.3.0 ")
         sendmail.mkdir()
@@ -180,27 +200,31 @@ def test_sendmail_for_many(smtpd, tmp_path, sendmail):
     with sendmail_session(smtpd, tmp_path, sendmail) as session:
         session.begin("EHLO")
         content = large(1_000_000)
-        assert deliver(session, b"<a@example.org>", [b"<" + name + b">" for name in names], content).startswith(b"250 ")
+        assert deliver(session, b"<a@example.org>", [b"<" + name + b">" for name in names],
+                       content).startswith(b"250 ")
         assert session.end() == 0
     assert args(tmp_path)[4:] == names
     assert (tmp_path / "seen/text").read_bytes() == content.replace(b"\r\n", b"\n")
 
 
-# --- maildir.sh --------------------------------------------------------------------------------------------
+# --- maildir.sh -----------------------------------------------------------------------------------
 
 
 def files(maildir):
     """Contents, per folder."""
-    return {name: [path.read_bytes() for path in sorted((maildir / name).iterdir())] for name in ("tmp", "new", "cur")}
+    return {name: [path.read_bytes() for path in sorted((maildir / name).iterdir())]
+            for name in ("tmp", "new", "cur")}
 
 
 def test_maildir_script(smtpd, tmp_path):
     maildir = tmp_path / "a mail dir"
     out, err = play(exec_command(smtpd, EXAMPLES / "maildir.sh", maildir))
     assert DELIVERED in out and said(err) == []
-    assert files(maildir) == {"tmp": [], "cur": [], "new": [b"Return-Path: <alice@example.org>\n" + TEXT]}
+    assert files(maildir) == {"tmp": [], "cur": [],
+                              "new": [b"Return-Path: <alice@example.org>\n" + TEXT]}
     path, = (maildir / "new").iterdir()
-    assert path.stat().st_mode & 0o777 == 0o600 and (maildir / "new").stat().st_mode & 0o777 == 0o700
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (maildir / "new").stat().st_mode & 0o777 == 0o700
     assert re.fullmatch(r"\d+\.[0-9a-f.]+\.mx\.example\.com", path.name)
     assert abs(int(path.name.split(".")[0]) - time.time()) < 60
 
@@ -208,33 +232,41 @@ def test_maildir_script(smtpd, tmp_path):
 def test_maildir_contents(smtpd, tmp_path):
     """Each message is a file, with every octet."""
     maildir = tmp_path / "Maildir"
-    contents = [b"", b"\r\n", b"no header\r\n", bytes(set(range(256)) - {10, 13}) + b"\r\n", large(2_000_000), b"..\r\n"]
+    contents = [b"", b"\r\n", b"no header\r\n", bytes(set(range(256)) - {10, 13}) + b"\r\n",
+                large(2_000_000), b"..\r\n"]
     with Session(exec_command(smtpd, EXAMPLES / "maildir.sh", maildir), tmp_path) as session:
         session.begin("EHLO")
         for content in contents:
-            assert deliver(session, b'<"a \\"%s$(id)`id`"@example.org>', [b"<b@example.com>"], content) == b"250 2.0.0 delivered"
+            assert deliver(session, b'<"a \\"%s$(id)`id`"@example.org>', [b"<b@example.com>"],
+                           content) == b"250 2.0.0 delivered"
         assert session.end() == 0
     path = b'Return-Path: <"a \\"%s$(id)`id`"@example.org>\n'
-    expected = [path + content.replace(b"\r\n", b"\n").replace(b"..\n", b".\n") for content in contents]
+    expected = [path + content.replace(b"\r\n", b"\n").replace(b"..\n", b".\n")
+                for content in contents]
     found = files(maildir)
     assert sorted(found.pop("new")) == sorted(expected) and found == {"tmp": [], "cur": []}
 
 
 def with_maildir_on(argv, maildir, options):
-    """The command line with a file system of its own, seen by nobody else, for the Maildir; what is in it is listed at the end."""
-    text = ('mount -t tmpfs -o mode=700 none "$1" && mkdir "$1/tmp" "$1/new" "$1/cur" && mount -o "remount,$2" "$1" || exit 99\n'
-            'maildir=$1; shift 2; "$@"; status=$?\nls -A "$maildir/tmp" "$maildir/new" "$maildir/cur" >&2; exit $status')
+    """The command line with a file system of its own, seen by nobody else, for the Maildir; what is
+    in it is listed at the end."""
+    text = ('mount -t tmpfs -o mode=700 none "$1" && mkdir "$1/tmp" "$1/new" "$1/cur" && mount -o '
+            '"remount,$2" "$1" || exit 99\n'
+            'maildir=$1; shift 2; "$@"; status=$?\nls -A "$maildir/tmp" "$maildir/new" '
+            '"$maildir/cur" >&2; exit $status')
     return [*private_mounts(), "sh", "-c", text, "sh", str(maildir), options, *argv]
 
 
-@pytest.mark.parametrize("options, size", [("ro", 100), ("size=300k", 1_000_000), ("nr_inodes=4", 100)],
+@pytest.mark.parametrize("options, size",
+                         [("ro", 100), ("size=300k", 1_000_000), ("nr_inodes=4", 100)],
                          ids=["read-only", "full", "no-inodes"])
 def test_maildir_cannot_be_written(smtpd, tmp_path, options, size):
     """A temporary failure that leaves nothing behind."""
     maildir = tmp_path / "Maildir"
     maildir.mkdir()
     argv = with_maildir_on(exec_command(smtpd, EXAMPLES / "maildir.sh", maildir), maildir, options)
-    dialogue = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" + large(size) + b".\r\nQUIT\r\n"
+    dialogue = (b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" + large(size)
+                + b".\r\nQUIT\r\n")
     status, out, err = run(argv, dialogue)
     if status == 99:
         pytest.fail(err.decode())
@@ -242,7 +274,10 @@ def test_maildir_cannot_be_written(smtpd, tmp_path, options, size):
     assert err.endswith(f"{maildir}/cur:\n\n{maildir}/new:\n\n{maildir}/tmp:\n".encode())
 
 
-@pytest.mark.parametrize("make", [lambda p: p.write_bytes(b""), lambda p: p.symlink_to("/no/such/place/at/all")], ids=["file", "dangling"])
+@pytest.mark.parametrize("make",
+                         [lambda p: p.write_bytes(b""),
+                          lambda p: p.symlink_to("/no/such/place/at/all")],
+                         ids=["file", "dangling"])
 def test_maildir_is_none(smtpd, tmp_path, make):
     maildir = tmp_path / "Maildir"
     make(maildir)
@@ -264,7 +299,7 @@ def test_maildir_and_odd_hostname(smtpd, tmp_path):
     assert DELIVERED in out and len(files(maildir)["new"]) == 1
 
 
-# --- programs that ask others by HTTP -----------------------------------------------------------------------
+# --- programs that ask others by HTTP -------------------------------------------------------------
 
 
 class Web:
@@ -301,7 +336,8 @@ def web():
     web.server.server_close()
 
 
-MAIL = ("From: Alice <alice@example.org>\r\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@example.org>\r\n"
+MAIL = ("From: Alice <alice@example.org>\r\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: "
+        "<1@example.org>\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n\r\nschöner Gruß\r\n").encode()
 
 
@@ -321,7 +357,8 @@ def test_webhook(release, tmp_path, web):
     assert (reply, err) == (b"250 2.0.0 delivered", [])
     ((method, path, headers, body),) = web.requests
     assert (method, path, body) == ("POST", "/incoming", MAIL.replace(b"\r\n", b"\n"))
-    assert headers["X-Mail-From"] == "<alice@example.org>" and headers["X-Rcpt-To"] == '<bob@example.net>,<"c, d"@example.net>'
+    assert headers["X-Mail-From"] == "<alice@example.org>"
+    assert headers["X-Rcpt-To"] == '<bob@example.net>,<"c, d"@example.net>'
     assert headers["Content-Type"] == "message/rfc822" and headers["X-Mail-Client"] == "local"
 
 
@@ -333,7 +370,9 @@ def test_webhook_says_no(release, tmp_path, web, status):
     assert reply.startswith(b"451 4.3.0 ") and str(status) in err[0]
 
 
-@pytest.mark.parametrize("words", [["webhook.sh"], ["s3.sh"], ["attachments.py"], ["notify.py", "ntfy"], ["ticket.py"]], ids=lambda w: w[0])
+@pytest.mark.parametrize("words",
+                         [["webhook.sh"], ["s3.sh"], ["attachments.py"], ["notify.py", "ntfy"],
+                          ["ticket.py"]], ids=lambda w: w[0])
 def test_usage(release, tmp_path, words):
     """A mistake of the administrator does not bounce mail."""
     reply, err = send(release, tmp_path, [EXAMPLES / words[0], *words[1:]])
@@ -349,44 +388,56 @@ def test_s3(release, tmp_path, web):
     """Signed, and the key in no command line."""
     need("curl")
     keys = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret/+x"}
-    reply, err = send(release, tmp_path, [EXAMPLES / "s3.sh", web.url + "/bucket", "eu-central-1"], **keys)
+    reply, err = send(release, tmp_path, [EXAMPLES / "s3.sh", web.url + "/bucket", "eu-central-1"],
+                      **keys)
     assert (reply, err) == (b"250 2.0.0 delivered", [])
     ((method, path, headers, body),) = web.requests
-    assert method == "PUT" and re.fullmatch(r"/bucket/[0-9a-f.]+\.eml", path) and body == MAIL.replace(b"\r\n", b"\n")
-    assert re.match(r"AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/\d+/eu-central-1/s3/aws4_request", headers["Authorization"])
+    assert method == "PUT" and re.fullmatch(r"/bucket/[0-9a-f.]+\.eml", path)
+    assert body == MAIL.replace(b"\r\n", b"\n")
+    assert re.match(r"AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/\d+/eu-central-1/s3/aws4_request",
+                    headers["Authorization"])
     web.status = 403
-    assert send(release, tmp_path, [EXAMPLES / "s3.sh", web.url, "x"], **keys)[0].startswith(b"451 4.3.0 ")
+    assert send(release, tmp_path, [EXAMPLES / "s3.sh", web.url, "x"],
+                **keys)[0].startswith(b"451 4.3.0 ")
 
 
 def test_notify(release, tmp_path, web):
     for kind in ("ntfy", "slack"):
-        assert send(release, tmp_path, [EXAMPLES / "notify.py", kind, web.url]) == (b"250 2.0.0 delivered", [])
+        assert send(release, tmp_path,
+                    [EXAMPLES / "notify.py", kind, web.url]) == (b"250 2.0.0 delivered", [])
     (_, _, headers, text), (_, _, _, body) = web.requests
-    assert text == "schöner Gruß".encode() and str(make_header(decode_header(headers["Title"]))) == "Grüße"
+    assert text == "schöner Gruß".encode()
+    assert str(make_header(decode_header(headers["Title"]))) == "Grüße"
     assert json.loads(body) == {"text": "*Grüße*\nschöner Gruß"}
     web.status = 500
-    assert send(release, tmp_path, [EXAMPLES / "notify.py", "ntfy", web.url])[0].startswith(b"451 4.3.0 ")
+    assert send(release, tmp_path,
+                [EXAMPLES / "notify.py", "ntfy", web.url])[0].startswith(b"451 4.3.0 ")
 
 
 def test_ticket(release, tmp_path, web):
     web.answer = b'{"id": 17}'
     (tmp_path / "token").write_text("abc\n")
-    reply, err = send(release, tmp_path, [EXAMPLES / "ticket.py", web.url], TICKET_TOKEN_FILE=str(tmp_path / "token"))
+    reply, err = send(release, tmp_path, [EXAMPLES / "ticket.py", web.url],
+                      TICKET_TOKEN_FILE=str(tmp_path / "token"))
     assert (reply, err) == (b"250 2.0.0 ticket 17", [])
     ((_, _, headers, body),) = web.requests
-    assert headers["Authorization"] == "Bearer abc" and json.loads(body) == {
-        "title": "Grüße", "from": "Alice <alice@example.org>", "queues": ["bob@example.net"], "message_id": "<1@example.org>",
+    assert headers["Authorization"] == "Bearer abc"
+    assert json.loads(body) == {
+        "title": "Grüße", "from": "Alice <alice@example.org>", "queues": ["bob@example.net"],
+        "message_id": "<1@example.org>",
         "text": "schöner Gruß\n"}
 
 
-@pytest.mark.parametrize("status, answer, reply", [(404, b"", b"550 5.1.1 there is no such queue"), (500, b"", b"451 4.3.0 no ticket now"),
-                                                   (200, b"no json", b"451 4.3.0 ")])
+@pytest.mark.parametrize("status, answer, reply",
+                         [(404, b"", b"550 5.1.1 there is no such queue"),
+                          (500, b"", b"451 4.3.0 no ticket now"),
+                          (200, b"no json", b"451 4.3.0 ")])
 def test_no_ticket(release, tmp_path, web, status, answer, reply):
     web.status, web.answer = status, answer
     assert send(release, tmp_path, [EXAMPLES / "ticket.py", web.url])[0].startswith(reply)
 
 
-# --- attachments.py ------------------------------------------------------------------------------------------
+# --- attachments.py -------------------------------------------------------------------------------
 
 
 def test_attachments(release, tmp_path):
@@ -397,7 +448,8 @@ def test_attachments(release, tmp_path):
     message.set_content("two scans")
     names = ["scan 1.pdf", "../../etc/passwd", "C:\\scan.pdf", ".bashrc", "übersicht.txt"]
     for i, name in enumerate(names):
-        message.add_attachment(bytes([i]) * 1000, maintype="application", subtype="pdf", filename=name)
+        message.add_attachment(bytes([i]) * 1000, maintype="application", subtype="pdf",
+                               filename=name)
     message.add_attachment("text ü\n", filename="notes.txt")
     inner = email.message.EmailMessage()
     inner.set_content("inner")
@@ -408,18 +460,20 @@ def test_attachments(release, tmp_path):
     found = {re.sub(r"^[0-9a-f.]+-", "", path.name): path.read_bytes() for path in folder.iterdir()}
     assert found.pop("7-mail.eml").endswith(b"\n\ninner\n")
     saved = ["1-scan_1.pdf", "2-passwd", "3-scan.pdf", "4-bashrc", "5-übersicht.txt"]
-    assert found == {name: bytes([i]) * 1000 for i, name in enumerate(saved)} | {"6-notes.txt": "text ü\n".encode()}
+    assert found == {name: bytes([i]) * 1000 for i,
+                     name in enumerate(saved)} | {"6-notes.txt": "text ü\n".encode()}
 
 
 def test_no_attachments(release, tmp_path):
     reply, _ = send(release, tmp_path, [EXAMPLES / "attachments.py", tmp_path])
     assert reply == b"550 5.6.0 there is no attachment in the message"
     content = b"Content-Disposition: attachment; filename=x\r\n\r\nx\r\n"
-    reply, err = send(release, tmp_path, [EXAMPLES / "attachments.py", tmp_path / "nowhere"], content=content)
+    reply, err = send(release, tmp_path, [EXAMPLES / "attachments.py", tmp_path / "nowhere"],
+                      content=content)
     assert reply.startswith(b"451 4.3.0 ") and "No such file or directory" in err[-1]
 
 
-# --- msmtp.sh ------------------------------------------------------------------------------------------------
+# --- msmtp.sh -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step, answer, reply", [
@@ -443,39 +497,48 @@ def test_msmtp_script(release, tmp_path, step, answer, reply):
                 if in_data and line != b".\r\n":
                     continue
                 in_data = line.startswith(b"DATA") and step != b"DATA"
-                stream.write((answer if step and line.startswith(step) else b"354 go" if in_data else b"250 ok") + b"\r\n")
+                stream.write((answer if step and line.startswith(step) else b"354 go" if in_data
+                              else b"250 ok") + b"\r\n")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
         config = tmp_path / ".msmtprc"
-        config.write_text(f"account default\nhost 127.0.0.1\nport {listener.getsockname()[1]}\nauth off\ntls off\ntimeout 20\n")
+        config.write_text(f"account default\nhost 127.0.0.1\nport "
+                          f"{listener.getsockname()[1]}\nauth off\ntls off\ntimeout 20\n")
         config.chmod(0o600)
         said_by, err = send(release, tmp_path, [EXAMPLES / "msmtp.sh"], HOME=str(tmp_path))
         thread.join(PATIENCE)
     assert said_by == reply and (not step) == (not err)
     if not step:
-        assert b"RCPT TO:<bob@example.net>\r\n" in heard and b"MAIL FROM:<alice@example.org>\r\n" in heard
+        assert b"RCPT TO:<bob@example.net>\r\n" in heard
+        assert b"MAIL FROM:<alice@example.org>\r\n" in heard
 
 
-# --- tests that wait for a mail ------------------------------------------------------------------------------
+# --- tests that wait for a mail -------------------------------------------------------------------
 
 
 def test_fixture_of_pytest(release, tmp_path):
-    done = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp", tmp_path / "run",
-                           EXAMPLES / "test_mail.py"], capture_output=True, text=True, env=environment(SMTPD=release, PYTHONDONTWRITEBYTECODE="1"),
+    done = subprocess.run(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                           "--basetemp", tmp_path / "run",
+                           EXAMPLES / "test_mail.py"], capture_output=True, text=True,
+                          env=environment(SMTPD=release, PYTHONDONTWRITEBYTECODE="1"),
                           cwd=tmp_path, timeout=PATIENCE, check=False)
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("command, status", [
-    ("printf 'Subject: x\\r\\n\\r\\nbody\\r\\n' | curl -sS smtp://127.0.0.1:$MAIL_PORT --mail-rcpt bob@example.net -T -", 0), ("exit 3", 3)])
+    ("printf 'Subject: x\\r\\n\\r\\nbody\\r\\n' | curl -sS smtp://127.0.0.1:$MAIL_PORT --mail-rcpt "
+     "bob@example.net -T -", 0), ("exit 3", 3)])
 def test_wait_in_the_shell(release, tmp_path, command, status):
     need("curl")
-    done = subprocess.run([EXAMPLES / "test-mail.sh", "sh", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                          env=environment(SMTPD=release, TMPDIR=str(tmp_path)), timeout=PATIENCE, check=False)
+    done = subprocess.run([EXAMPLES / "test-mail.sh", "sh", "-c", command], capture_output=True,
+                          text=True, stdin=subprocess.DEVNULL,
+                          env=environment(SMTPD=release, TMPDIR=str(tmp_path)), timeout=PATIENCE,
+                          check=False)
     assert done.returncode == status, done.stderr
-    assert ("\nDelivered-To: bob@example.net\n" in done.stdout and done.stdout.endswith("\n\nbody\n")) == (status == 0)
+    assert ("\nDelivered-To: bob@example.net\n" in done.stdout
+            and done.stdout.endswith("\n\nbody\n")) == (status == 0)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,7 +1,8 @@
-"""Strategy exec, the contract of smtpd-exec(7), from both sides: what the client is told, and what the program was given.
+"""Strategy exec, the contract of smtpd-exec(7), from both sides: what the client is told, and what
+the program was given.
 
-Most hooks here are a few lines of sh. One that shall be looked at while it runs waits at a FIFO (class Hook): nothing of its
-own disturbs what /proc then says about it."""
+Most hooks here are a few lines of sh. One that shall be looked at while it runs waits at a FIFO
+(class Hook): nothing of its own disturbs what /proc then says about it."""
 
 import concurrent.futures
 import contextlib
@@ -18,25 +19,28 @@ import time
 import pytest
 from conftest import ROOT, missing, need, private_mounts
 from processes import GONE, descriptors, group, is_running, programs, status_of
-from session import PATIENCE, PYTHON, Session, command, environment, replies, reset, run, tcp_pair, wait_until
+from session import (PATIENCE, PYTHON, Session, command, environment, replies, reset, run, tcp_pair,
+                     wait_until)
 from test_faults import large, with_small_disk
 
 SMALL = b"Subject: small\r\n\r\nsmall\r\n"
 TRY_AGAIN = b"451 4.3.0 temporary failure, try again later"
 TOO_LATE = b"451 4.3.0 the delivery program took too long, try again later"
-VARIABLES = {"SMTPD_ID", "SMTPD_PEER", "SMTPD_PEER_PORT", "SMTPD_HELO", "SMTPD_PROTOCOL", "SMTPD_HOSTNAME", "SMTPD_MAIL_FROM",
+VARIABLES = {"SMTPD_ID", "SMTPD_PEER", "SMTPD_PEER_PORT", "SMTPD_HELO", "SMTPD_PROTOCOL",
+             "SMTPD_HOSTNAME", "SMTPD_MAIL_FROM",
              "SMTPD_MAIL_OPTIONS", "SMTPD_RCPT_TO", "SMTPD_RCPT_OPTIONS", "SMTPD_SIZE"}
 OF_TLS = {"SMTPD_TLS", "SMTPD_TLS_CIPHER", "SMTPD_TLS_SNI", "SMTPD_TLS_CLIENT_FINGERPRINT",
           "SMTPD_TLS_CLIENT_VERIFY"}
 VARIABLES |= OF_TLS | {"SMTPD_AUTH"}
 
-# --- hooks -----------------------------------------------------------------------------------------------
+# --- hooks ----------------------------------------------------------------------------------------
 
 
 def script(folder, body, name="hook", interpreter="/bin/sh"):
     """An executable file; its path."""
     path = folder / name
-    path.write_bytes(b"#!%s\n%s\n" % (interpreter.encode(), body if isinstance(body, bytes) else body.encode()))
+    path.write_bytes(b"#!%s\n%s\n" % (interpreter.encode(),
+                                      body if isinstance(body, bytes) else body.encode()))
     path.chmod(0o755)
     return path
 
@@ -56,7 +60,8 @@ def read(path):
 
 
 class Hook:
-    """A program that waits until a test lets it go: `cat FIFO`. What is written there is what it says."""
+    """A program that waits until a test lets it go: `cat FIFO`. What is written there is what it
+    says."""
 
     def __init__(self, folder):
         self.fifo = folder / "fifo"
@@ -69,7 +74,8 @@ class Hook:
         def look():
             for pid, status in programs(session.pid).items():
                 with contextlib.suppress(*GONE):
-                    if status.state == "S" and read(f"/proc/{pid}/cmdline") == f"cat\0{self.fifo}\0".encode():
+                    if status.state == "S" and read(
+                            f"/proc/{pid}/cmdline") == f"cat\0{self.fifo}\0".encode():
                         return pid
             return None
 
@@ -112,18 +118,20 @@ def seen(tmp_path):
 
 def transaction(session, sender, recipients, content):
     """Returns the verdict."""
-    session.expect((b"MAIL FROM:" + sender, b"250 "), *[(b"RCPT TO:" + r, b"250 ") for r in recipients], (b"DATA", b"354 "))
+    session.expect((b"MAIL FROM:" + sender, b"250 "),
+                   *[(b"RCPT TO:" + r, b"250 ") for r in recipients], (b"DATA", b"354 "))
     session.say(content + b".\r\n")
     return session.reply()
 
 
 def start_transaction(session, sender, recipients, content):
     """The same, but nobody waits for the verdict."""
-    session.expect((b"MAIL FROM:" + sender, b"250 "), *[(b"RCPT TO:" + r, b"250 ") for r in recipients], (b"DATA", b"354 "))
+    session.expect((b"MAIL FROM:" + sender, b"250 "),
+                   *[(b"RCPT TO:" + r, b"250 ") for r in recipients], (b"DATA", b"354 "))
     session.say(content + b".\r\n")
 
 
-# --- verdicts --------------------------------------------------------------------------------------------
+# --- verdicts -------------------------------------------------------------------------------------
 
 STATUSES = {
     0: "250 2.0.0",
@@ -136,7 +144,8 @@ STATUSES = {
     77: "550 5.7.1",
     100: "554 5.0.0",
 }
-RECORD = 'cat >"$SEEN/$SMTPD_MAIL_FROM"\nn=${SMTPD_MAIL_FROM%%@*}\n'  # the sender's local part says what to do
+# the sender's local part says what to do
+RECORD = 'cat >"$SEEN/$SMTPD_MAIL_FROM"\nn=${SMTPD_MAIL_FROM%%@*}\n'
 
 
 def test_table_is_the_manual_s():
@@ -148,11 +157,13 @@ def test_table_is_the_manual_s():
 
 def test_every_exit_status(smtpd, tmp_path, seen):
     program = script(tmp_path, RECORD + "exit $n")
-    with Session(exec_command(smtpd, program), tmp_path, env=environment(SEEN=str(seen))) as session:
+    with Session(exec_command(smtpd, program), tmp_path,
+                 env=environment(SEEN=str(seen))) as session:
         session.deadline += PATIENCE
         session.begin("EHLO")
         for status in range(256):
-            reply = session.send_message(b"status %d\r\n" % status, sender=b"%d@example.org" % status)
+            reply = session.send_message(b"status %d\r\n" % status,
+                                         sender=b"%d@example.org" % status)
             expected = STATUSES.get(status, "451 4.3.0").encode() + b" "
             assert reply.startswith(expected), (status, reply)
             assert read(seen / f"{status}@example.org") == b"status %d\n" % status
@@ -172,8 +183,10 @@ def test_every_signal(smtpd, tmp_path, seen):
         session.begin("EHLO")
         n_killed = 0
         for number in sorted(set(range(1, 65)) - STOPS):
-            reply = session.send_message(b"signal %d\r\n" % number, sender=b"%d@example.org" % number)
-            assert reply.startswith(b"550 5.7.1 ") if number in IGNORED else reply == TRY_AGAIN, (number, reply)
+            reply = session.send_message(b"signal %d\r\n" % number,
+                                         sender=b"%d@example.org" % number)
+            assert reply.startswith(
+                b"550 5.7.1 ") if number in IGNORED else reply == TRY_AGAIN, (number, reply)
             assert read(seen / f"{number}@example.org") == b"signal %d\n" % number
             n_killed += number not in IGNORED
             if number not in IGNORED:
@@ -182,7 +195,8 @@ def test_every_signal(smtpd, tmp_path, seen):
         assert session.end() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP], ids=lambda n: signal.Signals(n).name)
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGTSTP],
+                         ids=lambda n: signal.Signals(n).name)
 def test_stopped_hook(release, tmp_path, number):
     """It does not end, and would not take SIGTERM."""
     program = script(tmp_path, f"kill -{int(number)} $$")
@@ -270,7 +284,8 @@ REPLIES = [  # standard output, exit status, reply
 def test_reply_on_standard_output(smtpd, tmp_path, seen):
     program = script(tmp_path, RECORD + 'cat "$SEEN/$n.out"\nexit "$(cat "$SEEN/$n.status")"')
     wrong = []
-    with Session(exec_command(smtpd, program), tmp_path, env=environment(SEEN=str(seen))) as session:
+    with Session(exec_command(smtpd, program), tmp_path,
+                 env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         for n, (says, status, expected) in enumerate(REPLIES):
             (seen / f"{n}.out").write_bytes(says)
@@ -349,14 +364,16 @@ def test_lmtp_of_hooks(smtpd, tmp_path):
     program = script(tmp_path, 'echo "$SMTPD_PROTOCOL $SMTPD_RCPT_TO" >&2\nexit 67')
     with Session(exec_command(smtpd, program, "--protocol=lmtp"), tmp_path) as session:
         session.expect((None, b"220 "), (b"LHLO c", b"250-"), (b"MAIL FROM:<>", b"250 "))
-        session.expect((b"RCPT TO:<b@example.com>", b"250 "), (b"RCPT TO:<c@example.com>", b"250 "), (b"DATA", b"354 "))
+        session.expect((b"RCPT TO:<b@example.com>", b"250 "), (b"RCPT TO:<c@example.com>", b"250 "),
+                       (b"DATA", b"354 "))
         session.say(SMALL + b".\r\n")
         session.expect((None, b"550 5.1.1 "), (None, b"550 5.1.1 "))
         assert session.end() == 0
-        assert b'stderr="LMTP b@example.com"' in session.err() and b"stderr=c@example.com" in session.err()
+        assert b'stderr="LMTP b@example.com"' in session.err()
+        assert b"stderr=c@example.com" in session.err()
 
 
-# --- the environment -------------------------------------------------------------------------------------
+# --- the environment ------------------------------------------------------------------------------
 
 
 def test_environment_of_a_message(smtpd, tmp_path, hook):
@@ -391,19 +408,23 @@ def test_environment_of_a_message(smtpd, tmp_path, hook):
 
 
 def test_environment_of_nearly_nothing(smtpd, tmp_path, hook):
-    """All variables are there, and empty where nothing is to be said; nothing of the message before."""
+    """All variables are there, and empty where nothing is to be said; nothing of the message
+    before."""
     with Session(exec_command(smtpd, hook.command), tmp_path) as session:
         session.expect((None, b"220 "), (b"HELO c", b"250 "))
         ids = set()
         for _ in range(3):
             start_transaction(session, b"<>", [b"<Postmaster>"], b"")
             hook.find(session)
-            found = {name: value for name, value in hook.environ().items() if name.startswith("SMTPD_")}
+            found = {name: value for name,
+                     value in hook.environ().items() if name.startswith("SMTPD_")}
             assert set(found) == VARIABLES
             ids.add(found.pop("SMTPD_ID"))
             assert {value for name, value in found.items() if name in (
-                "SMTPD_PEER_PORT", "SMTPD_MAIL_FROM", "SMTPD_MAIL_OPTIONS", "SMTPD_RCPT_OPTIONS", *OF_TLS)} == {b""}
-            assert found["SMTPD_PEER"] == b"local" and found["SMTPD_PROTOCOL"] == b"SMTP" and found["SMTPD_SIZE"] == b"0"
+                "SMTPD_PEER_PORT", "SMTPD_MAIL_FROM", "SMTPD_MAIL_OPTIONS", "SMTPD_RCPT_OPTIONS",
+                *OF_TLS)} == {b""}
+            assert found["SMTPD_PEER"] == b"local" and found["SMTPD_PROTOCOL"] == b"SMTP"
+            assert found["SMTPD_SIZE"] == b"0"
             assert found["SMTPD_RCPT_TO"] == b"Postmaster" and found["SMTPD_HELO"] == b"c"
             hook.let_go()
             assert session.reply() == DELIVERED
@@ -413,8 +434,10 @@ def test_environment_of_nearly_nothing(smtpd, tmp_path, hook):
 
 
 @pytest.mark.parametrize("hello, option, utf8, protocol", [
-    (b"HELO", "smtp", b"", b"SMTP"), (b"EHLO", "smtp", b"", b"ESMTP"), (b"EHLO", "smtp", b" SMTPUTF8", b"UTF8SMTP"),
-    (b"LHLO", "lmtp", b"", b"LMTP"), (b"LHLO", "lmtp", b" SMTPUTF8", b"UTF8LMTP")], ids=lambda v: None)
+    (b"HELO", "smtp", b"", b"SMTP"), (b"EHLO", "smtp", b"", b"ESMTP"),
+    (b"EHLO", "smtp", b" SMTPUTF8", b"UTF8SMTP"),
+    (b"LHLO", "lmtp", b"", b"LMTP"), (b"LHLO", "lmtp", b" SMTPUTF8", b"UTF8LMTP")],
+                         ids=lambda v: None)
 def test_protocol(smtpd, tmp_path, hook, hello, option, utf8, protocol):
     address = "<gr\u00fc\u00df@b\u00fccher.example>".encode() if utf8 else b"<b@example.com>"
     with Session(exec_command(smtpd, hook.command, f"--protocol={option}"), tmp_path) as session:
@@ -424,7 +447,8 @@ def test_protocol(smtpd, tmp_path, hook, hello, option, utf8, protocol):
         found = hook.environ()
         assert found["SMTPD_PROTOCOL"] == protocol and found["SMTPD_HELO"] == b"[192.0.2.1]"
         assert found["SMTPD_MAIL_FROM"] == found["SMTPD_RCPT_TO"] == address[1:-1]
-        assert found["SMTPD_MAIL_OPTIONS"] == utf8.strip() and found["SMTPD_SIZE"] == b"%d" % len(SMALL)
+        assert found["SMTPD_MAIL_OPTIONS"] == utf8.strip()
+        assert found["SMTPD_SIZE"] == b"%d" % len(SMALL)
         hook.let_go()
         assert session.reply() == DELIVERED and session.end() == 0
 
@@ -432,11 +456,15 @@ def test_protocol(smtpd, tmp_path, hook, hello, option, utf8, protocol):
 def test_what_is_inherited(smtpd, tmp_path, hook):
     """Everything but what is about us; what claims to be from us is not believed."""
     lies = {f"{name}": "lie" for name in VARIABLES} | {"SMTPD_ANYTHING": "lie"}
-    about_us = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "LISTEN_FDNAMES": "x", "NOTIFY_SOCKET": "/nowhere",
-                "WATCHDOG_PID": "1", "WATCHDOG_USEC": "1", "SSL_PROTOCOL": "TLSv1.3", "SSL_CLIENT_S_DN": "CN=x"}
-    others = {"EMPTY": "", "ODD": "a=b\nc d\"'$(x)`y`", "SMTPDX": "mine", "STATE_DIRECTORY": "/somewhere", "PATH": os.environ["PATH"],
+    about_us = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "LISTEN_FDNAMES": "x",
+                "NOTIFY_SOCKET": "/nowhere",
+                "WATCHDOG_PID": "1", "WATCHDOG_USEC": "1", "SSL_PROTOCOL": "TLSv1.3",
+                "SSL_CLIENT_S_DN": "CN=x"}
+    others = {"EMPTY": "", "ODD": "a=b\nc d\"'$(x)`y`", "SMTPDX": "mine",
+              "STATE_DIRECTORY": "/somewhere", "PATH": os.environ["PATH"],
               "SSL_CERT_FILE": "/etc/ssl/cert.pem", "SSL_CERT_DIR": "/etc/ssl/certs"}
-    with Session(exec_command(smtpd, hook.command), tmp_path, env=environment(**lies, **about_us, **others)) as session:
+    with Session(exec_command(smtpd, hook.command), tmp_path,
+                 env=environment(**lies, **about_us, **others)) as session:
         session.begin("EHLO")
         start_transaction(session, b"<>", [b"<b@example.com>"], SMALL)
         hook.find(session)
@@ -468,12 +496,16 @@ def test_path_is_always_there(smtpd, tmp_path, seen):
 
 
 def test_every_printable_character(smtpd, tmp_path, hook):
-    """In a quoted local part; with those that are special to a shell alone, too. None of it is in argv."""
-    everything = b'"' + b"".join((b"\\" if c in b'"\\' else b"") + bytes([c]) for c in range(32, 127)) + b'"@example.org'
+    """In a quoted local part; with those that are special to a shell alone, too. None of it is in
+    argv."""
+    everything = b'"' + b"".join((b"\\" if c in b'"\\' else b"") + bytes([c])
+                                 for c in range(32, 127)) + b'"@example.org'
     each = [b'"%s%c"@example.com' % (b"\\" if c in b'"\\' else b"", c) for c in range(32, 127)]
     each += [b'"\\%c"@example.com' % c for c in range(32, 127) if c not in b'"\\']
-    each += [b"-rf@example.com", b"--@example.com", b"$(id)@example.com".replace(b"(", b"{").replace(b")", b"}"), b"`id`@example.com",
-             b"!#$%&'*+-/=?^_`{|}~@example.com", b"|sh@example.com", b'"; rm -rf /"@example.com', b'" a  b "@example.com',
+    each += [b"-rf@example.com", b"--@example.com",
+             b"$(id)@example.com".replace(b"(", b"{").replace(b")", b"}"), b"`id`@example.com",
+             b"!#$%&'*+-/=?^_`{|}~@example.com", b"|sh@example.com", b'"; rm -rf /"@example.com',
+             b'" a  b "@example.com',
              b'""@example.com', b'"../../x"@example.com']
     with Session(exec_command(smtpd, hook.command, "--max-recipients=1000"), tmp_path) as session:
         session.begin("EHLO")
@@ -489,7 +521,8 @@ def test_every_printable_character(smtpd, tmp_path, hook):
 
 
 def fill(session, n, length):
-    """Pipelines n recipients of that length; returns the addresses, and of which the reply was 250. The others' is 452."""
+    """Pipelines n recipients of that length; returns the addresses, and of which the reply was 250.
+    The others' is 452."""
     names = [(b"%06d" % i).ljust(length - 12, b"x") + b"@example.com" for i in range(n)]
     session.say(b"".join(b"RCPT TO:<%s>\r\n" % name for name in names))
     accepted = []
@@ -503,7 +536,8 @@ def fill(session, n, length):
 @pytest.mark.parametrize("length", [20, 1000])
 @pytest.mark.parametrize("stack", ["8192", "512", "unlimited"])
 def test_recipients_overflow_the_environment(release, tmp_path, seen, length, stack):
-    """What was accepted is delivered. (The room for the environment depends on the limit of the stack.)"""
+    """What was accepted is delivered. (The room for the environment depends on the limit of the
+    stack.)"""
     program = script(tmp_path, 'cat >/dev/null\nprintf "%s\\n" "$SMTPD_RCPT_TO" >"$SEEN/$SMTPD_ID"')
     limits = ("--max-recipients=1000000", "--max-commands=1000000")
     argv = shell(f"ulimit -S -s {stack}", exec_command(release, program, *limits))
@@ -521,11 +555,12 @@ def test_recipients_overflow_the_environment(release, tmp_path, seen, length, st
             files[0].unlink()
         session.expect((b"MAIL FROM:<>", b"250 "))
         fill(session, 150_000 // length, length)
-        session.expect((b"RSET", b"250 "), (b"MAIL FROM:<>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "))
+        session.expect((b"RSET", b"250 "), (b"MAIL FROM:<>", b"250 "),
+                       (b"RCPT TO:<b@example.com>", b"250 "))
         assert session.end() == 0
 
 
-# --- standard input --------------------------------------------------------------------------------------
+# --- standard input -------------------------------------------------------------------------------
 
 READER = """import hashlib, json, os, sys
 at_start = os.lseek(0, 0, os.SEEK_CUR)
@@ -542,7 +577,8 @@ with open(os.environ["SEEN"] + "/" + os.environ["SMTPD_MAIL_FROM"], "w") as file
 def text_of(n):
     """n octets in LF lines, some of which need a dot, with a line end at the end."""
     lines, size = [], 0
-    patterns = [b"." * 3, b".", b"", bytes(range(32, 127)), bytes(range(128, 256)) * 3, b"\x01\x02\x7f\t x", b".x" * 300]
+    patterns = [b"." * 3, b".", b"", bytes(range(32, 127)), bytes(range(128, 256)) * 3,
+                b"\x01\x02\x7f\t x", b".x" * 300]
     block = b"".join(pattern + b"\n" for pattern in patterns)
     while size + len(block) < n:
         lines.append(block)
@@ -557,24 +593,31 @@ def on_the_wire(text):
 
 
 def test_standard_input(smtpd, tmp_path, seen):
-    """The message's octets, from its beginning, as often as one likes. In one session, small ones after large ones."""
+    """The message's octets, from its beginning, as often as one likes. In one session, small ones
+    after large ones."""
     program = script(tmp_path, READER, interpreter=PYTHON)
     sizes = [1, 0, 700, 65535, 65536, 65537, 131071, 131072, 131073, 30_000_000, 700]
-    with Session(exec_command(smtpd, program), tmp_path, env=environment(SEEN=str(seen))) as session:
+    with Session(exec_command(smtpd, program), tmp_path,
+                 env=environment(SEEN=str(seen))) as session:
         session.deadline += PATIENCE
         session.begin("EHLO")
         for n, size in enumerate(sizes):
             text = text_of(size)
             assert len(text) == size
-            assert session.send_message(on_the_wire(text), sender=b"%d@example.org" % n) == DELIVERED
+            assert session.send_message(on_the_wire(text),
+                                        sender=b"%d@example.org" % n) == DELIVERED
             with open(seen / f"{n}@example.org") as file:
                 found = json.load(file)
-            assert found == [0, size, hashlib.sha256(text).hexdigest(), True, True, str(size + text.count(b"\n"))]
+            assert found == [0, size, hashlib.sha256(text).hexdigest(), True, True,
+                             str(size + text.count(b"\n"))]
         assert session.end() == 0
 
 
-@pytest.mark.parametrize("body", ["exit 0", "exec 0<&-; exit 0", "exec 0<&- 1>&- 2>&-; exit 0", "head -c 1 >/dev/null", ": >&0"],
-                         ids=["reads-nothing", "closes-stdin", "closes-all", "reads-one-octet", "writes-to-stdin"])
+@pytest.mark.parametrize("body",
+                         ["exit 0", "exec 0<&-; exit 0", "exec 0<&- 1>&- 2>&-; exit 0",
+                          "head -c 1 >/dev/null", ": >&0"],
+                         ids=["reads-nothing", "closes-stdin", "closes-all", "reads-one-octet",
+                              "writes-to-stdin"])
 @pytest.mark.parametrize("size", [100, 3_000_000])
 def test_hook_that_does_not_read(smtpd, tmp_path, body, size):
     with Session(exec_command(smtpd, script(tmp_path, body)), tmp_path) as session:
@@ -597,9 +640,11 @@ with open(os.environ["SEEN"] + "/modes", "a") as file:
 
 
 def test_standard_input_is_read_only(smtpd, tmp_path, seen):
-    """It is a message in memory; a large one, in a file, belongs to the user that the hook runs as."""
+    """It is a message in memory; a large one, in a file, belongs to the user that the hook runs
+    as."""
     program = script(tmp_path, VANDAL, interpreter=PYTHON)
-    with Session(exec_command(smtpd, program), tmp_path, env=environment(SEEN=str(seen))) as session:
+    with Session(exec_command(smtpd, program), tmp_path,
+                 env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         for size in (100, 300_000):
             assert session.send_message(on_the_wire(text_of(size))) == DELIVERED
@@ -611,24 +656,27 @@ def test_standard_input_is_read_only(smtpd, tmp_path, seen):
 def test_no_proc(release, tmp_path, seen, size):
     """Without /proc the hook gets a copy."""
     program = script(tmp_path, READER, interpreter=PYTHON)
-    argv = [*private_mounts(), "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh", *exec_command(release, program)]
+    argv = [*private_mounts(), "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh",
+            *exec_command(release, program)]
     with Session(argv, tmp_path, env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         text = text_of(size)
         for n in (1, 2):
             assert session.send_message(on_the_wire(text), sender=b"%d@x.example" % n) == DELIVERED
             with open(seen / f"{n}@x.example") as file:
-                assert json.load(file)[:5] == [0, size, hashlib.sha256(text).hexdigest(), True, True]
+                assert json.load(file)[:5] == [0, size, hashlib.sha256(text).hexdigest(), True,
+                                               True]
         assert session.end() == 0
 
 
-# --- everything else that it is given ----------------------------------------------------------------------
+# --- everything else that it is given -------------------------------------------------------------
 
 
 def look_around(hook, session):
     hook.find(session)
     stat = hook.look("stat").rpartition(b")")[2].split()
-    status = dict(line.split(b":\t", 1) for line in hook.look("status").splitlines() if b":\t" in line)
+    status = dict(line.split(b":\t", 1) for line in hook.look("status").splitlines()
+                  if b":\t" in line)
     return {
         "fds": sorted(descriptors(hook.pid)),
         "cwd": os.readlink(f"/proc/{hook.pid}/cwd"),
@@ -641,7 +689,8 @@ def look_around(hook, session):
     }
 
 
-EXPECTED = {"fds": [0, 1, 2], "cwd": "/", "leads a group": True, "blocked": 0, "ignored": 0, "caught": 0, "pending": 0}
+EXPECTED = {"fds": [0, 1, 2], "cwd": "/", "leads a group": True, "blocked": 0, "ignored": 0,
+            "caught": 0, "pending": 0}
 
 # Ignores and blocks all signals that one may, and has descriptors for everybody to inherit.
 BAD_PARENT = """import os, signal, sys
@@ -677,17 +726,20 @@ def test_state_of_the_process(smtpd, tmp_path, hook, parent):
 
 
 def test_children_ignored_by_our_parent(smtpd, tmp_path):
-    """SIGCHLD ignored is inherited through exec, and then the kernel throws exit statuses away. No 250 comes of that."""
+    """SIGCHLD ignored is inherited through exec, and then the kernel throws exit statuses away. No
+    250 comes of that."""
     program = script(tmp_path, "exit ${SMTPD_MAIL_FROM%%@*}")
-    with Session(["env", "--ignore-signal=CHLD", *exec_command(smtpd, program)], tmp_path) as session:
+    with Session(["env", "--ignore-signal=CHLD", *exec_command(smtpd, program)],
+                 tmp_path) as session:
         session.begin("EHLO")
         for status in (75, 1, 67, 0) * 5:
             reply = session.send_message(SMALL, sender=b"%d@example.org" % status)
-            assert reply.startswith(STATUSES.get(status, "451 4.3.0").encode() + b" "), (status, reply)
+            assert reply.startswith(STATUSES.get(status, "451 4.3.0").encode() + b" "), (status,
+                                                                                         reply)
         assert session.end() == 0
 
 
-# --- command= ------------------------------------------------------------------------------------------------
+# --- command= -------------------------------------------------------------------------------------
 
 
 def test_command_line_is_as_configured(smtpd, tmp_path, seen):
@@ -695,15 +747,18 @@ def test_command_line_is_as_configured(smtpd, tmp_path, seen):
     folder = tmp_path / """a "b' c\t$(x) d"""
     folder.mkdir()
     program = script(folder, 'printf "%s\\0" "$@" >"$SEEN/args"\ncat >/dev/null', "my hook")
-    args = ["plain", "two words", "", "it's", 'say "hi"', "$HOME", "`id`", "*", "a;b|c&d>e", "-x", "--y=z w", "#no", "~"]
+    args = ["plain", "two words", "", "it's", 'say "hi"', "$HOME", "`id`", "*", "a;b|c&d>e", "-x",
+            "--y=z w", "#no", "~"]
     words = " ".join(map(shlex.quote, [str(program), *args]))
     with Session(exec_command(smtpd, words), tmp_path, env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         assert session.send_message(SMALL) == DELIVERED and session.end() == 0
     assert read(seen / "args").decode().split("\0")[:-1] == args
     (seen / "args").unlink()
-    (tmp_path / "smtpd.conf").write_text(f"strategy = exec\ncommand = {words}\nhostname = mx.example.com\nuser = {os.geteuid()}\n")
-    with Session([smtpd, f"--config={tmp_path}/smtpd.conf"], tmp_path, env=environment(SEEN=str(seen))) as session:
+    (tmp_path / "smtpd.conf").write_text(f"strategy = exec\ncommand = {words}\nhostname = "
+                                         f"mx.example.com\nuser = {os.geteuid()}\n")
+    with Session([smtpd, f"--config={tmp_path}/smtpd.conf"], tmp_path,
+                 env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         assert session.send_message(SMALL) == DELIVERED and session.end() == 0
     assert read(seen / "args").decode().split("\0")[:-1] == args
@@ -715,7 +770,8 @@ def test_relative_path(smtpd, tmp_path, seen, name):
     (tmp_path / "sub").mkdir()
     script(tmp_path / "sub", 'cat >"$SEEN/x"')
     script(tmp_path, 'cat >"$SEEN/x"')
-    with Session(exec_command(smtpd, name), tmp_path, env=environment(SEEN=str(seen)), cwd=tmp_path) as session:
+    with Session(exec_command(smtpd, name), tmp_path, env=environment(SEEN=str(seen)),
+                 cwd=tmp_path) as session:
         session.begin("EHLO")
         assert session.send_message(SMALL) == DELIVERED and session.end() == 0
     assert read(seen / "x") == SMALL.replace(b"\r\n", b"\n")
@@ -730,10 +786,12 @@ def test_relative_path_is_not_relative_to_root(smtpd, tmp_path):
 
 
 def test_name_of_a_link(smtpd, tmp_path, seen):
-    """Programs that look at their own name (busybox, alternatives for sendmail) get the one that was configured."""
+    """Programs that look at their own name (busybox, alternatives for sendmail) get the one that
+    was configured."""
     script(tmp_path, 'echo "$0" >"$SEEN/name"', "many-in-one")
     (tmp_path / "link").symlink_to("many-in-one")
-    with Session(exec_command(smtpd, tmp_path / "link"), tmp_path, env=environment(SEEN=str(seen))) as session:
+    with Session(exec_command(smtpd, tmp_path / "link"), tmp_path,
+                 env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         assert session.send_message(SMALL) == DELIVERED and session.end() == 0
     assert read(seen / "name").decode() == f"{tmp_path}/link\n"
@@ -1008,18 +1066,20 @@ def test_hook_that_is_no_program(smtpd, tmp_path, make):
         assert session.send_message(SMALL) == TRY_AGAIN and session.end() == 0
 
 
-# --- hooks that behave badly ---------------------------------------------------------------------------------
+# --- hooks that behave badly ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", ["1", "2"], ids=["stdout", "stderr"])
 @pytest.mark.parametrize("what", ["yes", "cat /dev/zero"], ids=["lines", "one-line"])
 def test_gigabyte(release, tmp_path, what, stream):
-    """Bounded time, memory and log. (With sanitizers those are others; a megabyte of output is given to both builds above.)"""
+    """Bounded time, memory and log. (With sanitizers those are others; a megabyte of output is
+    given to both builds above.)"""
     program = script(tmp_path, f"{what} | head -c 300000000 >&{stream}")
     with Session(exec_command(release, program), tmp_path) as session:
         session.deadline += 3 * PATIENCE
         session.begin("EHLO")
-        assert session.send_message(SMALL) == DELIVERED or stream == "1"  # once, so that what it needs is there
+        # once, so that what it needs is there
+        assert session.send_message(SMALL) == DELIVERED or stream == "1"
         before = status_of(session.pid, "VmHWM")
         then = time.monotonic()
         assert session.send_message(SMALL) == DELIVERED
@@ -1059,10 +1119,12 @@ def test_reader_of_the_log_sleeps(release, tmp_path):
 
 def test_daemon_holds_standard_output(smtpd, tmp_path, seen):
     """It may live on, but nobody waits for it."""
-    program = script(tmp_path, 'setsid sleep 60 &\necho $! >"$SEEN/daemon"\necho 250 2.0.0 started it')
+    program = script(tmp_path,
+                     'setsid sleep 60 &\necho $! >"$SEEN/daemon"\necho 250 2.0.0 started it')
     pid = 0
     try:
-        with Session(exec_command(smtpd, program), tmp_path, env=environment(SEEN=str(seen))) as session:
+        with Session(exec_command(smtpd, program), tmp_path,
+                     env=environment(SEEN=str(seen))) as session:
             session.begin("EHLO")
             before = descriptors(session.pid)
             then = time.monotonic()
@@ -1078,13 +1140,17 @@ def test_daemon_holds_standard_output(smtpd, tmp_path, seen):
 
 def test_daemon_goes_on_talking(smtpd, tmp_path, seen):
     """What it says after the hook's end does not count."""
-    program = script(tmp_path, 'setsid yes "550 5.0.0 from the daemon" &\necho $! >"$SEEN/$SMTPD_MAIL_FROM"\nexit 67')
+    program = script(tmp_path,
+                     'setsid yes "550 5.0.0 from the daemon" &\necho $! '
+                     '>"$SEEN/$SMTPD_MAIL_FROM"\nexit 67')
     env = environment(SEEN=str(seen))
     with Session(exec_command(smtpd, program), tmp_path, env=env) as session:
         session.begin("EHLO")
         for n in range(3):
             then = time.monotonic()
-            assert session.send_message(SMALL, sender=b"%d@x.example" % n).startswith((b"550 5.1.1 ", b"550 5.0.0 "))
+            assert session.send_message(SMALL,
+                                        sender=b"%d@x.example" % n).startswith((b"550 5.1.1 ",
+                                                                                b"550 5.0.0 "))
             assert time.monotonic() - then < 2
             pid = int(read(seen / f"{n}@x.example"))
             wait_until(lambda: not is_running(pid), "SIGPIPE to end the daemon")
@@ -1105,7 +1171,8 @@ sleep 60 &
 wait"""
 
 
-@pytest.mark.parametrize("body, least", [(STUBBORN, 1.9), (OBEDIENT_WITH_STUBBORN_CHILD, 0.9), (OBEDIENT, 0.9)],
+@pytest.mark.parametrize("body, least",
+                         [(STUBBORN, 1.9), (OBEDIENT_WITH_STUBBORN_CHILD, 0.9), (OBEDIENT, 0.9)],
                          ids=["ignores-SIGTERM", "child-ignores-SIGTERM", "says-250-at-SIGTERM"])
 def test_time_is_over(smtpd, tmp_path, seen, body, least):
     """SIGTERM, then SIGKILL, for the whole group; and the session goes on."""
@@ -1132,13 +1199,14 @@ def test_hook_says_a_reply_and_hangs(smtpd, tmp_path):
         assert session.end() == 0
 
 
-# --- standard error --------------------------------------------------------------------------------------
+# --- standard error -------------------------------------------------------------------------------
 
 
 def logged(err):
     """What the log has of the hook's lines."""
     lines = [line for line in err.split(b"\n") if line.startswith(b"smtpd: program ")]
-    return [re.fullmatch(rb'smtpd: program id=\S+ program=\S+ stderr=(?:"([^"]*)("?)|(\S*))(?:\.\.\.)?', line) for line in lines]
+    return [re.fullmatch(rb'smtpd: program id=\S+ program=\S+ '
+                         rb'stderr=(?:"([^"]*)("?)|(\S*))(?:\.\.\.)?', line) for line in lines]
 
 
 def say_on_stderr(smtpd, tmp_path, octets):
@@ -1148,7 +1216,8 @@ def say_on_stderr(smtpd, tmp_path, octets):
         session.begin("EHLO")
         assert session.send_message(SMALL) == DELIVERED and session.end() == 0
         err = session.err()
-    assert all(32 <= c < 127 or c == 10 for c in err) and all(len(line) < 4096 for line in err.split(b"\n"))
+    assert all(32 <= c < 127 or c == 10 for c in err)
+    assert all(len(line) < 4096 for line in err.split(b"\n"))
     matches = logged(err)
     assert all(matches), err[:1000]
     return [match[3] if match[1] is None else match[1] for match in matches], err
@@ -1158,28 +1227,36 @@ def test_standard_error_is_logged(smtpd, tmp_path):
     octets = b"one\ntwo words\n\n  blanks  \nsmtpd: message id=x verdict=\"250 fake\"\nback\\slash\nCR\r\n\x1b[31mred\n" \
              + "gr\u00fc\u00df\n".encode() + b"<3>not a priority\nno line end"
     lines, err = say_on_stderr(smtpd, tmp_path, octets)
-    assert lines == [b"one", b"two words", b"", b"  blanks  ", b"smtpd: message id=x verdict=\\x22250 fake\\x22", b"back\\x5cslash",
-                     b"CR\\x0d", b"\\x1b[31mred", b"gr\\xc3\\xbc\\xc3\\x9f", b"<3>not a priority", b"no line end"]
+    assert lines == [b"one", b"two words", b"", b"  blanks  ",
+                     b"smtpd: message id=x verdict=\\x22250 fake\\x22", b"back\\x5cslash",
+                     b"CR\\x0d", b"\\x1b[31mred", b"gr\\xc3\\xbc\\xc3\\x9f", b"<3>not a priority",
+                     b"no line end"]
     message = re.search(rb"^smtpd: message id=(\S+) ", err, re.M)
     assert err.count(b"smtpd: program id=" + message[1] + b" ") == len(lines)
     assert err.count(b"\nsmtpd: message ") + err.startswith(b"smtpd: message ") == 1
 
 
 def test_every_octet_on_standard_error(smtpd, tmp_path):
-    lines, _ = say_on_stderr(smtpd, tmp_path, b"".join(b"<%c>\n" % c for c in set(range(1, 256)) - {10}))
+    lines, _ = say_on_stderr(smtpd, tmp_path,
+                             b"".join(b"<%c>\n" % c for c in set(range(1, 256)) - {10}))
     plain = set(range(32, 127)) - set(b'"\\')
-    assert lines == [b"<%c>" % c if c in plain else b"<\\x%02x>" % c for c in sorted(set(range(1, 256)) - {10})]
+    assert lines == [b"<%c>" % c if c in plain else b"<\\x%02x>" % c
+                     for c in sorted(set(range(1, 256)) - {10})]
 
 
 def test_nul_on_standard_error(smtpd, tmp_path):
     """It hides nothing of what stands behind it."""
     lines, _ = say_on_stderr(smtpd, tmp_path, b"before\0behind\nnext\n")
-    assert len(lines) == 2 and lines[0].startswith(b"before") and lines[0].endswith(b"behind") and lines[1] == b"next"
+    assert len(lines) == 2 and lines[0].startswith(b"before") and lines[0].endswith(b"behind")
+    assert lines[1] == b"next"
 
 
 def test_long_lines_on_standard_error(smtpd, tmp_path):
-    lines, _ = say_on_stderr(smtpd, tmp_path, b"x" * 999 + b"\n" + b"y" * 1000 + b"\n" + b"z" * 1_000_000 + b"\n" + b"\xff" * 5000 + b"\nend\n")
-    assert lines[:2] == [b"x" * 999, b"y" * 1000] and lines[2][:1000] == b"z" * 1000 and len(lines[2]) <= 1003
+    lines, _ = say_on_stderr(smtpd, tmp_path,
+                             b"x" * 999 + b"\n" + b"y" * 1000 + b"\n" + b"z" * 1_000_000 + b"\n"
+                             + b"\xff" * 5000 + b"\nend\n")
+    assert lines[:2] == [b"x" * 999, b"y" * 1000] and lines[2][:1000] == b"z" * 1000
+    assert len(lines[2]) <= 1003
     assert lines[3].startswith(b"\\xff" * 900) and lines[4:] == [b"end"]
 
 
@@ -1191,15 +1268,18 @@ def test_many_lines_on_standard_error(smtpd, tmp_path, n):
         assert b"more" in lines[-1]
 
 
-# --- the client, and we, vanish --------------------------------------------------------------------------
+# --- the client, and we, vanish -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-@pytest.mark.parametrize("text", [b"", b"Subject: half\r\n", b"Subject: nearly\r\n\r\ntext\r\n.\r", large(1_000_000)],
+@pytest.mark.parametrize("text",
+                         [b"", b"Subject: half\r\n", b"Subject: nearly\r\n\r\ntext\r\n.\r",
+                          large(1_000_000)],
                          ids=["none", "some", "all-but-LF", "large"])
 def test_client_gone_before_the_final_dot(smtpd, tmp_path, seen, how, text):
     program = script(tmp_path, 'cat >"$SEEN/$SMTPD_ID"')
-    with Session(exec_command(smtpd, program), tmp_path, tcp_pair(), env=environment(SEEN=str(seen))) as session:
+    with Session(exec_command(smtpd, program), tmp_path, tcp_pair(),
+                 env=environment(SEEN=str(seen))) as session:
         session.begin("DATA")
         session.say(text)
         reset(session.ours) if how == "reset" else session.ours.close()
@@ -1212,7 +1292,8 @@ def test_client_gone_before_the_final_dot(smtpd, tmp_path, seen, how, text):
 def test_client_gone_after_the_final_dot(smtpd, tmp_path, seen, how, hook):
     """The message is complete: the hook runs to its end, once."""
     program = script(tmp_path, f'echo x >>"$SEEN/runs"\nread line <{hook.fifo}\ncat >"$SEEN/text"')
-    with Session(exec_command(smtpd, program), tmp_path, tcp_pair(), env=environment(SEEN=str(seen))) as session:
+    with Session(exec_command(smtpd, program), tmp_path, tcp_pair(),
+                 env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         start_transaction(session, b"<>", [b"<b@example.com>"], SMALL)
         wait_until((seen / "runs").exists, "the hook")
@@ -1229,7 +1310,8 @@ def test_client_gone_after_the_final_dot(smtpd, tmp_path, seen, how, hook):
 
 def test_client_resets_behind_the_verdict(smtpd, tmp_path, seen):
     program = script(tmp_path, 'echo x >>"$SEEN/runs"')
-    with Session(exec_command(smtpd, program), tmp_path, tcp_pair(), env=environment(SEEN=str(seen))) as session:
+    with Session(exec_command(smtpd, program), tmp_path, tcp_pair(),
+                 env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         start_transaction(session, b"<>", [b"<b@example.com>"], SMALL)
         session.wait_for([session.ours], [])  # it is there, and nobody reads it
@@ -1241,8 +1323,10 @@ def test_client_resets_behind_the_verdict(smtpd, tmp_path, seen):
 
 def test_we_are_killed_while_the_hook_runs(smtpd, tmp_path, seen, hook):
     """Nobody will say 250, so the hook must not go on. The client hears nothing."""
-    program = script(tmp_path, f'echo $$ >"$SEEN/pid"\nread line <{hook.fifo}\necho x >"$SEEN/delivered"')
-    with Session(exec_command(smtpd, program), tmp_path, env=environment(SEEN=str(seen))) as session:
+    program = script(tmp_path,
+                     f'echo $$ >"$SEEN/pid"\nread line <{hook.fifo}\necho x >"$SEEN/delivered"')
+    with Session(exec_command(smtpd, program), tmp_path,
+                 env=environment(SEEN=str(seen))) as session:
         session.begin("EHLO")
         start_transaction(session, b"<>", [b"<b@example.com>"], SMALL)
         pid = int(wait_until(lambda: (seen / "pid").exists() and read(seen / "pid"), "the hook"))
@@ -1267,13 +1351,15 @@ def test_we_are_asked_to_end_while_the_hook_runs(smtpd, tmp_path, hook, number):
         assert session.process.poll() is None and is_running(hook.pid)
         hook.let_go(b"250 2.0.0 done\n")
         heard = replies(session.read_to_end())
-        assert heard == [(250, b"2.0.0 done"), (421, b"4.3.2 service is shutting down, closing connection")]
+        assert heard == [(250, b"2.0.0 done"),
+                         (421, b"4.3.2 service is shutting down, closing connection")]
         assert session.status() == 0 and b"duplicate possible" not in session.err()
 
 
 def test_nothing_is_left_behind(smtpd, tmp_path):
     """Fifty messages of all kinds in a session: no descriptor, no zombie."""
-    bodies = ["exit 0", "exit 75", "echo 550 5.0.0 no", "kill -9 $$", "exec 0<&- 1>&- 2>&-", "echo x >&2"]
+    bodies = ["exit 0", "exit 75", "echo 550 5.0.0 no", "kill -9 $$", "exec 0<&- 1>&- 2>&-",
+              "echo x >&2"]
     program = script(tmp_path, "n=${SMTPD_MAIL_FROM%%@*}\ncase $n in\n"
                      + "".join(f"{n}) {body} ;;\n" for n, body in enumerate(bodies)) + "esac")
     with Session(exec_command(smtpd, program), tmp_path) as session:
@@ -1300,7 +1386,7 @@ def test_many_sessions_at_once_of_hooks(smtpd, tmp_path, seen):
     assert sorted(map(read, seen.iterdir())) == sorted(b"text %d\n" % n for n in range(40))
 
 
-# --- no room, no processes, no descriptors -----------------------------------------------------------------
+# --- no room, no processes, no descriptors --------------------------------------------------------
 
 
 def test_full_disk_of_hooks(smtpd, tmp_path, seen):
@@ -1314,7 +1400,8 @@ def test_full_disk_of_hooks(smtpd, tmp_path, seen):
         assert session.send_message(on_the_wire(text_of(3_000_000))).startswith(b"452 4.3.1 ")
         assert list(seen.iterdir()) == []
         for n, size in enumerate((100, 300_000)):
-            assert session.send_message(on_the_wire(text_of(size)), sender=b"ok-%d@x.example" % n) == DELIVERED
+            assert session.send_message(on_the_wire(text_of(size)),
+                                        sender=b"ok-%d@x.example" % n) == DELIVERED
             assert int(read(seen / f"ok-{n}@x.example")) == size
         assert session.end() == 0
 
@@ -1353,7 +1440,8 @@ def test_no_memory_files(release, tmp_path, seen, size):
         for n in (1, 2):
             assert session.send_message(on_the_wire(text), sender=b"%d@x.example" % n) == DELIVERED
             with open(seen / f"{n}@x.example") as file:
-                assert json.load(file)[:5] == [0, size, hashlib.sha256(text).hexdigest(), True, True]
+                assert json.load(file)[:5] == [0, size, hashlib.sha256(text).hexdigest(), True,
+                                               True]
         assert session.end() == 0
 
 
@@ -1366,7 +1454,8 @@ def test_no_memory_files(release, tmp_path, seen, size):
     ("chdir:error=EACCES", b"Permission denied"),
 ], ids=["vfork", "pipe2-first", "pipe2-second", "close_range", "dup2", "chdir"])
 def test_failing_system_calls(release, tmp_path, inject, reason):
-    """451, a line in the log, and the session goes on: the client's next commands are heard, its next message delivered or not."""
+    """451, a line in the log, and the session goes on: the client's next commands are heard, its
+    next message delivered or not."""
     argv = traced(exec_command(release, "/bin/true"), inject)
     with Session(argv, tmp_path, tcp_pair()) as session:
         session.begin("EHLO")

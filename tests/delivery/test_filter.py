@@ -1,6 +1,7 @@
-"""filter=PROGRAM with strategies proxy and mailman: asked about the whole message before anybody has it. Whatever it says or does,
-nobody has a message that it did not let through, and what goes on is the client's text with the filter's fields on top. What ends the
-wait for it is in test_patience.py, each fault at each system call in tests/sweep."""
+"""filter=PROGRAM with strategies proxy and mailman: asked about the whole message before anybody
+has it. Whatever it says or does, nobody has a message that it did not let through, and what goes on
+is the client's text with the filter's fields on top. What ends the wait for it is in
+test_patience.py, each fault at each system call in tests/sweep."""
 
 import os
 import re
@@ -27,7 +28,8 @@ def script(tmp_path):
 
     def make(body, name="filter"):
         path = tmp_path / name
-        path.write_bytes(b"#!/bin/sh\n" + (body if isinstance(body, bytes) else body.encode()) + b"\n")
+        path.write_bytes(b"#!/bin/sh\n" + (body if isinstance(body, bytes) else body.encode())
+                         + b"\n")
         path.chmod(0o755)
         return f"--filter={path}"
 
@@ -58,10 +60,11 @@ def on_top(text):
     return top
 
 
-# --- what it says --------------------------------------------------------------------------------------------
+# --- what it says ---------------------------------------------------------------------------------
 
 LONGEST = b"X-Long: " + b"x" * 990  # with its name, 998 octets
-FIELDS_16K = b"".join(b"X-%03d: %s\n" % (n, b"y" * 120) for n in range(127)) + b"X-End: " + b"z" * 120 + b"\n"
+FIELDS_16K = b"".join(b"X-%03d: %s\n" % (n, b"y" * 120)
+                      for n in range(127)) + b"X-End: " + b"z" * 120 + b"\n"
 assert len(FIELDS_16K) == 16 * 1024
 
 
@@ -115,16 +118,21 @@ def test_the_first_line_that_is_no_field_ends_them(release, tmp_path, script, sa
     (b"echo 421 4.7.1 go away", b"451 4.7.1 go away"),
     (b"exit 77", b"550 5.7.1 not permitted"),
     (b"echo X-A: 1; exit 100", b"554 5.0.0 the message was refused"),
-    (b"exit 1", TRY_AGAIN), (b"echo 250 fine; exit 1", TRY_AGAIN), (b"kill -9 $$", TRY_AGAIN), (b"kill -11 $$", TRY_AGAIN),
+    (b"exit 1", TRY_AGAIN), (b"echo 250 fine; exit 1", TRY_AGAIN), (b"kill -9 $$", TRY_AGAIN),
+    (b"kill -11 $$", TRY_AGAIN),
     (b"echo X-A: 1; kill -9 $$", TRY_AGAIN),
     (b"echo 354 go on", TRY_AGAIN), (b"echo 250-more", TRY_AGAIN), (b"echo 999 what", TRY_AGAIN),
-    (printing(b"X-A: 1\r\n"), TRY_AGAIN), (printing(b"X-A: 1\n2\r3\n"), TRY_AGAIN), (printing(b"250 fine\rX-A: 1\n"), TRY_AGAIN),
-    (printing(b"X-A: 1\0\n"), TRY_AGAIN), (printing(b"\0\n"), TRY_AGAIN), (printing(b"X-A: 1\n \0"), TRY_AGAIN),
+    (printing(b"X-A: 1\r\n"), TRY_AGAIN), (printing(b"X-A: 1\n2\r3\n"), TRY_AGAIN),
+    (printing(b"250 fine\rX-A: 1\n"), TRY_AGAIN),
+    (printing(b"X-A: 1\0\n"), TRY_AGAIN), (printing(b"\0\n"), TRY_AGAIN),
+    (printing(b"X-A: 1\n \0"), TRY_AGAIN),
     (printing(LONGEST + b"x\n"), TRY_AGAIN),
     (printing(b"X-A: 1\n " + b"x" * 998), TRY_AGAIN),
-    (b"head -c 300000 /dev/zero", TRY_AGAIN), (b"head -c 1000000 /dev/zero | tr '\\0' x", TRY_AGAIN),
+    (b"head -c 300000 /dev/zero", TRY_AGAIN),
+    (b"head -c 1000000 /dev/zero | tr '\\0' x", TRY_AGAIN),
     (b"head -c 100000 /dev/urandom | tr -d '\\n'", TRY_AGAIN),
-    (b"yes X-A: 1 | head -c 16385", TRY_AGAIN), (b"yes X-A: 1 | head -c 17408", TRY_AGAIN), (b"yes X-A: 1 | head -c 17409", TRY_AGAIN),
+    (b"yes X-A: 1 | head -c 16385", TRY_AGAIN), (b"yes X-A: 1 | head -c 17408", TRY_AGAIN),
+    (b"yes X-A: 1 | head -c 17409", TRY_AGAIN),
     (b"yes X-A: 1 | head -c 1000000", TRY_AGAIN),
 ], ids=lambda value: re.sub(r"[^ -~]|/", ".", value.decode(errors="replace"))[:40])
 def test_it_says_no(smtpd, tmp_path, script, body, verdict):
@@ -132,7 +140,8 @@ def test_it_says_no(smtpd, tmp_path, script, body, verdict):
     said, texts, log = ask(smtpd, tmp_path, script(body))
     assert said == verdict and texts == []
     line = one(log, "message")
-    assert line["by"] == b"filter" and line["destination"].startswith(b"%s/filter " % str(tmp_path).encode())
+    assert line["by"] == b"filter"
+    assert line["destination"].startswith(b"%s/filter " % str(tmp_path).encode())
     assert line["verdict"] == verdict and b"duplicate" not in log
 
 
@@ -141,7 +150,8 @@ def test_why_fields_are_not_taken(release, tmp_path, script):
     for said, reason in ((b"X-A: 1\r\n", b"there is a CR in it, so 451: end header fields with LF"),
                          (b"X-A: 1\0\n", b"there is a NUL in it, so 451: print text"),
                          (b"x" * 999, b"a line has more than 998 octets, so 451: fold it"),
-                         (FIELDS_16K + b"X: 1\n", b"more than 16 KiB of header fields, so 451: print less")):
+                         (FIELDS_16K + b"X: 1\n",
+                          b"more than 16 KiB of header fields, so 451: print less")):
         (tmp_path / "said").write_bytes(said)
         _, _, log = ask(release, tmp_path, script(f"cat {tmp_path}/said"))
         assert rb'reason="%s"' % reason in log
@@ -155,7 +165,8 @@ def test_after_it_is_killed(release, tmp_path, script):
         assert said == b"451 4.3.0 the filter took too long, try again later" and texts == []
         assert time.monotonic() - began < PATIENCE and b"duplicate" not in log
         line = one(log, "message")
-        assert line["by"] == b"filter" and re.search(rb"filter timeout after [01] seconds?$", line["destination"])
+        assert line["by"] == b"filter"
+        assert re.search(rb"filter timeout after [01] seconds?$", line["destination"])
 
 
 def test_one_that_cannot_run(release, tmp_path):
@@ -167,26 +178,31 @@ def test_one_that_cannot_run(release, tmp_path):
     assert status == 0 and b"filter: %s/nowhere: No such file" % str(tmp_path).encode() in err
 
 
-# --- what it gets --------------------------------------------------------------------------------------------
+# --- what it gets ---------------------------------------------------------------------------------
 
 SEEING = 'cat >"$SEEN/text"; env >"$SEEN/environ"; echo "X-Args: $*"'
 
 
 def test_what_it_is_told(smtpd, tmp_path, script, monkeypatch):
-    """The contract of smtpd-exec(7): the message as it came, its envelope, arguments as configured."""
+    """The contract of smtpd-exec(7): the message as it came, its envelope, arguments as
+    configured."""
     monkeypatch.setenv("SEEN", str(tmp_path))
     with Upstream() as up:
         argv = proxy(smtpd, up, script(SEEING) + " one 'two words'", "--max-recipients=9")
         with Session(argv, tmp_path) as s:
-            s.expect((None, b"220 "), (b"EHLO client.example.org", b"250-"), (b"MAIL FROM:<a@example.org>", b"250 "))
-            s.expect(*[(b"RCPT TO:<%s>" % to, b"250 ") for to in (b"b@example.com", b"c@example.com", b"b@EXAMPLE.com")])
+            s.expect((None, b"220 "), (b"EHLO client.example.org", b"250-"),
+                     (b"MAIL FROM:<a@example.org>", b"250 "))
+            s.expect(*[(b"RCPT TO:<%s>" % to, b"250 ")
+                       for to in (b"b@example.com", b"c@example.com", b"b@EXAMPLE.com")])
             s.expect((b"DATA", b"354 "))
             s.say(SMALL + b".\r\n")
             assert s.reply() == TAKEN and s.end() == 0
     assert (tmp_path / "text").read_bytes() == b"Subject: small\n\nsmall\n"
     environ = (tmp_path / "environ").read_text()
-    for said in ("SMTPD_MAIL_FROM=a@example.org", "SMTPD_HELO=client.example.org", "SMTPD_PEER=local", "SMTPD_PROTOCOL=ESMTP",
-                 f"SMTPD_SIZE={len(SMALL) - 1}", "SMTPD_RCPT_TO=b@example.com\nc@example.com\nSMTPD"):
+    for said in ("SMTPD_MAIL_FROM=a@example.org", "SMTPD_HELO=client.example.org",
+                 "SMTPD_PEER=local", "SMTPD_PROTOCOL=ESMTP",
+                 f"SMTPD_SIZE={len(SMALL) - 1}",
+                 "SMTPD_RCPT_TO=b@example.com\nc@example.com\nSMTPD"):
         assert said in environ
     assert on_top(up.messages[0].text) == b"X-Args: one two words\n"
 
@@ -194,7 +210,8 @@ def test_what_it_is_told(smtpd, tmp_path, script, monkeypatch):
 def test_a_relative_name(release, tmp_path, script):
     """It runs in /, and is looked for where smtpd was started."""
     script("pwd >&2")
-    with Upstream() as up, Session(proxy(release, up, "--filter=./filter"), tmp_path, cwd=tmp_path) as s:
+    with (Upstream() as up,
+          Session(proxy(release, up, "--filter=./filter"), tmp_path, cwd=tmp_path) as s):
         s.begin("EHLO")
         assert s.send_message(SMALL) == TAKEN and s.end() == 0
     assert b"filter stderr=/\n" in s.err()
@@ -202,13 +219,14 @@ def test_a_relative_name(release, tmp_path, script):
 
 @pytest.mark.parametrize("size", [1000, 40_000, 3_000_000])
 def test_it_changes_nothing(smtpd, tmp_path, script, size):
-    """A filter that reads half, writes to what it was given, opens it again to write and to cut it, and leaves: the upstream has
-    every octet. Of root's files no mode keeps root away."""
+    """A filter that reads half, writes to what it was given, opens it again to write and to cut it,
+    and leaves: the upstream has every octet. Of root's files no mode keeps root away."""
     content = b"Subject: x\r\n\r\n" + b"0123456789abcdef\r\n" * (size // 18)
     file = "/proc/self/fd/0"
     body = f'head -c 100 >/dev/null; (echo EVIL >&0; echo EVIL >{file}; echo EVIL >>{file}; : >{file}; echo EVIL 1<>{file}) 2>/dev/null; echo "X-A: 1"'
     verdict, (text,), _ = ask(smtpd, tmp_path, script(body), content=content)
-    assert verdict == TAKEN and text.endswith(content.partition(b"\r\n\r\n")[2].replace(b"\r\n", b"\n"))
+    assert verdict == TAKEN
+    assert text.endswith(content.partition(b"\r\n\r\n")[2].replace(b"\r\n", b"\n"))
     assert text.startswith(b"X-A: 1\nReceived: ") and b"EVIL" not in text
 
 
@@ -233,11 +251,14 @@ def test_no_filter_for_what_is_refused_anyway(release, tmp_path, script):
 
 
 def test_many_recipients_of_a_filter(release, tmp_path, script):
-    """As many as fit into its environment; the rest is told so at RCPT, waiting or pipelined, and the message goes on."""
+    """As many as fit into its environment; the rest is told so at RCPT, waiting or pipelined, and
+    the message goes on."""
     n = 600
-    recipients = [b"%d%s@%s.example.com" % (i, b"x" * 50, b".".join([b"y" * 60] * 3)) for i in range(n)]
+    recipients = [b"%d%s@%s.example.com" % (i, b"x" * 50, b".".join([b"y" * 60] * 3))
+                  for i in range(n)]
     with Upstream() as up:
-        argv = proxy(release, up, script("echo X-N: $(echo \"$SMTPD_RCPT_TO\" | wc -l)"), f"--max-recipients={n}")
+        argv = proxy(release, up, script("echo X-N: $(echo \"$SMTPD_RCPT_TO\" | wc -l)"),
+                     f"--max-recipients={n}")
         with Session(argv, tmp_path) as s:
             s.deadline += 60
             s.begin("MAIL")
@@ -248,16 +269,18 @@ def test_many_recipients_of_a_filter(release, tmp_path, script):
             s.expect((b"DATA", b"354 "))
             s.say(SMALL + b".\r\n")
             assert s.reply() == TAKEN and s.end() == 0
-        assert up.messages[0].text.startswith(b"X-N: %d\nReceived: " % fit) and len(up.messages[0].recipients) == fit
+        assert up.messages[0].text.startswith(b"X-N: %d\nReceived: " % fit)
+        assert len(up.messages[0].recipients) == fit
 
 
-# --- the upstream --------------------------------------------------------------------------------------------
+# --- the upstream ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", [close, last(b"421 4.4.2 you are slow\r\n")], ids=["closes", "421"])
 def test_an_upstream_that_hangs_up_meanwhile(smtpd, tmp_path, script, how):
     """The envelope is said once more, to a new connection; and once only."""
-    for second, verdict, n in (({}, TAKEN, 1), ({"RCPT": b"550 5.1.1 who?\r\n"}, b"451 ", 0), ({"DATA": close}, b"451 ", 0)):
+    for second, verdict, n in (({}, TAKEN, 1), ({"RCPT": b"550 5.1.1 who?\r\n"}, b"451 ", 0),
+                               ({"DATA": close}, b"451 ", 0)):
         hung_up = tmp_path / f"hung-up-{n}-{len(second)}"
 
         def leave(c):
@@ -271,19 +294,24 @@ def test_an_upstream_that_hangs_up_meanwhile(smtpd, tmp_path, script, how):
 
         (tmp_path / "running").unlink(missing_ok=True)
         with Upstream({"RCPT": leave}, second) as up:
-            body = script(f"touch {tmp_path}/running; while ! [ -e {hung_up} ]; do sleep 0.02; done; sleep 0.1; echo X-A: 1")
+            body = script(f"touch {tmp_path}/running; while ! [ -e {hung_up} ]; do sleep 0.02; "
+                          f"done; sleep 0.1; echo X-A: 1")
             with Session(proxy(smtpd, up, body), tmp_path) as s:
                 s.begin("EHLO")
                 assert s.send_message(SMALL).startswith(verdict) and s.end() == 0
             up.wait_until_over()
             assert len(up.messages) == n and len(up.connections) == 2
-            assert up.connections[1].commands[1:3] == [b"MAIL FROM:<a@example.org>", b"RCPT TO:<b@example.com>"]
+            assert up.connections[1].commands[1:3] == [b"MAIL FROM:<a@example.org>",
+                                                       b"RCPT TO:<b@example.com>"]
 
 
 def test_what_the_upstream_cannot_take(release, tmp_path, script):
-    """Fields count: toward SIZE, and as 8-bit text. We had promised what it says no to, so it is for now."""
-    for extensions, body, code in ((("SIZE 400",), b"yes X-A: 1 | head -c 700", b"552"), (("SIZE 1000",), b"echo X-A: 1", b"250"),
-                                   ((), "echo X-A: ä", b"554"), (("8BITMIME",), "echo X-A: ä", b"250")):
+    """Fields count: toward SIZE, and as 8-bit text. We had promised what it says no to, so it is
+    for now."""
+    for extensions, body, code in ((("SIZE 400",), b"yes X-A: 1 | head -c 700", b"552"),
+                                   (("SIZE 1000",), b"echo X-A: 1", b"250"),
+                                   ((), "echo X-A: ä", b"554"),
+                                   (("8BITMIME",), "echo X-A: ä", b"250")):
         with Upstream(extensions=extensions) as up:
             with Session(proxy(release, up, script(body)), tmp_path) as s:
                 s.begin("EHLO")
@@ -300,11 +328,13 @@ def test_upstream_by_lmtp(smtpd, tmp_path, script):
 
 def test_clients_by_lmtp(smtpd, tmp_path, script):
     """One question for the message; its no is each recipient's."""
-    for body, code, n in ((f"echo ran >>{tmp_path}/ran", b"250 ", 1), (f"echo ran >>{tmp_path}/ran; exit 77", b"550 ", 0)):
+    for body, code, n in ((f"echo ran >>{tmp_path}/ran", b"250 ", 1),
+                          (f"echo ran >>{tmp_path}/ran; exit 77", b"550 ", 0)):
         with Upstream(lmtp=True) as up:
             argv = proxy(smtpd, up, "--upstream-protocol=lmtp", "--protocol=lmtp", script(body))
             with session(argv, tmp_path) as s:
-                s.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "))
+                s.expect((b"MAIL FROM:<a@example.org>", b"250 "),
+                         (b"RCPT TO:<b@example.com>", b"250 "))
                 s.expect((b"RCPT TO:<c@example.com>", b"250 "), (b"DATA", b"354 "))
                 s.say(SMALL + b".\r\n")
                 assert all(s.reply().startswith(code) for _ in range(2))
@@ -312,13 +342,14 @@ def test_clients_by_lmtp(smtpd, tmp_path, script):
     assert (tmp_path / "ran").read_text() == "ran\n" * 2
 
 
-# --- mailman -------------------------------------------------------------------------------------------------
+# --- mailman --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def both():
     """A scripted Mailman that has one list, and an upstream."""
-    is_list = lambda c: c.send(b"250 ok\r\n" if c.commands[-1].lower() == b"rcpt to:<%s>" % LIST else b"550 no\r\n")
+    is_list = lambda c: c.send(b"250 ok\r\n" if c.commands[-1].lower() == b"rcpt to:<%s>" % LIST
+                               else b"550 no\r\n")
     with Upstream({"RCPT": is_list}, lmtp=True, extensions=()) as lists, Upstream() as up:
         yield lists, up
 
@@ -327,8 +358,10 @@ def both():
 def test_list_and_other(smtpd, tmp_path, script, both, protocol):
     """Both destinations have the fields, or nobody has the message."""
     lists, up = both
-    for body, code, n in (("exit 77", b"550", 0), ("echo X-A: 1; kill -9 $$", b"451", 0), ("echo X-A: 1", b"250", 1)):
-        argv = mailman(smtpd, lists.endpoint, up, f"--protocol={protocol}", script(f"echo ran >>{tmp_path}/ran; {body}"))
+    for body, code, n in (("exit 77", b"550", 0), ("echo X-A: 1; kill -9 $$", b"451", 0),
+                          ("echo X-A: 1", b"250", 1)):
+        argv = mailman(smtpd, lists.endpoint, up, f"--protocol={protocol}",
+                       script(f"echo ran >>{tmp_path}/ran; {body}"))
         verdict, log = play(argv, tmp_path, SMALL, LIST, OTHER)
         verdicts = [verdict] if protocol == "smtp" else verdict
         assert all(said.startswith(code) for said in verdicts)
@@ -347,27 +380,31 @@ def test_mailman_2(smtpd, tmp_path, script):
     wrapper = tmp_path / "wrapper"
     wrapper.write_text(f"#!/bin/sh\ncat >>{tmp_path}/got\n")
     wrapper.chmod(0o755)
-    argv = command(smtpd, "--strategy=mailman", f"--mailman-wrapper={wrapper}", f"--mailman-lists={tmp_path}/lists")
+    argv = command(smtpd, "--strategy=mailman", f"--mailman-wrapper={wrapper}",
+                   f"--mailman-lists={tmp_path}/lists")
     for body, code in (("exit 77", b"550"), ("echo X-A: 1", b"250")):
         verdict, _ = play([*argv, script(body)], tmp_path, SMALL, LIST)
         assert verdict.startswith(code) and (tmp_path / "got").exists() == (code == b"250")
     got = (tmp_path / "got").read_bytes()
-    assert got.startswith(b"X-A: 1\nReceived: from client.example.org (local)\n") and got.count(b"X-A: ") == 1
+    assert got.startswith(b"X-A: 1\nReceived: from client.example.org (local)\n")
+    assert got.count(b"X-A: ") == 1
 
 
-# --- examples ------------------------------------------------------------------------------------------------
+# --- examples -------------------------------------------------------------------------------------
 
 EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
 def daemon(tmp_path, monkeypatch):
-    """Makes a stand-in for the client of a daemon, which keeps its arguments and its standard input."""
+    """Makes a stand-in for the client of a daemon, which keeps its arguments and its standard
+    input."""
 
     def make(name, body):
         path = tmp_path / "bin" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{tmp_path}/args\ncat >{tmp_path}/text\n{body}\n")
+        path.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{tmp_path}/args\ncat "
+                        f">{tmp_path}/text\n{body}\n")
         path.chmod(0o755)
 
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
@@ -379,15 +416,19 @@ def daemon(tmp_path, monkeypatch):
     ("spamc", "spamc", "echo 14.9/5.0; exit 1", TAKEN, b"X-Spam-Score: 14.9/5.0\n"),
     ("spamc", "spamc", "echo 15.0/5.0; exit 1", b"550 5.7.1 this looks like spam", None),
     ("spamc 3", "spamc", "echo 4/5.0", b"550 5.7.1 this looks like spam", None),
-    ("spamc", "spamc", "exit 69", TRY_AGAIN, None), ("spamc", "spamc", "echo what", TRY_AGAIN, None),
+    ("spamc", "spamc", "exit 69", TRY_AGAIN, None),
+    ("spamc", "spamc", "echo what", TRY_AGAIN, None),
     ("clamdscan", "clamdscan", "echo stream: OK", TAKEN, b"X-Virus-Status: Clean\n"),
-    ("clamdscan", "clamdscan", "echo stream: Eicar-Test-Signature FOUND; exit 1", b"550 5.7.1 there is a virus in the message", None),
+    ("clamdscan", "clamdscan", "echo stream: Eicar-Test-Signature FOUND; exit 1",
+     b"550 5.7.1 there is a virus in the message", None),
     ("clamdscan", "clamdscan", "echo no daemon >&2; exit 2", TRY_AGAIN, None),
-    ("rspamc", "rspamc", "printf 'Results\\nAction: no action\\nSpam: false\\nScore: 0.10 / 15.00\\n'", TAKEN,
+    ("rspamc", "rspamc",
+     "printf 'Results\\nAction: no action\\nSpam: false\\nScore: 0.10 / 15.00\\n'", TAKEN,
      b"X-Spam-Action: no action\nX-Spam-Score: 0.10 / 15.00\n"),
     ("rspamc", "rspamc", "echo 'Action: reject'", b"550 5.7.1 this looks like spam", None),
     ("rspamc", "rspamc", "echo 'Action: soft reject'", b"451 4.7.1 try again later", None),
-    ("rspamc", "rspamc", "echo 'Action: add header'; exit 1", TRY_AGAIN, None), ("rspamc", "rspamc", "exit 0", TRY_AGAIN, None),
+    ("rspamc", "rspamc", "echo 'Action: add header'; exit 1", TRY_AGAIN, None),
+    ("rspamc", "rspamc", "exit 0", TRY_AGAIN, None),
 ])  # fmt: skip
 def test_examples_that_ask_a_daemon(release, tmp_path, daemon, name, client, body, verdict, top):
     """Its word is obeyed; if it does not answer the message waits."""
@@ -397,24 +438,30 @@ def test_examples_that_ask_a_daemon(release, tmp_path, daemon, name, client, bod
     assert (tmp_path / "text").read_bytes() == b"Subject: small\n\n.small\n".replace(b".", b"")
     if client == "rspamc":
         args = (tmp_path / "args").read_text().split("\n")
-        assert {"--from=a@example.org", "--rcpt=b@example.com", "--helo=client.example.org"} <= set(args)
+        assert {"--from=a@example.org", "--rcpt=b@example.com",
+                "--helo=client.example.org"} <= set(args)
 
 
 def test_example_domains(release, tmp_path):
-    with Upstream() as up, Session(proxy(release, up, f"--filter={EXAMPLES}/filter-domains example.org b.example"), tmp_path) as s:
+    with (Upstream() as up,
+          Session(proxy(release, up, f"--filter={EXAMPLES}/filter-domains example.org b.example"),
+                  tmp_path) as s):
         s.begin("EHLO")
-        for sender, code in ((b"a@example.org", b"250"), (b"a@EXAMPLE.ORG", b"250"), (b"a@b.example", b"250"), (b"", b"250"),
-                             (b"a@c.example", b"550"), (b"a@notexample.org", b"550"), (b'"@example.org"@c.example', b"550")):
+        for sender, code in ((b"a@example.org", b"250"), (b"a@EXAMPLE.ORG", b"250"),
+                             (b"a@b.example", b"250"), (b"", b"250"),
+                             (b"a@c.example", b"550"), (b"a@notexample.org", b"550"),
+                             (b'"@example.org"@c.example', b"550")):
             assert s.send_message(SMALL, sender=sender)[:3] == code
         assert s.end() == 0 and len(up.messages) == 4
 
 
-# --- configuration -------------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("strategy", ["print", "show", "exec", "journal", "maildir"])
 def test_with_other_strategies(release, strategy):
-    status, _, err = run(command(release, f"--strategy={strategy}", "--filter=/bin/true", "--check"))
+    status, _, err = run(command(release, f"--strategy={strategy}", "--filter=/bin/true",
+                                 "--check"))
     assert status == 64 and b"filter" in err and b"proxy mailman" in err
 
 
@@ -424,7 +471,8 @@ def test_check_prints_it(release):
 
 
 def calls(trace):
-    """System calls of each process, in the order in which they began; without those whose number is a matter of time."""
+    """System calls of each process, in the order in which they began; without those whose number is
+    a matter of time."""
     counts = {}
     for pid, call in re.findall(r"^(\d+) +(\w+)\(", trace, re.M):
         counts.setdefault(pid, Counter())[call] += call not in ("poll", "read")
@@ -432,7 +480,8 @@ def calls(trace):
 
 
 def test_what_it_costs(release, tmp_path):
-    """Its own process, the message as a file, one request to the broker, and what a broker does to run a program."""
+    """Its own process, the message as a file, one request to the broker, and what a broker does to
+    run a program."""
     strace = need("strace")
     found = []
     for options in ((), ("--filter=/bin/true",)):

@@ -1,5 +1,5 @@
-"""Strategy mailman with Mailman 2.1, before a stand-in for its wrapper (tests/mailman2-wrapper, which says what the real one
-does) and its folder of lists."""
+"""Strategy mailman with Mailman 2.1, before a stand-in for its wrapper (tests/mailman2-wrapper,
+which says what the real one does) and its folder of lists."""
 
 import re
 import time
@@ -12,7 +12,8 @@ from logs import lines
 from session import Session, command, environment
 from upstream import Upstream, close
 
-COMMANDS = ("admin", "bounces", "confirm", "join", "leave", "owner", "request", "subscribe", "unsubscribe")
+COMMANDS = ("admin", "bounces", "confirm", "join", "leave", "owner", "request", "subscribe",
+            "unsubscribe")
 CONTENT = b"From: a@example.org\r\nDate: Thu, 1 Jan 1970 00:00:00 +0000\r\nSubject: x\r\n\r\n.text\r\n"
 OTHER = b"other@example.com"
 
@@ -36,13 +37,16 @@ class Mailman2:
         (self.var / "lists" / name / file).touch()
 
     def command(self, smtpd, *upstreams_and_options):
-        argv = command(smtpd, "--strategy=mailman", f"--mailman-wrapper={ROOT}/tests/mailman2-wrapper",
+        argv = command(smtpd, "--strategy=mailman",
+                       f"--mailman-wrapper={ROOT}/tests/mailman2-wrapper",
                        f"--mailman-lists={self.var}/lists")
-        return argv + [f"--upstream={one.endpoint}" if isinstance(one, Upstream) else one for one in upstreams_and_options]
+        return argv + [f"--upstream={one.endpoint}" if isinstance(one, Upstream) else one
+                       for one in upstreams_and_options]
 
     def taken(self):
         paths = sorted(self.var.glob("qfiles/in/*.msg"))
-        return [Taken(p.with_suffix(".argv").read_text().splitlines(), p.read_bytes()) for p in paths]
+        return [Taken(p.with_suffix(".argv").read_text().splitlines(), p.read_bytes())
+                for p in paths]
 
 
 @pytest.fixture
@@ -78,14 +82,15 @@ class Client:
 
 
 def play(mm, argv, *recipients, content=CONTENT, sender=b"a@example.org"):
-    """One message for recipients that are all welcome: (the verdict, or one each in LMTP; the log)."""
+    """One message for recipients that are all welcome: (the verdict, or one each in LMTP; the
+    log)."""
     with Client(mm, argv) as client:
         assert all(reply.startswith(b"250 ") for reply in client.ask(*recipients, sender=sender))
         verdict = client.send(content, len(recipients) if "--protocol=lmtp" in argv else 1)
     return verdict, client.session.err()
 
 
-# --- what is a list ------------------------------------------------------------------------------------------
+# --- what is a list -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", ["config.pck", "config.pck.last", "config.db", "config.db.last"])
@@ -98,7 +103,8 @@ def test_a_list_is_its_configuration(release, mm, file):
 
 
 # local part: COMMAND and LIST, with lists test, test-request, my-list, a.b_c=d
-TARGETS = {b"test": "post test", b"TEST": "post test", b'"test"': "post test", b"test+x": "post test", b"my-list": "post my-list"}
+TARGETS = {b"test": "post test", b"TEST": "post test", b'"test"': "post test",
+           b"test+x": "post test", b"my-list": "post my-list"}
 TARGETS |= {b"my-list-%s" % c.encode(): f"{c} my-list" for c in COMMANDS}
 TARGETS |= {
     b"a.b_c=d": "post a.b_c=d",
@@ -128,9 +134,12 @@ def test_targets(smtpd, mm):
 
 @pytest.mark.parametrize("local", [
     b"-request",
-    b"unknown", b"test-unknown", b"unknown-request", b"test-", b"+test", b"+", b"-", b"test-request-request-request",
-    b"test/../test", b"../lists/test", b"./test", b"/etc/passwd", b"test/", b"/test", b'"."', b'".."', b'"../test"', b'".hidden"',
-    b'"te st"', b'"te\\st"', b'""', b"x" * 128, b"x" * 900, b"test" + b"x" * 700, b"$(id)", b"test;id", b"test*", b"tes?", b"-test-",
+    b"unknown", b"test-unknown", b"unknown-request", b"test-", b"+test", b"+", b"-",
+    b"test-request-request-request",
+    b"test/../test", b"../lists/test", b"./test", b"/etc/passwd", b"test/", b"/test", b'"."',
+    b'".."', b'"../test"', b'".hidden"',
+    b'"te st"', b'"te\\st"', b'""', b"x" * 128, b"x" * 900, b"test" + b"x" * 700, b"$(id)",
+    b"test;id", b"test*", b"tes?", b"-test-",
     b"--help", b"test\x7f", b'"test-request/"',
 ])
 def test_no_lists(release, mm, local):
@@ -146,14 +155,18 @@ def test_no_lists(release, mm, local):
 def test_plus_in_the_name_of_a_list(release, mm):
     """Which Mailman allows."""
     mm.create("c++")
-    for local, target in ((b"c++", "post c++"), (b"c++-confirm+0123", "confirm c++"), (b"c+++x", "post c++")):
+    for local, target in ((b"c++", "post c++"), (b"c++-confirm+0123", "confirm c++"),
+                          (b"c+++x", "post c++")):
         verdict, _ = play(mm, mm.command(release), local + b"@example.com")
-        assert verdict.startswith(b"250 ") and (mm.var / "argv").read_text().split() == target.split()
+        assert verdict.startswith(b"250 ")
+        assert (mm.var / "argv").read_text().split() == target.split()
 
 
-@pytest.mark.parametrize("recipient", [b"test@example.com", b"odd@example.com"], ids=["no directory", "a loop"])
+@pytest.mark.parametrize("recipient", [b"test@example.com", b"odd@example.com"],
+                         ids=["no directory", "a loop"])
 def test_what_might_be_a_list_is_no_unknown_recipient(release, mm, recipient):
-    """Where the lists cannot be looked at, nothing goes to the upstream, and nothing is refused for good."""
+    """Where the lists cannot be looked at, nothing goes to the upstream, and nothing is refused for
+    good."""
     lists = mm.var / "lists"
     if recipient.startswith(b"test@"):
         lists.rename(mm.var / "elsewhere")
@@ -172,9 +185,10 @@ def test_list_is_removed_before_the_message_of_mailman_2(release, mm):
     assert not (mm.var / "argv").exists()
 
 
-# --- what the wrapper gets -----------------------------------------------------------------------------------
+# --- what the wrapper gets ------------------------------------------------------------------------
 
-RECEIVED = re.compile(rb"Received: from client\.example\.org \(local\)\n\tby mx\.example\.com \(smtpd\) with ESMTP id \S+\n"
+RECEIVED = re.compile(rb"Received: from client\.example\.org \(local\)\n\tby mx\.example\.com "
+                      rb"\(smtpd\) with ESMTP id \S+\n"
                       rb"\tfor <test@example\.com>;\n\t[^\n]* \+0000\n")
 DATE = rb"Date: (?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000\n"
 CASES = {  # what a client sends; what stands above it; whose the mail is
@@ -182,7 +196,8 @@ CASES = {  # what a client sends; what stands above it; whose the mail is
     "in other letters": (b"FROM: x\r\ndate: y\r\n\r\ntext\r\n", b"", b"a@example.org"),
     "no From": (b"Date: y\r\n\r\ntext\r\n", rb"From: a@example\.org\n", b"a@example.org"),
     "no Date": (b"From: x\r\n\r\ntext\r\n", DATE, b"a@example.org"),
-    "neither": (b"Subject: x\r\nX-From: x\r\nFroms: y\r\n\r\nFrom: text\r\nDate: text\r\n", rb"From: a@example\.org\n" + DATE, b"a@example.org"),
+    "neither": (b"Subject: x\r\nX-From: x\r\nFroms: y\r\n\r\nFrom: text\r\nDate: text\r\n",
+                rb"From: a@example\.org\n" + DATE, b"a@example.org"),
     "no header": (b"\r\ntext\r\n", rb"From: a@example\.org\n" + DATE, b"a@example.org"),
     "null sender": (b"Subject: x\r\n\r\ntext\r\n", rb"From: MAILER-DAEMON\n" + DATE, b""),
 }
@@ -194,7 +209,8 @@ def test_the_message(release, mm, name):
     verdict, _ = play(mm, mm.command(release), b"test@example.com", content=content, sender=sender)
     (taken,) = mm.taken()
     text = content.replace(b"\r\n", b"\n")
-    header, body = (b"", text) if text.startswith(b"\n") else (text[: text.index(b"\n\n") + 1], text[text.index(b"\n\n") + 1 :])
+    header, body = (b"", text) if text.startswith(b"\n") else (text[: text.index(b"\n\n") + 1],
+                                                               text[text.index(b"\n\n") + 1 :])
     match = re.fullmatch(RECEIVED.pattern + above + rb"(?P<rest>(?s:.)*)", taken.text)
     assert verdict.startswith(b"250 ") and match and match["rest"] == header + b"X-Peer: local\n" + body, taken.text
 
@@ -203,7 +219,8 @@ def test_large_message_of_mailman_2(smtpd, mm):
     body = b"".join(b"%d the quick brown fox\r\n" % i for i in range(100000))
     verdict, _ = play(mm, mm.command(smtpd), b"test@example.com", content=CONTENT + body)
     (taken,) = mm.taken()
-    assert verdict.startswith(b"250 ") and taken.text.endswith(b"\n\n.text\n" + body.replace(b"\r\n", b"\n"))
+    assert verdict.startswith(b"250 ")
+    assert taken.text.endswith(b"\n\n.text\n" + body.replace(b"\r\n", b"\n"))
 
 
 def test_nothing_of_the_client_in_the_arguments(release, mm):
@@ -219,7 +236,9 @@ def test_several_lists_and_messages(release, mm):
         for _ in range(2):
             client.ask(b"test@example.com", b"my-list-join@example.com", b"MY-list@example.com")
             assert client.send().startswith(b"250 ")
-    assert sorted(taken.argv for taken in mm.taken()) == sorted([["post", "test"], ["join", "my-list"], ["post", "my-list"]] * 2)
+    assert sorted(taken.argv
+                  for taken in mm.taken()) == sorted([["post", "test"], ["join", "my-list"],
+                                                      ["post", "my-list"]] * 2)
 
 
 # Leaves a reader of its standard input behind, and spoils for the others what the system lets it.
@@ -242,7 +261,8 @@ if os.fork() == 0:
 
 @pytest.mark.parametrize("size", [1000, 66_195])
 def test_wrappers_share_nothing(smtpd, mm, size):
-    """What one does with its standard input, or somebody it has left behind, no other list notices."""
+    """What one does with its standard input, or somebody it has left behind, no other list
+    notices."""
     lists = [f"list{n}" for n in range(8)]
     for name in lists:
         mm.create(name)
@@ -250,17 +270,20 @@ def test_wrappers_share_nothing(smtpd, mm, size):
     wrapper.write_text(VANDAL)
     wrapper.chmod(0o755)
     body = b"the quick brown fox.\r\n" * (size // 22)
-    verdict, _ = play(mm, mm.command(smtpd, f"--mailman-wrapper={wrapper}"), *(f"{name}@example.com".encode() for name in lists),
+    verdict, _ = play(mm, mm.command(smtpd, f"--mailman-wrapper={wrapper}"),
+                      *(f"{name}@example.com".encode() for name in lists),
                       content=CONTENT + body)
     taken = [(mm.var / f"taken.{name}").read_bytes() for name in lists]
-    assert verdict.startswith(b"250 ") and taken[0].endswith(CONTENT.replace(b"\r\n", b"\n")[-6:] + body.replace(b"\r\n", b"\n"))
+    assert verdict.startswith(b"250 ")
+    assert taken[0].endswith(CONTENT.replace(b"\r\n", b"\n")[-6:] + body.replace(b"\r\n", b"\n"))
     assert [len(one) for one in taken] == [len(taken[0])] * 8 and len(set(taken)) == 1
 
 
-# --- verdicts ------------------------------------------------------------------------------------------------
+# --- verdicts -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [0, 1, 2, 3, 4, 5, 6, 7, 8, 64, 65, 67, 75, 77, 100, 111, 127, 255])
+@pytest.mark.parametrize("status",
+                         [0, 1, 2, 3, 4, 5, 6, 7, 8, 64, 65, 67, 75, 77, 100, 111, 127, 255])
 def test_exit_statuses_of_the_wrapper(release, mm, status):
     """They are no sysexits."""
     (mm.var / "exit").write_text(str(status))
@@ -294,11 +317,12 @@ def test_hanging_wrapper(release, mm):
 
 def test_wrapper_that_does_not_read(smtpd, mm):
     (mm.var / "deaf").touch()
-    verdict, _ = play(mm, mm.command(smtpd), b"test@example.com", content=CONTENT + b"x" * 500000 + b"\r\n")
+    verdict, _ = play(mm, mm.command(smtpd), b"test@example.com",
+                      content=CONTENT + b"x" * 500000 + b"\r\n")
     assert verdict.startswith(b"250 ")
 
 
-# --- beside an upstream --------------------------------------------------------------------------------------
+# --- beside an upstream ---------------------------------------------------------------------------
 
 MIXED = {  # the upstream; the wrapper's status; the verdict; does the wrapper run
     "both": ({}, None, b"250 ", True),
@@ -320,7 +344,8 @@ def test_mixed(release, mm, name):
         verdict, log = play(mm, mm.command(release, up), b"test@example.com", OTHER)
         up.wait_until_over()
     assert verdict.startswith(expected) and (mm.var / "argv").exists() == is_run
-    assert len(up.messages) == ("DATA" not in script) and all(m.recipients == [b"<%s>" % OTHER] for m in up.messages)
+    assert len(up.messages) == ("DATA" not in script)
+    assert all(m.recipients == [b"<%s>" % OTHER] for m in up.messages)
     if status:
         assert {line["to"]: line["verdict"][:3] for line in lines(log, "recipient")} == {
             b"<test@example.com>": expected[:3], b"<other@example.com>": b"250"}
@@ -332,13 +357,15 @@ def limited(argv):
 
 
 def pipes_fail(argv):
-    return [need("strace"), "-f", "-qq", "-o", "/dev/null", "-e", "trace=pipe2", "-e", "inject=pipe2:error=EMFILE:when=2", *argv]
+    return [need("strace"), "-f", "-qq", "-o", "/dev/null", "-e", "trace=pipe2", "-e",
+            "inject=pipe2:error=EMFILE:when=2", *argv]
 
 
 BEFORE_THE_DOT = {  # what is done to the wrapper, or to the command line; the verdict
     "it is missing": (lambda path: path.unlink(), None, b"451 4.3.0 "),
     "it is not executable": (lambda path: path.chmod(0o644), None, b"451 4.3.0 "),
-    "its interpreter is missing": (lambda path: path.write_text("#!/nowhere/sh\n"), None, b"451 4.3.0 "),
+    "its interpreter is missing": (lambda path: path.write_text("#!/nowhere/sh\n"), None,
+                                   b"451 4.3.0 "),
     "its text has no room": (None, limited, b"452 4.3.1 "),
     "descriptors are out": (None, pipes_fail, b"451 4.3.0 "),
     "the list is gone": (None, None, b"550 5.1.1 "),
@@ -349,7 +376,8 @@ BEFORE_THE_DOT = {  # what is done to the wrapper, or to the command line; the v
 @pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
 @pytest.mark.parametrize("name", BEFORE_THE_DOT)
 def test_what_can_fail_here_comes_first(release, mm, name, protocol):
-    """In SMTP the upstream is not even told that there is a message; in LMTP each has its own verdict."""
+    """In SMTP the upstream is not even told that there is a message; in LMTP each has its own
+    verdict."""
     change, prefix, expected = BEFORE_THE_DOT[name]
     wrapper = mm.var / "wrapper"
     wrapper.write_text(f'#!/bin/sh\nexec {ROOT}/tests/mailman2-wrapper "$@"\n')
@@ -373,12 +401,15 @@ def test_what_can_fail_here_comes_first(release, mm, name, protocol):
     if protocol == "smtp":
         assert verdicts.startswith(expected) and up.messages == [] and b"DATA" not in up.commands
     else:
-        assert verdicts[0].startswith(expected) and verdicts[1].startswith(b"250 ") and len(up.messages) == 1
+        assert verdicts[0].startswith(expected) and verdicts[1].startswith(b"250 ")
+        assert len(up.messages) == 1
 
 
 def test_lmtp_of_mailman_2(release, mm):
     """Each recipient has its own verdict."""
     (mm.var / "exit").write_text("2")
     with Upstream() as up:
-        verdicts, _ = play(mm, mm.command(release, up, "--protocol=lmtp"), b"test@example.com", OTHER, b"test-owner@example.com")
-    assert [verdict[:3] for verdict in verdicts] == [b"451", b"250", b"451"] and len(up.messages) == 1
+        verdicts, _ = play(mm, mm.command(release, up, "--protocol=lmtp"), b"test@example.com",
+                           OTHER, b"test-owner@example.com")
+    assert [verdict[:3] for verdict in verdicts] == [b"451", b"250", b"451"]
+    assert len(up.messages) == 1

@@ -137,7 +137,8 @@ class Reader(threading.Thread):
 
 
 def check_whole(said, expected):
-    """Where messages are shown slowly, a log line waits for a tenth of a second and is written between their lines, or in one."""
+    """Where messages are shown slowly, a log line waits for a tenth of a second and is written
+    between their lines, or in one."""
     messages = re.sub(rb"smtpd: [^\n]+\n", b"", said)
     assert sorted(printed(messages)) == sorted(as_printed(message) for message in expected)
     assert without_messages(messages) == b""

@@ -1,5 +1,6 @@
-"""Strategy show: the message as a person reads it, on the output. What a strategy that shows messages has to do with the output
-(lock, full disk, null device) is in test_output.py, for print."""
+"""Strategy show: the message as a person reads it, on the output. What a strategy that shows
+messages has to do with the output (lock, full disk, null device) is in test_output.py, for
+print."""
 
 import base64
 import contextlib
@@ -23,7 +24,8 @@ from test_sandbox import inject, tools
 
 _ = inject, tools  # fixtures
 SHOWN = b"250 2.0.0 shown"
-FRAME = re.compile(r"^---------- MESSAGE ----------\nEnvelope: ([^\n]*)\nClient: ([^\n]*)\n\n(.*?)-------- END MESSAGE --------\n", re.M | re.DOTALL)
+FRAME = re.compile(r"^---------- MESSAGE ----------\nEnvelope: ([^\n]*)\nClient: "
+                   r"([^\n]*)\n\n(.*?)-------- END MESSAGE --------\n", re.M | re.DOTALL)
 
 
 def showing(smtpd, *options):
@@ -39,11 +41,13 @@ def show(smtpd, folder, message):
     """What becomes of one."""
     with Session(showing(smtpd), folder) as session:
         session.begin("EHLO")
-        wire = re.sub(rb"^\.", b"..", message.replace(b"\r\n", b"\n"), flags=re.M).replace(b"\n", b"\r\n")
+        wire = re.sub(rb"^\.", b"..", message.replace(b"\r\n", b"\n"), flags=re.M).replace(b"\n",
+                                                                                           b"\r\n")
         assert session.send_message(wire + b"\r\n" * (not wire.endswith(b"\r\n"))) == SHOWN
         assert session.end() == 0
         ((envelope, client, text),) = shown(session.err())
-    assert envelope == "<a@example.org> to <b@example.com>" and client == "local (client.example.org), ESMTP"
+    assert envelope == "<a@example.org> to <b@example.com>"
+    assert client == "local (client.example.org), ESMTP"
     return text
 
 
@@ -51,7 +55,7 @@ def encoded(text, charset):
     return base64.encodebytes(text.encode(charset)).decode()
 
 
-# --- the wild's variety ----------------------------------------------------------------------------------------------------------
+# --- the wild's variety ---------------------------------------------------------------------------
 
 MIXED = """From: a@example.org
 Subject: mixed
@@ -69,67 +73,104 @@ the text
 """
 
 MESSAGES = {
-    "plain": ("From: Alice <a@example.org>\nTo: Bob <b@example.com>\nSubject: Lunch\nX-Other: not shown\n\nAt noon?\n.dot\n",
-              "From: Alice <a@example.org>\nTo: Bob <b@example.com>\nSubject: Lunch\n\nAt noon?\n.dot\n"),
+    "plain": ("From: Alice <a@example.org>\nTo: Bob <b@example.com>\nSubject: Lunch\nX-Other: not "
+              "shown\n\nAt noon?\n.dot\n",
+              "From: Alice <a@example.org>\nTo: Bob <b@example.com>\nSubject: Lunch\n\nAt "
+              "noon?\n.dot\n"),
     "no-header": ("just text\n", "just text\n"),
     "empty-line-first": ("\nbody\n", "\nbody\n"),
     "no-body": ("Subject: x\n", "Subject: x\n"),
-    "fields": ("Date: Fri, 27 Nov 2026 10:00:00 +0100\nBcc: c@example.com\nReply-To: r@example.org\nCc: d@example.com,\n e@example.com\n"
+    "fields": ("Date: Fri, 27 Nov 2026 10:00:00 +0100\nBcc: c@example.com\nReply-To: "
+               "r@example.org\nCc: d@example.com,\n e@example.com\n"
                "sender: s@example.org\nFROM: a@example.org\n\nx\n",
-               "From: a@example.org\nSender: s@example.org\nReply-To: r@example.org\nCc: d@example.com, e@example.com\nBcc: c@example.com\n"
+               "From: a@example.org\nSender: s@example.org\nReply-To: r@example.org\nCc: "
+               "d@example.com, e@example.com\nBcc: c@example.com\n"
                "Date: Fri, 27 Nov 2026 10:00:00 +0100\n\nx\n"),
-    "words": ("From: =?utf-8?Q?J=C3=B6rg?= <a@example.org>\nTo: =?iso-8859-1?Q?Andr=E9?= <b@example.com>, c@example.com\n"
+    "words": ("From: =?utf-8?Q?J=C3=B6rg?= <a@example.org>\nTo: =?iso-8859-1?Q?Andr=E9?= "
+              "<b@example.com>, c@example.com\n"
               "Subject: =?utf-8?B?R3LDvMOfZQ==?=\n =?utf-8?Q?_aus_?= =?koi8-r?B?7c/Ty9fB?=\n\nx\n",
-              "From: Jörg <a@example.org>\nTo: André <b@example.com>, c@example.com\nSubject: Grüße aus Москва\n\nx\n"),
+              "From: Jörg <a@example.org>\nTo: André <b@example.com>, c@example.com\nSubject: "
+              "Grüße aus Москва\n\nx\n"),
     "name-like-an-address": ("From: =?utf-8?Q?boss=40example.com=3E=2C_x?= <a@example.org>\n\nx\n",
                              'From: "boss@example.com>, x" <a@example.org>\n\nx\n'),
     "octets-in-header": ("Subject: Grüße\n\nx\n".encode("latin-1"), "Subject: Grüße\n\nx\n"),
-    "utf8-in-header": ("Subject: Grüße\nFrom: Jörg <a@example.org>\n\nx\n", "From: Jörg <a@example.org>\nSubject: Grüße\n\nx\n"),
-    "line-end-in-word": ("Subject: =?utf-8?Q?a=0AAttachment:_b?=\n\nx\n", "Subject: a Attachment: b\n\nx\n"),
-    "iso-2022-jp": ("Subject: =?iso-2022-jp?B?GyRCRnxLXBsoQg==?=\nContent-Type: text/plain; charset=ISO-2022-JP\n\n".encode()
+    "utf8-in-header": ("Subject: Grüße\nFrom: Jörg <a@example.org>\n\nx\n",
+                       "From: Jörg <a@example.org>\nSubject: Grüße\n\nx\n"),
+    "line-end-in-word": ("Subject: =?utf-8?Q?a=0AAttachment:_b?=\n\nx\n",
+                         "Subject: a Attachment: b\n\nx\n"),
+    "iso-2022-jp": ("Subject: =?iso-2022-jp?B?GyRCRnxLXBsoQg==?=\nContent-Type: text/plain; "
+                    "charset=ISO-2022-JP\n\n".encode()
                     + "日本語です\n".encode("iso-2022-jp"), "Subject: 日本\n\n日本語です\n"),
-    "shift-jis": (b"Content-Type: text/plain; charset=\"Shift_JIS\"\n\n" + "日本\n".encode("shift-jis"), "\n日本\n"),
-    "latin-1": (b"Content-Type: text/plain; charset=iso-8859-1\n\nGr\xfc\xdfe \x80\n", "\nGrüße €\n"),
+    "shift-jis": (b"Content-Type: text/plain; charset=\"Shift_JIS\"\n\n"
+                  + "日本\n".encode("shift-jis"), "\n日本\n"),
+    "latin-1": (b"Content-Type: text/plain; charset=iso-8859-1\n\nGr\xfc\xdfe \x80\n",
+                "\nGrüße €\n"),
     "latin-9": (b"Content-Type: text/plain; charset=iso-8859-15\n\n\xa4\n", "\n€\n"),
     "not-said": (b"Subject: x\n\nGr\xfc\xdfe\n", "Subject: x\n\nGrüße\n"),
     "wrongly-said": ("Content-Type: text/plain; charset=us-ascii\n\nGrüße\n", "\nGrüße\n"),
     "unknown": (b"Content-Type: text/plain; charset=x-nobody\n\nGr\xfc\xdfe\n", "\nGrüße\n"),
     "invalid": (b"Content-Type: text/plain; charset=euc-jp\n\nx\xff\xffy\n", "\nx��y\n"),
-    "quoted-printable": ("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nGr=C3=BC=\n=C3=9Fe =3D\n",
+    "quoted-printable": ("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: "
+                         "quoted-printable\n\nGr=C3=BC=\n=C3=9Fe =3D\n",
                          "\nGrüße =\n"),
-    "base64": ("Content-Type: text/plain; charset=utf-16\nContent-Transfer-Encoding: base64\n\n" + encoded("Grüße\r\nzwei\r\n", "utf-16"),
+    "base64": ("Content-Type: text/plain; charset=utf-16\nContent-Transfer-Encoding: base64\n\n"
+               + encoded("Grüße\r\nzwei\r\n", "utf-16"),
                "\nGrüße\nzwei\n"),
-    "bad-base64": ("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\naGVsbG8=!!\n@@\n", "\nhello\n"),
-    "html": ("Content-Type: text/html; charset=utf-8\n\n<html><head><title>no</title><style>p {}</style></head><body><h1>Gr&uuml;&szlig;e</h1>"
-             "<p>One<br>two &lt;three&gt; &#8364; &#x20AC;<script>alert('<p>')</script><ul><li>a<li>b</ul><!-- <p>no</p> -->"
-             "<a href='https://example.org/?a=1&amp;b=2'>link</a> <a href=\"mailto:c@example.org\">c@example.org</a> <img alt='a cat' src=x>"
+    "bad-base64": (
+        "Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\naGVsbG8=!!\n@@\n",
+        "\nhello\n"),
+    "html": ("Content-Type: text/html; charset=utf-8\n\n<html><head><title>no</title><style>p "
+             "{}</style></head><body><h1>Gr&uuml;&szlig;e</h1>"
+             "<p>One<br>two &lt;three&gt; &#8364; "
+             "&#x20AC;<script>alert('<p>')</script><ul><li>a<li>b</ul><!-- <p>no</p> -->"
+             "<a href='https://example.org/?a=1&amp;b=2'>link</a> <a "
+             "href=\"mailto:c@example.org\">c@example.org</a> <img alt='a cat' src=x>"
              "<pre>  a\n   b</pre>1 < 2 & 3</body></html>\n",
-             "\nGrüße\n\nOne\ntwo <three> € €\n* a\n* b\nlink <https://example.org/?a=1&b=2> c@example.org [a cat]\n  a\n   b\n1 < 2 & 3\n"),
-    "broken-html": ("Content-Type: text/html\n\n<p>one <b>two <a href=\"x three <p>four\n", "\none two four\n"),
-    "alternative": ("Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\nplain\n--b\nContent-Type: text/html\n\n"
+             "\nGrüße\n\nOne\ntwo <three> € €\n* a\n* b\nlink <https://example.org/?a=1&b=2> "
+             "c@example.org [a cat]\n  a\n   b\n1 < 2 & 3\n"),
+    "broken-html": ("Content-Type: text/html\n\n<p>one <b>two <a href=\"x three <p>four\n",
+                    "\none two four\n"),
+    "alternative": ("Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: "
+                    "text/plain\n\nplain\n--b\nContent-Type: text/html\n\n"
                     "<p>html\n--b--\n", "\nplain\n\nAlternative: text/html, 7 octets\n"),
-    "alternative-without-text": ("Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: text/plain\n\n\n--b\n"
-                                 "Content-Type: text/html\n\n<p>html\n--b--\n", "\nhtml\n\nAlternative: text/plain, 0 octets\n"),
-    "attachment": (MIXED % "Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64\n\nAAAAAAAA",
-                   "From: a@example.org\nSubject: mixed\n\nthe text\n\nAttachment: a.pdf, application/pdf, 6 octets\n"),
-    "rfc2231": (MIXED % ("Content-Type: image/png\nContent-Disposition: attachment; filename*0*=utf-8'de'Gr%C3%BC;\n filename*1*=%C3%9Fe.png\n\nxyz"),
-                "From: a@example.org\nSubject: mixed\n\nthe text\n\nAttachment: Grüße.png, image/png, 3 octets\n"),
-    "name-in-words": (MIXED % "Content-Type: image/png; name=\"=?iso-8859-1?Q?r=E9sum=E9.png?=\"\n\nxyz",
-                      "From: a@example.org\nSubject: mixed\n\nthe text\n\nAttachment: résumé.png, image/png, 3 octets\n"),
-    "attached-text": (MIXED % "Content-Type: text/plain\nContent-Disposition: attachment; filename=notes.txt\n\nnotes",
-                      "From: a@example.org\nSubject: mixed\n\nthe text\n\nAttachment: notes.txt, text/plain, 5 octets\n"),
-    "second-text": (MIXED % "Content-Type: text/html\nContent-Disposition: inline\n\n<p>more", "From: a@example.org\nSubject: mixed\n\nthe text\n\nmore\n"),
-    "forwarded": (MIXED % "Content-Type: message/rfc822\n\nFrom: c@example.org\nSubject: =?utf-8?Q?=C3=BC?=\n\ninner",
-                  "From: a@example.org\nSubject: mixed\n\nthe text\n\n---- attached message ----\nFrom: c@example.org\nSubject: ü\n\ninner\n"
+    "alternative-without-text": ("Content-Type: multipart/alternative; "
+                                 "boundary=b\n\n--b\nContent-Type: text/plain\n\n\n--b\n"
+                                 "Content-Type: text/html\n\n<p>html\n--b--\n",
+                                 "\nhtml\n\nAlternative: text/plain, 0 octets\n"),
+    "attachment": (MIXED % "Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: "
+                           "base64\n\nAAAAAAAA",
+                   "From: a@example.org\nSubject: mixed\n\nthe text\n\nAttachment: a.pdf, "
+                   "application/pdf, 6 octets\n"),
+    "rfc2231": (MIXED % ("Content-Type: image/png\nContent-Disposition: attachment; "
+                         "filename*0*=utf-8'de'Gr%C3%BC;\n filename*1*=%C3%9Fe.png\n\nxyz"),
+                "From: a@example.org\nSubject: mixed\n\nthe text\n\nAttachment: Grüße.png, "
+                "image/png, 3 octets\n"),
+    "name-in-words": (MIXED % "Content-Type: image/png; "
+                              "name=\"=?iso-8859-1?Q?r=E9sum=E9.png?=\"\n\nxyz",
+                      "From: a@example.org\nSubject: mixed\n\nthe text\n\nAttachment: résumé.png, "
+                      "image/png, 3 octets\n"),
+    "attached-text": (MIXED % "Content-Type: text/plain\nContent-Disposition: attachment; "
+                              "filename=notes.txt\n\nnotes",
+                      "From: a@example.org\nSubject: mixed\n\nthe text\n\nAttachment: notes.txt, "
+                      "text/plain, 5 octets\n"),
+    "second-text": (MIXED % "Content-Type: text/html\nContent-Disposition: inline\n\n<p>more",
+                    "From: a@example.org\nSubject: mixed\n\nthe text\n\nmore\n"),
+    "forwarded": (MIXED % "Content-Type: message/rfc822\n\nFrom: c@example.org\nSubject: "
+                          "=?utf-8?Q?=C3=BC?=\n\ninner",
+                  "From: a@example.org\nSubject: mixed\n\nthe text\n\n---- attached message "
+                  "----\nFrom: c@example.org\nSubject: ü\n\ninner\n"
                   "---- end of attached message ----\n"),
-    "no-end": ("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nnever ended\n", "\nnever ended\n"),
+    "no-end": ("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: "
+               "text/plain\n\nnever ended\n", "\nnever ended\n"),
     "no-boundary": ("Subject: x\nContent-Type: multipart/mixed\n\nwhatever\n", None),
     "no-parts": ("Subject: x\nContent-Type: multipart/mixed; boundary=b\n\nwhatever\n", None),
     "bad-type": ("Content-Type: text\nContent-Transfer-Encoding: nonsense\n\ntext\n", "\ntext\n"),
     "mbox": ("From a@example.org Thu Jan  1 00:00:00 2026\nSubject: x\n\nbody\n", None),
-    "escapes": (b"Subject: \033[2J\nContent-Type: text/plain; charset=utf-8\n\na\x1b]0;title\x07 \xc2\x9b31m \xe2\x80\xaeevil\x7f\ttab\n",
+    "escapes": (b"Subject: \033[2J\nContent-Type: text/plain; charset=utf-8\n\na\x1b]0;title\x07 "
+                b"\xc2\x9b31m \xe2\x80\xaeevil\x7f\ttab\n",
                 "Subject: ^[[2J\n\na^[]0;title^G <U+009b>31m <U+202e>evil^?\ttab\n"),
-    "escapes-in-words": ("Subject: =?utf-8?Q?=1B[31mred=9B?=\nContent-Type: multipart/mixed; boundary=b\n\n--b\n"
+    "escapes-in-words": ("Subject: =?utf-8?Q?=1B[31mred=9B?=\nContent-Type: multipart/mixed; "
+                         "boundary=b\n\n--b\n"
                          "Content-Type: image/png; name=\"=?utf-8?Q?=1B]0;x=07?=\"\n\nx\n--b--\n",
                          "Subject: ^[[31mred?\n\nAttachment: ^[]0;x^G, image/png, 1 octet\n"),
 }
@@ -143,7 +184,8 @@ def test_show_message(release, tmp_path, name):
     if expected is None:
         assert "x\n" in text or "body" in text
     else:
-        assert text == expected.removeprefix("\n")  # there is an empty line after the envelope in any case
+        # there is an empty line after the envelope in any case
+        assert text == expected.removeprefix("\n")
 
 
 def test_all_of_them_with_sanitizers(smtpd, tmp_path):
@@ -153,7 +195,8 @@ def test_all_of_them_with_sanitizers(smtpd, tmp_path):
         session.begin("EHLO")
         for message, _ in MESSAGES.values():
             octets = message if isinstance(message, bytes) else message.encode()
-            wire = re.sub(rb"^\.", b"..", octets.replace(b"\r", b""), flags=re.M).replace(b"\n", b"\r\n")
+            wire = re.sub(rb"^\.", b"..", octets.replace(b"\r", b""), flags=re.M).replace(b"\n",
+                                                                                          b"\r\n")
             assert session.send_message(wire) == SHOWN, message
         assert session.end() == 0
         assert len(shown(session.err())) == len(MESSAGES)
@@ -162,7 +205,8 @@ def test_all_of_them_with_sanitizers(smtpd, tmp_path):
 def test_depth(release, tmp_path):
     """Parts in parts, more than anybody has: what is deep is listed."""
     n = 500
-    message = "".join(f"Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n" for i in range(n)) + "Content-Type: text/plain\n\ndeep\n"
+    message = "".join(f"Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n"
+                      for i in range(n)) + "Content-Type: text/plain\n\ndeep\n"
     text = show(release, tmp_path, ("Subject: x\n" + message).encode())
     assert text.startswith("Subject: x\n") and "multipart/mixed" in text
     inner = "Content-Type: message/rfc822\n\n" * n + "Subject: deep\n\nx\n"
@@ -175,7 +219,8 @@ def test_tags_without_an_end(release, tmp_path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     text = show(release, tmp_path, page)
     assert text.count("<a") == 1_000_000
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 10  # of the processor; it had 30 and then no end
+    # of the processor; it had 30 and then no end
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 10
 
 
 def test_large_attachment(release, tmp_path):
@@ -183,7 +228,8 @@ def test_large_attachment(release, tmp_path):
     message = email.message.EmailMessage()
     message["Subject"] = "Holiday"
     message.set_content("Look!\n")
-    message.add_attachment(os.urandom(5_000_000), maintype="image", subtype="jpeg", filename="beach.jpg")
+    message.add_attachment(os.urandom(5_000_000), maintype="image", subtype="jpeg",
+                           filename="beach.jpg")
     text = show(release, tmp_path, message.as_bytes())
     assert text == "Subject: Holiday\n\nLook!\n\nAttachment: beach.jpg, image/jpeg, 5000000 octets\n"
 
@@ -191,13 +237,16 @@ def test_large_attachment(release, tmp_path):
 def test_show_many_recipients(release, tmp_path):
     with Session(showing(release), tmp_path) as session:
         session.begin("EHLO")
-        session.expect((b"MAIL FROM:<>", b"250 "), *[(b"RCPT TO:<%d@example.com>" % i, b"250 ") for i in range(3)], (b"DATA", b"354 "))
+        session.expect((b"MAIL FROM:<>", b"250 "),
+                       *[(b"RCPT TO:<%d@example.com>" % i, b"250 ") for i in range(3)],
+                       (b"DATA", b"354 "))
         session.say(b"Subject: x\r\n\r\nx\r\n.\r\n")
         assert session.reply() == SHOWN and session.end() == 0
-        assert shown(session.err())[0][0] == "<> to <0@example.com>, <1@example.com>, <2@example.com>"
+        assert shown(
+            session.err())[0][0] == "<> to <0@example.com>, <1@example.com>, <2@example.com>"
 
 
-# --- where it is shown -----------------------------------------------------------------------------------------------------------
+# --- where it is shown ----------------------------------------------------------------------------
 
 
 def read_terminal(master):
@@ -212,7 +261,8 @@ def test_on_a_terminal(smtpd, tmp_path):
     master, slave = pty.openpty()
     tty.setraw(slave)
     try:
-        with open(slave, "wb", 0, closefd=False) as err, Session(showing(smtpd), tmp_path, err=err) as session:
+        with (open(slave, "wb", 0, closefd=False) as err,
+              Session(showing(smtpd), tmp_path, err=err) as session):
             session.begin("EHLO")
             assert session.send_message(MESSAGES["escapes"][0].replace(b"\n", b"\r\n")) == SHOWN
             assert session.end() == 0
@@ -259,7 +309,8 @@ def test_nobody_reads(release, tmp_path):
     """A pipe that is full: 451 after the timeout, by the helper itself."""
     reader, writer = os.pipe()
     try:
-        with open(writer, "wb", 0) as err, Session(showing(release, "--timeout=1"), tmp_path, err=err) as session:
+        with (open(writer, "wb", 0) as err,
+              Session(showing(release, "--timeout=1"), tmp_path, err=err) as session):
             session.begin("EHLO")
             verdict = session.send_message(b"Subject: x\r\n\r\n" + b"y" * 200_000 + b"\r\n")
             assert verdict == b"451 4.3.0 cannot write to the output: Connection timed out, try again later"
@@ -284,12 +335,14 @@ def test_show_helper_is_missing(release, tmp_path):
         pytest.skip("smtpd-show is installed")
     program = shutil.copy(release, tmp_path / "smtpd")
     status, _, err = run([program, "--config=/dev/null", "--strategy=show", "--check"])
-    assert status == 78 and re.fullmatch(
-        rb"smtpd: strategy=show: smtpd-show is not installed \(cannot run \S+\): build smtpd with libgmime-3.0-dev and pkg-config "
+    assert status == 78
+    assert re.fullmatch(
+        rb"smtpd: strategy=show: smtpd-show is not installed \(cannot run \S+\): build smtpd with "
+        rb"libgmime-3.0-dev and pkg-config "
         rb"installed, or choose another strategy\n", err)
 
 
-# --- what the helper may do ------------------------------------------------------------------------------------------------------
+# --- what the helper may do -----------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -299,9 +352,11 @@ def waiting_helper(release, tmp_path):
     try:
         with open(writer, "wb", 0) as err, Session(showing(release), tmp_path, err=err) as session:
             session.begin("DATA")
-            session.say(b"Content-Type: text/plain; charset=koi8-r\r\n\r\n" + b"y" * 200_000 + b"\r\n.\r\n")
+            session.say(b"Content-Type: text/plain; charset=koi8-r\r\n\r\n" + b"y" * 200_000
+                        + b"\r\n.\r\n")
             (helper,) = wait_until(lambda: programs(session.pid), "the helper")
-            wait_until(lambda: status_of(helper, "Seccomp") == 2 and stat_of(helper).state == "S", "its sandbox")
+            wait_until(lambda: status_of(helper, "Seccomp") == 2 and stat_of(helper).state == "S",
+                       "its sandbox")
             yield session, helper
             session.ours.close()
     finally:
@@ -319,8 +374,10 @@ def test_helper_is_confined(release, tmp_path):
 
 # By number, on x86-64: a file, a socket; a program, another process, a file to write.
 @pytest.mark.parametrize("call, outcome", [
-    ("257 -100 =/etc/passwd 0", "EPERM"), ("41 2 1 0", "EPERM"), ("59 =/nonexistent 0 0", "dies"), ("57", "dies"),
-    ("62 1 0", "dies"), ("87 =/nonexistent", "dies"), ("9 0 4096 5 0x22 -1", "dies"), ("39", "ok")], ids=lambda text: text.split()[0])
+    ("257 -100 =/etc/passwd 0", "EPERM"), ("41 2 1 0", "EPERM"), ("59 =/nonexistent 0 0", "dies"),
+    ("57", "dies"),
+    ("62 1 0", "dies"), ("87 =/nonexistent", "dies"), ("9 0 4096 5 0x22 -1", "dies"), ("39", "ok")],
+                         ids=lambda text: text.split()[0])
 def test_helper_is_taken_over(release, tmp_path, inject, call, outcome):
     with waiting_helper(release, tmp_path) as (session, helper):
         assert inject(helper, *call.split()) == outcome

@@ -169,7 +169,8 @@ def of_rows(name):
 
 # What is read, and what finds the names of strategies in it.
 PLACES = {
-    "--help": (lambda: re.sub(r"\n {30,}", " ", run([BUILDS["release"] / "smtpd", "--help"])[1].decode()), in_help),
+    "--help": (lambda: re.sub(r"\n {30,}", " ",
+                              run([BUILDS["release"] / "smtpd", "--help"])[1].decode()), in_help),
     "smtpd(8), Strategies": (of_file("man/smtpd.8"), items_of("Strategies")),
     "smtpd(8), Sandbox": (of_file("man/smtpd.8"), items_of("Sandbox")),
     "README.md": (of_file("README.md"), in_table),

@@ -1,4 +1,5 @@
-"""AUTH toward upstreams: upstream-user, upstream-password, upstream-auth. The password is looked for wherever it must not be."""
+"""AUTH toward upstreams: upstream-user, upstream-password, upstream-auth. The password is looked
+for wherever it must not be."""
 
 import base64
 import os
@@ -30,7 +31,8 @@ def password(tmp_path):
 
 
 def login(path, mechanism=None):
-    return [f"--upstream-user={USER}", f"--upstream-password={path}", *([f"--upstream-auth={mechanism}"] if mechanism else [])]
+    return [f"--upstream-user={USER}", f"--upstream-password={path}",
+            *([f"--upstream-auth={mechanism}"] if mechanism else [])]
 
 
 def clear(account, *words):
@@ -96,9 +98,11 @@ def test_login_by_lmtp(release, tmp_path, password):
 REFUSED = {
     "535": (clear(Account(USER, "another"), "AUTH PLAIN"), rb"535 5\.7\.8 bad credentials"),
     "login": (clear(Account(USER, "another"), "AUTH LOGIN"), rb"535 5\.7\.8 bad credentials"),
-    "not offered": (clear(None, "AUTH CRAM-MD5"), rb"it offers no AUTH that was configured: CRAM-MD5"),
+    "not offered": (clear(None, "AUTH CRAM-MD5"),
+                    rb"it offers no AUTH that was configured: CRAM-MD5"),
     "none": (clear(None), rb"it offers no AUTH that was configured: none at all"),
-    "534": ({"EHLO": ehlo("AUTH PLAIN"), "AUTH": b"534 5.7.9 too weak\r\n"}, rb"534 5\.7\.9 too weak"),
+    "534": ({"EHLO": ehlo("AUTH PLAIN"), "AUTH": b"534 5.7.9 too weak\r\n"},
+            rb"534 5\.7\.9 too weak"),
 }
 
 
@@ -111,7 +115,8 @@ def test_refused_credentials_are_our_fault(smtpd, tmp_path, password, case):
         assert outcome.last == b"451 4.7.8 the upstream server does not take our credentials, try again later"
         assert up.messages == [] and not any(line.startswith(b"MAIL") for line in up.commands)
     line = lines(outcome.log, "upstream")[0]
-    assert line["step"] == b"AUTH" and re.search(reason, b" ".join(value for _, value in line.fields))
+    assert line["step"] == b"AUTH"
+    assert re.search(reason, b" ".join(value for _, value in line.fields))
     check_unseen(outcome.log)
 
 
@@ -124,20 +129,24 @@ def test_refused_token(release, tmp_path, password):
 
 
 def test_next_upstream_takes_the_password(release, tmp_path, password):
-    with Upstream(clear(Account(USER, "another"), "AUTH PLAIN")) as first, Upstream(clear(Account(USER, PASSWORD), "AUTH PLAIN")) as second:
+    with (Upstream(clear(Account(USER, "another"), "AUTH PLAIN")) as first,
+          Upstream(clear(Account(USER, PASSWORD), "AUTH PLAIN")) as second):
         outcome = play(proxy(release, first, second, *login(password)), tmp_path)
         assert outcome.codes[-1] == 250 and first.messages == [] and len(second.messages) == 1
 
 
 def test_temporary_failure_is_the_upstreams_word(release, tmp_path, password):
-    with Upstream({"EHLO": ehlo("AUTH PLAIN"), "AUTH": b"454 4.7.0 my directory is away\r\n"}) as up:
+    with Upstream({"EHLO": ehlo("AUTH PLAIN"),
+                   "AUTH": b"454 4.7.0 my directory is away\r\n"}) as up:
         outcome = play(proxy(release, up, *login(password)), tmp_path)
     assert outcome.last == b"451 4.7.0 my directory is away"
 
 
 ECHOES = {
     "line": lambda c: c.send(b"535 5.7.8 no: " + c.commands[-1] + b"\r\n"),
-    "password": lambda c: c.send(b"535 5.7.8 no: " + base64.b64decode(c.commands[-1].split(b" ")[2]).replace(b"\0", b"/") + b"\r\n"),
+    "password": lambda c: c.send(b"535 5.7.8 no: "
+                                 + base64.b64decode(
+                                     c.commands[-1].split(b" ")[2]).replace(b"\0", b"/") + b"\r\n"),
     "temporary": lambda c: c.send(b"454 4.7.8 no: " + c.commands[-1] + b"\r\n"),
 }
 
@@ -160,7 +169,7 @@ def test_upstream_that_ends_in_auth(release, tmp_path, password, step):
     check_unseen(outcome.log)
 
 
-# --- the file ----------------------------------------------------------------------------------------------------------
+# --- the file -------------------------------------------------------------------------------------
 
 FILES = {
     "not there": (None, b"No such file or directory"),
@@ -179,8 +188,10 @@ def test_password_files(release, tmp_path, case):
         path.write_bytes(octets)
     with Upstream(clear(Account(USER, PASSWORD), "AUTH PLAIN")) as up:
         outcome = play(proxy(release, up, *login(path)), tmp_path)
-        assert outcome.last.startswith(b"451 4.7.8 ") and not any(line.startswith(b"AUTH") for line in up.commands)
-    assert b"cannot read upstream-password=" + str(path).encode() in outcome.log and reason in outcome.log
+        assert outcome.last.startswith(b"451 4.7.8 ")
+        assert not any(line.startswith(b"AUTH") for line in up.commands)
+    assert b"cannot read upstream-password=" + str(path).encode() in outcome.log
+    assert reason in outcome.log
 
 
 def test_long_token(release, tmp_path):
@@ -195,7 +206,8 @@ def test_long_token(release, tmp_path):
 def test_file_is_read_for_each_connection(release, tmp_path, password):
     """A token is refreshed by others."""
     account = Account(USER, PASSWORD)
-    with Upstream(clear(account, "AUTH PLAIN")) as up, Session(proxy(release, up, *login(password)), tmp_path) as session:
+    with (Upstream(clear(account, "AUTH PLAIN")) as up,
+          Session(proxy(release, up, *login(password)), tmp_path) as session):
         session.begin("EHLO")
         assert session.send_message(SMALL).startswith(b"250 ")
         account.password = b"another"
@@ -211,18 +223,20 @@ def test_credential(release, tmp_path, password):
     """A name without a slash is a file in $CREDENTIALS_DIRECTORY."""
     account = Account(USER, PASSWORD)
     env = environment(CREDENTIALS_DIRECTORY=str(tmp_path))
-    with Upstream(clear(account, "AUTH PLAIN")) as up, Session(proxy(release, up, *login("password")), tmp_path, env=env) as session:
+    with (Upstream(clear(account, "AUTH PLAIN")) as up,
+          Session(proxy(release, up, *login("password")), tmp_path, env=env) as session):
         session.begin("EHLO")
         assert session.send_message(SMALL).startswith(b"250 ") and session.end() == 0
 
 
-# --- where it is not ---------------------------------------------------------------------------------------------------
+# --- where it is not ------------------------------------------------------------------------------
 
 
 def memory_of(pid):
     """All that it has, as root sees it."""
     found = b""
-    with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
+    with (open(f"/proc/{pid}/maps", encoding="utf-8") as maps,
+          open(f"/proc/{pid}/mem", "rb") as memory):
         for line in maps:
             start, end = (int(number, 16) for number in line.split(" ")[0].split("-"))
             if " r" not in line[: line.index("p ") + 2] or "[v" in line:
@@ -245,7 +259,8 @@ def test_no_process_has_it_when_the_session_begins(release, tmp_path, password):
     """Neither the session nor its broker; and who has logged in is gone."""
     need_root()
     account = Account(USER, PASSWORD)
-    with Upstream(clear(account, "AUTH PLAIN")) as up, Session(proxy(release, up, *login(password)), tmp_path) as session:
+    with (Upstream(clear(account, "AUTH PLAIN")) as up,
+          Session(proxy(release, up, *login(password)), tmp_path) as session):
         session.begin("RCPT")
         assert len(account.said) == 1
         broker = running_children(session.pid)
@@ -260,31 +275,37 @@ def test_no_process_has_it_when_the_session_begins(release, tmp_path, password):
 def test_who_logs_in_is_not_to_be_looked_into(release, tmp_path, password):
     """No core, nobody of the same user; confined; and its end is that of its broker."""
     need_root()
-    with Upstream({"EHLO": ehlo("AUTH PLAIN"), "AUTH": silent}) as up, Session(proxy(release, up, *login(password)), tmp_path) as session:
+    with (Upstream({"EHLO": ehlo("AUTH PLAIN"), "AUTH": silent}) as up,
+          Session(proxy(release, up, *login(password)), tmp_path) as session):
         session.expect((None, b"220 "))
         session.say(b"EHLO client.example.org\r\n")
-        wait_until(lambda: up.connections and any(line.startswith(b"AUTH") for line in up.connections[0].commands), "AUTH")
+        wait_until(lambda: up.connections
+                   and any(line.startswith(b"AUTH") for line in up.connections[0].commands), "AUTH")
         (broker,) = running_children(session.pid)
         (speaker,) = running_children(broker)
         check_unseen(memory_of(broker))
         check_unseen(memory_of(session.pid))
         status = Path(f"/proc/{speaker}/status").read_text()
-        assert re.search(r"^Seccomp:\s+2$", status, re.M) and re.search(r"^NoNewPrivs:\s+1$", status, re.M)
-        assert re.search(r"^Max core file size\s+0\s+0\s", Path(f"/proc/{speaker}/limits").read_text(), re.M)
+        assert re.search(r"^Seccomp:\s+2$", status, re.M)
+        assert re.search(r"^NoNewPrivs:\s+1$", status, re.M)
+        assert re.search(r"^Max core file size\s+0\s+0\s",
+                         Path(f"/proc/{speaker}/limits").read_text(), re.M)
         os.kill(session.pid, signal.SIGKILL)
         wait_until(lambda: not Path(f"/proc/{speaker}").exists(), "the end of the process")
 
 
-# --- the acceptor ------------------------------------------------------------------------------------------------------
+# --- the acceptor ---------------------------------------------------------------------------------
 
 
 def test_acceptor_of_root(release, password):
-    """It reads the file before it becomes a user who may not; again at SIGHUP; and keeps what it has if it cannot."""
+    """It reads the file before it becomes a user who may not; again at SIGHUP; and keeps what it
+    has if it cannot."""
     need_root()
     account = Account(USER, PASSWORD)
     with everybodys(release) as program, Upstream(clear(account, "AUTH PLAIN")) as up:
         folder = Path(program).parent
-        options = ["--strategy=proxy", f"--upstream={up.endpoint}", "--user=nobody", *login(password)]
+        options = ["--strategy=proxy", f"--upstream={up.endpoint}", "--user=nobody",
+                   *login(password)]
         with Acceptor(program, folder, *options) as door:
             def send():
                 with door.client() as client:
@@ -297,29 +318,40 @@ def test_acceptor_of_root(release, password):
             password.write_text("another, which only root can read\n")
             password.chmod(0o600)
             door.reload()
-            wait_until(lambda: b"the one that was read before is used" in door.err(), "the log line")
+            wait_until(lambda: b"the one that was read before is used" in door.err(),
+                       "the log line")
             assert f"cannot read upstream-password={password}: Permission denied".encode() in door.err()
             assert send().startswith(b"250 ") and len(account.said) == 2
         check_unseen(door.err())
 
 
-# --- the configuration -------------------------------------------------------------------------------------------------
+# --- the configuration ----------------------------------------------------------------------------
 
 MISTAKES = {
     "clear": (["--upstream=mail.example.com", "--upstream-user=a", "--upstream-password=/p"],
-              "the password would go to mail.example.com in clear: choose upstream-tls=required or implicit"),
-    "opportunistic": (["--upstream=192.0.2.1", "--upstream-tls=opportunistic", "--upstream-user=a", "--upstream-password=/p"],
+              "the password would go to mail.example.com in clear: choose upstream-tls=required or "
+              "implicit"),
+    "opportunistic": (["--upstream=192.0.2.1", "--upstream-tls=opportunistic", "--upstream-user=a",
+                       "--upstream-password=/p"],
                       "the password would go to 192.0.2.1 in clear"),
-    "one of two": (["--upstream=localhost,mail.example.com", "--upstream-user=a", "--upstream-password=/p"], "would go to mail.example.com"),
-    "no password": (["--upstream=localhost", "--upstream-user=a"], "upstream-user needs upstream-password=FILE"),
-    "no user": (["--upstream=localhost", "--upstream-password=/p"], "upstream-password needs upstream-user=NAME"),
-    "auth alone": (["--upstream=localhost", "--upstream-auth=plain"], "upstream-auth needs upstream-user=NAME"),
-    "mechanism": (["--upstream=localhost", "--upstream-auth=cram-md5"], "use plain, login or xoauth2"),
-    "xclient": (["--upstream=localhost", "--xclient=yes", "--upstream-user=a", "--upstream-password=/p"],
+    "one of two": (["--upstream=localhost,mail.example.com", "--upstream-user=a",
+                    "--upstream-password=/p"], "would go to mail.example.com"),
+    "no password": (["--upstream=localhost", "--upstream-user=a"],
+                    "upstream-user needs upstream-password=FILE"),
+    "no user": (["--upstream=localhost", "--upstream-password=/p"],
+                "upstream-password needs upstream-user=NAME"),
+    "auth alone": (["--upstream=localhost", "--upstream-auth=plain"],
+                   "upstream-auth needs upstream-user=NAME"),
+    "mechanism": (["--upstream=localhost", "--upstream-auth=cram-md5"],
+                  "use plain, login or xoauth2"),
+    "xclient": (["--upstream=localhost", "--xclient=yes", "--upstream-user=a",
+                 "--upstream-password=/p"],
                 "xclient makes no sense with upstream-user"),
 }
-FINE = [["--upstream=localhost"], ["--upstream=127.0.0.9:587"], ["--upstream=[::1]:25"], ["--upstream=/run/submission"],
-        ["--upstream=mail.example.com", "--upstream-tls=required"], ["--upstream=mail.example.com", "--upstream-tls=implicit"]]
+FINE = [["--upstream=localhost"], ["--upstream=127.0.0.9:587"], ["--upstream=[::1]:25"],
+        ["--upstream=/run/submission"],
+        ["--upstream=mail.example.com", "--upstream-tls=required"],
+        ["--upstream=mail.example.com", "--upstream-tls=implicit"]]
 
 
 @pytest.mark.parametrize("case", MISTAKES)
@@ -331,17 +363,21 @@ def test_mistakes_of_a_password(release, case):
 
 @pytest.mark.parametrize("options", FINE)
 def test_no_mistakes(release, password, options):
-    status, out, err = run(command(release, "--strategy=proxy", *options, "--upstream-user=a", f"--upstream-password={password}", "--check"))
+    status, out, err = run(command(release, "--strategy=proxy", *options, "--upstream-user=a",
+                                   f"--upstream-password={password}", "--check"))
     assert status == 0 and b"upstream-user=a\n" in out, err
 
 
 def test_process_that_stays(release, tmp_path, password):
-    """Whoever takes over the process that logs in can have it say that it is done, and stay. Nobody waits for it."""
+    """Whoever takes over the process that logs in can have it say that it is done, and stay. Nobody
+    waits for it."""
     preload = tmp_path / "preload.so"
     source = ROOT / "tests/sandbox.d/preload.c"
-    subprocess.run([need("cc"), "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-D_GNU_SOURCE", "-o", preload, source], check=True)
+    subprocess.run([need("cc"), "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-D_GNU_SOURCE", "-o",
+                    preload, source], check=True)
     env = environment(LD_PRELOAD=str(preload), STAYS="1")
-    with Upstream(clear(Account(USER, PASSWORD), "AUTH PLAIN")) as up, Session(proxy(release, up, *login(password)), tmp_path, env=env) as session:
+    with (Upstream(clear(Account(USER, PASSWORD), "AUTH PLAIN")) as up,
+          Session(proxy(release, up, *login(password)), tmp_path, env=env) as session):
         session.begin("EHLO")
         assert session.send_message(SMALL).startswith(b"250 ")
         assert session.end() == 0

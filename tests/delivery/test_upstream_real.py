@@ -1,5 +1,5 @@
-"""TLS and AUTH toward real mail servers: Postfix (STARTTLS, port 465, Dovecot's SASL), Exim (GnuTLS), Dovecot's submission server,
-aiosmtpd."""
+"""TLS and AUTH toward real mail servers: Postfix (STARTTLS, port 465, Dovecot's SASL), Exim
+(GnuTLS), Dovecot's submission server, aiosmtpd."""
 
 import os
 import re
@@ -53,10 +53,11 @@ def test_postfix_as_upstream_in_tls(smtpd, tmp_path, postfix, pki, mode):  # noq
 
 def test_postfix_without_tls(release, tmp_path, postfix):
     """What it says to those who do not start TLS."""
-    assert play(proxy(release, postfix), tmp_path).last.startswith(b"530 5.7.0 Must issue a STARTTLS command first")
+    assert play(proxy(release, postfix),
+                tmp_path).last.startswith(b"530 5.7.0 Must issue a STARTTLS command first")
 
 
-# --- Postfix that asks Dovecot who is who ----------------------------------------------------------------------------
+# --- Postfix that asks Dovecot who is who ---------------------------------------------------------
 
 
 @pytest.fixture
@@ -75,18 +76,23 @@ def private_postfix(folder, pki):  # noqa: F811
     """It offers AUTH within TLS only, and takes mail of those who have logged in."""
     need_root()
     private, program = folder / "sasl", need("dovecot")
-    settings = SETTINGS.replace(", permit\n", ", permit_sasl_authenticated, reject\n") + SASL_CF + "smtpd_tls_auth_only = yes\n"
-    it = Postfix(private, settings + TLS_CF.format(certificate=pki["good"].certificate, key=pki["good"].key), bounce="discard")
+    settings = SETTINGS.replace(", permit\n",
+                                ", permit_sasl_authenticated, reject\n") + SASL_CF + "smtpd_tls_auth_only = yes\n"
+    it = Postfix(private,
+                 settings + TLS_CF.format(certificate=pki["good"].certificate, key=pki["good"].key),
+                 bounce="discard")
     (private / "dovecot.conf").write_text(
         for_this_dovecot(DOVECOT_CONF.format(folder=private, password=PASSWORD)))
-    with server(private / "dovecot.out", str(private / "queue/sasl"), program, "-F", "-c", str(private / "dovecot.conf")), it:
+    with (server(private / "dovecot.out", str(private / "queue/sasl"), program, "-F", "-c",
+                 str(private / "dovecot.conf")), it):
         yield it
 
 
 @pytest.mark.parametrize("mechanism", ["plain", "login"])
 def test_log_in_to_postfix(smtpd, tmp_path, private_postfix, pki, password, mechanism):  # noqa: F811
     engine_of(smtpd)
-    argv = proxy(smtpd, private_postfix, *tls("required", pki), *login(password, f"--upstream-auth={mechanism}"))
+    argv = proxy(smtpd, private_postfix, *tls("required", pki),
+                 *login(password, f"--upstream-auth={mechanism}"))
     outcome = play(argv, tmp_path)
     assert outcome.codes == [250, 250, 250, 354, 250], outcome
     text = take(private_postfix)
@@ -101,7 +107,8 @@ def test_clients_log_in_to_postfix_in_tls(release, private_postfix, pki):  # noq
     with everybodys(release) as program:
         private = os.path.dirname(program)
         authorities = shutil.copy(pki["ca"].certificate, private)
-        options = ["--strategy=proxy", f"--upstream={private_postfix.endpoint}", "--upstream-tls=required", f"--upstream-tls-ca={authorities}",
+        options = ["--strategy=proxy", f"--upstream={private_postfix.endpoint}",
+                   "--upstream-tls=required", f"--upstream-tls-ca={authorities}",
                    "--upstream-tls-name=up.example", "--auth=upstream", "--relay-from=192.0.2.1"]
         with Acceptor(program, private, *options) as door:
             done = say_by_msmtp(int(door.addresses[0].rpartition(":")[2]), "SCRAM-SHA-256")
@@ -113,7 +120,7 @@ def test_clients_log_in_to_postfix_in_tls(release, private_postfix, pki):  # noq
     assert one(log, "message")["auth"] == b"SCRAM-SHA-256" and not has_secret(log)
 
 
-# --- Dovecot's submission server -------------------------------------------------------------------------------------
+# --- Dovecot's submission server ------------------------------------------------------------------
 
 SUBMISSION_CONF = """\
 base_dir = {folder}/run
@@ -174,9 +181,11 @@ def submission(folder, pki):  # noqa: F811
     ports = {"required": free_port(), "implicit": free_port()}
     with Upstream() as relay:
         (private / "dovecot.conf").write_text(for_this_dovecot(SUBMISSION_CONF.format(
-            folder=private, certificate=pki["good"].certificate, key=pki["good"].key, relay=relay.endpoint.rpartition(":")[2],
+            folder=private, certificate=pki["good"].certificate, key=pki["good"].key,
+            relay=relay.endpoint.rpartition(":")[2],
             password=PASSWORD, port=ports["required"], implicit=ports["implicit"])))
-        with server(private / "dovecot.out", ("127.0.0.1", ports["required"]), program, "-F", "-c", str(private / "dovecot.conf")):
+        with server(private / "dovecot.out", ("127.0.0.1", ports["required"]), program, "-F", "-c",
+                    str(private / "dovecot.conf")):
             yield {mode: f"127.0.0.1:{port}" for mode, port in ports.items()}, relay
 
 
@@ -188,17 +197,20 @@ def test_dovecot_submission(smtpd, tmp_path, submission, pki, password, mode):  
     outcome = play(proxy(smtpd, endpoints[mode], *tls(mode, pki), *login(password)), tmp_path)
     assert outcome.codes == [250, 250, 250, 354, 250], outcome
     text = relay.messages[n].text
-    assert len(relay.messages) == n + 1 and b"by dovecot.example with ESMTPSA" in text and behind_received(text)[1] == as_sent(lf_text(SMALL))
-    assert one(outcome.log, "message")["secured"].startswith(b"TLSv1.3 ") and not has_secret(outcome.log)
+    assert len(relay.messages) == n + 1 and b"by dovecot.example with ESMTPSA" in text
+    assert behind_received(text)[1] == as_sent(lf_text(SMALL))
+    assert one(outcome.log, "message")["secured"].startswith(b"TLSv1.3 ")
+    assert not has_secret(outcome.log)
 
 
 def test_dovecot_submission_refuses(release, tmp_path, submission, pki, password):  # noqa: F811
     password.write_text("wrong\n")
-    outcome = play(proxy(release, submission[0]["required"], *tls("required", pki), *login(password)), tmp_path)
+    outcome = play(proxy(release, submission[0]["required"], *tls("required", pki),
+                         *login(password)), tmp_path)
     assert outcome.last.startswith(b"451 4.7.8 ") and b"535 5.7.8 " in outcome.log
 
 
-# --- aiosmtpd --------------------------------------------------------------------------------------------------------
+# --- aiosmtpd -------------------------------------------------------------------------------------
 
 ACCOUNTS = """\
 import ssl, sys, time
@@ -223,11 +235,13 @@ time.sleep(3600)
 def aiosmtpd_with_accounts(folder, pki):  # noqa: F811
     python, private, port = "/usr/bin/python3", folder / "accounts", free_port()
     private.mkdir()
-    if subprocess.run([python, "-c", "import aiosmtpd"], stderr=subprocess.DEVNULL, check=False).returncode:
+    if subprocess.run([python, "-c", "import aiosmtpd"], stderr=subprocess.DEVNULL,
+                      check=False).returncode:
         missing("aiosmtpd is not installed")
     (private / "raw_handler.py").write_text(HANDLER)
     (private / "accounts.py").write_text(ACCOUNTS)
-    argv = [python, "accounts.py", str(port), pki["good"].certificate, pki["good"].key, NAME, PASSWORD]
+    argv = [python, "accounts.py", str(port), pki["good"].certificate, pki["good"].key, NAME,
+            PASSWORD]
     env = environment(PYTHONPATH=str(private), RAW=str(private), PYTHONDONTWRITEBYTECODE="1")
     with server(private / "log", ("127.0.0.1", port), *argv, env=env, cwd=private):
         yield f"127.0.0.1:{port}", private
@@ -237,18 +251,23 @@ def aiosmtpd_with_accounts(folder, pki):  # noqa: F811
 def test_log_in_to_aiosmtpd(smtpd, tmp_path, aiosmtpd_with_accounts, pki, password, mechanism):  # noqa: F811
     engine_of(smtpd)
     endpoint, private = aiosmtpd_with_accounts
-    outcome = play(proxy(smtpd, endpoint, *tls("required", pki), *login(password, f"--upstream-auth={mechanism}")), tmp_path)
+    outcome = play(proxy(smtpd, endpoint, *tls("required", pki),
+                         *login(password, f"--upstream-auth={mechanism}")), tmp_path)
     assert outcome.codes == [250, 250, 250, 354, 250], outcome
     message = (private / "message").read_bytes().replace(b"\r\n", b"\n")
     assert behind_received(message)[1] == as_sent(lf_text(SMALL))
-    assert one(outcome.log, "message")["secured"].startswith(b"TLSv1.3 ") and not has_secret(outcome.log)
+    assert one(outcome.log, "message")["secured"].startswith(b"TLSv1.3 ")
+    assert not has_secret(outcome.log)
 
 
-# --- Exim ------------------------------------------------------------------------------------------------------------
+# --- Exim -----------------------------------------------------------------------------------------
 
 AUTH_CONF = (
-    EXIM_CONF.replace("tls_advertise_hosts =\n", "tls_advertise_hosts = *\ntls_certificate = {folder}/tls.crt\ntls_privatekey = {folder}/tls.key\n")
-    .replace("  accept\ndata:", "  deny !authenticated = *\n       message = log in first\n  accept\ndata:")
+    EXIM_CONF.replace("tls_advertise_hosts =\n",
+                      "tls_advertise_hosts = *\ntls_certificate = {folder}/tls.crt\ntls_privatekey "
+                      "= {folder}/tls.key\n")
+    .replace("  accept\ndata:",
+             "  deny !authenticated = *\n       message = log in first\n  accept\ndata:")
     + """\
 begin authenticators
 plain:
@@ -282,7 +301,8 @@ def exim(folder, pki):  # noqa: F811
 def test_exim_as_upstream_in_tls(smtpd, tmp_path, exim, pki, mechanism):  # noqa: F811
     engine_of(smtpd)
     (tmp_path / "password").write_text("open sesame\n")
-    login = ["--upstream-user=relay", f"--upstream-password={tmp_path}/password", f"--upstream-auth={mechanism}"]
+    login = ["--upstream-user=relay", f"--upstream-password={tmp_path}/password",
+             f"--upstream-auth={mechanism}"]
     outcome = play(proxy(smtpd, exim, *tls("required", pki), *login), tmp_path)
     assert outcome.codes == [250, 250, 250, 354, 250], outcome
     assert re.match(rb"TLSv?1\.[23] ", one(outcome.log, "message")["secured"])
@@ -292,5 +312,6 @@ def test_exim_refuses(release, tmp_path, exim, pki):  # noqa: F811
     (tmp_path / "password").write_text("open barley\n")
     login = ["--upstream-user=relay", f"--upstream-password={tmp_path}/password"]
     outcome = play(proxy(release, exim, *tls("required", pki), *login), tmp_path)
-    assert outcome.last.startswith(b"451 4.7.8 ") and b"535 Incorrect authentication data" in outcome.log
+    assert outcome.last.startswith(b"451 4.7.8 ")
+    assert b"535 Incorrect authentication data" in outcome.log
     assert play(proxy(release, exim, *tls("required", pki)), tmp_path).last == b"550 log in first"

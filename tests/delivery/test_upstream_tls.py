@@ -1,4 +1,5 @@
-"""TLS toward upstreams: upstream-tls and its companions, with scripted upstreams (tests/lib/upstream_tls.py) and real ones."""
+"""TLS toward upstreams: upstream-tls and its companions, with scripted upstreams
+(tests/lib/upstream_tls.py) and real ones."""
 
 import os
 import re
@@ -46,24 +47,27 @@ def tls(mode, pki=None, name=HOST, **more):
 
 
 def check_refused(outcome, up, reason):
-    assert outcome.last.startswith(b"451 4.7.5 the upstream server cannot be reached over TLS"), outcome.replies
+    assert outcome.last.startswith(
+        b"451 4.7.5 the upstream server cannot be reached over TLS"), outcome.replies
     line = lines(outcome.log, "upstream")[0]
     assert re.search(reason.encode(), b" ".join(value for _, value in line.fields)), outcome.log
     assert up.messages == [] and not any(b"MAIL" in c.raw for c in up.connections)
 
 
-# --- all is well -----------------------------------------------------------------------------------------------------
+# --- all is well ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lmtp", [False, True], ids=["SMTP", "LMTP"])
 def test_upstream_has_starttls(smtpd, tmp_path, pki, lmtp):
     with Upstream(secure(pki["good"]), lmtp=lmtp) as up:
-        outcome = play(proxy(smtpd, up, *tls("required", pki), *(["--upstream-protocol=lmtp"] if lmtp else [])), tmp_path)
+        outcome = play(proxy(smtpd, up, *tls("required", pki),
+                             *(["--upstream-protocol=lmtp"] if lmtp else [])), tmp_path)
         assert outcome.codes == [250, 250, 250, 354, 250], outcome
         check_honest(outcome, up)
         check_exact(up.messages[0], SMALL)
         hello = (b"LHLO " if lmtp else b"EHLO ") + b"mx.example.com"
-        assert up.commands == [hello, b"STARTTLS", hello, b"MAIL FROM:<a@example.org>", b"RCPT TO:<b@example.com>", b"DATA", b"QUIT"]
+        assert up.commands == [hello, b"STARTTLS", hello, b"MAIL FROM:<a@example.org>",
+                               b"RCPT TO:<b@example.com>", b"DATA", b"QUIT"]
     assert re.fullmatch(rb"TLSv1\.3 TLS_\w+", one(outcome.log, "message")["secured"])
 
 
@@ -93,7 +97,8 @@ def test_mailman_has_it_too(release, tmp_path, pki):
     """For the upstream; the list server is asked in clear."""
     no_list = {"RCPT": b"550 5.1.1 no such list\r\n"}
     with Upstream(secure(pki["good"])) as up, Upstream(no_list, lmtp=True) as lists:
-        argv = command(release, "--strategy=mailman", f"--mailman={lists.endpoint}", f"--upstream={up.endpoint}", *tls("required", pki))
+        argv = command(release, "--strategy=mailman", f"--mailman={lists.endpoint}",
+                       f"--upstream={up.endpoint}", *tls("required", pki))
         outcome = play(argv, tmp_path)
         assert outcome.codes == [250, 250, 250, 354, 250], outcome
         check_exact(up.messages[0], SMALL)
@@ -109,19 +114,23 @@ def test_a_lost_connection_is_made_again(release, tmp_path, pki):
         assert up.commands.count(b"STARTTLS") == 2
 
 
-# --- who it is ---------------------------------------------------------------------------------------------------------
+# --- who it is ------------------------------------------------------------------------------------
 
 TRUST = {
-    # name: (certificate, options of upstream-tls-verify and so on, what the log says; None: all is well)
+    # name: (certificate, options of upstream-tls-verify and so on, what the log says; None: all is
+    # well)
     "ca": ("good", {}, None),
     "other name": ("other", {}, "cannot be verified: hostname mismatch"),
-    "self-signed": ("self", {"tls_name": "self.example"}, "cannot be verified: self.signed certificate"),
-    "expired": ("expired", {"tls_name": "expired.example"}, "cannot be verified: (self.signed certificate|certificate has expired)"),
+    "self-signed": ("self", {"tls_name": "self.example"},
+                    "cannot be verified: self.signed certificate"),
+    "expired": ("expired", {"tls_name": "expired.example"},
+                "cannot be verified: (self.signed certificate|certificate has expired)"),
     "not verified": ("self", {"tls_verify": "no"}, None),
     "pinned": ("self", {"tls_verify": "sha256:{self}"}, None),
     "pinned, expired": ("expired", {"tls_verify": "sha256:{expired}"}, None),
     "one of two pins": ("self", {"tls_verify": "sha256:{good},sha256:{self}"}, None),
-    "another pin": ("self", {"tls_verify": "sha256:{good}"}, "another one than was pinned: sha256:[0-9a-f]{64}"),
+    "another pin": ("self", {"tls_verify": "sha256:{good}"},
+                    "another one than was pinned: sha256:[0-9a-f]{64}"),
 }
 
 
@@ -134,7 +143,8 @@ def test_trust(release, tmp_path, pki, case, mode):
     if "tls_verify" in more:
         options.append(f"--upstream-tls-verify={more['tls_verify'].format(**pins)}")
     else:
-        options += [f"--upstream-tls-ca={pki['ca'].certificate}", f"--upstream-tls-name={more.get('tls_name', HOST)}"]
+        options += [f"--upstream-tls-ca={pki['ca'].certificate}",
+                    f"--upstream-tls-name={more.get('tls_name', HOST)}"]
     script = secure(pki[which]) if mode == "required" else {"greeting": implicit(pki[which])}
     with Upstream(script) as up:
         outcome = play(proxy(release, up, *options), tmp_path)
@@ -145,12 +155,14 @@ def test_trust(release, tmp_path, pki, case, mode):
 
 
 def test_authorities_of_a_directory(smtpd, tmp_path, pki):
-    """As /etc/ssl/certs is: files whose names are hashes, which are read while the engine is confined."""
+    """As /etc/ssl/certs is: files whose names are hashes, which are read while the engine is
+    confined."""
     folder = tmp_path / "certs"
     folder.mkdir()
     (folder / "ca.pem").write_bytes(pki["ca"].certificate.read_bytes())
     openssl("rehash", folder)
-    options = ["--upstream-tls=required", f"--upstream-tls-ca={folder}", f"--upstream-tls-name={HOST}"]
+    options = ["--upstream-tls=required", f"--upstream-tls-ca={folder}",
+               f"--upstream-tls-name={HOST}"]
     with Upstream(secure(pki["good"])) as up:
         assert play(proxy(smtpd, up, *options), tmp_path).codes[-1] == 250
     with Upstream(secure(pki["self"])) as up:
@@ -166,7 +178,8 @@ def test_an_address_has_to_be_in_the_certificate(release, tmp_path, pki):
 
 def test_default_authorities(release, tmp_path, pki):
     with Upstream(secure(pki["good"])) as up:
-        outcome = play(proxy(release, up, "--upstream-tls=required", f"--upstream-tls-name={HOST}"), tmp_path)
+        outcome = play(proxy(release, up, "--upstream-tls=required", f"--upstream-tls-name={HOST}"),
+                       tmp_path)
         check_refused(outcome, up, "cannot be verified: unable to ")
 
 
@@ -179,7 +192,7 @@ def test_next_upstream(smtpd, tmp_path, pki):
     assert one(outcome.log, "upstream")["step"] == b"TLS"
 
 
-# --- what goes wrong -------------------------------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------
 
 
 def injected(pki):
@@ -188,11 +201,17 @@ def injected(pki):
 
 WRONG = {
     "stripped": (lambda pki: {}, "does not offer STARTTLS"),
-    "refused": (lambda pki: secure(pki["good"], STARTTLS=b"454 4.7.0 not now\r\n"), "454 4.7.0 not now"),
+    "refused": (lambda pki: secure(pki["good"], STARTTLS=b"454 4.7.0 not now\r\n"),
+                "454 4.7.0 not now"),
     "octets behind the 220": (injected, "octets behind its 220"),
-    "no TLS behind the 220": (lambda pki: secure(pki["good"], STARTTLS=[lambda c: (c.send(b"220 go\r\n"), c.more(), c.send(b"what?\r\n"))]),
+    "no TLS behind the 220": (lambda pki: secure(pki["good"],
+                                                 STARTTLS=[
+                                                     lambda c: (c.send(b"220 go\r\n"), c.more(),
+                                                                c.send(b"what?\r\n"))]),
                               "speaks plain text"),
-    "closed behind the 220": (lambda pki: secure(pki["good"], STARTTLS=lambda c: (c.send(b"220 go\r\n"), c.more(), close(c))),
+    "closed behind the 220": (lambda pki: secure(pki["good"],
+                                                 STARTTLS=lambda c: (c.send(b"220 go\r\n"),
+                                                                     c.more(), close(c))),
                               "left during the handshake|reset|failed"),
 }
 
@@ -206,7 +225,8 @@ def test_wrong(smtpd, tmp_path, pki, case):
 
 def test_implicit_toward_plain(smtpd, tmp_path, pki):
     with Upstream() as up:
-        check_refused(play(proxy(smtpd, up, *tls("implicit", pki)), tmp_path), up, "the server speaks plain text, not TLS")
+        check_refused(play(proxy(smtpd, up, *tls("implicit", pki)), tmp_path), up,
+                      "the server speaks plain text, not TLS")
 
 
 @pytest.mark.parametrize("step", ["greeting", "EHLO", "STARTTLS", "handshake"])
@@ -217,7 +237,8 @@ def test_silence_ends_in_time(release, tmp_path, pki, step):
         outcome = play(proxy(release, up, *tls("required", pki), "--upstream-timeout=1"), tmp_path)
     assert outcome.codes[-1] == 451 and outcome.seconds < 10
     line = lines(outcome.log, "upstream")[0]
-    assert line["step"] == {"handshake": b"TLS"}.get(step, step.encode()) and b"too long" in line["reason"] or b"in time" in line["reason"]
+    assert line["step"] == {"handshake": b"TLS"}.get(step,
+                                                     step.encode()) and b"too long" in line["reason"] or b"in time" in line["reason"]
 
 
 def test_refused_greeting_is_the_upstreams_word(smtpd, tmp_path, pki):
@@ -235,7 +256,7 @@ def test_engine_that_is_not_there(release, tmp_path, pki):
         check_refused(outcome, up, "cannot run .*smtpd-tls: No such file")
 
 
-# --- opportunistic ---------------------------------------------------------------------------------------------------
+# --- opportunistic --------------------------------------------------------------------------------
 
 
 def test_opportunistic_takes_what_there_is(smtpd, tmp_path, pki):
@@ -245,7 +266,9 @@ def test_opportunistic_takes_what_there_is(smtpd, tmp_path, pki):
     assert one(outcome.log, "message")["secured"].startswith(b"TLSv1.3")
 
 
-@pytest.mark.parametrize(("case", "n_connections"), [("stripped", 1), ("refused", 2), ("no TLS behind the 220", 2), ("closed behind the 220", 2)])
+@pytest.mark.parametrize(("case", "n_connections"),
+                         [("stripped", 1), ("refused", 2), ("no TLS behind the 220", 2),
+                          ("closed behind the 220", 2)])
 def test_opportunistic_goes_on_in_clear(smtpd, tmp_path, pki, case, n_connections):
     with Upstream(WRONG[case][0](pki)) as up:
         outcome = play(proxy(smtpd, up, "--upstream-tls=opportunistic"), tmp_path)
@@ -262,22 +285,30 @@ def test_opportunistic_takes_no_injection(smtpd, tmp_path, pki):
         check_refused(outcome, up, "octets behind its 220")
 
 
-# --- the configuration -------------------------------------------------------------------------------------------------
+# --- the configuration ----------------------------------------------------------------------------
 
 MISTAKES = {
-    "tls without upstream": (["--strategy=mailman", "--upstream-tls=required"], "upstream-tls needs upstream=HOST[:PORT]"),
-    "verify without tls": (["--upstream=h", "--upstream-tls-verify=ca"], "upstream-tls-verify needs upstream-tls=required"),
-    "ca not used": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=no", "--upstream-tls-ca=/x"],
+    "tls without upstream": (["--strategy=mailman", "--upstream-tls=required"],
+                             "upstream-tls needs upstream=HOST[:PORT]"),
+    "verify without tls": (["--upstream=h", "--upstream-tls-verify=ca"],
+                           "upstream-tls-verify needs upstream-tls=required"),
+    "ca not used": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=no",
+                     "--upstream-tls-ca=/x"],
                     "upstream-tls-ca needs upstream-tls-verify=ca"),
     "name not used": (["--upstream=h", "--upstream-tls=opportunistic", "--upstream-tls-name=x"],
                       "upstream-tls-name needs upstream-tls-verify=ca"),
-    "two words": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=ca,no"], "ca and no stand alone"),
-    "word and pin": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=ca,sha256:" + "a" * 64], "ca and no stand alone"),
-    "short pin": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=sha256:abc"], "64 hexadecimal digits"),
-    "no pin": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=sha256:" + "g" * 64], "64 hexadecimal digits"),
+    "two words": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=ca,no"],
+                  "ca and no stand alone"),
+    "word and pin": (["--upstream=h", "--upstream-tls=required",
+                      "--upstream-tls-verify=ca,sha256:" + "a" * 64], "ca and no stand alone"),
+    "short pin": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=sha256:abc"],
+                  "64 hexadecimal digits"),
+    "no pin": (["--upstream=h", "--upstream-tls=required",
+                "--upstream-tls-verify=sha256:" + "g" * 64], "64 hexadecimal digits"),
     "socket": (["--upstream=/run/x", "--upstream-tls=required"], "add upstream-tls-name=NAME"),
     "mode": (["--upstream=h", "--upstream-tls=yes"], "use no, opportunistic, required or implicit"),
-    "strategy": (["--strategy=print", "--upstream-tls=required"], "makes no sense with strategy=print"),
+    "strategy": (["--strategy=print", "--upstream-tls=required"],
+                 "makes no sense with strategy=print"),
 }
 
 
@@ -288,19 +319,23 @@ def test_mistakes_of_tls(release, case):
     assert status == 64 and complaint in err.decode(), err
 
 
-# --- --check ---------------------------------------------------------------------------------------------------------
+# --- --check --------------------------------------------------------------------------------------
 
 
 def check(release, *options, network=False):
-    status, out, err = run(command(release, "--strategy=proxy", *options, "--check=network" if network else "--check"))
+    status, out, err = run(command(release, "--strategy=proxy", *options,
+                                   "--check=network" if network else "--check"))
     assert status == 0, err
     return out.decode(), err.decode()
 
 
 WARNINGS = {
-    "clear": (["--upstream=mail.example.com"], "upstream-tls: mail goes to mail.example.com in clear"),
-    "opportunistic": (["--upstream=192.0.2.1:25", "--upstream-tls=opportunistic"], "whoever is between us and 192.0.2.1:25"),
-    "not verified": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=no"], "upstream-tls-verify: whoever answers"),
+    "clear": (["--upstream=mail.example.com"],
+              "upstream-tls: mail goes to mail.example.com in clear"),
+    "opportunistic": (["--upstream=192.0.2.1:25", "--upstream-tls=opportunistic"],
+                      "whoever is between us and 192.0.2.1:25"),
+    "not verified": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=no"],
+                     "upstream-tls-verify: whoever answers"),
     "here": (["--upstream=127.0.0.1,[::1],localhost,/run/socket"], None),
     "required": (["--upstream=mail.example.com", "--upstream-tls=required"], None),
 }
@@ -319,14 +354,18 @@ def test_check_network_says_what_it_sees(smtpd, pki, mode):
     with Upstream(script) as up:
         out, err = check(smtpd, f"--upstream={up.endpoint}", *tls(mode, pki), network=True)
     assert f"# upstream {up.endpoint}: TLSv1.3 TLS_" in out and f"#   certificate for {HOST} (CN={HOST})\n" in out, out
-    assert f"#   sha256:{pki['good'].fingerprint.replace(':', '').lower()}\n" in out and ": SUCCESS\n" in out
+    assert f"#   sha256:{pki['good'].fingerprint.replace(':', '').lower()}\n" in out
+    assert ": SUCCESS\n" in out
     assert "upstream-tls" not in err
 
 
 FAULTS = {
-    "self-signed": ("self", [], r"its certificate cannot be verified \(.+\); until that changes, mail for it is answered 451"),
+    "self-signed": ("self", [],
+                    r"its certificate cannot be verified \(.+\); until that changes, mail for it "
+                    r"is answered 451"),
     "other name": ("other", [], r"its certificate cannot be verified \(hostname mismatch\)"),
-    "pin": ("self", ["--upstream-tls-verify=sha256:" + "0" * 64], "its certificate is not the one in upstream-tls-verify"),
+    "pin": ("self", ["--upstream-tls-verify=sha256:" + "0" * 64],
+            "its certificate is not the one in upstream-tls-verify"),
     "stripped": (None, [], "it does not offer STARTTLS"),
 }
 
@@ -336,7 +375,8 @@ def test_check_network_says_what_is_wrong(release, pki, case):
     which, options, warning = FAULTS[case]
     options = options or tls("required", pki)[1:]
     with Upstream(secure(pki[which]) if which else {}) as up:
-        out, err = check(release, f"--upstream={up.endpoint}", "--upstream-tls=required", *options, network=True)
+        out, err = check(release, f"--upstream={up.endpoint}", "--upstream-tls=required", *options,
+                         network=True)
     assert re.search(warning, err), err
     assert (": TLSv1.3 " in out) == (which is not None)
 
@@ -344,16 +384,18 @@ def test_check_network_says_what_is_wrong(release, pki, case):
 def test_check_network_with_the_right_pin(release, pki):
     with Upstream(secure(pki["self"])) as up:
         _, err = check(release, f"--upstream={up.endpoint}", "--upstream-tls=required",
-                       f"--upstream-tls-verify=sha256:{'0' * 64},sha256:{pki['self'].fingerprint}", network=True)
+                       f"--upstream-tls-verify=sha256:{'0' * 64},sha256:{pki['self'].fingerprint}",
+                       network=True)
     assert "upstream-tls" not in err
 
 
-# --- the engine that all sessions of an acceptor share -----------------------------------------------------------------
+# --- the engine that all sessions of an acceptor share --------------------------------------------
 
 
 def engine_processes(door):
     """Of the acceptor's keepers: their engines, with their command lines."""
-    engines = [engine for keeper in running_children(door.pid) for engine in running_children(keeper)]
+    engines = [engine for keeper in running_children(door.pid)
+               for engine in running_children(keeper)]
     return {pid: words for pid in engines if b"--connect" in (words := command_line(pid))}
 
 
@@ -372,7 +414,8 @@ def shared(smtpd, pki):
         folder = Path(program).parent
         ca = folder / "ca.pem"
         ca.write_bytes(pki["ca"].certificate.read_bytes())
-        options = ["--strategy=proxy", f"--upstream={up.endpoint}", "--upstream-tls=required", f"--upstream-tls-ca={ca}", f"--upstream-tls-name={HOST}"]
+        options = ["--strategy=proxy", f"--upstream={up.endpoint}", "--upstream-tls=required",
+                   f"--upstream-tls-ca={ca}", f"--upstream-tls-name={HOST}"]
         with Acceptor(program, folder, *options) as door:
             yield door, up
 
@@ -380,19 +423,23 @@ def shared(smtpd, pki):
 def test_shared_engine(shared):
     door, up = shared
     ((pid, argv),) = engine_processes(door).items()
-    assert b"--serve" in argv and not any(word.startswith((b"--key", b"--certificate")) for word in argv)
+    assert b"--serve" in argv
+    assert not any(word.startswith((b"--key", b"--certificate")) for word in argv)
     for _ in range(3):
         assert send_one(door).startswith(b"250 ")
     assert list(engine_processes(door)) == [pid] and len(up.messages) == 3
-    assert len([line for line in lines(door.err(), "message") if line["secured"].startswith(b"TLSv1.3 ")]) == 3
+    assert len([line for line in lines(door.err(), "message")
+                if line["secured"].startswith(b"TLSv1.3 ")]) == 3
 
 
 def test_shared_engine_verifies(smtpd, pki):
     """Each request says whom: two upstreams of one configuration."""
-    with everybodys(smtpd) as program, Upstream(secure(pki["self"])) as first, Upstream(secure(pki["other"])) as second:
+    with (everybodys(smtpd) as program, Upstream(secure(pki["self"])) as first,
+          Upstream(secure(pki["other"])) as second):
         folder = Path(program).parent
         pins = f"sha256:{pki['other'].fingerprint},sha256:{pki['good'].fingerprint}"
-        options = ["--strategy=proxy", f"--upstream={first.endpoint},{second.endpoint}", "--upstream-tls=required", f"--upstream-tls-verify={pins}"]
+        options = ["--strategy=proxy", f"--upstream={first.endpoint},{second.endpoint}",
+                   "--upstream-tls=required", f"--upstream-tls-verify={pins}"]
         with Acceptor(program, folder, *options) as door:
             assert send_one(door).startswith(b"250 ")
             assert first.messages == [] and len(second.messages) == 1
@@ -403,27 +450,33 @@ def test_shared_engine_is_started_anew(shared):
     door, _ = shared
     (pid,) = engine_processes(door)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: engine_processes(door) and pid not in engine_processes(door), "another engine")
+    wait_until(lambda: engine_processes(door) and pid not in engine_processes(door),
+               "another engine")
     assert send_one(door).startswith(b"250 ")
 
 
 def test_session_cannot_ask_the_engine_for_upstreams(shared):
-    """Nor read the password: it has closed both before it reads the first octet; its broker has the socket."""
+    """Nor read the password: it has closed both before it reads the first octet; its broker has the
+    socket."""
     need_root()
     door, _ = shared
     with door.client() as client:
         client.begin("EHLO")
-        keepers = {keeper for keeper in running_children(door.pid) if running_children(keeper) and any(
+        keepers = {keeper for keeper in running_children(door.pid) if running_children(keeper)
+                   and any(
             b"--connect" in command_line(pid) for pid in running_children(keeper))}
         (session,) = set(running_children(door.pid)) - keepers
         (broker,) = running_children(session)
-        number = re.search(rb"SMTPD_UPSTREAM_TLS_FD=(\d+)", Path(f"/proc/{session}/environ").read_bytes())[1].decode()
-        assert os.path.exists(f"/proc/{broker}/fd/{number}") and not os.path.exists(f"/proc/{session}/fd/{number}")
+        number = re.search(rb"SMTPD_UPSTREAM_TLS_FD=(\d+)",
+                           Path(f"/proc/{session}/environ").read_bytes())[1].decode()
+        assert os.path.exists(f"/proc/{broker}/fd/{number}")
+        assert not os.path.exists(f"/proc/{session}/fd/{number}")
         client.expect((b"QUIT", b"221 "))
 
 
 def test_acceptor_without_smtpd_tls(release, tmp_path):
     """It says so at the start."""
     program = copy_of(release, tmp_path)
-    status, err = start_that_fails(program, tmp_path, "--strategy=proxy", "--upstream=127.0.0.1:1", "--upstream-tls=required")
+    status, err = start_that_fails(program, tmp_path, "--strategy=proxy", "--upstream=127.0.0.1:1",
+                                   "--upstream-tls=required")
     assert status == 78 and b"upstream-tls: smtpd-tls is not installed" in err

@@ -1,5 +1,5 @@
-"""Strategy proxy before real mail servers: Postfix (its test sink, and a private instance), Exim, aiosmtpd, and smtpd itself.
-Envelope and octets are compared with what was sent."""
+"""Strategy proxy before real mail servers: Postfix (its test sink, and a private instance), Exim,
+aiosmtpd, and smtpd itself. Envelope and octets are compared with what was sent."""
 
 import contextlib
 import os
@@ -15,13 +15,15 @@ from conftest import missing, need, need_root
 from exim import Exim
 from manual import readme_block
 from postfix import MAILBOX, Postfix
-from session import PATIENCE, STAY, Session, environment, free_port, stop, tcp_pair, wait_until, with_x_peer
+from session import (PATIENCE, STAY, Session, environment, free_port, stop, tcp_pair, wait_until,
+                     with_x_peer)
 from test_proxy import HUGE, LARGE, RECEIVED, SMALL, as_sent, play, proxy
 
 CONTENTS = {
     "small": SMALL,
     "dots": b"From: a@example.org\r\nSubject: dots\r\n\r\n..\r\n...\r\n..a\r\na.\r\n\r\n..\r\n",
-    "8 bits": b"Subject: \xc3\xa4\r\nMIME-Version: 1.0\r\n\r\n" + b"f\xc3\xbcr \xff\xfe\x80\r\n" * 50,
+    "8 bits": b"Subject: \xc3\xa4\r\nMIME-Version: 1.0\r\n\r\n"
+    + b"f\xc3\xbcr \xff\xfe\x80\r\n" * 50,
     "large": LARGE,
     "blank lines": b"Subject: x\r\n folded\r\n\r\n\r\n\r\nbody  \r\n\t\r\n\r\n",
     "no header": b" no\r\nfield\r\n\r\nbody\r\n",
@@ -50,14 +52,16 @@ def is_listening(address, process):
 def server(log, address, *argv, **popen):
     """A process that listens there, and its log."""
     with open(log, "wb") as file:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, **popen)
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                                   start_new_session=True, **popen)
     try:
         if address:
             wait_until(lambda: is_listening(address, process), argv[0])
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)  # the group is what we have started, and its children
+            # the group is what we have started, and its children
+            os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(2)
         with contextlib.suppress(ProcessLookupError):
@@ -69,7 +73,8 @@ def server(log, address, *argv, **popen):
 def tcpserver(folder, *argv, env=None):
     """A program for each connection; the port."""
     log = folder / "tcpserver.out"
-    with server(log, None, need("tcpserver"), "-1HRl0", "127.0.0.1", "0", *argv, env=env or environment(), cwd=folder) as process:
+    with server(log, None, need("tcpserver"), "-1HRl0", "127.0.0.1", "0", *argv,
+                env=env or environment(), cwd=folder) as process:
         def port():
             assert process.poll() is None
             return re.match(rb"(\d+)\n", log.read_bytes())
@@ -85,14 +90,15 @@ def folder():
         yield Path(name)
 
 
-# --- smtp-sink -------------------------------------------------------------------------------------------------------
+# --- smtp-sink ------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def smtp_sink(tmp_path, *options):
     need_root()
     path = str(tmp_path / "sink")
-    argv = [need("smtp-sink"), "-u", "root", "-d", str(tmp_path / "dump."), *options, f"unix:{path}", "10"]
+    argv = [need("smtp-sink"), "-u", "root", "-d", str(tmp_path / "dump."), *options,
+            f"unix:{path}", "10"]
     with server(tmp_path / "sink.log", path, *argv):
         yield path
 
@@ -103,30 +109,39 @@ def dumps(tmp_path):
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-@pytest.mark.parametrize("options", [[], ["-p"], ["-e"], ["-L"]], ids=["ESMTP", "no pipelining", "SMTP", "LMTP"])
+@pytest.mark.parametrize("options", [[], ["-p"], ["-e"], ["-L"]],
+                         ids=["ESMTP", "no pipelining", "SMTP", "LMTP"])
 def test_smtp_sink(smtpd, tmp_path, name, options):
     content = CONTENTS[name]
     with smtp_sink(tmp_path, *options) as path:
-        outcome = play(proxy(smtpd, path, *(["--upstream-protocol=lmtp"] if "-L" in options else [])), tmp_path, content)
+        outcome = play(proxy(smtpd, path,
+                             *(["--upstream-protocol=lmtp"] if "-L" in options else [])), tmp_path,
+                       content)
         if name == "8 bits" and options == ["-e"]:
             assert outcome.last.startswith(b"554 5.6.3 ")
             return
         assert outcome.codes == [250, 250, 250, 354, 250]
         (dump,) = wait_until(lambda: dumps(tmp_path), "the dump")
-    assert b"X-Mail-Args: <a@example.org>\n" in dump and dump.count(b"X-Rcpt-Args: <b@example.com>\n") == 1
+    assert b"X-Mail-Args: <a@example.org>\n" in dump
+    assert dump.count(b"X-Rcpt-Args: <b@example.com>\n") == 1
     assert b"X-Helo-Args: mx.example.com\n" in dump
     assert behind_received(dump)[1] == as_sent(lf_text(content)) + b"\n"
 
 
-REJECTS = {  # what the switch does to a command, and the code that ends the session with us; 250: none does
-    "-f": {"CONNECT": 451, "EHLO": 250, "EHLO,HELO": 451, "MAIL": 500, "RCPT": 500, "DATA": 500, ".": 500},
+# what the switch does to a command, and the code that ends the session with us; 250: none does
+REJECTS = {
+    "-f": {"CONNECT": 451, "EHLO": 250, "EHLO,HELO": 451, "MAIL": 500, "RCPT": 500, "DATA": 500,
+           ".": 500},
     "-r": {"CONNECT": 451, "EHLO": 451, "MAIL": 450, "RCPT": 450, "DATA": 450, ".": 450},
-    "-q": {"CONNECT": 451, "EHLO": 451, "MAIL": 451, "RCPT": 451, "DATA": 451, ".": 451, "QUIT": 250},
-    "-Q": {"CONNECT": 451, "EHLO": 451, "MAIL": 451, "RCPT": 451, "DATA": 451, ".": 451, "QUIT": 250},
+    "-q": {"CONNECT": 451, "EHLO": 451, "MAIL": 451, "RCPT": 451, "DATA": 451, ".": 451,
+           "QUIT": 250},
+    "-Q": {"CONNECT": 451, "EHLO": 451, "MAIL": 451, "RCPT": 451, "DATA": 451, ".": 451,
+           "QUIT": 250},
 }
 
 
-@pytest.mark.parametrize(("switch", "command", "code"), [(s, c, code) for s, cs in REJECTS.items() for c, code in cs.items()])
+@pytest.mark.parametrize(("switch", "command", "code"),
+                         [(s, c, code) for s, cs in REJECTS.items() for c, code in cs.items()])
 def test_smtp_sink_rejects(smtpd, tmp_path, switch, command, code):
     with smtp_sink(tmp_path, switch, command) as path:
         outcome = play(proxy(smtpd, path, "--upstream-timeout=5"), tmp_path)
@@ -147,13 +162,15 @@ def test_smtp_sink_aborts_in_the_body(smtpd, tmp_path):
 def test_many_messages_from_smtp_source(release, tmp_path):
     """Postfix's load pair, with us between them."""
     with smtp_sink(tmp_path) as path, tcpserver(tmp_path, *proxy(release, path)) as port:
-        source = [need("smtp-source"), "-m", "200", "-s", "5", "-r", "3", "-l", "20000", f"127.0.0.1:{port}"]
+        source = [need("smtp-source"), "-m", "200", "-s", "5", "-r", "3", "-l", "20000",
+                  f"127.0.0.1:{port}"]
         subprocess.run(source, check=True, timeout=60)
-        assert len(wait_until(lambda: len(d := dumps(tmp_path)) >= 200 and d, "200 messages")) == 200
+        assert len(wait_until(lambda: len(d := dumps(tmp_path)) >= 200 and d,
+                              "200 messages")) == 200
     assert all(d.count(b"X-Rcpt-Args: ") == 3 for d in dumps(tmp_path))
 
 
-# --- Postfix ---------------------------------------------------------------------------------------------------------
+# --- Postfix --------------------------------------------------------------------------------------
 
 SETTINGS = MAILBOX + """\
 inet_protocols = all
@@ -176,7 +193,8 @@ def take(postfix):
 @pytest.fixture(scope="module")
 def postfix(folder):
     """Its service allows XCLIENT."""
-    with Postfix(folder / "postfix", SETTINGS, readme_block("127.0.0.1:10025 "), bounce="discard") as it:
+    with Postfix(folder / "postfix", SETTINGS, readme_block("127.0.0.1:10025 "),
+                 bounce="discard") as it:
         yield it
 
 
@@ -186,7 +204,8 @@ def test_postfix(smtpd, tmp_path, postfix, name):
     assert outcome.codes == [250, 250, 250, 354, 250]
     queue_id = re.fullmatch(rb"250 2\.0\.0 Ok: queued as ([0-9A-F]+)", outcome.last)[1]
     text = take(postfix)
-    assert text.startswith(b"Return-Path: <a@example.org>\nX-Original-To: b@example.com\nDelivered-To: b@example.com\n")
+    assert text.startswith(b"Return-Path: <a@example.org>\nX-Original-To: "
+                           b"b@example.com\nDelivered-To: b@example.com\n")
     assert queue_id in text and queue_id in outcome.log
     assert behind_received(text)[1] == as_sent(lf_text(CONTENTS[name]))
 
@@ -198,8 +217,10 @@ def test_postfix_refuses_live(smtpd, tmp_path, postfix):
         session.expect(
             (b"MAIL FROM:<a@example.org> SIZE=3000000", b"552 5.3.4 "),
             (b"MAIL FROM:<a@example.org>", b"250 2.1.0 Ok"),
-            (b"RCPT TO:<nobody@example.com>", b"554 5.7.1 <nobody@example.com>: Recipient address rejected: Access denied"),
-            (b"RCPT TO:<later@example.com>", b"450 4.7.1 <later@example.com>: Recipient address rejected: "),
+            (b"RCPT TO:<nobody@example.com>",
+             b"554 5.7.1 <nobody@example.com>: Recipient address rejected: Access denied"),
+            (b"RCPT TO:<later@example.com>",
+             b"450 4.7.1 <later@example.com>: Recipient address rejected: "),
             (b"RCPT TO:<b@example.com>", b"250 2.1.5 Ok"),
             (b"DATA", b"354 "),
         )
@@ -209,18 +230,23 @@ def test_postfix_refuses_live(smtpd, tmp_path, postfix):
     assert behind_received(take(postfix))[1] == with_x_peer(lf_text(SMALL), "local")
 
 
-@pytest.mark.parametrize(("peer", "shown"), [("192.0.2.55:4242", "[192.0.2.55]:4242"), ("[2001:db8::55]:4343", "[2001:db8::55]:4343")])
+@pytest.mark.parametrize(("peer", "shown"),
+                         [("192.0.2.55:4242", "[192.0.2.55]:4242"),
+                          ("[2001:db8::55]:4343", "[2001:db8::55]:4343")])
 def test_postfix_is_told_the_client(smtpd, postfix, peer, shown):
     """XCLIENT: our client is Postfix's client, in its log and its Received."""
-    said = b"EHLO teller.example.org\r\nMAIL FROM:<x@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" + SMALL + b".\r\nQUIT\r\n"
+    said = (b"EHLO teller.example.org\r\nMAIL FROM:<x@example.org>\r\nRCPT "
+            b"TO:<b@example.com>\r\nDATA\r\n" + SMALL + b".\r\nQUIT\r\n")
     argv = proxy(smtpd, postfix, "--xclient=yes", "--relay-to=example.com", f"--peer={peer}")
-    done = subprocess.run(argv, input=said, capture_output=True, timeout=PATIENCE, env=environment())
+    done = subprocess.run(argv, input=said, capture_output=True, timeout=PATIENCE,
+                          env=environment())
     assert done.returncode == 0 and b"\n250 2.0.0 Ok: queued" in done.stdout, done
     text = take(postfix)
     address = shown[1 : shown.index("]")]
     literal = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
     top = text[: RECEIVED.search(text).start()].decode()
-    assert re.search(rf"\nReceived: from \S+ \(unknown {re.escape(literal)}\)", top), top  # and not (localhost ...)
+    # and not (localhost ...)
+    assert re.search(rf"\nReceived: from \S+ \(unknown {re.escape(literal)}\)", top), top
     assert "\nReceived: from teller.example.org (" in top, top
     wait_until(lambda: f"client=unknown[{address}]" in postfix.log(), "the log line")
 
@@ -241,7 +267,7 @@ def test_postfix_with_utf8_addresses(smtpd, tmp_path, postfix):
         assert session.end() == 0
 
 
-# --- Exim ------------------------------------------------------------------------------------------------------------
+# --- Exim -----------------------------------------------------------------------------------------
 
 EXIM_CONF = """\
 tls_advertise_hosts =
@@ -309,7 +335,9 @@ def test_exim(smtpd, tmp_path, exim, name):
     envelope, text = exim_message(spool, queue_id)
     assert b"<a@example.org>" in envelope and b"b@example.com" in envelope
     parts, rest = behind_received(text)
-    rest = re.sub(rb"(\nX-Peer: local\n)(?:(?:Message-Id|Date|From|Sender): [^\n]*\n)+", rb"\1", rest, count=1)  # Exim adds them
+    # Exim adds them
+    rest = re.sub(rb"(\nX-Peer: local\n)(?:(?:Message-Id|Date|From|Sender): [^\n]*\n)+", rb"\1",
+                  rest, count=1)
     assert parts["helo"] == b"client.example.org"
     assert rest == as_sent(lf_text(CONTENTS[name]))
 
@@ -330,7 +358,7 @@ def test_exim_refuses_live(smtpd, tmp_path, exim):
         assert session.end() == 0
 
 
-# --- aiosmtpd --------------------------------------------------------------------------------------------------------
+# --- aiosmtpd -------------------------------------------------------------------------------------
 
 HANDLER = '''\
 import os, pathlib
@@ -359,7 +387,8 @@ def aiosmtpd(folder):
         missing("aiosmtpd is not installed")
     (private / "raw_handler.py").write_text(HANDLER)
     port = free_port()
-    argv = [python, "-m", "aiosmtpd", "-n", "-u", "-c", "raw_handler.Raw", "-l", f"127.0.0.1:{port}"]
+    argv = [python, "-m", "aiosmtpd", "-n", "-u", "-c", "raw_handler.Raw", "-l",
+            f"127.0.0.1:{port}"]
     env = environment(PYTHONPATH=str(private), RAW=str(private), PYTHONDONTWRITEBYTECODE="1")
     with server(private / "log", ("127.0.0.1", port), *argv, env=env, cwd=private):
         yield f"127.0.0.1:{port}", private
@@ -369,7 +398,8 @@ def aiosmtpd(folder):
 def test_aiosmtpd(smtpd, tmp_path, aiosmtpd, name):
     endpoint, private = aiosmtpd
     outcome = play(proxy(smtpd, endpoint), tmp_path, CONTENTS[name])
-    assert outcome.codes == [250, 250, 250, 354, 250] and outcome.last == b"250 2.0.0 it is in the file"
+    assert outcome.codes == [250, 250, 250, 354, 250]
+    assert outcome.last == b"250 2.0.0 it is in the file"
     message = (private / "message").read_bytes()
     assert b"\n" not in message.replace(b"\r\n", b"")
     assert behind_received(message.replace(b"\r\n", b"\n"))[1] == as_sent(lf_text(CONTENTS[name]))
@@ -394,7 +424,7 @@ def test_aiosmtpd_envelope(smtpd, tmp_path, aiosmtpd):
     assert sender == "ä@example.org" and recipients == ["ü@example.com", '"a b\\">"@example.com']
 
 
-# --- ourselves -------------------------------------------------------------------------------------------------------
+# --- ourselves ------------------------------------------------------------------------------------
 
 SCRIPT = """\
 case $SMTPD_RCPT_TO in *full*) echo "452 4.2.2 mailbox full"; exit 75;; *off*) exit 67;; esac
@@ -409,7 +439,8 @@ def ourselves(smtpd, tmp_path):
     """The same program as LMTP server, with a program for each message."""
     script = tmp_path / "script"
     script.write_text(SCRIPT)
-    argv = [smtpd, *STAY, "--config=/dev/null", "--hostname=inner.example.com", "--protocol=lmtp", "--strategy=exec", f"--command=/bin/sh {script}"]
+    argv = [smtpd, *STAY, "--config=/dev/null", "--hostname=inner.example.com", "--protocol=lmtp",
+            "--strategy=exec", f"--command=/bin/sh {script}"]
     with tcpserver(tmp_path, *argv, env=environment(OUT=str(tmp_path))) as port:
         yield f"127.0.0.1:{port}"
 
@@ -418,14 +449,20 @@ def ourselves(smtpd, tmp_path):
 def test_ourselves(smtpd, tmp_path, ourselves, name):
     outcome = play(proxy(smtpd, ourselves, "--upstream-protocol=lmtp"), tmp_path, CONTENTS[name])
     assert outcome.codes == [250, 250, 250, 354, 250] and outcome.last == b"250 2.0.0 filed"
-    assert behind_received((tmp_path / "message").read_bytes())[1] == as_sent(lf_text(CONTENTS[name]))
+    assert behind_received(
+        (tmp_path / "message").read_bytes())[1] == as_sent(lf_text(CONTENTS[name]))
     assert (tmp_path / "envelope").read_text() == "a@example.org|b@example.com"
 
 
-@pytest.mark.parametrize(("recipient", "verdict"), [(b"full@example.com", b"452 4.2.2 mailbox full"), (b"off@example.com", b"5")])
+@pytest.mark.parametrize(("recipient", "verdict"),
+                         [(b"full@example.com", b"452 4.2.2 mailbox full"),
+                          (b"off@example.com", b"5")])
 def test_ourselves_refusing(smtpd, tmp_path, ourselves, recipient, verdict):
-    with Session(proxy(smtpd, ourselves, "--upstream-protocol=lmtp", "--protocol=lmtp"), tmp_path) as session:
-        session.expect((None, b"220 "), (b"LHLO x", b"250-"), (b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<%s>" % recipient, b"250 "),
+    with Session(proxy(smtpd, ourselves, "--upstream-protocol=lmtp", "--protocol=lmtp"),
+                 tmp_path) as session:
+        session.expect((None, b"220 "), (b"LHLO x", b"250-"),
+                       (b"MAIL FROM:<a@example.org>", b"250 "),
+                       (b"RCPT TO:<%s>" % recipient, b"250 "),
                        (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))  # fmt: skip
         session.say(SMALL)
         session.expect((b".", verdict), (None, verdict))

@@ -1,5 +1,6 @@
-"""Bad days: clients that vanish, drip, flood or do not listen; signals; full disks; readers of standard error that are gone
-or asleep. Each test looks at both sides: what the client was told, and what was printed."""
+"""Bad days: clients that vanish, drip, flood or do not listen; signals; full disks; readers of
+standard error that are gone or asleep. Each test looks at both sides: what the client was told, and
+what was printed."""
 
 import fcntl
 import os
@@ -13,7 +14,8 @@ import time
 import pytest
 from conftest import need, private_mounts
 from processes import descriptors, stat_of, status_of
-from session import BEGIN, END, PATIENCE, Session, codes, command, environment, replies, reset, run, tcp_pair
+from session import (BEGIN, END, PATIENCE, Session, codes, command, environment, replies, reset,
+                     run, tcp_pair)
 
 KIB = 1
 MIB = 1024  # as /proc/PID/status counts
@@ -28,7 +30,7 @@ def large(n):
     return line * (n // len(line))
 
 
-# --- the client vanishes --------------------------------------------------------------------------------
+# --- the client vanishes --------------------------------------------------------------------------
 
 GOLDEN = [  # what is said, and the code of the answer
     (b"EHLO client.example.org\r\n", 250),
@@ -45,8 +47,8 @@ RECIPIENT_ACCEPTED = SCRIPT.index(b"RCPT TO:<c")
 
 
 def play_until(session, cut):
-    """The client's side, reading each reply, up to so many octets; the replies to whole commands are heard if another
-    octet is to follow."""
+    """The client's side, reading each reply, up to so many octets; the replies to whole commands
+    are heard if another octet is to follow."""
     session.begin("greeting")
     for said, code in GOLDEN:
         part = said[:cut]
@@ -58,7 +60,8 @@ def play_until(session, cut):
 
 
 def check_vanished(session, cut, peer, is_uncertain=False):
-    """Afterwards: a message was printed if it was complete, and otherwise it is in the log that it was not."""
+    """Afterwards: a message was printed if it was complete, and otherwise it is in the log that it
+    was not."""
     whole = [b"Subject: golden\nX-Peer: %s\n\n.\n" % peer]
     assert session.status() == 0, cut
     messages, log = session.messages(), session.err()
@@ -93,7 +96,8 @@ def test_client_ends_its_side_after_each_octet(release, tmp_path):
             session.ours.shutdown(socket.SHUT_WR)
             heard = codes(session.read_to_end())
             assert heard == expected[: 1 + SCRIPT[:cut].count(b"\r\n") - 3 * (cut >= COMPLETE)
-                                     if cut >= COMPLETE else 1 + min(5, SCRIPT[:cut].count(b"\r\n"))], cut
+                                     if cut >= COMPLETE
+                                     else 1 + min(5, SCRIPT[:cut].count(b"\r\n"))], cut
             check_vanished(session, cut, b"local")
 
 
@@ -101,7 +105,8 @@ def test_client_ends_its_side_after_each_octet(release, tmp_path):
 def test_vanishing_in_a_large_message_leaves_nothing(smtpd, tmp_path, how):
     spool = tmp_path / "spool"
     spool.mkdir()
-    with Session(command(smtpd), tmp_path, tcp_pair(), env=environment(TMPDIR=str(spool))) as session:
+    with Session(command(smtpd), tmp_path, tcp_pair(),
+                 env=environment(TMPDIR=str(spool))) as session:
         session.begin("DATA")
         session.say(large(3_000_000))
         if how == "kill":
@@ -136,7 +141,7 @@ def test_connection_lost_with_the_verdict_is_logged(smtpd, tmp_path):
         assert b"duplicate possible" in session.err()
 
 
-# --- signals --------------------------------------------------------------------------------------------
+# --- signals --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -144,12 +149,16 @@ def test_sigterm(smtpd, tmp_path, stage):
     with Session(command(smtpd), tmp_path) as session:
         session.begin(stage)
         session.process.send_signal(signal.SIGTERM)
-        assert replies(session.read_to_end()) == [(421, b"4.3.2 service is shutting down, closing connection")]
+        assert replies(session.read_to_end()) == [(421,
+                                                   b"4.3.2 service is shutting down, closing "
+                                                   b"connection")]
         assert session.status() == 0 and session.messages() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-@pytest.mark.parametrize("text", [b"Subject: half\r\n", b"Subject: whole but for the LF\r\n\r\n.\r", large(1_000_000)],
+@pytest.mark.parametrize("text",
+                         [b"Subject: half\r\n", b"Subject: whole but for the LF\r\n\r\n.\r",
+                          large(1_000_000)],
                          ids=["some", "all-but-LF", "large"])
 def test_signal_in_the_message(smtpd, tmp_path, text, number):
     with Session(command(smtpd), tmp_path) as session:
@@ -233,8 +242,10 @@ def say_message(session):
 @pytest.mark.parametrize("how", ["SIGTERM", "timeout"])
 @pytest.mark.parametrize("does", ["reads", "reads and stays", "never reads", "is gone"])
 def test_verdict_that_nobody_hears(smtpd, tmp_path, how, does):
-    """The end of a session for another reason does not hide it. (Over TCP, it counts as heard when its host has it.)"""
-    with Session(command(smtpd, *["--timeout=1"] * (how == "timeout")), tmp_path, socket.socketpair()) as session:
+    """The end of a session for another reason does not hide it. (Over TCP, it counts as heard when
+    its host has it.)"""
+    with Session(command(smtpd, *["--timeout=1"] * (how == "timeout")), tmp_path,
+                 socket.socketpair()) as session:
         say_message(session)
         if how == "SIGTERM":
             session.process.send_signal(signal.SIGTERM)
@@ -260,7 +271,8 @@ def test_interrupted_system_calls(release, tmp_path):
     """EINTR from every second poll, read, write and send is invisible."""
     trace = [need("strace"), "-qq", "-o", "/dev/null", "-e", "trace=poll,read,write,sendto,pread64",
              "-e", "inject=poll,write,sendto:error=EINTR:when=2+2",
-             "-e", "inject=read,pread64:error=EINTR:when=4+2"]  # the dynamic loader reads before, and is less patient
+             # the dynamic loader reads before, and is less patient
+             "-e", "inject=read,pread64:error=EINTR:when=4+2"]
     with Session(trace + command(release), tmp_path) as session:
         session.begin("EHLO")
         body = large(500_000)
@@ -269,7 +281,7 @@ def test_interrupted_system_calls(release, tmp_path):
         assert session.messages() == [body.replace(b"\r\n", b"\n") + b"X-Peer: local\n"]
 
 
-# --- time -----------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stage", ["greeting", "RCPT", "DATA"])
@@ -277,7 +289,9 @@ def test_idle_client(smtpd, tmp_path, stage):
     with Session(command(smtpd, "--timeout=1"), tmp_path) as session:
         then = time.monotonic()
         session.begin(stage)
-        assert replies(session.read_to_end()) == [(421, b"4.4.2 timeout: nothing came from you, closing connection")]
+        assert replies(session.read_to_end()) == [(421,
+                                                   b"4.4.2 timeout: nothing came from you, closing "
+                                                   b"connection")]
         assert 0.8 < time.monotonic() - then < 5
         assert session.status() == 0 and session.messages() == []
 
@@ -291,16 +305,20 @@ def test_dripping_client(smtpd, tmp_path, stage):
         while not select.select([session.ours], [], [], 0.1)[0]:
             assert time.monotonic() - then < PATIENCE
             session.say(b"x")
-        assert replies(session.read_to_end()) == [(421, b"4.4.2 the session took too long, closing connection")]
+        assert replies(session.read_to_end()) == [(421,
+                                                   b"4.4.2 the session took too long, closing "
+                                                   b"connection")]
         assert 2.8 < time.monotonic() - then < 8
         assert session.status() == 0 and session.messages() == []
 
 
 def test_busy_client_is_within_the_session_time_too(smtpd, tmp_path):
-    with Session(command(smtpd, "--session-timeout=1", "--max-commands=1000000"), tmp_path) as session:
+    with Session(command(smtpd, "--session-timeout=1", "--max-commands=1000000"),
+                 tmp_path) as session:
         session.begin("EHLO")
         then = time.monotonic()
-        while session.say(b"NOOP\r\n" * 100) == 600 and not session.heard.endswith(b"closing connection\r\n"):
+        while session.say(
+                b"NOOP\r\n" * 100) == 600 and not session.heard.endswith(b"closing connection\r\n"):
             session.heard[:-200] = b""
             assert time.monotonic() - then < 5
             time.sleep(0.02)
@@ -310,7 +328,8 @@ def test_busy_client_is_within_the_session_time_too(smtpd, tmp_path):
 
 @pytest.mark.parametrize("make", [tcp_pair, socket.socketpair], ids=["tcp", "unix"])
 def test_client_that_never_reads(smtpd, tmp_path, make):
-    with Session(command(smtpd, "--timeout=1", "--max-commands=1000000"), tmp_path, make()) as session:
+    with Session(command(smtpd, "--timeout=1", "--max-commands=1000000"), tmp_path,
+                 make()) as session:
         session.begin("EHLO")
         then = time.monotonic()
         while session.process.poll() is None:
@@ -325,7 +344,7 @@ def test_client_that_never_reads(smtpd, tmp_path, make):
         assert b"the client does not read our replies" in session.err()
 
 
-# --- storage --------------------------------------------------------------------------------------------
+# --- storage --------------------------------------------------------------------------------------
 
 FULL = b"452 4.3.1 "
 PRIVATE_DISK = 'mount -t tmpfs -o size="$1",mode=700 none "$2" && TMPDIR=$2 && export TMPDIR && shift 2 && exec "$@"'
@@ -344,7 +363,9 @@ def fill_and_go_on(session, beginning, n_verdicts=1):
     for body in bodies:
         assert session.send_message(body).startswith(b"250 ")
     assert session.end() == 0
-    assert [len(m) for m in session.messages()] == [len(b.replace(b"\r\n", b"\n")) + len(b"X-Peer: local\n") for b in bodies]
+    assert [len(m)
+            for m in session.messages()] == [len(b.replace(b"\r\n", b"\n"))
+                                             + len(b"X-Peer: local\n") for b in bodies]
     assert b"cannot store the message: " in session.err()
 
 
@@ -361,7 +382,8 @@ def test_full_disk_lmtp(smtpd, tmp_path):
     spool.mkdir()
     with Session(with_small_disk(command(smtpd, "--protocol=lmtp"), spool), tmp_path) as session:
         session.expect((None, b"220 "), (b"LHLO c", b"250-"), (b"MAIL FROM:<>", b"250 "))
-        session.expect((b"RCPT TO:<b@example.com>", b"250 "), (b"RCPT TO:<c@example.com>", b"250 "), (b"DATA", b"354 "))
+        session.expect((b"RCPT TO:<b@example.com>", b"250 "), (b"RCPT TO:<c@example.com>", b"250 "),
+                       (b"DATA", b"354 "))
         session.say(large(3_000_000) + b".\r\n")
         session.expect((None, FULL), (None, FULL))
         assert session.end() == 0 and session.messages() == []
@@ -377,14 +399,17 @@ def test_file_size_limit(smtpd, tmp_path):
 @pytest.mark.parametrize("error, beginning", [
     ("ENOSPC", FULL), ("EDQUOT", FULL), ("EFBIG", FULL), ("EIO", b"451 4.3.0 ")])
 def test_failing_write_to_the_spool(release, tmp_path, error, beginning):
-    trace = [need("strace"), "-qq", "-o", "/dev/null", "-e", "trace=write", "-e", f"inject=write:error={error}:when=1"]
+    trace = [need("strace"), "-qq", "-o", "/dev/null", "-e", "trace=write", "-e",
+             f"inject=write:error={error}:when=1"]
     with Session(trace + command(release), tmp_path) as session:
         fill_and_go_on(session, beginning)
 
 
 def test_failing_read_from_the_spool(release, tmp_path):
-    """What was stored cannot be read back: what is printed of it by then is cut off again, and there is no 250."""
-    trace = [need("strace"), "-qq", "-o", "/dev/null", "-e", "trace=pread64", "-e", "inject=pread64:error=EIO:when=5"]
+    """What was stored cannot be read back: what is printed of it by then is cut off again, and
+    there is no 250."""
+    trace = [need("strace"), "-qq", "-o", "/dev/null", "-e", "trace=pread64", "-e",
+             "inject=pread64:error=EIO:when=5"]
     with Session(trace + command(release), tmp_path) as session:
         session.begin("EHLO")
         assert session.send_message(large(1_000_000)).startswith(b"451 4.3.0 ")
@@ -402,7 +427,8 @@ def test_no_place_for_the_spool(smtpd, tmp_path):
 
 def test_spool_has_no_name(smtpd, tmp_path):
     """Nobody else can open it, and nothing remains."""
-    with Session(command(smtpd), tmp_path, env=environment(TMPDIR=str(tmp_path / "spool"))) as session:
+    with Session(command(smtpd), tmp_path,
+                 env=environment(TMPDIR=str(tmp_path / "spool"))) as session:
         (tmp_path / "spool").mkdir()
         session.begin("DATA")
         session.say(large(1_000_000))
@@ -418,7 +444,8 @@ def test_spool_without_tmpfile(release, tmp_path):
     """A file system that has no O_TMPFILE."""
     spool = tmp_path / "spool"
     spool.mkdir()
-    trace = [need("strace"), "-qq", "-o", str(tmp_path / "trace"), "-P", str(spool), "-e", "trace=openat",
+    trace = [need("strace"), "-qq", "-o", str(tmp_path / "trace"), "-P", str(spool), "-e",
+             "trace=openat",
              "-e", "inject=openat:error=EOPNOTSUPP"]
     with Session(trace + command(release), tmp_path, env=environment(TMPDIR=str(spool))) as session:
         session.begin("EHLO")
@@ -429,7 +456,7 @@ def test_spool_without_tmpfile(release, tmp_path):
     assert (tmp_path / "trace").read_text().count("EOPNOTSUPP") == 2
 
 
-# --- standard error -------------------------------------------------------------------------------------
+# --- standard error -------------------------------------------------------------------------------
 
 
 def test_reader_of_stderr_is_gone(smtpd, tmp_path):
@@ -451,7 +478,8 @@ def test_stderr_is_full(smtpd, tmp_path):
 
 
 def test_reader_of_stderr_sleeps(release, tmp_path):
-    """The message waits for it as long as for a client, the log five seconds a line: then the client gets its answer."""
+    """The message waits for it as long as for a client, the log five seconds a line: then the
+    client gets its answer."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     os.write(writer, b"x" * 4096)
@@ -478,7 +506,7 @@ def test_slow_reader_of_stderr_gets_everything(smtpd, tmp_path):
     assert BEGIN + body.replace(b"\r\n", b"\n") + b"X-Peer: local\n" + END in said
 
 
-# --- floods ---------------------------------------------------------------------------------------------
+# --- floods ---------------------------------------------------------------------------------------
 
 
 def assert_flat(session, before, more=1024 * KIB):
@@ -489,10 +517,13 @@ def assert_flat(session, before, more=1024 * KIB):
 
 @pytest.mark.parametrize("protocol, n_verdicts", [("smtp", 1), ("lmtp", 30_000)])
 def test_many_recipients(smtpd, protocol, n_verdicts):
-    """What each of them costs does not depend on how many there are: this takes a fifth of a second of the processor, or 7 if it did."""
+    """What each of them costs does not depend on how many there are: this takes a fifth of a second
+    of the processor, or 7 if it did."""
     n, hello = 30_000, b"LHLO" if protocol == "lmtp" else b"EHLO"
-    text = hello + b" c\nMAIL FROM:<>\n" + b"".join(b"RCPT TO:<r%d@example.com>\n" % i for i in range(n)) + b"DATA\nx\n.\nQUIT\n"
-    argv = command(smtpd, f"--protocol={protocol}", "--max-recipients=30000", "--max-commands=40000")
+    text = hello + b" c\nMAIL FROM:<>\n" + b"".join(b"RCPT TO:<r%d@example.com>\n" % i
+                                                    for i in range(n)) + b"DATA\nx\n.\nQUIT\n"
+    argv = command(smtpd, f"--protocol={protocol}", "--max-recipients=30000",
+                   "--max-commands=40000")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     status, out, _ = run(argv, text)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -562,7 +593,8 @@ def test_hundred_thousand_recipients(smtpd, tmp_path):
 
 
 def test_pipelined_garbage(smtpd, tmp_path):
-    """A megabyte of every octet ends with too many errors, or a bare line end: a reply and a close."""
+    """A megabyte of every octet ends with too many errors, or a bare line end: a reply and a
+    close."""
     garbage = bytes(range(256)) * 4096
     for said in (garbage, garbage.replace(b"\n", b"").replace(b"\r", b"\r\n")):
         with Session(command(smtpd), tmp_path, tcp_pair()) as session:
@@ -571,17 +603,20 @@ def test_pipelined_garbage(smtpd, tmp_path):
             assert session.status() == 0 and session.messages() == []
 
 
-VERBS = [b"HELO", b"EHLO", b"LHLO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"VRFY", b"EXPN", b"HELP", b"QUIT"]
+VERBS = [b"HELO", b"EHLO", b"LHLO", b"MAIL", b"RCPT", b"DATA", b"RSET", b"NOOP", b"VRFY", b"EXPN",
+         b"HELP", b"QUIT"]
 
 
 @pytest.mark.parametrize("stage", STAGES[:-1])
 def test_odd_octets_in_every_verb(smtpd, tmp_path, stage):
-    """NUL, control characters and 8-bit before, in, right after and behind every verb: a reply, and the session goes on."""
+    """NUL, control characters and 8-bit before, in, right after and behind every verb: a reply, and
+    the session goes on."""
     with Session(command(smtpd, "--max-errors=100000"), tmp_path) as session:
         session.begin(stage)
         for verb in VERBS:
             for octet in (b"\0", b"\x01", b"\x1b", b"\x7f", b"\x80", b"\xc3\xbc", b"\xff"):
-                for line in (octet + verb, verb[:2] + octet + verb[2:], verb + octet, verb + b" " + octet,
+                for line in (octet + verb, verb[:2] + octet + verb[2:], verb + octet,
+                             verb + b" " + octet,
                              verb + b" FROM:<" + octet + b"@x>", verb + b" TO:<" + octet + b">"):
                     reply = session.ask(line)
                     assert reply[:1] in (b"2", b"5"), (line, reply)
@@ -594,7 +629,7 @@ def test_odd_octets_in_every_verb(smtpd, tmp_path, stage):
         assert not any(o < 32 for o in session.err().replace(b"\n", b""))
 
 
-# --- what a long session leaves behind -------------------------------------------------------------------
+# --- what a long session leaves behind ------------------------------------------------------------
 
 
 def test_no_descriptor_leaks(smtpd, tmp_path):
@@ -604,7 +639,8 @@ def test_no_descriptor_leaks(smtpd, tmp_path):
         for n in range(50):
             assert session.send_message(large(200_000)).startswith(b"250 ")
             if n % 2:  # and some that end in other ways
-                session.expect((b"MAIL FROM:<>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "), (b"RSET", b"250 "))
+                session.expect((b"MAIL FROM:<>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "),
+                               (b"RSET", b"250 "))
         assert descriptors(session.pid) == before
         assert session.end() == 0 and len(session.messages()) == 50
 

@@ -1,24 +1,29 @@
-"""The promise under every fault: tests/sweep, in the part of it that has each kind of system call with each of its errors. The two
-builds share the points: one has the sandbox, the other sees wrong uses of memory. tests/sweep alone has all points for each."""
+"""The promise under every fault: tests/sweep, in the part of it that has each kind of system call
+with each of its errors. The two builds share the points: one has the sandbox, the other sees wrong
+uses of memory. tests/sweep alone has all points for each."""
 
 import subprocess
 
 import pytest
 from conftest import ROOT, missing, need
 
-STRATEGIES = ["print", "print-tls", "show", "exec", "exec-balancer", "exec-refusing", "journal", "maildir"]
-STRATEGIES += ["proxy", "proxy-chunked", "proxy-filter", "proxy-login", "proxy-refusing", "proxy-auth", "proxy-lmtp", "mailman", "mailman-lmtp"]
+STRATEGIES = ["print", "print-tls", "show", "exec", "exec-balancer", "exec-refusing", "journal",
+              "maildir"]
+STRATEGIES += ["proxy", "proxy-chunked", "proxy-filter", "proxy-login", "proxy-refusing",
+               "proxy-auth", "proxy-lmtp", "mailman", "mailman-lmtp"]
 STRATEGIES += ["mailman-filter", "mailman-refusing", "mailman-2.1"]
 SECONDS = 900  # on a busy machine
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_sweep(smtpd, strategy):
-    """Whatever one call fails, whoever vanishes: 250 is a message at its destination, and half a message is none."""
+    """Whatever one call fails, whoever vanishes: 250 is a message at its destination, and half a
+    message is none."""
     need("cc")
     part = "1/2" if "/release/" in smtpd else "2/2"
     run = subprocess.run(
-        [ROOT / "tests/sweep", "--subset", "--part", part, "--jobs", "2", "--smtpd", smtpd, "--only", strategy],
+        [ROOT / "tests/sweep", "--subset", "--part", part, "--jobs", "2", "--smtpd", smtpd,
+         "--only", strategy],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

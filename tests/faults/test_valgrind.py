@@ -1,7 +1,7 @@
-"""Sessions under valgrind: the release build, as it is installed, reads nothing that was never written, frees what it takes,
-and each process of it ends as it would otherwise. (The sanitizers, which run over the whole suite, see another build; no
-values that were never set; and leaks only of acceptors, units and fuzz targets, which is why those of sessions are looked for
-here.)"""
+"""Sessions under valgrind: the release build, as it is installed, reads nothing that was never
+written, frees what it takes, and each process of it ends as it would otherwise. (The sanitizers,
+which run over the whole suite, see another build; no values that were never set; and leaks only of
+acceptors, units and fuzz targets, which is why those of sessions are looked for here.)"""
 
 import re
 import subprocess
@@ -16,11 +16,13 @@ from tls import Server, engine_of, issued
 from upstream import Upstream, close
 
 FOUND = 9
-OPTIONS = ("--quiet", f"--error-exitcode={FOUND}", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect,possible")
+OPTIONS = ("--quiet", f"--error-exitcode={FOUND}", "--leak-check=full",
+           "--errors-for-leak-kinds=definite,indirect,possible")
 PATIENCE = 120  # seconds: a session is 20 times as slow here
 
 SMALL = b"Subject: one\r\n\r\n..\r\nhello\r\n"
-LARGE = b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n..\r\n") * 20_000  # more than the spool keeps in memory
+# more than the spool keeps in memory
+LARGE = b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n..\r\n") * 20_000
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def options(*more):
 
 
 def ended(session):
-    """The session is over: by itself, and without a finding, in a child before its execve(2) or in the helper neither."""
+    """The session is over: by itself, and without a finding, in a child before its execve(2) or in
+    the helper neither."""
     session.read_to_end()
     status, err = session.status(), session.err()
     assert status == 0 and not re.search(rb"==\d+== ", err), err[-3000:].decode(errors="replace")
@@ -52,7 +55,8 @@ def deliver(argv, folder, content, verdict, **more):
     with open_session(argv, folder, **more) as session:
         session.begin("EHLO")
         assert session.send_message(content).startswith(verdict)
-        session.expect((b"MAIL FROM:<>", b"250 "), (b"RSET", b"250 "), (b"NOOP", b"250 "), (b"QUIT", b"221 "))
+        session.expect((b"MAIL FROM:<>", b"250 "), (b"RSET", b"250 "), (b"NOOP", b"250 "),
+                       (b"QUIT", b"221 "))
         ended(session)
 
 
@@ -64,7 +68,8 @@ def test_print_under_valgrind(checked, tmp_path, content):
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
 def test_proxy_under_valgrind(checked, tmp_path, content):
     with Upstream() as up:
-        deliver([*checked, *options("--strategy=proxy", f"--upstream={up.endpoint}")], tmp_path, content, b"250 ")
+        deliver([*checked, *options("--strategy=proxy", f"--upstream={up.endpoint}")], tmp_path,
+                content, b"250 ")
         assert [m.text.count(b"\n") > 4 for m in up.messages] == [True]
 
 
@@ -75,7 +80,9 @@ def test_exec_under_valgrind(checked, tmp_path):
 
 def test_mailman_under_valgrind(checked, tmp_path):
     with Upstream(lmtp=True) as mailman, Upstream() as up:
-        argv = [*checked, *options("--strategy=mailman", f"--mailman={mailman.endpoint}", f"--upstream={up.endpoint}")]
+        argv = [*checked,
+                *options("--strategy=mailman", f"--mailman={mailman.endpoint}",
+                         f"--upstream={up.endpoint}")]
         deliver(argv, tmp_path, SMALL, b"250 ")
         assert len(mailman.messages) == 1
 
@@ -89,31 +96,40 @@ def test_journal(checked, tmp_path):
 
 
 def test_engine_under_valgrind(release, tmp_path):
-    """With the process of a connection. It has no --sandbox=no: here it finds a kernel without filters, and says so."""
+    """With the process of a connection. It has no --sandbox=no: here it finds a kernel without
+    filters, and says so."""
     preload = tmp_path / "preload.so"
-    subprocess.run([need("cc"), "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", preload, ROOT / "tests/sandbox.d/preload.c"], check=True)
-    argv = [need("valgrind"), *OPTIONS, "--trace-children=yes", engine_of(release), *issued(tmp_path).options]
-    with Server(argv, env=environment(LD_PRELOAD=str(preload), NO_FILTER="1"), patience=PATIENCE) as server:
+    subprocess.run([need("cc"), "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", preload,
+                    ROOT / "tests/sandbox.d/preload.c"], check=True)
+    argv = [need("valgrind"), *OPTIONS, "--trace-children=yes", engine_of(release),
+            *issued(tmp_path).options]
+    with Server(argv, env=environment(LD_PRELOAD=str(preload), NO_FILTER="1"),
+                patience=PATIENCE) as server:
         server.wait_until_ready()
         with server.ask() as one:
             one.talk()
-        wait_until(lambda: not running_children(server.process.pid), "the end of the connection's process", PATIENCE)
+        wait_until(lambda: not running_children(server.process.pid),
+                   "the end of the connection's process", PATIENCE)
         server.process.terminate()
         status, said = server.end()
-        assert status == 0 and said.count("\n") == 1 and "is not confined: the kernel, or a sandbox around us, has no seccomp" in said
+        assert status == 0 and said.count("\n") == 1
+        assert "is not confined: the kernel, or a sandbox around us, has no seccomp" in said
 
 
 def test_upstream_that_hangs_up(checked, tmp_path):
     """After our final dot: no retry, and a temporary failure."""
     with Upstream({"dot": close}) as up:
-        deliver([*checked, *options("--strategy=proxy", f"--upstream={up.endpoint}")], tmp_path, SMALL, b"4")
+        deliver([*checked, *options("--strategy=proxy", f"--upstream={up.endpoint}")], tmp_path,
+                SMALL, b"4")
 
 
 def test_program_that_fails(checked, tmp_path):
-    deliver([*checked, *options("--strategy=exec", "--command=/bin/false")], tmp_path, SMALL, b"451 ")
+    deliver([*checked, *options("--strategy=exec", "--command=/bin/false")], tmp_path, SMALL,
+            b"451 ")
 
 
-@pytest.mark.parametrize("end", [b"a\nb\r\n", b"half", b""], ids=["bare-lf", "vanishes-in-data", "vanishes-at-once"])
+@pytest.mark.parametrize("end", [b"a\nb\r\n", b"half", b""],
+                         ids=["bare-lf", "vanishes-in-data", "vanishes-at-once"])
 def test_client_at_fault(checked, tmp_path, end):
     with open_session([*checked, *options()], tmp_path) as session:
         session.begin("DATA")
@@ -126,7 +142,8 @@ def test_client_at_fault(checked, tmp_path, end):
 def test_commands_at_fault(checked, tmp_path):
     with open_session([*checked, *options()], tmp_path) as session:
         session.begin("EHLO")
-        session.expect((b"x" * 70_000, b"500 "), (b"MAIL FROM:<a@b", b"501 "), (b"MAIL FROM:<a@b> SIZE=x", b"501 "),
+        session.expect((b"x" * 70_000, b"500 "), (b"MAIL FROM:<a@b", b"501 "),
+                       (b"MAIL FROM:<a@b> SIZE=x", b"501 "),
                        (b"RCPT TO:<a@b>", b"503 "), (b"QUIT", b"221 "))
         ended(session)
 
@@ -134,15 +151,19 @@ def test_commands_at_fault(checked, tmp_path):
 def test_configuration_at_fault(checked, tmp_path):
     path = tmp_path / "smtpd.conf"
     path.write_text("strategy=proxy\nupstream=[::1\nmax-size=7X\nnothing=1\n")
-    done = subprocess.run([*checked, f"--config={path}", "--check"], capture_output=True, timeout=PATIENCE, env=environment())
+    done = subprocess.run([*checked, f"--config={path}", "--check"], capture_output=True,
+                          timeout=PATIENCE, env=environment())
     assert done.returncode == 78 and done.stderr.count(b"\n") >= 3, done.stderr
 
 
-@pytest.mark.parametrize("defect", ["if (p[argc]) puts(p);", "p = NULL; return p != NULL;"], ids=["never-set", "leak"])
+@pytest.mark.parametrize("defect", ["if (p[argc]) puts(p);", "p = NULL; return p != NULL;"],
+                         ids=["never-set", "leak"])
 def test_finds_what_is_planted_under_valgrind(tmp_path, defect):
     """A test of the test."""
     source, program = tmp_path / "planted.c", tmp_path / "planted"
-    source.write_text("#include <stdio.h>\n#include <stdlib.h>\n\nint main(int argc, char **argv) {\n\tchar *volatile p = malloc(100);\n"
+    source.write_text("#include <stdio.h>\n#include <stdlib.h>\n\nint main(int argc, char **argv) "
+                      "{\n\tchar *volatile p = malloc(100);\n"
                       f"\n\t(void) argc, (void) argv;\n\t{defect}\n\tfree(p);\n\treturn 0;\n}}\n")
     subprocess.run([need("cc"), "-g", "-o", program, source], check=True, timeout=PATIENCE)
-    assert subprocess.run([need("valgrind"), *OPTIONS, program], capture_output=True, timeout=PATIENCE).returncode == FOUND
+    assert subprocess.run([need("valgrind"), *OPTIONS, program], capture_output=True,
+                          timeout=PATIENCE).returncode == FOUND

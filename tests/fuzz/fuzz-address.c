@@ -1,5 +1,6 @@
-/* fuzz/fuzz-address.c - paths, and the arguments of MAIL and RCPT. What is accepted is what it was, within its limits,
- * and holds nothing that could end a line or leave its place in another command. */
+/* fuzz/fuzz-address.c - paths, and the arguments of MAIL and RCPT. What is accepted is what it was,
+ * within its limits, and holds nothing that could end a line or leave its place in another command.
+ */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -80,7 +81,8 @@ static void check_again(const struct address *a) {
         strcat(strcat(path, a->text), ">");
         n = strlen(path);
         assert(address_parse_path(path, n, &again, &used) == ADDRESS_OK && used == n);
-        assert(strcmp(again.text, a->text) == 0 && again.n_local == a->n_local && again.is_utf8 == a->is_utf8);
+        assert(strcmp(again.text, a->text) == 0 && again.n_local == a->n_local &&
+               again.is_utf8 == a->is_utf8);
         assert(!again.has_route);
 }
 
@@ -94,7 +96,8 @@ static void fuzz_path(const char *s, size_t n) {
         assert(memmem(s, used, a.text, strlen(a.text)));
         check_address(&a);
         check_again(&a);
-        assert(address_parse_path(s, used, &a, &again) == ADDRESS_OK && again == used); /* it needs nothing behind it */
+        /* it needs nothing behind it */
+        assert(address_parse_path(s, used, &a, &again) == ADDRESS_OK && again == used);
 }
 
 /* Parameters as they are passed on: the last words of the argument, one blank between them. */
@@ -143,7 +146,8 @@ static void fuzz_rcpt(const char *s, size_t n, const struct command_rules *rules
                 check_options(recipient->options, rules->is_extended, s, n);
                 assert(!address_is_null(&recipient->address));
                 assert(!recipient->address.is_utf8 || rules->is_smtputf8);
-                assert(*address_domain(&recipient->address) || address_is_postmaster(&recipient->address) ||
+                assert(*address_domain(&recipient->address) ||
+                       address_is_postmaster(&recipient->address) ||
                        !(rules->needs_domain || rules->qualify));
         } else
                 check_refusal(&r);
@@ -151,7 +155,8 @@ static void fuzz_rcpt(const char *s, size_t n, const struct command_rules *rules
 }
 
 /* An argument of MAIL or RCPT, in memory of exactly its size. */
-static void fuzz_arguments(const char *prefix, const char *s, size_t n, const struct command_rules *rules) {
+static void fuzz_arguments(const char *prefix, const char *s, size_t n,
+                           const struct command_rules *rules) {
         size_t n_prefix = strlen(prefix);
         char *args = malloc(n_prefix + n);
 

@@ -1,6 +1,8 @@
-/* fuzz/fuzz-broker.c - a request of a session that was taken over: what is let pass is what is configured, and no more.
+/* fuzz/fuzz-broker.c - a request of a session that was taken over: what is let pass is what is
+ * configured, and no more.
  *
- * The first octet says what is configured; the rest is a request as it goes over the socket, and its text.
+ * The first octet says what is configured; the rest is a request as it goes over the socket, and
+ * its text.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -13,7 +15,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-enum { HAS_PROGRAM = 1, HAS_WRAPPER = 2, HAS_MAILMAN = 4, HAS_UPSTREAM = 8, HAS_ENGINE = 16, HAS_BALANCER = 32 };
+enum {
+        HAS_PROGRAM = 1,
+        HAS_WRAPPER = 2,
+        HAS_MAILMAN = 4,
+        HAS_UPSTREAM = 8,
+        HAS_ENGINE = 16,
+        HAS_BALANCER = 32
+};
 
 static void check_run(const struct request *r, unsigned has) {
         assert(r->index == REQUEST_PROGRAM || r->index == REQUEST_WRAPPER);
@@ -21,7 +30,8 @@ static void check_run(const struct request *r, unsigned has) {
         if (r->index == REQUEST_PROGRAM)
                 return;
         assert(r->command < LISTS_COMMANDS && lists_commands[r->command]);
-        assert(memchr(r->list, '\0', sizeof(r->list)) && *r->list && *r->list != '.' && *r->list != '\0');
+        assert(memchr(r->list, '\0', sizeof(r->list)) && *r->list && *r->list != '.' &&
+               *r->list != '\0');
         assert(strspn(r->list, "abcdefghijklmnopqrstuvwxyz0123456789-+_.=") == strlen(r->list));
 }
 
@@ -55,7 +65,8 @@ static void check_variables(const char *text, size_t n) {
         for (size_t i = 0; i < REQUEST_VARIABLES; i++) {
                 size_t k = strnlen(text, n);
 
-                assert(k < n && strncmp(text, request_variables[i], strlen(request_variables[i])) == 0);
+                assert(k < n &&
+                       strncmp(text, request_variables[i], strlen(request_variables[i])) == 0);
                 assert(strncmp(text, "SMTPD_", 6) == 0);
                 text += k + 1;
                 n -= k + 1;
@@ -85,7 +96,8 @@ static void fuzz_list(const uint8_t *data, size_t n) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-        static char *upstreams[] = { (char *) "u", (char *) "u" }, *program[] = { (char *) "/bin/true", NULL };
+        static char *upstreams[] = { (char *) "u", (char *) "u" },
+                    *program[] = { (char *) "/bin/true", NULL };
         static const struct list list = { upstreams, 2 };
         struct services s = { .hostname = "mx.example.com" };
         struct request r;

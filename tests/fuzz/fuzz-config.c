@@ -1,6 +1,8 @@
-/* fuzz/fuzz-config.c - configuration file and command line: what is accepted can be printed, and read again as the same.
+/* fuzz/fuzz-config.c - configuration file and command line: what is accepted can be printed, and
+ * read again as the same.
  *
- * The input is an octet of choices, the file, and then arguments of the command line, each behind an octet 0xff.
+ * The input is an octet of choices, the file, and then arguments of the command line, each behind
+ * an octet 0xff.
  */
 #include <assert.h>
 #include <stdbool.h>
@@ -17,8 +19,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 /* Of the sanitizers, where there are any. */
-__attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void *, size_t),
-                                                                    void (*free_hook)(const volatile void *));
+__attribute__((weak)) int
+__sanitizer_install_malloc_and_free_hooks(void (*malloc_hook)(const volatile void *, size_t),
+                                          void (*free_hook)(const volatile void *));
 const char *__asan_default_options(void);
 
 /* Leaks are counted below. */
@@ -46,7 +49,8 @@ static void count_free(const volatile void *block) {
 
 static void count_blocks(void) {
         if (!is_counting && __sanitizer_install_malloc_and_free_hooks)
-                is_counting = __sanitizer_install_malloc_and_free_hooks(count_malloc, count_free) > 0;
+                is_counting =
+                        __sanitizer_install_malloc_and_free_hooks(count_malloc, count_free) > 0;
 }
 
 static void complain(const char *where, const char *what) {
@@ -75,7 +79,8 @@ static char *make_argument(const char *text, size_t n) {
         return s;
 }
 
-/* Loads it. Returns what the configuration looks like; NULL if it was not accepted. Nothing leaks. */
+/* Loads it. Returns what the configuration looks like; NULL if it was not accepted. Nothing leaks.
+ */
 static char *load(int argc, char **argv, bool is_journal, printer *print, size_t *ret_n) {
         long n_blocks_before = n_blocks;
         struct config *c = calloc(1, sizeof(*c));
@@ -100,18 +105,22 @@ static char *load(int argc, char **argv, bool is_journal, printer *print, size_t
         return text;
 }
 
-/* What is printed of a configuration, or of the session's part of it, is printed again of what is printed. */
+/* What is printed of a configuration, or of the session's part of it, is printed again of what is
+ * printed. */
 static void check_again(int argc, char **argv, bool is_journal, printer *print) {
         size_t n, n_again = 0;
-        char *text = load(argc, argv, is_journal, print, &n), *again, *argv_again[] = { "smtpd", NULL, NULL };
+        char *text = load(argc, argv, is_journal, print, &n), *again,
+             *argv_again[] = { "smtpd", NULL, NULL };
 
         if (!text)
                 return;
         argv_again[1] = strdup(make_file(text, n));
         again = load(2, argv_again, is_journal, print, &n_again);
         if (!again || n != n_again || memcmp(text, again, n) != 0) {
-                fprintf(stderr, "fuzz-config: not so: what is printed is the same when it is read\nprinted:\n%s\nread again:\n%s\n", text,
-                        again ? again : "(refused)");
+                fprintf(stderr,
+                        "fuzz-config: not so: what is printed is the same when it is "
+                        "read\nprinted:\n%s\nread again:\n%s\n",
+                        text, again ? again : "(refused)");
                 abort();
         }
         free(text);
@@ -145,7 +154,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
                         free(argv[argc]);
         }
         argv[argc] = NULL;
-        check_again(argc, argv, data[0] & IS_JOURNAL, data[0] & IS_FOR_SESSION ? config_print_for_session : config_print);
+        check_again(argc, argv, data[0] & IS_JOURNAL,
+                    data[0] & IS_FOR_SESSION ? config_print_for_session : config_print);
         while (argc > 1)
                 free(argv[--argc]);
         return 0;

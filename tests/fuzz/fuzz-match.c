@@ -1,7 +1,9 @@
-/* fuzz/fuzz-match.c - rules of reply= and delay=: a pattern matches what a table of all its beginnings and all those of the
- * text says, and no rule can say anything but one line of 4xx or 5xx.
+/* fuzz/fuzz-match.c - rules of reply= and delay=: a pattern matches what a table of all its
+ * beginnings and all those of the text says, and no rule can say anything but one line of 4xx or
+ * 5xx.
  *
- * The input is a text, a NUL, and a rule; the pattern is that of the rule, or all of it if it is none. */
+ * The input is a text, a NUL, and a rule; the pattern is that of the rule, or all of it if it is
+ * none. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -31,8 +33,8 @@ static bool is_meant(const char *text, const char *pattern, size_t n_pattern) {
                                 is_like[i + 1][k] |= is_like[i][k];
                                 if (k < n_text)
                                         is_like[i + 1][k + step] |= is_like[i + 1][k];
-                        } else if (k < n_text &&
-                                   (pattern[i] == '?' || ascii_lower(pattern[i]) == ascii_lower(text[k])))
+                        } else if (k < n_text && (pattern[i] == '?' ||
+                                                  ascii_lower(pattern[i]) == ascii_lower(text[k])))
                                 is_like[i + 1][k + step] |= is_like[i][k];
                 }
         return is_like[n_pattern][n_text];
@@ -46,8 +48,10 @@ static void check_reply(const struct match_rule *rule) {
         if (!match_read_reply(rule, &r))
                 return;
         n = reply_format(&r, wire);
-        assert(r.code >= 400 && r.code <= 599 && r.enhanced[0] == '0' + r.code / 100 && r.by == REPLY_BY_RULE);
-        assert(n <= REPLY_LINE_MAX + 2 && memchr(wire, '\n', n) == wire + n - 1 && wire[n - 2] == '\r' && wire[3] == ' ');
+        assert(r.code >= 400 && r.code <= 599 && r.enhanced[0] == '0' + r.code / 100 &&
+               r.by == REPLY_BY_RULE);
+        assert(n <= REPLY_LINE_MAX + 2 && memchr(wire, '\n', n) == wire + n - 1 &&
+               wire[n - 2] == '\r' && wire[3] == ' ');
         for (size_t i = 0; i + 2 < n; i++)
                 assert(wire[i] >= ' ' && wire[i] <= '~');
 }
@@ -68,7 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
                 r.n_pattern = strlen(rule);
         }
         if (strlen(text) <= TEXT_MAX && r.n_pattern <= TEXT_MAX)
-                assert(match_is_like(text, r.pattern, r.n_pattern) == is_meant(text, r.pattern, r.n_pattern));
+                assert(match_is_like(text, r.pattern, r.n_pattern) ==
+                       is_meant(text, r.pattern, r.n_pattern));
         free(text);
         free(rule);
         return 0;

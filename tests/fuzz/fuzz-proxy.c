@@ -1,5 +1,6 @@
-/* fuzz/fuzz-proxy.c - the header of a balancer: whole and cut it reads the same, nothing behind it is taken, and a client that is
- * named is an address as peer_parse() reads it, the very one that the octets have.
+/* fuzz/fuzz-proxy.c - the header of a balancer: whole and cut it reads the same, nothing behind it
+ * is taken, and a client that is named is an address as peer_parse() reads it, the very one that
+ * the octets have.
  */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -14,7 +15,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 /* In pieces, each in memory of exactly its size. */
-static enum proxy_status feed(struct proxy_header *h, const char *in, size_t n, size_t piece, size_t *ret_used) {
+static enum proxy_status feed(struct proxy_header *h, const char *in, size_t n, size_t piece,
+                              size_t *ret_used) {
         enum proxy_status status = PROXY_MORE;
 
         memset(h, 0, sizeof(*h));
@@ -40,8 +42,10 @@ static const char *address_of_line(const char *in, size_t n) {
         snprintf(line, sizeof(line), "%.*s", (int) n, in);
         if (strncmp(line, "PROXY UNKNOWN", 13) == 0)
                 return NULL;
-        assert(sscanf(line, "PROXY TCP%c %99s %99s %u %u", &family, from, to, &port, &port_here) == 5);
-        assert((family == '6') == (strchr(from, ':') != NULL) && port <= UINT16_MAX && port_here <= UINT16_MAX);
+        assert(sscanf(line, "PROXY TCP%c %99s %99s %u %u", &family, from, to, &port, &port_here) ==
+               5);
+        assert((family == '6') == (strchr(from, ':') != NULL) && port <= UINT16_MAX &&
+               port_here <= UINT16_MAX);
         return from;
 }
 
@@ -63,7 +67,8 @@ static void check_clean(const char *text, size_t room) {
 }
 
 static void check(const struct proxy_header *h, const char *in, size_t n) {
-        const char *want = *in == 'P' ? address_of_line(in, n) : address_of_octets((const unsigned char *) in, n);
+        const char *want = *in == 'P' ? address_of_line(in, n)
+                                      : address_of_octets((const unsigned char *) in, n);
         struct peer p, wanted;
 
         assert(n <= (*in == 'P' ? 107 : PROXY_HEADER_MAX));
@@ -86,7 +91,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         if (n < 1)
                 return 0;
         status = feed(&whole, in, n - 1, SIZE_MAX, &used);
-        assert(feed(&pieces, in, n - 1, data[0] % 64U + 1, &used_pieces) == status && used == used_pieces);
+        assert(feed(&pieces, in, n - 1, data[0] % 64U + 1, &used_pieces) == status &&
+               used == used_pieces);
         if (status == PROXY_DONE) {
                 assert(memcmp(&whole, &pieces, sizeof(whole)) == 0);
                 check(&whole, in, used);

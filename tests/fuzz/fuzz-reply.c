@@ -1,4 +1,5 @@
-/* fuzz/fuzz-reply.c - replies of an upstream: whole and cut they read the same, and what was read can be said. */
+/* fuzz/fuzz-reply.c - replies of an upstream: whole and cut they read the same, and what was read
+ * can be said. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,7 +10,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 /* Feeds it in pieces, each in memory of exactly its size. */
-static enum reply_status feed(struct reply_parser *p, const char *in, size_t n, size_t piece, size_t *ret_used) {
+static enum reply_status feed(struct reply_parser *p, const char *in, size_t n, size_t piece,
+                              size_t *ret_used) {
         enum reply_status status = REPLY_MORE;
 
         memset(p, 0, sizeof(*p));
@@ -30,7 +32,8 @@ static void check_reply(const struct reply *r) {
         unsigned n_lines = 1;
 
         assert(r->code >= 200 && r->code <= 599);
-        assert(strlen(r->enhanced) < sizeof(r->enhanced) && (!*r->enhanced || r->enhanced[0] == '0' + r->code / 100));
+        assert(strlen(r->enhanced) < sizeof(r->enhanced) &&
+               (!*r->enhanced || r->enhanced[0] == '0' + r->code / 100));
         assert(strspn(r->enhanced, "0123456789.") == strlen(r->enhanced));
         assert(strlen(r->text) <= REPLY_TEXT_MAX);
         for (const char *s = r->text; *s; s++) {
@@ -66,7 +69,8 @@ static void check_said(const struct reply *r) {
         assert(n > 0 && n <= REPLY_WIRE_MAX);
         check_wire(wire, n);
         assert(feed(&again, wire, n, SIZE_MAX, &used) == REPLY_DONE && used == n);
-        assert(again.reply.code == r->code && (!*r->enhanced || strcmp(again.reply.enhanced, r->enhanced) == 0));
+        assert(again.reply.code == r->code &&
+               (!*r->enhanced || strcmp(again.reply.enhanced, r->enhanced) == 0));
         check_reply(&again.reply);
 }
 
@@ -105,7 +109,8 @@ static void fuzz_set(const char *in, size_t n) {
                 check_said(&r);
                 reply_set(&other, codes[3 - i], "", "other");
                 assert(reply_worst(&r, &other)->code == reply_worst(&other, &r)->code);
-                assert(!reply_is_positive(reply_worst(&r, &other)) == (!reply_is_positive(&r) || !reply_is_positive(&other)));
+                assert(!reply_is_positive(reply_worst(&r, &other)) ==
+                       (!reply_is_positive(&r) || !reply_is_positive(&other)));
         }
         free(text);
 }

@@ -1,8 +1,8 @@
 /* fuzz/fuzz-server.c - a session: any octets, any verdicts, cut anywhere.
  *
- * The input is eight octets that choose the session and its verdicts, then what the client sends. The session is played
- * whole and in pieces, with the same events; the player asserts what server.h promises; the oracle says what must have
- * been delivered.
+ * The input is eight octets that choose the session and its verdicts, then what the client sends.
+ * The session is played whole and in pieces, with the same events; the player asserts what server.h
+ * promises; the oracle says what must have been delivered.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -25,7 +25,8 @@ static unsigned draw(struct verdicts *v) {
         return (unsigned) (v->seed >> 33);
 }
 
-static void give_verdict(void *userdata, enum event_kind question, const char *address, struct reply *ret) {
+static void give_verdict(void *userdata, enum event_kind question, const char *address,
+                         struct reply *ret) {
         struct verdicts *v = userdata;
         unsigned choice = v->seed ? draw(v) % 64 : 0;
 
@@ -36,7 +37,8 @@ static void give_verdict(void *userdata, enum event_kind question, const char *a
         else if (choice < 48 && question == SERVER_TLS)
                 reply_set(ret, 220, "2.0.0", "go ahead");
         else if (choice < 48)
-                reply_set(ret, question == SERVER_DATA ? 354 : 250, question == SERVER_DATA ? "" : "2.0.0", "OK");
+                reply_set(ret, question == SERVER_DATA ? 354 : 250,
+                          question == SERVER_DATA ? "" : "2.0.0", "OK");
         else if (choice < 55)
                 reply_set(ret, 451, "4.3.0", "later, %s", address);
         else if (choice < 61)
@@ -62,7 +64,7 @@ static struct server_rules choose_rules(const uint8_t *choices) {
                 .max_recipients = recipients[choices[2] >> 2 & 3],
                 .max_commands = commands[choices[2] >> 4 & 3],
                 .max_errors = errors[choices[2] >> 6 & 3],
-                .auth = !(choices[0] & HAS_AUTH)           ? SERVER_NO_AUTH
+                .auth = !(choices[0] & HAS_AUTH)      ? SERVER_NO_AUTH
                         : choices[0] & AUTH_NEEDS_TLS ? SERVER_AUTH_NEEDS_TLS
                                                       : SERVER_AUTH_ALLOWED,
                 .tls = choices[1] >> 6 & 1 ? SERVER_TLS_OFFERED + (choices[1] >> 7) : SERVER_NO_TLS,
@@ -74,7 +76,8 @@ static void play(const uint8_t *choices, const char *in, size_t n, size_t piece,
         struct player p = {
                 .name = "fuzz-server",
                 .rules = choose_rules(choices),
-                .offer = choices[0] & HAS_FEW_EXTENSIONS ? choices[0] >> 4 & EXTENSIONS_ALL : EXTENSIONS_ALL,
+                .offer = choices[0] & HAS_FEW_EXTENSIONS ? choices[0] >> 4 & EXTENSIONS_ALL
+                                                         : EXTENSIONS_ALL,
                 .mechanisms = "PLAIN LOGIN SCRAM-SHA-256",
                 .verdict = give_verdict,
                 .userdata = &verdicts,

@@ -1,9 +1,10 @@
 /* fuzz/fuzz-session.c - a whole session with a strategy: print, proxy or mailman.
  *
- * The input is eight octets that choose the configuration, and the pieces of which the world outside is made (world.h). Of
- * what happens is demanded: what the strategy was given is what the client sent (oracle.h); each verdict that the client
- * hears is that of the strategy; and the strategy says 250 if, and only if, the destination has the whole message, with what
- * we add to it, and said so. The log is lines of printable ASCII. Nothing leaks.
+ * The input is eight octets that choose the configuration, and the pieces of which the world
+ * outside is made (world.h). Of what happens is demanded: what the strategy was given is what the
+ * client sent (oracle.h); each verdict that the client hears is that of the strategy; and the
+ * strategy says 250 if, and only if, the destination has the whole message, with what we add to it,
+ * and said so. The log is lines of printable ASCII. Nothing leaks.
  */
 #include <poll.h>
 #include <stdint.h>
@@ -29,10 +30,10 @@ enum { CHOICES = 8, MESSAGES_MAX = 2000 };
 
 /* A message that was given to the strategy. */
 struct given {
-        size_t n_heard;     /* what the client had heard by then, octets */
+        size_t n_heard; /* what the client had heard by then, octets */
         struct text text;
-        bool *is_positive;  /* the verdicts, one for each recipient */
-        bool is_prdr; /* they hear one each, and then one for all */
+        bool *is_positive; /* the verdicts, one for each recipient */
+        bool is_prdr;      /* they hear one each, and then one for all */
         unsigned n;
         size_t printed_from, printed_to; /* in standard error */
 };
@@ -50,7 +51,7 @@ static struct {
         size_t n_judged; /* handovers */
 } f;
 
-/* --- the strategy, watched ----------------------------------------------------------------------------------- */
+/* --- the strategy, watched -------------------------------------------------------------------- */
 
 static int open_watched(const struct delivery_context *x, struct delivery **ret) {
         f.session = (struct session *) ((char *) ret - offsetof(struct session, mail.delivery));
@@ -75,7 +76,9 @@ static void read_spool(struct spool *s, struct text *ret) {
 
 /* Received, which is folded into three or four lines. Returns its octets. */
 static size_t received_length(const struct text *t) {
-        static const char *const beginnings[] = { "Received: from ", "\tby mx.example.com (smtpd) with ", "\tfor <", "\t" };
+        static const char *const beginnings[] = { "Received: from ",
+                                                  "\tby mx.example.com (smtpd) with ", "\tfor <",
+                                                  "\t" };
         size_t at = 0;
 
         for (unsigned i = 0; i < 4; i++) {
@@ -97,7 +100,9 @@ static size_t received_length(const struct text *t) {
 /* The text with X-Peer as its last header. */
 static void add_x_peer(const struct text *text, struct text *ret) {
         const char *end = text->n > 0 ? memmem(text->data, text->n, "\n\n", 2) : NULL;
-        size_t n = text->n > 0 && text->data[0] == '\n' ? 0 : end ? (size_t) (end - text->data) + 1 : text->n;
+        size_t n = text->n > 0 && text->data[0] == '\n' ? 0
+                   : end                                ? (size_t) (end - text->data) + 1
+                                                        : text->n;
         char x_peer[100] = "";
 
         if (f.config.x_peer)
@@ -108,7 +113,8 @@ static void add_x_peer(const struct text *text, struct text *ret) {
                 text_add(ret, text->data + n, text->n - n);
 }
 
-/* The octets of the line, with its LF, if it is a field, the continuation of one, or an mbox's separator; else 0. */
+/* The octets of the line, with its LF, if it is a field, the continuation of one, or an mbox's
+ * separator; else 0. */
 static size_t field_length(const char *text, size_t n, bool is_first) {
         const char *lf = memchr(text, '\n', n);
         size_t length = lf ? (size_t) (lf - text) + 1 : n, n_name = 0;
@@ -125,14 +131,16 @@ static size_t field_length(const char *text, size_t n, bool is_first) {
         return is_first && length > 4 && memcmp(text, "From ", 5) == 0 ? length : 0;
 }
 
-/* The text as it is passed on: X-Peer is the last of its fields, and what is no field comes after an empty line. */
+/* The text as it is passed on: X-Peer is the last of its fields, and what is no field comes after
+ * an empty line. */
 static void add_passed_on(const struct text *text, struct text *ret) {
         size_t n = 0, n_line;
         char end[100] = "";
 
         while (n < text->n && (n_line = field_length(text->data + n, text->n - n, n == 0)) > 0)
                 n += n_line;
-        if (n >= 5 && memcmp(text->data, "From ", 5) == 0 && text->data[5 + strspn(text->data + 5, " \t")] != ':')
+        if (n >= 5 && memcmp(text->data, "From ", 5) == 0 &&
+            text->data[5 + strspn(text->data + 5, " \t")] != ':')
                 text_add(ret, "X-Mailbox-Line: ", 16);
         if (f.config.x_peer)
                 snprintf(end, sizeof(end), "X-Peer: %s\n", f.peer.address);
@@ -146,7 +154,8 @@ static void add_passed_on(const struct text *text, struct text *ret) {
 }
 
 static void judge_printed(struct given *g, const struct envelope *e) {
-        static const char before[] = "---------- MESSAGE FOLLOWS ----------\n", after[] = "------------ END MESSAGE ------------\n";
+        static const char before[] = "---------- MESSAGE FOLLOWS ----------\n",
+                          after[] = "------------ END MESSAGE ------------\n";
         struct text want = { 0 };
         const char *err;
         size_t n;
@@ -155,7 +164,8 @@ static void judge_printed(struct given *g, const struct envelope *e) {
         text_add(&want, before, sizeof(before) - 1);
         add_x_peer(&g->text, &want);
         text_add(&want, after, sizeof(after) - 1);
-        must(n - g->printed_from == want.n && memcmp(err + g->printed_from, want.data, want.n) == 0);
+        must(n - g->printed_from == want.n &&
+             memcmp(err + g->printed_from, want.data, want.n) == 0);
         for (size_t i = 0; i < e->n_addressees; i++)
                 must(g->is_positive[i]);
         text_clear(&want);
@@ -163,15 +173,17 @@ static void judge_printed(struct given *g, const struct envelope *e) {
 
 /* The addressee from `*from` on that has this address, and a copy of its own. */
 static size_t find_addressee(const struct envelope *e, size_t from, const char *address, size_t n) {
-        while (from < e->n_addressees && (e->addressees[from].same ||
-                                          strlen(e->addressees[from].recipient.address.text) != n ||
-                                          memcmp(e->addressees[from].recipient.address.text, address, n) != 0))
+        while (from < e->n_addressees &&
+               (e->addressees[from].same ||
+                strlen(e->addressees[from].recipient.address.text) != n ||
+                memcmp(e->addressees[from].recipient.address.text, address, n) != 0))
                 from++;
         must(from < e->n_addressees);
         return from;
 }
 
-/* Whether a server gave one reply too many in this session: its yes to a message may be spoiled then. */
+/* Whether a server gave one reply too many in this session: its yes to a message may be spoiled
+ * then. */
 static bool is_spoiled(void) {
         static const char said[] = "duplicate possible: there was one reply too many";
         const char *err;
@@ -180,9 +192,10 @@ static bool is_spoiled(void) {
         return memmem(err, n, said, sizeof(said) - 1);
 }
 
-/* What one server took: the right text, from the right sender, for recipients of ours; its word is our word. An address may be
- * there several times, for several servers. */
-static void judge_handover(const struct handover *h, const struct given *g, const struct envelope *e, bool *has_it) {
+/* What one server took: the right text, from the right sender, for recipients of ours; its word is
+ * our word. An address may be there several times, for several servers. */
+static void judge_handover(const struct handover *h, const struct given *g,
+                           const struct envelope *e, bool *has_it) {
         size_t n_received = received_length(&h->content), at = 0;
         const char *address = h->recipients.data;
         struct text want = { 0 };
@@ -191,7 +204,8 @@ static void judge_handover(const struct handover *h, const struct given *g, cons
         add_passed_on(&g->text, &want);
         must(text_equal(&want, &h->content));
         text_clear(&want);
-        must(h->sender.n == strlen(e->sender.address.text) && memcmp(h->sender.data, e->sender.address.text, h->sender.n) == 0);
+        must(h->sender.n == strlen(e->sender.address.text) &&
+             memcmp(h->sender.data, e->sender.address.text, h->sender.n) == 0);
         for (unsigned i = 0; i < h->n_recipients; i++) {
                 size_t n = strcspn(address, "\n"), index = find_addressee(e, at, address, n);
                 unsigned verdict = h->is_lmtp ? i : 0;
@@ -226,7 +240,8 @@ static void process_watched(struct delivery *d, struct envelope *e, struct messa
         struct given *g = f.given + f.n_given++;
         const char *err;
 
-        must(f.n_given < MESSAGES_MAX && e->n_addressees > 0 && e->n_addressees == f.session->server.n_recipients);
+        must(f.n_given < MESSAGES_MAX && e->n_addressees > 0 &&
+             e->n_addressees == f.session->server.n_recipients);
         world_listen();
         must(f.n_judged == world.n_handovers); /* nothing was delivered before its time */
         *g = (struct given) { .n_heard = n_heard_so_far(), .n = (unsigned) e->n_addressees };
@@ -247,7 +262,7 @@ static void process_watched(struct delivery *d, struct envelope *e, struct messa
                 judge_handovers(g, e);
 }
 
-/* --- what was heard ------------------------------------------------------------------------------------------ */
+/* --- what was heard --------------------------------------------------------------------------- */
 
 static struct record *add_record(struct log *l, enum event_kind kind) {
         if ((l->n & (l->n - 1)) == 0)
@@ -265,7 +280,8 @@ static size_t read_reply(const char *p, size_t n, short *ret_code) {
                 size_t n_line = lf ? (size_t) (lf - line) : 0;
 
                 must(lf && n_line >= 5 && lf[-1] == '\r' && memchr(line, '\r', n_line) == lf - 1);
-                must(strspn(line, "0123456789") == 3 && memcmp(line, p, 3) == 0 && (line[3] == ' ' || line[3] == '-'));
+                must(strspn(line, "0123456789") == 3 && memcmp(line, p, 3) == 0 &&
+                     (line[3] == ' ' || line[3] == '-'));
                 for (const char *c = line; c < lf - 1; c++)
                         must(*c >= ' ' && *c <= '~');
                 at += n_line + 1;
@@ -276,7 +292,8 @@ static size_t read_reply(const char *p, size_t n, short *ret_code) {
         return at;
 }
 
-/* The verdict that the client has to hear for one recipient, or for all: that everybody has it, or with PRDR somebody. */
+/* The verdict that the client has to hear for one recipient, or for all: that everybody has it, or
+ * with PRDR somebody. */
 static bool is_yes(const struct given *g, unsigned index, bool is_lmtp) {
         unsigned n_yes = 0;
 
@@ -320,9 +337,11 @@ static void make_log(struct log *l, bool is_lmtp) {
         must(g == f.given + f.n_given && index == 0);
 }
 
-/* A client that was silent, and one that was there when we were to end, hear of it: that is no answer. */
+/* A client that was silent, and one that was there when we were to end, hear of it: that is no
+ * answer. */
 static void forget_goodbye(struct log *l) {
-        must(l->n >= 1 && l->records[l->n - 1].kind == SERVER_REPLY && l->records[l->n - 1].code == 421);
+        must(l->n >= 1 && l->records[l->n - 1].kind == SERVER_REPLY &&
+             l->records[l->n - 1].code == 421);
         l->n--;
 }
 
@@ -334,7 +353,8 @@ static void judge_session(const struct server_rules *rules, enum ending ending) 
                 add_record(&log, SERVER_CLOSE);
         else if (ending != ENDING_EOF)
                 forget_goodbye(&log);
-        oracle_judge(world.client_said.data ? world.client_said.data : "", world.client_said.n, rules, &log);
+        oracle_judge(world.client_said.data ? world.client_said.data : "", world.client_said.n,
+                     rules, &log);
         log_clear(&log);
 }
 
@@ -356,13 +376,16 @@ static void judge_stderr(void) {
         }
 }
 
-/* --- a session ----------------------------------------------------------------------------------------------- */
+/* --- a session -------------------------------------------------------------------------------- */
 
 static void choose_config(const uint8_t *choices, struct config *ret) {
         static const uint64_t sizes[] = { 32 << 20, 0, 100, 10 };
-        static const unsigned recipients[] = { 100, 1, 2, 101 }, commands[] = { 1000, 1000, 6, 12 }, errors[] = { 1000, 20, 3, 1 };
-        static const struct delivery_ops *const strategies[] = { &print_ops, &proxy_ops, &mailman_ops, &proxy_ops };
-        static char *upstreams[] = { "192.0.2.25", "[2001:db8::25]:26" }, *domains[] = { "d", ".example.org" };
+        static const unsigned recipients[] = { 100, 1, 2, 101 }, commands[] = { 1000, 1000, 6, 12 },
+                              errors[] = { 1000, 20, 3, 1 };
+        static const struct delivery_ops *const strategies[] = { &print_ops, &proxy_ops,
+                                                                 &mailman_ops, &proxy_ops };
+        static char *upstreams[] = { "192.0.2.25", "[2001:db8::25]:26" },
+                    *domains[] = { "d", ".example.org" };
 
         *ret = (struct config) {
                 .hostname = "mx.example.com",
@@ -377,7 +400,9 @@ static void choose_config(const uint8_t *choices, struct config *ret) {
                 .message_timeout = 540,
                 .is_upstream_lmtp = choices[1] & 4,
                 .xclient = choices[1] & 8,
-                .upstream = { upstreams, choices[1] & 16 ? 2 : choices[1] & 32 ? 0 : 1 },
+                .upstream = { upstreams, choices[1] & 16   ? 2
+                                         : choices[1] & 32 ? 0
+                                                           : 1 },
                 .relay_to = { domains, 2 },
                 .mailman = (char *) WORLD_MAILMAN,
         };
@@ -389,7 +414,8 @@ static void choose_config(const uint8_t *choices, struct config *ret) {
 }
 
 static void choose_peer(const uint8_t *choices, struct peer *ret) {
-        static const char *const peers[] = { "local", "192.0.2.1:2525", "[2001:db8::1]:25", "127.0.0.1:1" };
+        static const char *const peers[] = { "local", "192.0.2.1:2525", "[2001:db8::1]:25",
+                                             "127.0.0.1:1" };
 
         must(peer_parse(peers[choices[0] >> 3 & 3], ret));
 }
@@ -423,7 +449,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         choose_peer(data, &f.peer);
         rules.is_lmtp = f.config.is_lmtp;
         rules.lf_is_line_end = data[0] & 2;
-        rules.max_size = f.real->hello ? ORACLE_ANY_SIZE : f.config.max_size; /* servers have their own */
+        /* servers have their own */
+        rules.max_size = f.real->hello ? ORACLE_ANY_SIZE : f.config.max_size;
         world_start((const char *) data + CHOICES, n - CHOICES, &outside);
         patience_init(&f.patience, world.stop, -1);
         channel_init(&f.channel, world.client, world.client, &f.patience);

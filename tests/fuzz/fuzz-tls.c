@@ -1,5 +1,5 @@
-/* fuzz/fuzz-tls.c - what a server of TLS is asked, and what it answers: a whole request has values where they are looked for, and
- * an answer can be read as what was put into it. */
+/* fuzz/fuzz-tls.c - what a server of TLS is asked, and what it answers: a whole request has values
+ * where they are looked for, and an answer can be read as what was put into it. */
 #include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,13 +15,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static bool is_request(const char *data, size_t n, char kind) {
         size_t begin = 2;
 
-        if (n < 2 || n > TLS_REQUEST_MAX || data[0] != kind || data[1] != '\0' || data[n - 1] != '\0')
+        if (n < 2 || n > TLS_REQUEST_MAX || data[0] != kind || data[1] != '\0' ||
+            data[n - 1] != '\0')
                 return false;
         for (size_t i = 2; i < n; i++)
                 if (data[i] == '\0') {
-                        size_t n_name = strspn(data + begin, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+                        size_t n_name =
+                                strspn(data + begin, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
 
-                        if (n_name == 0 || data[begin + n_name] != '=' || (data[begin] >= '0' && data[begin] <= '9'))
+                        if (n_name == 0 || data[begin + n_name] != '=' ||
+                            (data[begin] >= '0' && data[begin] <= '9'))
                                 return false;
                         begin = i + 1;
                 }

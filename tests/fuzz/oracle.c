@@ -1,4 +1,5 @@
-/* fuzz/oracle.c - what a client must believe that it delivered. RFC 5321 sections 2.3.8, 4.1.1.4, 4.5.2; RFC 3030. */
+/* fuzz/oracle.c - what a client must believe that it delivered. RFC 5321
+ * sections 2.3.8, 4.1.1.4, 4.5.2; RFC 3030. */
 #include "oracle.h"
 
 #include <stdio.h>
@@ -11,25 +12,26 @@ struct oracle {
         size_t n, at;
         const struct server_rules *rules;
         const struct log *log;
-        size_t record;         /* of the log, next to be heard */
-        unsigned n_recipients; /* that were accepted */
-        bool is_prdr;          /* each hears its verdict, and then there is one for all */
-        bool is_data_refused;  /* the last command */
-        bool is_auth_refused;  /* likewise */
-        bool is_in_exchange;   /* of AUTH: the next line is no command */
+        size_t record;            /* of the log, next to be heard */
+        unsigned n_recipients;    /* that were accepted */
+        bool is_prdr;             /* each hears its verdict, and then there is one for all */
+        bool is_data_refused;     /* the last command */
+        bool is_auth_refused;     /* likewise */
+        bool is_in_exchange;      /* of AUTH: the next line is no command */
         unsigned n_auth_refusals; /* by whoever was asked */
-        bool is_in_chunks;     /* a chunk was accepted, and more are to come */
-        struct text chunks;    /* the octets of those so far */
+        bool is_in_chunks;        /* a chunk was accepted, and more are to come */
+        struct text chunks;       /* the octets of those so far */
 };
 
-#define must(condition) \
-        do { \
-                if (!(condition)) \
-                        fail(o, #condition, __LINE__); \
+#define must(condition)                                                                            \
+        do {                                                                                       \
+                if (!(condition))                                                                  \
+                        fail(o, #condition, __LINE__);                                             \
         } while (0)
 
 static void fail(const struct oracle *o, const char *what, int line) {
-        fprintf(stderr, "oracle.c:%d: not so: %s (octet %zu, event %zu)\n", line, what, o->at, o->record);
+        fprintf(stderr, "oracle.c:%d: not so: %s (octet %zu, event %zu)\n", line, what, o->at,
+                o->record);
         abort();
 }
 
@@ -95,7 +97,7 @@ static void hear_nothing(struct oracle *o) {
         must(!hear(o, SERVER_REPLY) && !hear(o, SERVER_CLOSE) && !hear(o, SERVER_END));
 }
 
-/* --- a message ------------------------------------------------------------------------------------------- */
+/* --- a message -------------------------------------------------------------------------------- */
 
 /* Reads lines until the dot. */
 static enum line read_message(struct oracle *o, struct text *ret) {
@@ -118,7 +120,8 @@ static bool is_too_big(const struct oracle *o, const struct text *message) {
         struct oracle copy = *o;
         size_t size = message->n;
 
-        if (o->rules->max_size == ORACLE_ANY_SIZE && !hear(&copy, SERVER_END)) { /* before any reply but 353 */
+        /* before any reply but 353 */
+        if (o->rules->max_size == ORACLE_ANY_SIZE && !hear(&copy, SERVER_END)) {
                 const struct record *reply = hear(&copy, SERVER_REPLY);
 
                 return !reply || reply->code != 353;
@@ -143,8 +146,8 @@ static void end_transaction(struct oracle *o) {
         text_clear(&o->chunks);
 }
 
-/* A whole message: delivered as it was sent, or not delivered, since it is too big, or for `flaw`; and all the replies that
- * are due. */
+/* A whole message: delivered as it was sent, or not delivered, since it is too big, or for `flaw`;
+ * and all the replies that are due. */
 static bool judge_delivery(struct oracle *o, const struct text *message, short flaw) {
         bool is_big = flaw || is_too_big(o, message);
         bool is_prdr = o->is_prdr && o->n_recipients > 1 && !is_big;
@@ -191,7 +194,7 @@ static bool judge_message(struct oracle *o) {
         return goes_on;
 }
 
-/* --- commands -------------------------------------------------------------------------------------------- */
+/* --- commands --------------------------------------------------------------------------------- */
 
 static bool has_verb(const char *line, size_t n, const char *verb) {
         size_t n_verb = strlen(verb);
@@ -220,27 +223,31 @@ static bool has_parameter(const char *line, size_t n, const char *parameter) {
                 if (at >= n || is_quoted || line[at] != ' ')
                         continue;
                 is_path = false;
-                if (n - at > n_parameter && strncasecmp(line + at + 1, parameter, n_parameter) == 0 &&
+                if (n - at > n_parameter &&
+                    strncasecmp(line + at + 1, parameter, n_parameter) == 0 &&
                     (n - at - 1 == n_parameter || strchr(" \t", line[at + 1 + n_parameter])))
                         return true;
         }
         return false;
 }
 
-/* After a refused DATA a line is obeyed only if none of a message looks like that (a tab ends no verb, but may end the
- * line). */
-static void judge_content(struct oracle *o, const char *line, size_t n, const struct record *reply) {
-        static const char *const may_follow[] = { "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "RSET", "NOOP", "QUIT" };
+/* After a refused DATA a line is obeyed only if none of a message looks like that (a tab ends no
+ * verb, but may end the line). */
+static void judge_content(struct oracle *o, const char *line, size_t n,
+                          const struct record *reply) {
+        static const char *const may_follow[] = { "HELO", "EHLO", "LHLO", "MAIL",
+                                                  "RCPT", "RSET", "NOOP", "QUIT" };
         bool is_allowed = false;
 
         for (size_t i = 0; i < sizeof(may_follow) / sizeof(may_follow[0]); i++)
                 is_allowed |= has_verb(line, n, may_follow[i]);
         must(!o->is_data_refused || is_allowed || is_closed(o));
-        o->is_data_refused = has_verb(line, n, "DATA") && !memchr(line, '\t', n) && reply->code != 354;
+        o->is_data_refused =
+                has_verb(line, n, "DATA") && !memchr(line, '\t', n) && reply->code != 354;
 }
 
-/* A line of an exchange, or the AUTH that begins one. The third refusal of whoever was asked is the last. false if the session
- * is over. */
+/* A line of an exchange, or the AUTH that begins one. The third refusal of whoever was asked is the
+ * last. false if the session is over. */
 static bool judge_exchange(struct oracle *o) {
         bool is_asked = hear(o, SERVER_AUTH);
         const struct record *reply = hear(o, SERVER_REPLY);
@@ -259,8 +266,9 @@ static bool judge_exchange(struct oracle *o) {
 
 /* After a refused AUTH a line that is no command may be a response. */
 static void judge_known(struct oracle *o, const char *line, size_t n) {
-        static const char *const verbs[] = { "HELO", "EHLO", "LHLO", "MAIL", "RCPT", "RSET", "NOOP", "QUIT", "STARTTLS", "AUTH",
-                                             "DATA", "VRFY", "EXPN", "BDAT", "HELP" };
+        static const char *const verbs[] = { "HELO", "EHLO", "LHLO", "MAIL",     "RCPT",
+                                             "RSET", "NOOP", "QUIT", "STARTTLS", "AUTH",
+                                             "DATA", "VRFY", "EXPN", "BDAT",     "HELP" };
         bool is_known = false;
 
         for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
@@ -269,16 +277,18 @@ static void judge_known(struct oracle *o, const char *line, size_t n) {
         o->is_auth_refused = false;
 }
 
-/* --- chunks ---------------------------------------------------------------------------------------------- */
+/* --- chunks ----------------------------------------------------------------------------------- */
 
 /* BDAT, and no blank but those between its words (a tab ends no verb, but may end the line). */
 static bool is_chunk(const char *line, size_t n, const char **ret_args) {
         *ret_args = line + 4;
-        return n >= 4 && strncasecmp(line, "BDAT", 4) == 0 && (n == 4 || line[4] == ' ' || strspn(line + 4, " \t") >= n - 4);
+        return n >= 4 && strncasecmp(line, "BDAT", 4) == 0 &&
+               (n == 4 || line[4] == ' ' || strspn(line + 4, " \t") >= n - 4);
 }
 
 /* false: nobody knows how long it is. */
-static bool read_chunk(const char *args, size_t n, unsigned long long *ret_size, bool *ret_is_last) {
+static bool read_chunk(const char *args, size_t n, unsigned long long *ret_size,
+                       bool *ret_is_last) {
         char text[100], last[8] = "", more[2] = "";
         int n_words, at = 0;
 
@@ -289,7 +299,8 @@ static bool read_chunk(const char *args, size_t n, unsigned long long *ret_size,
         memcpy(text, args, n);
         text[n] = '\0';
         n_words = sscanf(text, " %*[0-9]%n", &at);
-        if (at == 0 || (text[at] != ' ' && text[at] != '\0') || strspn(text, " ") + 31 < (size_t) at)
+        if (at == 0 || (text[at] != ' ' && text[at] != '\0') ||
+            strspn(text, " ") + 31 < (size_t) at)
                 return false;
         n_words = sscanf(text, "%llu %7s %1s", ret_size, last, more);
         *ret_is_last = n_words == 2 && strcasecmp(last, "LAST") == 0;
@@ -316,7 +327,8 @@ static bool read_chunks(const struct oracle *o, bool is_last, struct text *ret) 
         return true;
 }
 
-/* A chunk, when all its octets have come. The first may be refused for whatever reason, and none comes after one that is. */
+/* A chunk, when all its octets have come. The first may be refused for whatever reason, and none
+ * comes after one that is. */
 static bool judge_chunk(struct oracle *o, bool is_last) {
         struct text message = { 0 };
         short flaw = read_chunks(o, is_last, &message) ? 0 : 554;
@@ -337,8 +349,10 @@ static bool judge_chunk(struct oracle *o, bool is_last) {
                 o->is_in_chunks = true;
         } else {
                 must(reply->code != 554 || flaw);
-                must(reply->code != 552 || o->rules->max_size == ORACLE_ANY_SIZE || is_too_big(o, &message));
-                must(reply->code == 554 || reply->code == 552 || reply->code == 421 || !o->is_in_chunks);
+                must(reply->code != 552 || o->rules->max_size == ORACLE_ANY_SIZE ||
+                     is_too_big(o, &message));
+                must(reply->code == 554 || reply->code == 552 || reply->code == 421 ||
+                     !o->is_in_chunks);
                 end_transaction(o);
         }
         text_clear(&message);
@@ -355,7 +369,8 @@ static bool judge_bdat(struct oracle *o, const char *args, size_t n) {
         if (!is_asked && is_closed_next(o)) {
                 const struct record *reply = hear(o, SERVER_REPLY);
 
-                must(reply->code == 421 || (reply->code == 501 && !is_known) || (reply->code == 500 && n > 2000) ||
+                must(reply->code == 421 || (reply->code == 501 && !is_known) ||
+                     (reply->code == 500 && n > 2000) ||
                      (reply->code == 554 && o->is_data_refused));
                 return false;
         }
@@ -372,12 +387,13 @@ static bool judge_bdat(struct oracle *o, const char *args, size_t n) {
         return judge_chunk(o, is_last);
 }
 
-/* --- a session ------------------------------------------------------------------------------------------- */
+/* --- a session -------------------------------------------------------------------------------- */
 
 /* What ends a transaction whose message has begun. */
 static void judge_order(struct oracle *o, const char *line, size_t n, const struct record *reply) {
-        bool ends = has_verb(line, n, "RSET") || has_verb(line, n, "HELO") || has_verb(line, n, "EHLO") ||
-                    has_verb(line, n, "LHLO") || has_verb(line, n, "QUIT");
+        bool ends = has_verb(line, n, "RSET") || has_verb(line, n, "HELO") ||
+                    has_verb(line, n, "EHLO") || has_verb(line, n, "LHLO") ||
+                    has_verb(line, n, "QUIT");
         bool adds = has_verb(line, n, "MAIL") || has_verb(line, n, "RCPT");
 
         must(!o->is_in_chunks || !adds || !is_positive(reply));
@@ -436,7 +452,8 @@ static void judge(struct oracle *o) {
                 hear_nothing(o);
 }
 
-void oracle_judge(const char *in, size_t n, const struct server_rules *rules, const struct log *log) {
+void oracle_judge(const char *in, size_t n, const struct server_rules *rules,
+                  const struct log *log) {
         struct oracle o = { .in = in, .n = n, .rules = rules, .log = log };
 
         judge(&o);

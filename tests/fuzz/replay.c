@@ -1,5 +1,5 @@
-/* fuzz/replay.c - gives a fuzz target what it was given before, without a fuzzer: regressions show in each run of the tests,
- * with any compiler.
+/* fuzz/replay.c - gives a fuzz target what it was given before, without a fuzzer: regressions show
+ * in each run of the tests, with any compiler.
  *
  * Usage: fuzz-TARGET FILE|DIRECTORY...
  */

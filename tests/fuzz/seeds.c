@@ -1,15 +1,16 @@
 /* fuzz/seeds.c - makes the first inputs of the fuzzers from the transcripts.
  *
- * Usage: seeds DIRECTORY TRANSCRIPT... Writes server-N (the client of a session), session-N (the same in pieces, see world.h),
- * address-N (an argument) and reply-N (what the server says) into the directory.
+ * Usage: seeds DIRECTORY TRANSCRIPT... Writes server-N (the client of a session), session-N (the
+ * same in pieces, see world.h), address-N (an argument) and reply-N (what the server says) into the
+ * directory.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "../transcripts/transcript.h"
 
-static bool write_seed(const char *directory, const char *kind, unsigned number, const char *choices, size_t n_choices,
-                       const struct text *t) {
+static bool write_seed(const char *directory, const char *kind, unsigned number,
+                       const char *choices, size_t n_choices, const struct text *t) {
         char path[4096];
         FILE *f;
 
@@ -28,7 +29,8 @@ static bool write_seed(const char *directory, const char *kind, unsigned number,
 /* With each strategy: print, proxy, mailman. */
 static bool write_pieces(const char *directory, const struct session *s, char limits) {
         static unsigned number;
-        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1), 0, limits, (char) (number % 3), 0x1e };
+        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1), 0, limits,
+                            (char) (number % 3), 0x1e };
         struct text all = { 0 };
         bool is_good;
 
@@ -39,21 +41,25 @@ static bool write_pieces(const char *directory, const struct session *s, char li
                         text_add(&all, s->items[i].text.data, s->items[i].text.n);
                 }
         is_good = all.n > 8000;
-        for (; !is_good && choices[1] < 3 && write_seed(directory, "session", number++, choices, sizeof(choices), &all); choices[1]++)
+        for (; !is_good && choices[1] < 3 &&
+               write_seed(directory, "session", number++, choices, sizeof(choices), &all);
+             choices[1]++)
                 is_good = choices[1] == 2;
         text_clear(&all);
         return is_good;
 }
 
 static char limits(const struct session *s) {
-        return (char) ((s->rules.max_size == 100 ? 2 : 0) | (s->rules.max_recipients == 2 ? 2 << 2 : 0) |
+        return (char) ((s->rules.max_size == 100 ? 2 : 0) |
+                       (s->rules.max_recipients == 2 ? 2 << 2 : 0) |
                        (s->rules.max_errors == 3 ? 2 << 6 : 0));
 }
 
 static bool write_session(const char *directory, const struct session *s) {
         static unsigned number;
         static const unsigned tls[] = { 0, 0x40, 0xc0 }, auth[] = { 0, 0x04, 0x84 };
-        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1 | auth[s->rules.auth]),
+        char choices[8] = { (char) (s->rules.is_lmtp | s->rules.lf_is_line_end << 1 |
+                                    auth[s->rules.auth]),
                             (char) (number % 7 | tls[s->rules.tls]), limits(s) };
         struct text all = { 0 };
         bool is_good;
@@ -61,7 +67,8 @@ static bool write_session(const char *directory, const struct session *s) {
         for (size_t i = 0; i < s->n_items; i++)
                 if (s->items[i].kind == ITEM_CLIENT)
                         text_add(&all, s->items[i].text.data, s->items[i].text.n);
-        is_good = all.n > 20000 || write_seed(directory, "server", number++, choices, sizeof(choices), &all);
+        is_good = all.n > 20000 ||
+                  write_seed(directory, "server", number++, choices, sizeof(choices), &all);
         text_clear(&all);
         return is_good;
 }
@@ -85,7 +92,8 @@ static bool write_argument(const char *directory, const struct item *item) {
         struct text argument = { 0 };
         bool is_good;
 
-        if (!colon || (strncmp(item->text.data, "MAIL", 4) != 0 && strncmp(item->text.data, "RCPT", 4) != 0))
+        if (!colon ||
+            (strncmp(item->text.data, "MAIL", 4) != 0 && strncmp(item->text.data, "RCPT", 4) != 0))
                 return true;
         text_add(&argument, colon + 1, strcspn(colon + 1, "\r\n"));
         is_good = write_seed(directory, "address", number++, "\3", 1, &argument);
@@ -97,7 +105,8 @@ static bool write_argument(const char *directory, const struct item *item) {
 static bool write_long_replies(const char *directory) {
         static const struct {
                 size_t n_text, n_lines;
-        } shapes[] = { { 996, 1 }, { 1200, 1 }, { 499, 3 }, { 600, 3 }, { 10, 45 }, { 0, 60 }, { 24, 41 } };
+        } shapes[] = { { 996, 1 }, { 1200, 1 }, { 499, 3 }, { 600, 3 },
+                       { 10, 45 }, { 0, 60 },   { 24, 41 } };
         bool is_good = true;
 
         for (unsigned i = 0; i < sizeof(shapes) / sizeof(shapes[0]) && is_good; i++) {

@@ -24,7 +24,8 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout);
 __attribute__((weak)) void __sanitizer_set_report_fd(void *fd);
 
 /* In place of libc's: what assert() has to say must be seen. */
-_Noreturn void __assert_fail(const char *what, const char *file, unsigned line, const char *function);
+_Noreturn void __assert_fail(const char *what, const char *file, unsigned line,
+                             const char *function);
 
 enum {
         SAY_MANY = 0xf9,
@@ -38,8 +39,17 @@ enum {
 };
 
 /* A server's part of a conversation with the program. */
-enum command { COMMAND_CONNECT, COMMAND_EHLO, COMMAND_MAIL, COMMAND_RCPT, COMMAND_DATA, COMMAND_RSET, COMMAND_QUIT, COMMAND_XCLIENT,
-               COMMAND_DOT };
+enum command {
+        COMMAND_CONNECT,
+        COMMAND_EHLO,
+        COMMAND_MAIL,
+        COMMAND_RCPT,
+        COMMAND_DATA,
+        COMMAND_RSET,
+        COMMAND_QUIT,
+        COMMAND_XCLIENT,
+        COMMAND_DOT
+};
 
 struct question {
         enum command command;
@@ -59,8 +69,8 @@ struct server_end {
         bool has_nul;
         struct text sender, recipients; /* of the transaction */
         unsigned n_recipients;
-        long handover;    /* whose verdicts are under way, or -1 */
-        unsigned n_owed;  /* verdicts */
+        long handover;   /* whose verdicts are under way, or -1 */
+        unsigned n_owed; /* verdicts */
 };
 
 /* A piece: who says what. */
@@ -92,19 +102,23 @@ _Noreturn void world_fail(const char *file, int line, const char *what) {
         if (w.err >= 0) {
                 n = world_stderr(&err);
                 dup2(w.real_err, STDERR_FILENO);
-                fprintf(stderr, "--- standard error of the program\n%.*s--- what the client heard\n%.*s---\n", (int) n, err,
-                        (int) world.client_heard.n, world.client_heard.n ? world.client_heard.data : "");
+                fprintf(stderr,
+                        "--- standard error of the program\n%.*s--- what the client "
+                        "heard\n%.*s---\n",
+                        (int) n, err, (int) world.client_heard.n,
+                        world.client_heard.n ? world.client_heard.data : "");
         }
         fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
         abort();
 }
 
-_Noreturn void __assert_fail(const char *what, const char *file, unsigned line, const char *function) {
+_Noreturn void __assert_fail(const char *what, const char *file, unsigned line,
+                             const char *function) {
         (void) function;
         world_fail(file, (int) line, what);
 }
 
-/* --- pieces ------------------------------------------------------------------------------------------------ */
+/* --- pieces ----------------------------------------------------------------------------------- */
 
 static bool is_mark(char c) {
         return (unsigned char) c >= SAY_MANY && (unsigned char) c <= CLIENT_SAYS;
@@ -122,7 +136,8 @@ static bool piece_at(const char *p, struct piece *ret) {
                 return false;
         while (end < w.end && !is_mark(*end))
                 end++;
-        *ret = (struct piece) { is_mark(*p) ? (unsigned char) *p : CLIENT_SAYS, is_mark(*p) ? p + 1 : p, 0 };
+        *ret = (struct piece) { is_mark(*p) ? (unsigned char) *p : CLIENT_SAYS,
+                                is_mark(*p) ? p + 1 : p, 0 };
         ret->n = (size_t) (end - ret->text);
         return true;
 }
@@ -141,7 +156,8 @@ static void send_all(int fd, const char *text, size_t n) {
         while (n > 0) {
                 ssize_t k = send(fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-                must(k > 0 || errno == EPIPE || errno == ECONNRESET); /* there is room for what we say at once */
+                /* there is room for what we say at once */
+                must(k > 0 || errno == EPIPE || errno == ECONNRESET);
                 if (k <= 0)
                         return;
                 text += k;
@@ -149,7 +165,7 @@ static void send_all(int fd, const char *text, size_t n) {
         }
 }
 
-/* --- the client -------------------------------------------------------------------------------------------- */
+/* --- the client ------------------------------------------------------------------------------- */
 
 /* All at once: a socket has room for some hundred small packets only. */
 static void client_says(const char *text, size_t n, size_t times) {
@@ -182,9 +198,10 @@ static bool client_moves(struct pollfd *stop) {
         return w.rules.ending == ENDING_EOF;
 }
 
-/* --- what a server hears ----------------------------------------------------------------------------------- */
+/* --- what a server hears ---------------------------------------------------------------------- */
 
-static struct question *ask(struct server_end *s, enum command command, const char *argument, size_t n) {
+static struct question *ask(struct server_end *s, enum command command, const char *argument,
+                            size_t n) {
         struct question *q;
 
         s->questions = realloc(s->questions, (s->n_questions + 1) * sizeof(*s->questions));
@@ -211,9 +228,15 @@ static const struct {
         enum command command;
         bool has_argument;
 } commands[] = {
-        { "EHLO ", COMMAND_EHLO, true },        { "LHLO ", COMMAND_EHLO, true },    { "HELO ", COMMAND_EHLO, true },
-        { "MAIL FROM:<", COMMAND_MAIL, true },  { "RCPT TO:<", COMMAND_RCPT, true }, { "DATA", COMMAND_DATA, false },
-        { "RSET", COMMAND_RSET, false },        { "QUIT", COMMAND_QUIT, false },    { "XCLIENT ADDR=", COMMAND_XCLIENT, true },
+        { "EHLO ", COMMAND_EHLO, true },
+        { "LHLO ", COMMAND_EHLO, true },
+        { "HELO ", COMMAND_EHLO, true },
+        { "MAIL FROM:<", COMMAND_MAIL, true },
+        { "RCPT TO:<", COMMAND_RCPT, true },
+        { "DATA", COMMAND_DATA, false },
+        { "RSET", COMMAND_RSET, false },
+        { "QUIT", COMMAND_QUIT, false },
+        { "XCLIENT ADDR=", COMMAND_XCLIENT, true },
 };
 
 static void hear_command(struct server_end *s, const char *line, size_t n) {
@@ -225,7 +248,8 @@ static void hear_command(struct server_end *s, const char *line, size_t n) {
                 if (n < n_verb || memcmp(line, commands[i].verb, n_verb) != 0)
                         continue;
                 must((n > n_verb) == commands[i].has_argument);
-                must(s->n_questions == 0 || commands[i].command == COMMAND_RCPT || commands[i].command == COMMAND_MAIL ||
+                must(s->n_questions == 0 || commands[i].command == COMMAND_RCPT ||
+                     commands[i].command == COMMAND_MAIL ||
                      commands[i].command == COMMAND_QUIT); /* pipelined, or the last word */
                 ask(s, commands[i].command, line + n_verb, n - n_verb);
                 return;
@@ -236,7 +260,8 @@ static void hear_command(struct server_end *s, const char *line, size_t n) {
 static void hear_dot(struct server_end *s, const char *content, size_t n) {
         struct handover *h;
 
-        world.handovers = realloc(world.handovers, (world.n_handovers + 1) * sizeof(*world.handovers));
+        world.handovers =
+                realloc(world.handovers, (world.n_handovers + 1) * sizeof(*world.handovers));
         s->handover = (long) world.n_handovers;
         h = world.handovers + world.n_handovers++;
         *h = (struct handover) { .is_lmtp = s->is_lmtp, .n_recipients = s->n_recipients };
@@ -259,7 +284,8 @@ static void hear_dot(struct server_end *s, const char *content, size_t n) {
 
 /* A line of what was heard, without its CRLF, which is the only thing that ends one. */
 static bool next_line(const struct server_end *s, size_t at, size_t *ret_n) {
-        const char *line = s->heard.data + at, *end = at < s->heard.n ? memchr(line, '\n', s->heard.n - at) : NULL;
+        const char *line = s->heard.data + at,
+                   *end = at < s->heard.n ? memchr(line, '\n', s->heard.n - at) : NULL;
         const char *cr = at < s->heard.n ? memchr(line, '\r', s->heard.n - at) : NULL;
 
         if (!end)
@@ -280,7 +306,8 @@ static void server_understands(struct server_end *s) {
                 if (!s->in_content)
                         hear_command(s, line, n);
                 else if (n == 1 && *line == '.')
-                        hear_dot(s, s->heard.data + content, (size_t) (line - s->heard.data) - content);
+                        hear_dot(s, s->heard.data + content,
+                                 (size_t) (line - s->heard.data) - content);
                 else
                         continue;
                 content = at;
@@ -317,7 +344,7 @@ void world_listen(void) {
                 server_listens(w.servers + i);
 }
 
-/* --- what a server says ------------------------------------------------------------------------------------ */
+/* --- what a server says ----------------------------------------------------------------------- */
 
 /* Octets of a path that began with "<", up to its ">". */
 static size_t path_length(const struct text *argument) {
@@ -363,8 +390,9 @@ static void replied_line(struct server_end *s, const char *line, size_t n) {
 
         if (n > 0 && line[n - 1] == '\r')
                 n--;
-        if (n < 3 || memchr(line, '\0', n) || strspn(line, "0123456789") < 3 || *line < '2' || *line > '5' ||
-            (n > 3 && line[3] != ' ' && line[3] != '-') || ++s->n_lines > LINES_MAX) {
+        if (n < 3 || memchr(line, '\0', n) || strspn(line, "0123456789") < 3 || *line < '2' ||
+            *line > '5' || (n > 3 && line[3] != ' ' && line[3] != '-') ||
+            ++s->n_lines > LINES_MAX) {
                 s->is_nonsense = true;
                 return;
         }
@@ -383,7 +411,8 @@ static void server_says(struct server_end *s, const char *text, size_t n) {
 
         send_all(s->ours, text, n);
         text_add(&s->reply, text, n);
-        while (s->reply.n > 0 && !s->is_nonsense && (lf = memchr(s->reply.data, '\n', s->reply.n))) {
+        while (s->reply.n > 0 && !s->is_nonsense &&
+               (lf = memchr(s->reply.data, '\n', s->reply.n))) {
                 size_t n_line = (size_t) (lf - s->reply.data);
 
                 replied_line(s, s->reply.data, n_line);
@@ -393,8 +422,14 @@ static void server_says(struct server_end *s, const char *text, size_t n) {
 }
 
 static void friendly_ehlo(struct server_end *s) {
-        static const char *const lines[] = { "SIZE 100000", "8BITMIME", "SMTPUTF8", "PIPELINING", "XCLIENT NAME ADDR PORT HELO",
-                                             "SIZE 60", "SIZE", "X \x80\x01\r\n250-DSN\r\n250-LIMITS RCPTMAX=2" };
+        static const char *const lines[] = { "SIZE 100000",
+                                             "8BITMIME",
+                                             "SMTPUTF8",
+                                             "PIPELINING",
+                                             "XCLIENT NAME ADDR PORT HELO",
+                                             "SIZE 60",
+                                             "SIZE",
+                                             "X \x80\x01\r\n250-DSN\r\n250-LIMITS RCPTMAX=2" };
         char reply[400] = "250-mail.example.org\r\n";
 
         for (unsigned i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
@@ -409,8 +444,10 @@ static const char *friendly_answer(const struct server_end *s, const struct ques
         case COMMAND_CONNECT: return "220 mail.example.org\r\n";
         case COMMAND_XCLIENT: return "220 mail.example.org\r\n";
         case COMMAND_RCPT: /* Mailman knows lists */
-                return !s->is_mailman || strstr(q->argument.data, "list") ? "250 2.1.5 OK\r\n" : "550 5.1.1 no list\r\n";
-        case COMMAND_DATA: return s->n_recipients > 0 ? "354 go\r\n" : "554 5.5.1 no recipients\r\n";
+                return !s->is_mailman || strstr(q->argument.data, "list") ? "250 2.1.5 OK\r\n"
+                                                                          : "550 5.1.1 no list\r\n";
+        case COMMAND_DATA:
+                return s->n_recipients > 0 ? "354 go\r\n" : "554 5.5.1 no recipients\r\n";
         case COMMAND_QUIT: return "221 2.0.0 bye\r\n";
         default: return "250 2.0.0 OK\r\n";
         }
@@ -456,14 +493,15 @@ static bool server_moves(struct server_end *s) {
 static void server_interrupts(struct server_end *s) {
         struct piece p;
 
-        if (s->is_silent || s->is_gone || !next_piece(&w.at_server, false, &p) || p.kind != SERVER_EARLY)
+        if (s->is_silent || s->is_gone || !next_piece(&w.at_server, false, &p) ||
+            p.kind != SERVER_EARLY)
                 return;
         server_listens(s);
         w.at_server = p.text + p.n;
         server_says(s, p.text, p.n);
 }
 
-/* --- in place of the kernel -------------------------------------------------------------------------------- */
+/* --- in place of the kernel ------------------------------------------------------------------- */
 
 static struct server_end *server_of(int fd) {
         for (size_t i = w.n_servers; i > 0; i--)
@@ -477,7 +515,8 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout) {
         struct server_end *s = n > 0 ? server_of(fds[0].fd) : NULL;
         bool is_input = n > 0 && fds[0].events & POLLIN;
 
-        if (w.err < 0 || r != 0 || (n > 0 && fds[0].fd == w.stop)) /* patience_check() does not wait */
+        /* patience_check() does not wait */
+        if (w.err < 0 || r != 0 || (n > 0 && fds[0].fd == w.stop))
                 return r;
         if (n == 0) { /* it waits until we have heard it */
                 world_listen();
@@ -513,8 +552,8 @@ void broker_tell_peer(const char *client) {
         (void) client;
 }
 
-void broker_run(const struct request *r, const char *variables, int message, struct patience *p, struct answer *ret,
-                char ret_output[static ANSWER_TEXT_MAX]) {
+void broker_run(const struct request *r, const char *variables, int message, struct patience *p,
+                struct answer *ret, char ret_output[static ANSWER_TEXT_MAX]) {
         (void) r, (void) variables, (void) message, (void) p, (void) ret, (void) ret_output;
         must(false);
 }
@@ -531,8 +570,8 @@ void broker_find_list(const struct address *a, enum request_purpose purpose, str
         must(false);
 }
 
-int broker_connect(unsigned index, uint64_t milliseconds, struct patience *p, struct prologue_result *ret,
-                   const char **ret_why) {
+int broker_connect(unsigned index, uint64_t milliseconds, struct patience *p,
+                   struct prologue_result *ret, const char **ret_why) {
         struct server_end *s = w.servers + w.n_servers;
         const char *port, *endpoint = request_endpoint(&w.services, index, &port);
         int pair[2];
@@ -541,8 +580,10 @@ int broker_connect(unsigned index, uint64_t milliseconds, struct patience *p, st
         must(endpoint && w.has_broker);
         *ret = (struct prologue_result) { 0 };
         *ret_why = "it is not there";
-        if (w.n_servers == SERVERS_MAX || (w.n_servers < 8 && w.rules.failures & 1U << w.n_servers)) {
-                w.rules.failures &= (uint8_t) ~(w.n_servers < 8 ? 1U << w.n_servers : 0); /* it fails once */
+        if (w.n_servers == SERVERS_MAX ||
+            (w.n_servers < 8 && w.rules.failures & 1U << w.n_servers)) {
+                /* it fails once */
+                w.rules.failures &= (uint8_t) ~(w.n_servers < 8 ? 1U << w.n_servers : 0);
                 return -ECONNREFUSED;
         }
         must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
@@ -554,7 +595,7 @@ int broker_connect(unsigned index, uint64_t milliseconds, struct patience *p, st
         return pair[1];
 }
 
-/* --- the whole ---------------------------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 void world_init(void) {
         w.real_err = dup(STDERR_FILENO);

@@ -1,14 +1,16 @@
-/* fuzz/world.h - all that is outside of a session: a client, upstream servers, and what happens between them, without clock
- * or network.
+/* fuzz/world.h - all that is outside of a session: a client, upstream servers, and what happens
+ * between them, without clock or network.
  *
- * It is made of pieces, each of which the client or a server says when the program waits for it, and not before: poll(2)
- * and the broker are ours (world.c). A server that has no piece left answers as a friendly one does. What the servers hear
- * is read as by a server of the RFCs' words, with no code of the program, and kept as handovers.
+ * It is made of pieces, each of which the client or a server says when the program waits for it,
+ * and not before: poll(2) and the broker are ours (world.c). A server that has no piece left
+ * answers as a friendly one does. What the servers hear is read as by a server of the RFCs' words,
+ * with no code of the program, and kept as handovers.
  *
- *      0xfe   the client says what follows              0xfd   a server says it, in place of its friendly answer; the
- *      0xfc   a server says it and is gone                     friendly one if it is empty
- *      0xfb   a server is silent for ever               0xfa   a server says it without being asked, before it is due
- *      0xf9   the client says it many times: 16 for each unit of its first octet, up to 64 KiB
+ *      0xfe   the client says what follows              0xfd   a server says it, in place of its
+ * friendly answer; the 0xfc   a server says it and is gone                     friendly one if it
+ * is empty 0xfb   a server is silent for ever               0xfa   a server says it without being
+ * asked, before it is due 0xf9   the client says it many times: 16 for each unit of its first
+ * octet, up to 64 KiB
  */
 #pragma once
 
@@ -35,8 +37,8 @@ struct handover {
         struct text sender;     /* as MAIL had it between < and > */
         struct text recipients; /* that were welcome, each with an LF */
         unsigned n_recipients;
-        struct text content;    /* decoded, LF lines */
-        unsigned n_codes;       /* of replies since the final dot; in LMTP one for each recipient */
+        struct text content; /* decoded, LF lines */
+        unsigned n_codes;    /* of replies since the final dot; in LMTP one for each recipient */
         short codes[VERDICTS_MAX];
 };
 
@@ -73,9 +75,9 @@ void world_end(void);
 size_t world_stderr(const char **ret);
 
 /* What is not so ends it all, after a message on the real standard error. */
-#define world_must(condition) \
-        do { \
-                if (!(condition)) \
-                        world_fail(__FILE__, __LINE__, #condition); \
+#define world_must(condition)                                                                      \
+        do {                                                                                       \
+                if (!(condition))                                                                  \
+                        world_fail(__FILE__, __LINE__, #condition);                                \
         } while (0)
 _Noreturn void world_fail(const char *file, int line, const char *what);

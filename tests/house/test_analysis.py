@@ -1,12 +1,14 @@
-"""Static analysis of src, with the flags of the release build: none of the analysers finds anything. Each finds things that the
-others do not, and a test of the test shows one: what it is here for.
+"""Static analysis of src, with the flags of the release build: none of the analysers finds
+anything. Each finds things that the others do not, and a test of the test shows one: what it is
+here for.
 
     gcc -fanalyzer     memory that may not be there, descriptors of stdio, double free
     clang --analyze    values that were never set, null pointers, along paths through several functions
     clang-tidy         .clang-tidy says for what
     cppcheck           resources, redundant conditions, portability
 
-Where a finding is wrong, the source says why beside it; kinds of findings that are wrong here are left out below."""
+Where a finding is wrong, the source says why beside it; kinds of findings that are wrong here are
+left out below."""
 
 import json
 import os
@@ -21,14 +23,17 @@ from conftest import BUILDS, ROOT, missing, need
 SRC = ROOT / "src"
 PATIENCE = 300  # seconds, for one file
 
-# What says where to write, and what the analysers must not see: FORTIFY hides the functions of libc that they know,
-# and initialized variables hide those that were never set. Clang's own warnings are not asked for.
-DROPPED = re.compile(r"-MD|-c|-O\d|-Werror|-fdiagnostics-color=.*|-ftrivial-auto-var-init=.*|-[UD]_FORTIFY_SOURCE.*"
+# What says where to write, and what the analysers must not see: FORTIFY hides the functions of libc
+# that they know, and initialized variables hide those that were never set. Clang's own warnings are
+# not asked for.
+DROPPED = re.compile(
+    r"-MD|-c|-O\d|-Werror|-fdiagnostics-color=.*|-ftrivial-auto-var-init=.*|-[UD]_FORTIFY_SOURCE.*"
                      r"|-mno-direct-extern-access")  # this one is gcc's
 DROPPED_WITH_VALUE = ("-MQ", "-MF", "-o")
 
 CLANG = (
-    "--analyze", "--analyzer-output", "text", "-fno-color-diagnostics", "-Xclang", "-analyzer-werror",
+    "--analyze", "--analyzer-output", "text", "-fno-color-diagnostics", "-Xclang",
+    "-analyzer-werror",
     # the default, 225000, takes four times as long and finds the same
     "-Xclang", "-analyzer-config", "-Xclang", "max-nodes=40000",
     # what the two children call between vfork(2) and execve(2) is written for it, and says so
@@ -45,12 +50,15 @@ GCC = (
 )
 
 CPPCHECK = (
-    "--quiet", "--enable=warning,performance,portability,style", "--inline-suppr", "--error-exitcode=1", "--template=gcc",
+    "--quiet", "--enable=warning,performance,portability,style", "--inline-suppr",
+    "--error-exitcode=1", "--template=gcc",
     "--suppress=varFuncNullUB",  # our NULL is a pointer
     "--suppress=variableScope",  # the house declares at the top of a function
     "--suppress=shadowVariable",  # -Wshadow knows what was declared before, and what after
-    # since release 2.11: what could be const, also where the type of a callback says that it is not; and that there was much to do
-    "--suppress=constParameterPointer", "--suppress=constParameterCallback", "--suppress=constVariablePointer",
+    # since release 2.11: what could be const, also where the type of a callback says that it is
+    # not; and that there was much to do
+    "--suppress=constParameterPointer", "--suppress=constParameterCallback",
+    "--suppress=constVariablePointer",
     "--suppress=normalCheckLevelMaxBranches",
 )
 
@@ -83,7 +91,8 @@ def sources():
 
 def run(argv, folder):
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
-    return "" if done.returncode == 0 else done.stdout + done.stderr or f"{argv[0]} ends with {done.returncode}"
+    return ("" if done.returncode == 0 else done.stdout + done.stderr
+            or f"{argv[0]} ends with {done.returncode}")
 
 
 def each(argv_of, files, folder):
@@ -94,7 +103,8 @@ def each(argv_of, files, folder):
 
 def gcc(files, folder):
     compiler = need("gcc")
-    return each(lambda path, words: [compiler, *words, *GCC, "-c", path, "-o", "/dev/null"], files, folder)
+    return each(lambda path, words: [compiler, *words, *GCC, "-c", path, "-o", "/dev/null"], files,
+                folder)
 
 
 def clang(files, folder):
@@ -111,18 +121,28 @@ def clang_tidy(files, folder):
 def cppcheck(files, folder):
     """All in one run."""
     database = folder / "compile_commands.json"
-    entries = [{"directory": str(folder), "file": path, "command": shlex.join(["cc", *words, "-c", path])} for path, words in files]
+    entries = [{"directory": str(folder), "file": path,
+                "command": shlex.join(["cc", *words, "-c", path])} for path, words in files]
     database.write_text(json.dumps(entries))
-    return run([need("cppcheck"), *CPPCHECK, f"-j{len(os.sched_getaffinity(0))}", f"--project={database}"], folder)
+    return run([need("cppcheck"), *CPPCHECK, f"-j{len(os.sched_getaffinity(0))}",
+                f"--project={database}"], folder)
 
 
 PLANTED = {
-    gcc: ("possible-null-dereference", "char *f(size_t n);\nchar *f(size_t n) {\n\tchar *p = malloc(n);\n\n\t*p = 0;\n\treturn p;\n}\n"),
-    clang: ("garbage value", "int f(int a);\nint f(int a) {\n\tint b;\n\n\tif (a > 3)\n\t\tb = 4;\n\treturn b + a;\n}\n"),
+    gcc: ("possible-null-dereference",
+          "char *f(size_t n);\nchar *f(size_t n) {\n\tchar *p = malloc(n);\n\n\t*p = 0;\n\treturn "
+          "p;\n}\n"),
+    clang: ("garbage value",
+            "int f(int a);\nint f(int a) {\n\tint b;\n\n\tif (a > 3)\n\t\tb = 4;\n\treturn b + "
+            "a;\n}\n"),
     clang_tidy: ("bugprone-sizeof-expression",
-                 "int f(const char *s);\nint f(const char *s) {\n\treturn memcmp(s, \"abcd\", sizeof(sizeof(s)));\n}\n"),
-    cppcheck: ("resourceLeak", "int f(const char *s);\nint f(const char *s) {\n\tFILE *file = fopen(s, \"r\");\n\n\tif (!file)\n"
-               "\t\treturn 1;\n\tif (fgetc(file) == 3)\n\t\treturn 2;\n\tfclose(file);\n\treturn 0;\n}\n"),
+                 "int f(const char *s);\nint f(const char *s) {\n\treturn memcmp(s, \"abcd\", "
+                 "sizeof(sizeof(s)));\n}\n"),
+    cppcheck: ("resourceLeak",
+               "int f(const char *s);\nint f(const char *s) {\n\tFILE *file = fopen(s, "
+               "\"r\");\n\n\tif (!file)\n"
+               "\t\treturn 1;\n\tif (fgetc(file) == 3)\n\t\treturn 2;\n\tfclose(file);\n\treturn "
+               "0;\n}\n"),
 }
 TOOLS = pytest.mark.parametrize("tool", PLANTED, ids=lambda tool: tool.__name__)
 

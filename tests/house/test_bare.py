@@ -1,5 +1,5 @@
-"""What tests do if something is missing or not allowed; and of tests/bare what can be tested without
-making a system."""
+"""What tests do if something is missing or not allowed; and of tests/bare what can be tested
+without making a system."""
 
 import importlib.machinery
 import importlib.util
@@ -38,7 +38,8 @@ def test_what_cannot_be_done(forbidden, monkeypatch, is_ci):
             (missing, ["no bananas"], "no bananas"),
             (need, ["no-such-program"], "no-such-program is not installed"),
             (need, ["strace"], "strace is not allowed here: .*/strace: Operation not permitted"),
-            (private_mounts, [], "unshare is not allowed here: .*/unshare: Operation not permitted"),
+            (private_mounts, [],
+             "unshare is not allowed here: .*/unshare: Operation not permitted"),
             (need_root, [], "only root can do this")):
         got, said = outcome_of(function, *args)
         assert got is kind and re.match(reason, said)
@@ -47,9 +48,11 @@ def test_what_cannot_be_done(forbidden, monkeypatch, is_ci):
 def test_it_is_found_out_in_one_way():
     """Whoever needs a program that not every system lets us use, says need()."""
     word, wrong = re.compile(rf'[\[(]"({"|".join(conftest.EXAMPLES_OF)})"'), []
-    for path in set((ROOT / "tests").rglob("*.py")) - {ROOT / "tests/conftest.py", ROOT / "tests/house/test_bare.py"}:
+    for path in set((ROOT / "tests").rglob("*.py")) - {ROOT / "tests/conftest.py",
+                                                       ROOT / "tests/house/test_bare.py"}:
         lines = path.read_text().splitlines()
-        wrong += [f"{path.name}: {line}" for line in lines if word.search(line) and "need(" not in line]
+        wrong += [f"{path.name}: {line}" for line in lines if word.search(line)
+                  and "need(" not in line]
     assert wrong == []
 
 
@@ -63,7 +66,8 @@ def bare():
 
 def test_readme_has_two_commands(bare):
     first, second = bare.commands()
-    assert first.endswith("build/smtpd <examples/session.txt") and second.endswith("tests/run --full")
+    assert first.endswith("build/smtpd <examples/session.txt")
+    assert second.endswith("tests/run --full")
 
 
 def test_fetched(bare):

@@ -1,5 +1,5 @@
-"""The budgets that do not depend on how busy the machine is, or are so wide that the quickest of many runs keeps them; tests/bench
-measures the others too."""
+"""The budgets that do not depend on how busy the machine is, or are so wide that the quickest of
+many runs keeps them; tests/bench measures the others too."""
 
 import subprocess
 
@@ -10,7 +10,8 @@ from conftest import ROOT, need
 @pytest.mark.parametrize("row", ["memory", "instructions", "faults", "listen", "show"])
 def test_budget(release, row):
     need("cc", "valgrind")
-    for _ in range(4):  # the kernel counts resident pages in batches: single figures scatter by some 200 KiB
+    # the kernel counts resident pages in batches: single figures scatter by some 200 KiB
+    for _ in range(4):
         run = subprocess.run(
             [ROOT / "tests/bench", "--quick", "--smtpd", release, "--only", row],
             stdin=subprocess.DEVNULL,

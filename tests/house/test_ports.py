@@ -14,7 +14,8 @@ SESSION = ROOT / "examples/session.txt"
 PATIENCE = 300  # seconds, for all of a build
 
 # -O1 takes half the time of -O2.
-OPTIONS = ("--werror", "-Djournal=disabled", "-Dshow=disabled", "-Dtls=disabled", "-Doptimization=1", "-Ddebug=false")
+OPTIONS = ("--werror", "-Djournal=disabled", "-Dshow=disabled", "-Dtls=disabled",
+           "-Doptimization=1", "-Ddebug=false")
 
 
 def multiarch():

@@ -1,4 +1,5 @@
-"""smtpd accepting connections, and clients of it. All waits are bounded, and nothing is left running."""
+"""smtpd accepting connections, and clients of it. All waits are bounded, and nothing is left
+running."""
 
 import contextlib
 import ctypes
@@ -17,10 +18,12 @@ from conftest import missing, need
 from processes import running_children
 from session import PATIENCE, PYTHON, STAY, Session, command, environment, printed, stop, wait_until
 
-LISTENING = re.compile(rb"^smtpd: listening address=(\S+)(?: name=(\S+))? strategy=\S+ config=.+$", re.M)
+LISTENING = re.compile(rb"^smtpd: listening address=(\S+)(?: name=(\S+))? strategy=\S+ config=.+$",
+                       re.M)
 NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
 
-# What a program is started with that a shell cannot arrange: descriptors at given numbers, variables, signals.
+# What a program is started with that a shell cannot arrange: descriptors at given numbers,
+# variables, signals.
 STARTER = """
 import os, signal, sys
 fds, signals, argv = eval(sys.argv[1]), sys.argv[2], sys.argv[3:]
@@ -46,7 +49,8 @@ def folder():
 
 @contextlib.contextmanager
 def network():
-    """Within it this process, and what it starts, is in a network of its own, with loopback only."""
+    """Within it this process, and what it starts, is in a network of its own, with loopback
+    only."""
     libc = ctypes.CDLL(None, use_errno=True)
     clone_newnet = 0x40000000
     ip = need("ip")
@@ -55,7 +59,8 @@ def network():
             missing(f"a network namespace cannot be had: {os.strerror(ctypes.get_errno())}")
         try:
             subprocess.run([ip, "link", "set", "lo", "up"], check=True)
-            yield lambda address: subprocess.run([ip, "address", "add", address, "dev", "lo", "nodad"], check=True)
+            yield lambda address: subprocess.run([ip, "address", "add", address, "dev", "lo",
+                                                  "nodad"], check=True)
         finally:
             assert libc.setns(before.fileno(), clone_newnet) == 0
 
@@ -128,12 +133,16 @@ class Client(Session):
 class Acceptor:
     """smtpd with --listen. As a context manager it is stopped at the end, and has to end well."""
 
-    def __init__(self, smtpd, folder, *options, listen="127.0.0.1:0", n=None, prefix=(), env=None, fds=None, signals="",
+    def __init__(self, smtpd, folder, *options, listen="127.0.0.1:0", n=None, prefix=(), env=None,
+                 fds=None, signals="",
                  err=None, wait=True, **popen):
         listening = [f"--listen={listen}"] if listen else []
         self.n = n or (listen or "").count(",") + 1
-        smtpd = copy_of(smtpd, folder) if "user" in popen else smtpd  # into the checkout nobody else may see
-        argv = [*prefix, *(word for word in command(smtpd, *listening, *options) if word not in STAY or word in options)]
+        # into the checkout nobody else may see
+        smtpd = copy_of(smtpd, folder) if "user" in popen else smtpd
+        argv = [*prefix,
+                *(word for word in command(smtpd, *listening, *options) if word not in STAY
+                  or word in options)]
         if fds or signals:
             argv = [PYTHON, "-c", STARTER, repr(fds or {}), signals, *argv]
             popen["pass_fds"] = tuple(fds or ())
@@ -142,7 +151,8 @@ class Acceptor:
         self.shown_path = self.out_path if listen else self.err_path
         with open(self.err_path, "ab") as file, open(self.out_path, "ab") as out:
             streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err or file} | popen
-            self.process = subprocess.Popen(argv, env=env or environment(leaks=True), start_new_session=True, **streams)
+            self.process = subprocess.Popen(argv, env=env or environment(leaks=True),
+                                            start_new_session=True, **streams)
         self.has_ended = False
         if wait:
             try:
@@ -167,7 +177,8 @@ class Acceptor:
 
     def err(self):
         said = self.err_path.read_bytes()
-        assert b"runtime error" not in said and b"Sanitizer" not in said, said[-5000:].decode(errors="replace")
+        assert b"runtime error" not in said and b"Sanitizer" not in said, said[-5000:].decode(
+            errors="replace")
         return said
 
     def log(self, word):
@@ -175,7 +186,8 @@ class Acceptor:
         return re.findall(rb"^smtpd: (%s[^\n]*)\n" % word.encode(), self.err(), re.M)
 
     def wait_until_listening(self):
-        wait_until(lambda: len(LISTENING.findall(self.err())) >= self.n or self.process.poll() is not None, "it to listen")
+        wait_until(lambda: len(LISTENING.findall(self.err())) >= self.n
+                   or self.process.poll() is not None, "it to listen")
         assert self.process.poll() is None, self.err().decode(errors="replace")
 
     @property
@@ -213,7 +225,8 @@ class Acceptor:
         self.process.send_signal(number)
 
     def stop(self):
-        """Twice: without waiting for sessions. The second one has to come after the first has been taken."""
+        """Twice: without waiting for sessions. The second one has to come after the first has been
+        taken."""
         self.signal(signal.SIGTERM)
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None and time.monotonic() < deadline:
@@ -254,7 +267,8 @@ def start_that_fails(smtpd, folder, *options, **given):
     """(status, what it said) of an acceptor that does not come about."""
     acceptor = Acceptor(smtpd, folder, *options, wait=False, **given)
     try:
-        wait_until(lambda: acceptor.process.poll() is not None or LISTENING.search(acceptor.err()), "a decision")
+        wait_until(lambda: acceptor.process.poll() is not None or LISTENING.search(acceptor.err()),
+                   "a decision")
     finally:
         acceptor.kill()
     said = acceptor.err()

@@ -10,7 +10,8 @@ HERE = "192.0.2.2"
 
 
 def v1(client="192.0.2.1", port=4711, here=HERE):
-    return b"PROXY TCP%d %s %s %d 25\r\n" % (ipaddress.ip_address(client).version, client.encode(), here.encode(), port)
+    return b"PROXY TCP%d %s %s %d 25\r\n" % (ipaddress.ip_address(client).version, client.encode(),
+                                             here.encode(), port)
 
 
 def octets(command, family, body=b""):
@@ -25,7 +26,8 @@ def v2(client="192.0.2.1", port=4711, values=b"", here=None):
     """Both ends, and more values (section 2.2 of the specification)."""
     is_v6 = ":" in client
     here = here or ("2001:db8::2" if is_v6 else HERE)
-    packed = b"".join(socket.inet_pton(socket.AF_INET6 if is_v6 else socket.AF_INET, one) for one in (client, here))
+    packed = b"".join(socket.inet_pton(socket.AF_INET6 if is_v6 else socket.AF_INET, one)
+                      for one in (client, here))
     return octets(PROXY, 0x21 if is_v6 else 0x11, packed + struct.pack("!HH", port, 25) + values)
 
 

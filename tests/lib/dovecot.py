@@ -1,4 +1,5 @@
-"""Configurations of Dovecot, which are written here as 2.3 has them, for the version that is installed."""
+"""Configurations of Dovecot, which are written here as 2.3 has them, for the version that is
+installed."""
 
 import re
 import subprocess
@@ -8,7 +9,8 @@ from conftest import need
 
 def version():
     """(2, 4, 1), for example."""
-    said = subprocess.run([need("dovecot"), "--version"], capture_output=True, text=True, check=True)
+    said = subprocess.run([need("dovecot"), "--version"], capture_output=True, text=True,
+                          check=True)
     return tuple(map(int, re.match(r"(\d+)\.(\d+)\.(\d+)", said.stdout).groups()))
 
 
@@ -22,7 +24,8 @@ def for_this_dovecot(text):
         (r"^ssl_(cert|key) = <(.*)$", r"ssl_server_\1_file = \2"),
         (r"^mail_location ?= ?maildir:(.*)$", r"mail_driver = maildir\nmail_path = \1"),
         (r"^stats_writer_socket_path ?=.*\n", ""),
-        (r"^passdb {\n +driver = static\n +args = password=(.*)\n}", r"passdb static {\n  password = \1\n}"),
+        (r"^passdb {\n +driver = static\n +args = password=(.*)\n}",
+         r"passdb static {\n  password = \1\n}"),
         (r"^userdb {\n +driver = static\n +args = uid=(\S+) gid=(\S+) home=(\S+)\n}",
          r"userdb static {\n  fields {\n    uid = \1\n    gid = \2\n    home = \3\n  }\n}"),
     ):

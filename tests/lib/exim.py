@@ -25,20 +25,26 @@ class Exim:
     def __init__(self, folder):
         need_root()
         self.folder = Path(folder)
-        self.program, self.env = unpack(self.folder / "packages", "exim4-daemon-light", "usr/sbin/exim4")
+        self.program, self.env = unpack(self.folder / "packages", "exim4-daemon-light",
+                                        "usr/sbin/exim4")
         (self.folder / "spool").mkdir()
         let_everybody_reach(self.folder)
         subprocess.run(["chown", "mail:mail", self.folder, self.folder / "spool"], check=True)
-        for name, line in (("passwd", "Debian-exim:x:8:8::/nonexistent:/usr/sbin/nologin\n"), ("group", "Debian-exim:x:8:\n")):
+        for name, line in (("passwd", "Debian-exim:x:8:8::/nonexistent:/usr/sbin/nologin\n"),
+                           ("group", "Debian-exim:x:8:\n")):
             (self.folder / name).write_text(Path("/etc", name).read_text() + line)
 
     def configure(self, text):
-        (self.folder / "conf").write_text(CONF.format(program=self.program, folder=self.folder) + text)
+        (self.folder / "conf").write_text(CONF.format(program=self.program, folder=self.folder)
+                                          + text)
 
     def argv(self, *arguments):
-        """It insists on the user that its package makes: it gets one, in an /etc/passwd of its own."""
-        mounts = " && ".join(f"mount --bind {self.folder}/{name} /etc/{name}" for name in ("passwd", "group"))
-        return [*private_mounts(), "sh", "-c", f'{mounts} && exec "$@"', "sh", self.program, "-C", str(self.folder / "conf"), *arguments]
+        """It insists on the user that its package makes: it gets one, in an /etc/passwd of its
+        own."""
+        mounts = " && ".join(f"mount --bind {self.folder}/{name} /etc/{name}"
+                             for name in ("passwd", "group"))
+        return [*private_mounts(), "sh", "-c", f'{mounts} && exec "$@"', "sh", self.program, "-C",
+                str(self.folder / "conf"), *arguments]
 
     def log(self):
         return "".join(path.read_text() for path in self.folder.glob("log.*"))

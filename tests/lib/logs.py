@@ -1,11 +1,13 @@
-"""Lines of the log, read as anybody's program reads them: words, then fields key=value or key="value"."""
+"""Lines of the log, read as anybody's program reads them: words, then fields key=value or
+key="value"."""
 
 import re
 from dataclasses import dataclass
 
 FIELD = re.compile(r' ([a-z]+)=(?:"([^"\\]*(?:\\x[0-9a-f]{2}[^"\\]*)*)"|([^ "\\]+))')
 PREFIX = "smtpd: "
-LINE_MAX, CHOSEN_MAX, SAID_MAX = 4096, 256, 512  # octets, of a line with its end, of values with their quotes
+# octets, of a line with its end, of values with their quotes
+LINE_MAX, CHOSEN_MAX, SAID_MAX = 4096, 256, 512
 CHOSEN = {"helo", "from", "to", "command", "user"}
 
 
@@ -48,7 +50,8 @@ def parse(line):
 
 
 def lines(log, what=None):
-    """The lines of a log (octets) that begin with these words, or all of them. Each has to be as the manual says."""
+    """The lines of a log (octets) that begin with these words, or all of them. Each has to be as
+    the manual says."""
     found = []
     for octets in log.split(b"\n"):
         if not octets.startswith(PREFIX.encode()):
@@ -56,7 +59,8 @@ def lines(log, what=None):
         assert len(octets) < LINE_MAX and all(32 <= c < 127 for c in octets), octets
         line = parse(octets.decode()[len(PREFIX):])
         for key, value in line.written:
-            limit = CHOSEN_MAX if key in CHOSEN else SAID_MAX if key in ("verdict", "reply") else LINE_MAX
+            limit = CHOSEN_MAX if key in CHOSEN else SAID_MAX if key in ("verdict",
+                                                                         "reply") else LINE_MAX
             assert len(value) <= limit, (key, len(value), octets)
         keys = [key in CHOSEN for key in line.keys()]
         assert keys == sorted(keys), f"a client's words come last: {octets!r}"

@@ -1,9 +1,11 @@
-"""A disposable machine: the real systemd as process 1, the real journald, and smtpd installed as `meson install` does it.
+"""A disposable machine: the real systemd as process 1, the real journald, and smtpd installed as
+`meson install` does it.
 
-It is a container of systemd-nspawn. Its root is an overlay over that of the machine it runs on, so that the same programs are
-there; what is written goes to memory. It has name spaces of its own for processes, mounts, host name, users' IPC and the
-network, where there is loopback only. All of it ends with the shell that made it, and that ends with its standard input,
-that is with the tests, however these end. It needs root."""
+It is a container of systemd-nspawn. Its root is an overlay over that of the machine it runs on, so
+that the same programs are there; what is written goes to memory. It has name spaces of its own for
+processes, mounts, host name, users' IPC and the network, where there is loopback only. All of it
+ends with the shell that made it, and that ends with its standard input, that is with the tests,
+however these end. It needs root."""
 
 import contextlib
 import ctypes
@@ -41,8 +43,9 @@ unshare --mount --propagation private sh -c '
 	done' - "$1"
 """
 
-# Also in a process name space of its own, whose first process it is: all others end with it. /run is a good place for the
-# overlay: its contents are not wanted in the machine, and nspawn leaves its traces there.
+# Also in a process name space of its own, whose first process it is: all others end with it. /run
+# is a good place for the overlay: its contents are not wanted in the machine, and nspawn leaves its
+# traces there.
 INNER = """set -e
 mount -t tmpfs -o mode=0755,size=2G none /run
 mkdir /run/upper /run/scratch /run/machine
@@ -90,7 +93,8 @@ def processes_below(pid):
 def is_first_of_two(pid):
     """Whether it is process 1 of a name space within one within ours."""
     with contextlib.suppress(*GONE):
-        numbers = re.search(r"^NSpid:\s+(.*)$", Path(f"/proc/{pid}/status").read_text(), re.M)[1].split()
+        numbers = re.search(r"^NSpid:\s+(.*)$", Path(f"/proc/{pid}/status").read_text(),
+                            re.M)[1].split()
         return len(numbers) >= 3 and numbers[-1] == "1"
     return False
 
@@ -112,8 +116,10 @@ class Machine:
             missing("systemd is not installed")
         with open(self.log_path, "wb") as log:
             group = f"smtpd-test.{os.getpid()}.{time.monotonic_ns()}"
-            self.holder = subprocess.Popen(["sh", "-c", OUTER, "sh", group, str(self.build), INNER], stdin=subprocess.PIPE,
-                                           stdout=log, stderr=log, env=environment(LC_ALL="C.UTF-8"))
+            self.holder = subprocess.Popen(["sh", "-c", OUTER, "sh", group, str(self.build), INNER],
+                                           stdin=subprocess.PIPE,
+                                           stdout=log, stderr=log,
+                                           env=environment(LC_ALL="C.UTF-8"))
         try:
             self.wait_for_boot()
         except BaseException:
@@ -132,7 +138,8 @@ class Machine:
         return Path(self.log_path).read_text(errors="replace")
 
     def wait_for_boot(self):
-        """`started` in its log, then process 1 with its private socket, then all of basic.target."""
+        """`started` in its log, then process 1 with its private socket, then all of
+        basic.target."""
         deadline = time.monotonic() + 3 * PATIENCE
         while not (self.leader and os.path.exists(self.path("/run/systemd/private"))):
             if self.holder.poll() is not None:
@@ -140,7 +147,8 @@ class Machine:
             assert time.monotonic() < deadline, self.console()
             self.leader = next(filter(is_first_of_two, processes_below(self.holder.pid)), None)
             time.sleep(0.01)
-        state = self.run("systemctl", "is-system-running", "--wait", check=False, timeout=3 * PATIENCE).stdout.strip()
+        state = self.run("systemctl", "is-system-running", "--wait", check=False,
+                         timeout=3 * PATIENCE).stdout.strip()
         assert state == "running", f"{state}: {self.console()}{self.run('systemctl', '--failed').stdout}"
         self.user = int(self.run("id", "-u", "smtpd").stdout)
         self.sample = self.path("/etc/smtpd/smtpd.conf").read_text()
@@ -150,11 +158,13 @@ class Machine:
 
     def inside(self, *argv):
         """The command line of a program that runs there."""
-        return [need("nsenter"), f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root",
+        return [need("nsenter"), f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net",
+                "--pid", "--cgroup", "--root",
                 "--wd=/", "--", *map(str, argv)]
 
     def run(self, *argv, check=True, timeout=PATIENCE, said=""):
-        done = subprocess.run(self.inside(*argv), input=said, capture_output=True, text=True, errors="replace", timeout=timeout,
+        done = subprocess.run(self.inside(*argv), input=said, capture_output=True, text=True,
+                              errors="replace", timeout=timeout,
                               env={"PATH": PATH, "LC_ALL": "C.UTF-8"})
         assert done.returncode == 0 or not check, f"{argv}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
@@ -180,7 +190,8 @@ class Machine:
 
     def sessions(self, pattern="smtpd*@*"):
         """Names of the units that serve a client."""
-        listing = self.systemctl("list-units", "--all", "--no-legend", "--plain", "--type=service", pattern).stdout
+        listing = self.systemctl("list-units", "--all", "--no-legend", "--plain", "--type=service",
+                                 pattern).stdout
         return [line.split()[0] for line in listing.splitlines()]
 
     def wait_until(self, what, why, patience=PATIENCE):
@@ -191,8 +202,8 @@ class Machine:
         return got
 
     def configure(self, text, *dropins, name=None):
-        """The configuration file, and the examples of drop-ins that are used; and the port is open. It is that of smtpd.socket,
-        or of smtpd-NAME.socket."""
+        """The configuration file, and the examples of drop-ins that are used; and the port is open.
+        It is that of smtpd.socket, or of smtpd-NAME.socket."""
         unit = f"smtpd-{name}" if name else "smtpd"
         self.put(f"/etc/smtpd/{name or unit}.conf", text)
         for dropin in dropins:
@@ -208,7 +219,8 @@ class Machine:
         self.wait_until(lambda: not self.sessions(), "a session does not end")
         failed = self.systemctl("--failed", "--no-legend").stdout
         is_changed = any(self.path(UNITS).glob("smtpd*"))
-        self.run("sh", "-c", f"rm -rf /etc/smtpd {UNITS}/smtpd* {UNITS}/sockets.target.wants/smtpd*")
+        self.run("sh", "-c",
+                 f"rm -rf /etc/smtpd {UNITS}/smtpd* {UNITS}/sockets.target.wants/smtpd*")
         self.put("/etc/smtpd/smtpd.conf", self.sample)
         if is_changed:
             self.systemctl("daemon-reload")
@@ -219,15 +231,18 @@ class Machine:
     # --- the journal ---
 
     def mark(self):
-        """What the journal has until now is not looked at any more. (--after-cursor leaves out one that matches, too.)"""
+        """What the journal has until now is not looked at any more. (--after-cursor leaves out one
+        that matches, too.)"""
         self.run("systemd-cat", "--identifier=mark", "echo", "from here on")
         self.run("journalctl", "--sync")
-        last = self.run("journalctl", "--no-pager", "--lines=1", "--output=json", "--identifier=mark").stdout
+        last = self.run("journalctl", "--no-pager", "--lines=1", "--output=json",
+                        "--identifier=mark").stdout
         self.cursor = json.loads(last)["__CURSOR"]
 
     def journalctl(self, *options, check=True):
         self.run("journalctl", "--sync")
-        return self.run("journalctl", "--no-pager", "--quiet", f"--cursor={self.cursor}", *options, check=check).stdout
+        return self.run("journalctl", "--no-pager", "--quiet", f"--cursor={self.cursor}", *options,
+                        check=check).stdout
 
     def entries(self, *matches):
         """What is stored: a dictionary of lists of octets for each entry."""
@@ -259,14 +274,16 @@ class Machine:
 
     def connect(self, address="127.0.0.1", port=25, source=None):
         """A connection within it."""
-        return self.in_network(socket.create_connection, (address, port), PATIENCE, source and (source, 0))
+        return self.in_network(socket.create_connection, (address, port), PATIENCE,
+                               source and (source, 0))
 
     def client(self, address="127.0.0.1", port=25, source=None):
         return Client(self.connect(address, port, source))
 
     @contextlib.contextmanager
     def upstream(self, *scripts, **how):
-        """A server (tests/lib/upstream.py) on a port, or on a socket below /run, of the machine. `endpoint` is as seen there."""
+        """A server (tests/lib/upstream.py) on a port, or on a socket below /run, of the machine.
+        `endpoint` is as seen there."""
         root, before = str(self.path("")), tempfile.tempdir
         tempfile.tempdir = f"{root}/run"
         try:

@@ -1,6 +1,7 @@
-"""A real GNU Mailman 3 of a test's own: Debian's package `mailman3`, with its configuration, SQLite, queues and archives in a
-temporary folder, its ports on 127.0.0.1, and a sink (tests/lib/upstream.py) for what it sends. The LMTP runner is a process
-beside the others, so that a test can stop it and start it again. Lists and members are made and asked for by REST."""
+"""A real GNU Mailman 3 of a test's own: Debian's package `mailman3`, with its configuration,
+SQLite, queues and archives in a temporary folder, its ports on 127.0.0.1, and a sink
+(tests/lib/upstream.py) for what it sends. The LMTP runner is a process beside the others, so that a
+test can stop it and start it again. Lists and members are made and asked for by REST."""
 
 import base64
 import json
@@ -24,7 +25,8 @@ from upstream import Upstream
 BIN = Path("/usr/lib/mailman3/bin")
 PATIENCE = 60  # seconds: a dozen Python programs on a busy machine
 DOMAIN = "example.com"
-QUEUES = ("in", "command", "bounces", "virgin", "pipeline", "archive", "out")  # as messages go through them
+# as messages go through them
+QUEUES = ("in", "command", "bounces", "virgin", "pipeline", "archive", "out")
 NOT_STARTED = ("digest", "lmtp", "nntp", "retry", "task")
 
 CONFIGURATION = """\
@@ -82,14 +84,16 @@ class Mailman:
         self.password = secrets.token_hex(8)
         self.processes = {}
 
-    # --- its processes ---------------------------------------------------------------------------------------------
+    # --- its processes
+    # ---------------------------------------------------------------------------------------------
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="mailman3.")
         try:
             self.sink.__enter__()
             self.write_configuration()
-            self.start_lmtp()  # it makes folders and database; two at once would be in each other's way
+            # it makes folders and database; two at once would be in each other's way
+            self.start_lmtp()
             self.start("master", "master")
             self.wait_for_port(self.rest_port)
             self.rest("POST", "domains", mail_host=DOMAIN)
@@ -110,7 +114,8 @@ class Mailman:
         runners = "".join(f"[runner.{q}]\nsleep_time: 0.1s\n" for q in QUEUES)
         runners += "".join(f"[runner.{name}]\nstart: no\n" for name in NOT_STARTED)
         text = CONFIGURATION.format(
-            domain=DOMAIN, folder=self.folder, bin=BIN, rest=self.rest_port, password=self.password, sink=self.sink.port,
+            domain=DOMAIN, folder=self.folder, bin=BIN, rest=self.rest_port, password=self.password,
+            sink=self.sink.port,
             lmtp=self.lmtp_port,
         )
         (Path(self.folder) / "mailman.cfg").write_text(text + runners)
@@ -122,11 +127,13 @@ class Mailman:
     def start(self, name, program, *arguments):
         """As the package's user, since Mailman refuses root; and not without us."""
         user = ["--reuid=list", "--regid=list", "--init-groups"] if os.geteuid() == 0 else []
-        argv = ["setpriv", *user, "--pdeathsig=TERM", str(BIN / program), "-C", f"{self.folder}/mailman.cfg", *arguments]
+        argv = ["setpriv", *user, "--pdeathsig=TERM", str(BIN / program), "-C",
+                f"{self.folder}/mailman.cfg", *arguments]
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": self.folder, "LANG": "C.UTF-8"}
         with open(f"{self.folder}/{name}.log", "ab") as log:
             self.processes[name] = subprocess.Popen(
-                argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True
             )
 
     def stop(self, name):
@@ -165,11 +172,14 @@ class Mailman:
         paths = [*Path(self.folder).glob("*.log"), *Path(self.folder).glob("var/log/*.log")]
         return "\n".join(f"{p.name}: {p.read_text(errors='replace')[-2000:]}" for p in paths)
 
-    # --- what it holds ---------------------------------------------------------------------------------------------
+    # --- what it holds
+    # ---------------------------------------------------------------------------------------------
 
     def rest(self, method, path, **fields):
-        """The answer as Python values; None where there is none, False if there is no such thing."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.rest_port}/3.1/{path}", method=method)
+        """The answer as Python values; None where there is none, False if there is no such
+        thing."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.rest_port}/3.1/{path}",
+                                         method=method)
         credentials = base64.b64encode(f"tests:{self.password}".encode()).decode()
         request.add_header("Authorization", f"Basic {credentials}")
         data = urllib.parse.urlencode(fields).encode() if fields else None
@@ -186,10 +196,12 @@ class Mailman:
         """A list to which everybody may post."""
         self.rest("POST", "lists", fqdn_listname=f"{name}@{DOMAIN}")
         self.rest("PATCH", f"lists/{name}@{DOMAIN}/config", default_nonmember_action="accept")
-        # Who first asks for its archivers makes their rows; if two ask at once, both do, and posts get lost.
+        # Who first asks for its archivers makes their rows; if two ask at once, both do, and posts
+        # get lost.
         self.rest("GET", f"lists/{name}@{DOMAIN}/archivers")
         for member in members:
-            self.rest("POST", "members", list_id=f"{name}.{DOMAIN}", subscriber=member, pre_verified="true",
+            self.rest("POST", "members", list_id=f"{name}.{DOMAIN}", subscriber=member,
+                      pre_verified="true",
                       pre_confirmed="true", pre_approved="true", send_welcome_message="false")
 
     def remove(self, name):
@@ -212,7 +224,8 @@ class Mailman:
         """The archived posts (octets) with this text in them, of all lists or of one."""
         self.settle()
         pattern = f"var/archives/prototype/{name + '@' + DOMAIN if name else '*'}/new/*"
-        return [octets for p in Path(self.folder).glob(pattern) if text in (octets := p.read_bytes())]
+        return [octets for p in Path(self.folder).glob(pattern)
+                if text in (octets := p.read_bytes())]
 
     def sent(self, text):
         """What it sent with this text in it: complete messages in the sink."""

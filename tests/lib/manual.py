@@ -13,7 +13,8 @@ def page(name):
 def section(name, title):
     """The lines of a section (.Sh) or subsection (.Ss), with its subsections."""
     lines = page(name).splitlines()
-    (start,) = [n for n, line in enumerate(lines) if re.fullmatch(rf"\.S[hs] {re.escape(title)}", line)]
+    (start,) = [n for n,
+                line in enumerate(lines) if re.fullmatch(rf"\.S[hs] {re.escape(title)}", line)]
     ends = r"\.Sh " if lines[start].startswith(".Sh") else r"\.S[hs] "
     end = next((n for n in range(start + 1, len(lines)) if re.match(ends, lines[n])), len(lines))
     return lines[start + 1 : end]
@@ -25,7 +26,8 @@ def plain(text):
 
 
 def literals(lines):
-    """What stands there to be copied, as pairs (tag of the list item it is in, text): .Bd -literal, and .Dl."""
+    """What stands there to be copied, as pairs (tag of the list item it is in, text): .Bd -literal,
+    and .Dl."""
     found, tag, block = [], "", None
     for line in lines:
         if line.startswith(".Ed"):

@@ -1,4 +1,5 @@
-"""A Postfix of our own: its configuration, queue and log are in a folder, and it listens at a port of 127.0.0.1. It needs root."""
+"""A Postfix of our own: its configuration, queue and log are in a folder, and it listens at a port
+of 127.0.0.1. It needs root."""
 
 import os
 import subprocess
@@ -48,10 +49,11 @@ virtual_minimum_uid = 1
 
 
 class Postfix:
-    """A context manager. `settings` are more lines of main.cf, in which {folder} is ours; `service` is the one of master.cf that
-    takes mail, in which 10025 stands for the port."""
+    """A context manager. `settings` are more lines of main.cf, in which {folder} is ours; `service`
+    is the one of master.cf that takes mail, in which 10025 stands for the port."""
 
-    def __init__(self, folder, settings, service="127.0.0.1:10025 inet n - n - - smtpd\n", bounce="bounce"):
+    def __init__(self, folder, settings, service="127.0.0.1:10025 inet n - n - - smtpd\n",
+                 bounce="bounce"):
         need_root()
         self.program, self.folder, self.port = need("postfix"), folder, free_port()
         for name in ("config", "queue", "data", "mail"):
@@ -59,8 +61,10 @@ class Postfix:
         folder.chmod(0o755)
         subprocess.run(["chown", "postfix", folder / "data"], check=True)
         os.chown(folder / "mail", MAILBOX_USER, MAILBOX_USER)
-        (folder / "config/main.cf").write_text((MAIN_CF + settings).replace("{folder}", str(folder)))
-        (folder / "config/master.cf").write_text(service.replace("10025", str(self.port)) + MASTER_CF.format(bounce=bounce))
+        (folder / "config/main.cf").write_text((MAIN_CF + settings).replace("{folder}",
+                                                                            str(folder)))
+        (folder / "config/master.cf").write_text(service.replace("10025", str(self.port))
+                                                 + MASTER_CF.format(bounce=bounce))
         self.endpoint = f"127.0.0.1:{self.port}"
 
     def __enter__(self):
@@ -72,7 +76,8 @@ class Postfix:
 
     def run(self, what):
         argv = [self.program, "-c", str(self.folder / "config"), what]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=6 * PATIENCE, check=False)
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=6 * PATIENCE, check=False)
         assert done.returncode == 0, done.stdout + done.stderr + self.log()
 
     def log(self):
@@ -81,4 +86,5 @@ class Postfix:
 
     def mailbox(self):
         """What is in it, the oldest first."""
-        return sorted((self.folder / "mail/all/new").glob("*"), key=lambda path: path.stat().st_mtime_ns)
+        return sorted((self.folder / "mail/all/new").glob("*"),
+                      key=lambda path: path.stat().st_mtime_ns)

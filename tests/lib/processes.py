@@ -1,7 +1,8 @@
 """What proc(5) says of processes that may end at any moment, also between two looks at them.
 
-Who reads a file of a process that is over, gets one of the errors GONE. Functions that look at many processes, or that a test
-calls to see whether one still runs, take that as an answer. The others are for processes that a test keeps alive."""
+Who reads a file of a process that is over, gets one of the errors GONE. Functions that look at many
+processes, or that a test calls to see whether one still runs, take that as an answer. The others
+are for processes that a test keeps alive."""
 
 import os
 from typing import NamedTuple
@@ -62,7 +63,8 @@ def broker_of(session):
 
 
 def programs(session):
-    """Those that a session's broker runs, and those that it has not waited for: number to status."""
+    """Those that a session's broker runs, and those that it has not waited for: number to
+    status."""
     broker = broker_of(session)
     return children(broker) if broker else {}
 
@@ -77,7 +79,8 @@ def zombies(pid):
 
 def group(pgid):
     """The processes of a process group that are not over."""
-    return sorted(pid for pid, status in processes().items() if status.group == pgid and not status.is_over)
+    return sorted(pid for pid,
+                  status in processes().items() if status.group == pgid and not status.is_over)
 
 
 def descriptors(pid):
@@ -92,9 +95,11 @@ def descriptors(pid):
 
 
 def status_of(pid, key):
-    """The first number in a line of /proc/PID/status; of memory, in KiB. None of a process that is over: a zombie has no memory."""
+    """The first number in a line of /proc/PID/status; of memory, in KiB. None of a process that is
+    over: a zombie has no memory."""
     try:
         with open(f"/proc/{pid}/status") as lines:
-            return next((int(line.split()[1]) for line in lines if line.startswith(key + ":")), None)
+            return next((int(line.split()[1]) for line in lines if line.startswith(key + ":")),
+                        None)
     except GONE:
         return None

@@ -1,5 +1,6 @@
-"""A session with smtpd, held by hand: the program with a socket (or whatever a test gives it) as standard input and
-output and a file as standard error, and what to make of the bytes that come out of it. All waits are bounded."""
+"""A session with smtpd, held by hand: the program with a socket (or whatever a test gives it) as
+standard input and output and a file as standard error, and what to make of the bytes that come out
+of it. All waits are bounded."""
 
 import os
 import random
@@ -19,29 +20,33 @@ given_out = set()  # ports
 FAILED_BUILD = 99  # how a program with sanitizers ends when they find something
 
 # Variables that say what smtpd was started with, or by whom: a test sets them itself.
-ABOUT_PEERS = ("REMOTE_", "TCPREMOTE", "TCP6REMOTE", "SOCAT_", "NCAT_", "LISTEN_", "JOURNAL_", "NOTIFY_", "SYSTEMD_")
+ABOUT_PEERS = ("REMOTE_", "TCPREMOTE", "TCP6REMOTE", "SOCAT_", "NCAT_", "LISTEN_", "JOURNAL_",
+               "NOTIFY_", "SYSTEMD_")
 
 
 def environment(leaks=False, **more):
-    """This process's, without anything about peers and sockets, and with `more`. A program with sanitizers looks for leaks if it is
-    to: that takes it longer than most sessions do."""
+    """This process's, without anything about peers and sockets, and with `more`. A program with
+    sanitizers looks for leaks if it is to: that takes it longer than most sessions do."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(ABOUT_PEERS)}
     env["ASAN_OPTIONS"] = f"exitcode={FAILED_BUILD}:detect_leaks={leaks:d}"
     env["UBSAN_OPTIONS"] = f"halt_on_error=1:exitcode={FAILED_BUILD}"
     return env | more
 
 
-# A session on a connection, started as root, would become another user: one that sees little of a test's files.
+# A session on a connection, started as root, would become another user: one that sees little of a
+# test's files.
 STAY = ["--user=0"] if os.geteuid() == 0 else []
 
 
 def command(smtpd, *options):
     """The command line of a session that prints. Options come last, and the last one counts."""
-    return [smtpd, *STAY, "--config=/dev/null", "--strategy=print", "--hostname=mx.example.com", *options]
+    return [smtpd, *STAY, "--config=/dev/null", "--strategy=print", "--hostname=mx.example.com",
+            *options]
 
 
 def printed(err):
-    """The messages that strategy print has put among the log lines. (A body can imitate the frame: not in our tests.)"""
+    """The messages that strategy print has put among the log lines. (A body can imitate the frame:
+    not in our tests.)"""
     return [part.split(END)[0] for part in err.split(BEGIN)[1:]]
 
 
@@ -52,7 +57,8 @@ def with_x_peer(message, address):
 
 
 def replies(octets):
-    """Reply codes with their lines, from everything that came over the wire; it fails on anything that is no reply."""
+    """Reply codes with their lines, from everything that came over the wire; it fails on anything
+    that is no reply."""
     found, lines, at = [], [], 0
     while at < len(octets):
         match = REPLY_LINE.match(octets, at)
@@ -98,7 +104,8 @@ def wait_until(condition, what, patience=PATIENCE):
 
 
 def free_port():
-    """One on 127.0.0.1 that is nobody's, below those that the kernel gives to clients, and not given out before."""
+    """One on 127.0.0.1 that is nobody's, below those that the kernel gives to clients, and not
+    given out before."""
     while True:
         port = random.randrange(20000, 32000)
         if port in given_out:
@@ -197,7 +204,8 @@ class Session:
             assert got.startswith(beginning), f"to {line!r}: expected {beginning!r}, got {got!r}"
 
     def begin(self, stage="DATA"):
-        """Goes to a stage of the first transaction: "greeting", "EHLO", "MAIL", "RCPT" or "DATA"."""
+        """Goes to a stage of the first transaction: "greeting", "EHLO", "MAIL", "RCPT" or
+        "DATA"."""
         steps = {
             "greeting": (None, b"220 "),
             "EHLO": (b"EHLO client.example.org", b"250-"),
@@ -209,9 +217,11 @@ class Session:
         self.expect(*[steps[name] for name in names[: names.index(stage) + 1]])
 
     def send_message(self, content, sender=b"a@example.org", recipient=b"b@example.com"):
-        """One transaction after EHLO; content as it goes over the wire, without the final dot. Returns the verdict."""
+        """One transaction after EHLO; content as it goes over the wire, without the final dot.
+        Returns the verdict."""
         self.expect(
-            (b"MAIL FROM:<%s>" % sender, b"250 "), (b"RCPT TO:<%s>" % recipient, b"250 "), (b"DATA", b"354 ")
+            (b"MAIL FROM:<%s>" % sender, b"250 "), (b"RCPT TO:<%s>" % recipient, b"250 "),
+            (b"DATA", b"354 ")
         )
         self.say(content)
         self.say(b".\r\n")
@@ -224,7 +234,8 @@ class Session:
             if not self.take():
                 break
         try:
-            self.ours.shutdown(socket.SHUT_WR)  # smtpd may be waiting for this, so that its last words arrive
+            # smtpd may be waiting for this, so that its last words arrive
+            self.ours.shutdown(socket.SHUT_WR)
         except OSError:
             pass
         said = bytes(self.heard)
@@ -234,7 +245,8 @@ class Session:
     def status(self):
         """The exit status, when it comes. A sanitizer's finding is in standard error."""
         status = self.process.wait(max(0.1, self.deadline - time.monotonic()))
-        assert status not in (FAILED_BUILD,) and status >= 0, self.err()[-3000:].decode(errors="replace")
+        assert status not in (
+            FAILED_BUILD,) and status >= 0, self.err()[-3000:].decode(errors="replace")
         return status
 
     def end(self):
@@ -254,9 +266,11 @@ class Session:
 def run(argv, said=b"", env=None, **popen):
     """A whole session through pipes: (exit status, what it said, its standard error)."""
     done = subprocess.run(
-        argv, input=said, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env or environment(), timeout=PATIENCE, **popen
+        argv, input=said, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env or environment(),
+        timeout=PATIENCE, **popen
     )
-    assert done.returncode >= 0 and done.returncode != FAILED_BUILD, done.stderr[-3000:].decode(errors="replace")
+    assert done.returncode >= 0 and done.returncode != FAILED_BUILD, done.stderr[-3000:].decode(
+        errors="replace")
     return done.returncode, done.stdout, done.stderr
 
 

@@ -1,4 +1,5 @@
-"""For tests of TLS: certificates, and smtpd-tls as it is started for a connection and as a server."""
+"""For tests of TLS: certificates, and smtpd-tls as it is started for a connection and as a
+server."""
 
 import array
 import contextlib
@@ -17,25 +18,33 @@ NAME = "mx.example.com"
 
 
 def openssl(*argv, **more):
-    return subprocess.run([need("openssl"), *map(str, argv)], check=True, capture_output=True, timeout=60, **more).stdout
+    return subprocess.run([need("openssl"), *map(str, argv)], check=True, capture_output=True,
+                          timeout=60, **more).stdout
 
 
 class Certificate:
     """A pair of files. Without an issuer it has signed itself."""
 
-    KINDS = {"ecdsa": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("rsa:2048",), "weak": ("rsa:1024",)}
+    KINDS = {"ecdsa": ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("rsa:2048",),
+             "weak": ("rsa:1024",)}
 
-    def __init__(self, folder, name=NAME, kind="ecdsa", issuer=None, days=(0, 30), subject=None, ca=False):
+    def __init__(self, folder, name=NAME, kind="ecdsa", issuer=None, days=(0, 30), subject=None,
+                 ca=False):
         stem = Path(folder) / f"{name}.{kind}"
         self.certificate, self.key = Path(f"{stem}.crt"), Path(f"{stem}.key")
         request = Path(f"{stem}.csr")
         subject = subject or f"/CN={name}"
-        openssl("req", "-new", "-newkey", *self.KINDS[kind], "-nodes", "-subj", subject, "-utf8", "-addext", f"subjectAltName=DNS:{name}",
-                *(("-addext", "basicConstraints=critical,CA:TRUE") if ca else ()), "-keyout", self.key, "-out", request)
-        by = ("-CA", issuer.certificate, "-CAkey", issuer.key, "-CAcreateserial") if issuer else ("-signkey", self.key)
-        start, end = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + n * 86400)) for n in days)
+        openssl("req", "-new", "-newkey", *self.KINDS[kind], "-nodes", "-subj", subject, "-utf8",
+                "-addext", f"subjectAltName=DNS:{name}",
+                *(("-addext", "basicConstraints=critical,CA:TRUE") if ca else ()), "-keyout",
+                self.key, "-out", request)
+        by = ("-CA", issuer.certificate, "-CAkey", issuer.key,
+              "-CAcreateserial") if issuer else ("-signkey", self.key)
+        start, end = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + n * 86400))
+                      for n in days)
         if days[0] == 0:
-            openssl("x509", "-req", "-in", request, *by, "-copy_extensions", "copy", "-days", days[1], "-out", self.certificate)
+            openssl("x509", "-req", "-in", request, *by, "-copy_extensions", "copy", "-days",
+                    days[1], "-out", self.certificate)
         else:
             self.make_with_dates(folder, request, start, end)
         os.chmod(self.key, 0o600)
@@ -44,15 +53,18 @@ class Certificate:
         """Only `openssl ca` can begin in the past."""
         index, config = Path(folder) / "index", Path(folder) / "ca.cnf"
         index.write_text("")
-        config.write_text(f"[ca]\ndefault_ca=d\n[d]\ndatabase={index}\nnew_certs_dir={folder}\nrand_serial=yes\ndefault_md=sha256\n"
+        config.write_text(
+            f"[ca]\ndefault_ca=d\n[d]\ndatabase={index}\nnew_certs_dir={folder}\nrand_serial=yes\ndefault_md=sha256\n"
                           "policy=p\ncopy_extensions=copy\nunique_subject=no\n[p]\ncommonName=optional\n")
-        openssl("ca", "-batch", "-selfsign", "-config", config, "-in", request, "-keyfile", self.key, "-startdate", start,
+        openssl("ca", "-batch", "-selfsign", "-config", config, "-in", request, "-keyfile",
+                self.key, "-startdate", start,
                 "-enddate", end, "-notext", "-out", self.certificate)
 
     @property
     def fingerprint(self):
         """SHA-256, with colons."""
-        return openssl("x509", "-in", self.certificate, "-noout", "-fingerprint", "-sha256").decode().strip().split("=")[1]
+        return openssl("x509", "-in", self.certificate, "-noout", "-fingerprint",
+                       "-sha256").decode().strip().split("=")[1]
 
     @property
     def options(self):
@@ -94,7 +106,8 @@ def client_context(**settings):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 1 << 7)  # an end without close_notify is an exception
+    # an end without close_notify is an exception
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 1 << 7)
     for name, value in settings.items():
         setattr(context, name, value)
     return context
@@ -107,7 +120,8 @@ def read_variables(control):
         data += more
     assert len(data) <= 4096
     variables = dict(one.split(b"=", 1) for one in data.split(b"\0") if one)
-    return {name.decode(): value.decode() for name, value in variables.items()}, data.endswith(b"\0\0")
+    return {name.decode(): value.decode() for name,
+            value in variables.items()}, data.endswith(b"\0\0")
 
 
 def tcp_pair():
@@ -137,7 +151,8 @@ class Engine:
                 os.dup2(fd, number, inheritable=True)
             os.closerange(5, 200)
 
-        process = subprocess.Popen(argv, stdin=self.wire, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, close_fds=False,
+        process = subprocess.Popen(argv, stdin=self.wire, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, close_fds=False,
                                    preexec_fn=place, env=env)
         os.close(control)
         os.close(clear)
@@ -158,7 +173,8 @@ class Engine:
     def connect(self, context=None, name=NAME, **more):
         """The peer's side, after the handshake."""
         self.peer.settimeout(self.patience)
-        self.peer = (context or client_context()).wrap_socket(self.peer, server_hostname=name, suppress_ragged_eofs=False, **more)
+        self.peer = (context or client_context()).wrap_socket(self.peer, server_hostname=name,
+                                                              suppress_ragged_eofs=False, **more)
         return self.peer
 
     def answer(self):
@@ -187,7 +203,8 @@ def send_request_of_a_session(*request):
 
 
 class Server:
-    """smtpd-tls --serve. Its requests come on a pair of sockets, or with a path on a socket that listens there."""
+    """smtpd-tls --serve. Its requests come on a pair of sockets, or with a path on a socket that
+    listens there."""
 
     def __init__(self, argv, path=None, env=None, stderr=subprocess.PIPE, patience=PATIENCE):
         self.path, self.stderr, self.patience = path, stderr, patience
@@ -208,7 +225,8 @@ class Server:
             os.close(self.ready_fd)
             self.ready_fd, ready = os.pipe()
         place = lambda: os.dup2(ready, 3, inheritable=True)  # noqa: E731
-        self.process = subprocess.Popen(self.argv, stdin=self.theirs, stdout=subprocess.DEVNULL, stderr=self.stderr, close_fds=False,
+        self.process = subprocess.Popen(self.argv, stdin=self.theirs, stdout=subprocess.DEVNULL,
+                                        stderr=self.stderr, close_fds=False,
                                         preexec_fn=place, env=self.env)
         os.close(ready)
 
@@ -237,7 +255,8 @@ class Server:
         asker.connect(str(self.path))
         return asker
 
-    def ask(self, data=b"Y\0HOSTNAME=mx.example.com\0PEER=192.0.2.1:25\0", asker=None, send=send_request_of_a_session):
+    def ask(self, data=b"Y\0HOSTNAME=mx.example.com\0PEER=192.0.2.1:25\0", asker=None,
+            send=send_request_of_a_session):
         return Asked(data, asker or self.asker_of(), send, self.patience)
 
     def end(self):

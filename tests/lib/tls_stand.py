@@ -1,5 +1,6 @@
-"""A stand-in for smtpd-tls: the command line and the contract of the real one, without any TLS. What it does is up to files beside
-it, which a test writes; what it was started with is in others."""
+"""A stand-in for smtpd-tls: the command line and the contract of the real one, without any TLS.
+What it does is up to files beside it, which a test writes; what it was started with is in
+others."""
 
 import array
 import ctypes
@@ -131,7 +132,8 @@ def send_request(sock, patience=20):
     ours, control = socket.socketpair()
     wire, clear = socket.socketpair()
     rights = array.array("i", [wire.fileno(), control.fileno(), clear.fileno()])
-    sock.sendmsg([b"Y\0HOSTNAME=mx.example.com\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    sock.sendmsg([b"Y\0HOSTNAME=mx.example.com\0"],
+                 [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
     for end in (control, wire, clear):
         end.close()
     ours.settimeout(patience)

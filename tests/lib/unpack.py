@@ -1,4 +1,5 @@
-"""Programs of Debian packages that cannot be installed beside others: fetched with apt-get, unpacked, and not installed."""
+"""Programs of Debian packages that cannot be installed beside others: fetched with apt-get,
+unpacked, and not installed."""
 
 import os
 import re
@@ -22,26 +23,30 @@ def fetch(folder, package):
 
 
 def missing_libraries(program, env):
-    ldd = subprocess.run(["ldd", program], env=os.environ | env, capture_output=True, text=True, timeout=20)
+    ldd = subprocess.run(["ldd", program], env=os.environ | env, capture_output=True, text=True,
+                         timeout=20)
     return re.findall(r"^\s*(\S+) => not found", ldd.stdout, re.M)
 
 
 def dependencies(package):
     """Names of libraries' packages that it may depend on, directly and otherwise."""
-    argv = ["apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", package]
+    argv = ["apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests",
+            "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances", package]
     listing = subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
     return set(re.findall(r"^(lib[a-z0-9][-a-z0-9.+]*)$", listing, re.M))
 
 
 def unpack(folder, package, path):
-    """(the program, what its environment needs). Libraries that the system does not have are fetched too."""
+    """(the program, what its environment needs). Libraries that the system does not have are
+    fetched too."""
     folder = Path(folder)
     fetch(folder, package)
     program, fetched = str(folder / "root" / path), set()
     env = {}
     while lacking := missing_libraries(program, env):
         stems = [re.match(r"lib[a-z_]+", name.replace("_", "-").lower())[0] for name in lacking]
-        names = {n for n in dependencies(package) - fetched if any(n.startswith(stem.rstrip("-")) for stem in stems)}
+        names = {n for n in dependencies(package) - fetched
+                 if any(n.startswith(stem.rstrip("-")) for stem in stems)}
         if not names:
             missing(f"{package} lacks {' '.join(lacking)}")
         for name in names:

@@ -1,12 +1,15 @@
-"""An upstream SMTP or LMTP server that does what a test tells it to do, and records what it was told.
+"""An upstream SMTP or LMTP server that does what a test tells it to do, and records what it was
+told.
 
     with Upstream({"MAIL": b"550 5.7.1 not you\\r\\n"}) as up:          # each connection does this
     with Upstream({"RCPT": close}, {}) as up:                         # the first does that, all others do well
 
-A script has an action for each step: "greeting", "EHLO", "HELO", "LHLO", "XCLIENT", "AUTH", "MAIL", "RCPT", "DATA", "body",
-"dot", "RSET", "QUIT", those of other verbs, or a list of actions, one for each time (the last one stays; None is to do well). An action is what to send (octets, not
-necessarily a reply), or a function that gets the connection; those that are needed often are below. Where there is none
-the server does well. "body" is Body(octets, action): it happens once so many octets of the message have come.
+A script has an action for each step: "greeting", "EHLO", "HELO", "LHLO", "XCLIENT", "AUTH", "MAIL",
+"RCPT", "DATA", "body", "dot", "RSET", "QUIT", those of other verbs, or a list of actions, one for
+each time (the last one stays; None is to do well). An action is what to send (octets, not
+necessarily a reply), or a function that gets the connection; those that are needed often are below.
+Where there is none the server does well. "body" is Body(octets, action): it happens once so many
+octets of the message have come.
 
 All waits are bounded; leaving the context closes everything."""
 
@@ -57,7 +60,8 @@ class Connection:
     sock: socket.socket
     stop: threading.Event
     raw: bytearray = field(default_factory=bytearray)  # all that came
-    commands: list = field(default_factory=list)  # lines without CRLF, those of messages not among them
+    # lines without CRLF, those of messages not among them
+    commands: list = field(default_factory=list)
     sent: bytearray = field(default_factory=bytearray)  # in the step under way
     ehlo: bytes = b""
     at: int = 0  # what of `raw` was taken
@@ -101,7 +105,7 @@ class Connection:
             self.more()
 
 
-# --- actions ---------------------------------------------------------------------------------------------------------
+# --- actions --------------------------------------------------------------------------------------
 
 
 def close(c):
@@ -122,7 +126,8 @@ def silent(c):
 
 def deaf(c):
     """Says no more, and reads no more."""
-    # the end of the stream may wait behind octets that nobody reads: it is given up before a test has lost its patience
+    # the end of the stream may wait behind octets that nobody reads: it is given up before a test
+    # has lost its patience
     poll, end = select.poll(), time.monotonic() + PATIENCE / 2
     poll.register(c.sock, select.POLLRDHUP)
     while time.monotonic() < end and not c.stop.is_set() and not poll.poll(100):
@@ -176,7 +181,7 @@ def challenge(text, then):
     return act
 
 
-# --- the server ------------------------------------------------------------------------------------------------------
+# --- the server -----------------------------------------------------------------------------------
 
 
 class Upstream:
@@ -194,8 +199,10 @@ class Upstream:
         else:
             self.listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
             self.port = self.listener.getsockname()[1]
-            self.endpoint = f"[::1]:{self.port}" if family == socket.AF_INET6 else f"127.0.0.1:{self.port}"
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # what we do not read is to be felt
+            self.endpoint = (f"[::1]:{self.port}" if family == socket.AF_INET6
+                             else f"127.0.0.1:{self.port}")
+        # what we do not read is to be felt
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self.listener.listen(20)
 
     def __enter__(self):
@@ -238,7 +245,9 @@ class Upstream:
 
     def serve(self, c, script):
         try:
-            self.converse(c, {step: list(a) if isinstance(a, list) else [a] for step, a in script.items()})
+            self.converse(c,
+                          {step: list(a) if isinstance(a, list) else [a] for step,
+                           a in script.items()})
         except Gone:
             pass
         finally:
@@ -269,7 +278,8 @@ class Upstream:
                 c.ehlo, sender, recipients = rest, b"", []
                 is_known = (verb == "LHLO") == self.lmtp
                 words = ["up.example", *self.extensions]
-                reply = "".join(f"250{'-' if i < len(words) - 1 else ' '}{w}\r\n" for i, w in enumerate(words))
+                reply = "".join(f"250{'-' if i < len(words) - 1 else ' '}{w}\r\n" for i,
+                                w in enumerate(words))
                 do(verb, reply.encode() if is_known else b"500 5.5.1 what?\r\n")
             elif verb == "HELO":
                 sender, recipients = b"", []

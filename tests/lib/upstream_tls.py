@@ -48,21 +48,24 @@ def implicit(certificate, **settings):
 
 def ehlo(*words):
     words = ["up.example", *words]
-    return "".join(f"250{'-' if i < len(words) - 1 else ' '}{w}\r\n" for i, w in enumerate(words)).encode()
+    return "".join(f"250{'-' if i < len(words) - 1 else ' '}{w}\r\n" for i,
+                   w in enumerate(words)).encode()
 
 
 def offers(*words):
     """To EHLO: STARTTLS in clear, and what else is offered once there is TLS."""
 
     def act(c):
-        c.send(ehlo(*EVERYTHING, *words) if getattr(c, "is_secure", False) else ehlo(*EVERYTHING, "STARTTLS"))
+        c.send(ehlo(*EVERYTHING, *words) if getattr(c, "is_secure", False)
+               else ehlo(*EVERYTHING, "STARTTLS"))
 
     return act
 
 
 def secure(certificate, *words, **more):
     """A script: STARTTLS."""
-    return {"EHLO": offers(*words), "LHLO": offers(*words), "STARTTLS": start_tls(certificate)} | more
+    return {"EHLO": offers(*words), "LHLO": offers(*words),
+            "STARTTLS": start_tls(certificate)} | more
 
 
 class Account:
@@ -86,7 +89,8 @@ class Account:
         else:
             said = base64.b64decode(initial[0])
         self.said.append((mechanism, said))
-        right = {b"PLAIN": b"\0" + self.user + b"\0" + self.password, b"LOGIN": (self.user, self.password),
+        right = {b"PLAIN": b"\0" + self.user + b"\0" + self.password,
+                 b"LOGIN": (self.user, self.password),
                  b"XOAUTH2": b"user=" + self.user + b"\1auth=Bearer " + self.password + b"\1\1"}
         if said == right[mechanism]:
             c.send(b"235 2.7.0 welcome\r\n")

@@ -1,6 +1,7 @@
-"""A small world: /dev, /etc, /run, /srv, /usr/local, /usr/sbin, /var/log and a loopback of one's own, in private name spaces of
-mounts and of the network, so that servers run with the very lines of their manuals: on port 25, as user nobody, logging to
-/dev/log. Nothing of it is seen outside, and it ends with the context."""
+"""A small world: /dev, /etc, /run, /srv, /usr/local, /usr/sbin, /var/log and a loopback of one's
+own, in private name spaces of mounts and of the network, so that servers run with the very lines of
+their manuals: on port 25, as user nobody, logging to /dev/log. Nothing of it is seen outside, and
+it ends with the context."""
 
 import ctypes
 import fcntl
@@ -86,7 +87,8 @@ class World:
 
     def inside(self, *argv):
         """The command line of a program that runs there. It is the same process."""
-        return [need("nsenter"), f"--target={self.holder.pid}", "--mount", "--net", "--wd=/", "--", *map(str, argv)]
+        return [need("nsenter"), f"--target={self.holder.pid}", "--mount", "--net", "--wd=/", "--",
+                *map(str, argv)]
 
     def path(self, path):
         """One there, as seen from here."""
@@ -105,7 +107,8 @@ class World:
             return file.read()
 
     def in_network(self, function):
-        """What the function returns, called by a thread that is in that network: sockets stay where they are made."""
+        """What the function returns, called by a thread that is in that network: sockets stay where
+        they are made."""
         outcome = []
 
         def call():
@@ -129,7 +132,9 @@ class World:
     def raise_loopback(self):
         def ifup():
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-                flags = struct.unpack("16xh22x", fcntl.ioctl(any_socket, SIOCGIFFLAGS, struct.pack("16s24x", b"lo")))[0]
+                flags = struct.unpack("16xh22x",
+                                      fcntl.ioctl(any_socket, SIOCGIFFLAGS,
+                                                  struct.pack("16s24x", b"lo")))[0]
                 fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", flags | IFF_UP))
 
         self.in_network(ifup)
@@ -152,6 +157,7 @@ class World:
             us.sendto(mark, self.folder + ".log")
         with self.news:
             found = self.news.wait_for(
-                lambda: mark in self.logged and (until is None or any(until in line for line in self.logged)), PATIENCE)
+                lambda: mark in self.logged
+                and (until is None or any(until in line for line in self.logged)), PATIENCE)
             assert found, f"{until!r} is not in {self.logged}"
             return [line for line in self.logged if not line.startswith(b"mark ")]

@@ -1,5 +1,5 @@
-"""AUTH: passed through to the upstream, which alone knows who is who (auth=upstream), and accepted from everybody (auth=any).
-transcripts/auth.txt and transcripts/core/auth.txt have what is said."""
+"""AUTH: passed through to the upstream, which alone knows who is who (auth=upstream), and accepted
+from everybody (auth=any). transcripts/auth.txt and transcripts/core/auth.txt have what is said."""
 
 import base64
 import os
@@ -37,7 +37,8 @@ def b64(text):
     return base64.b64encode(text.encode())
 
 
-SECRETS = [PASSWORD.encode(), b64(PASSWORD), plain(), plain()[4:-4]]  # in all forms that it has on its way
+# in all forms that it has on its way
+SECRETS = [PASSWORD.encode(), b64(PASSWORD), plain(), plain()[4:-4]]
 
 
 def has_secret(octets):
@@ -57,13 +58,14 @@ def extensions(session):
     return {line[4:] for line in session.ask(b"EHLO client.example.org").split(b"\r\n")[1:]}
 
 
-# --- everybody is believed -------------------------------------------------------------------------------------------
+# --- everybody is believed ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", [
     [(b"AUTH PLAIN " + plain(), b"235 2.7.0 ")],
     [(b"AUTH PLAIN", b"334 "), (plain(), b"235 2.7.0 ")],
-    [(b"AUTH LOGIN", b"334 VXNlcm5hbWU6"), (b64(NAME), b"334 UGFzc3dvcmQ6"), (b64(PASSWORD), b"235 2.7.0 ")],
+    [(b"AUTH LOGIN", b"334 VXNlcm5hbWU6"), (b64(NAME), b"334 UGFzc3dvcmQ6"),
+     (b64(PASSWORD), b"235 2.7.0 ")],
 ], ids=["initial response", "PLAIN", "LOGIN"])
 def test_any(smtpd, tmp_path, steps):
     """The name is in the log, and how; the password is nowhere."""
@@ -76,9 +78,11 @@ def test_any(smtpd, tmp_path, steps):
         log = session.err()
     mechanism = steps[0][0].split()[1].decode()
     line = one(log, "authentication")
-    assert line["auth"] == mechanism.encode() and line["user"] == NAME.encode() and line["verdict"].startswith(b"235 ")
+    assert line["auth"] == mechanism.encode() and line["user"] == NAME.encode()
+    assert line["verdict"].startswith(b"235 ")
     for what in ("message", "session"):
-        assert one(log, what)["auth"] == mechanism.encode() and one(log, what)["protocol"] == b"ESMTPA"
+        assert one(log, what)["auth"] == mechanism.encode()
+        assert one(log, what)["protocol"] == b"ESMTPA"
     assert not has_secret(log)
 
 
@@ -86,7 +90,9 @@ def test_any_for_programs(smtpd, tmp_path):
     """$SMTPD_AUTH is how the client has authenticated; empty if it has not."""
     argv = any_(smtpd, "--strategy=exec", f"--command=/bin/sh -c 'env >>{tmp_path}/env'")
     mail = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" + SMALL + b".\r\n"
-    status, said, err = run(argv, b"EHLO c\r\n" + mail + b"AUTH PLAIN " + plain() + b"\r\n" + mail + b"QUIT\r\n")
+    status, said, err = run(argv,
+                            b"EHLO c\r\n" + mail + b"AUTH PLAIN " + plain() + b"\r\n" + mail
+                            + b"QUIT\r\n")
     assert status == 0 and said.count(b"\n250 2.0.0 ") == 2, said
     variables = (tmp_path / "env").read_bytes()
     assert re.findall(rb"^SMTPD_AUTH=(.*)$", variables, re.M) == [b"", b"PLAIN"]
@@ -98,7 +104,8 @@ def test_hostile_names_in_the_log(smtpd):
     name = 'a" verdict="250 \r\n<6>' + "\x1b[m\u00e4" + "x" * 200
     said = b"EHLO c\r\nAUTH PLAIN " + plain(name) + b"\r\nQUIT\r\n"
     _, _, err = run(any_(smtpd), said)
-    assert one(err, "authentication")["user"].startswith(name[:30].encode())  # logs.py looks at the line
+    # logs.py looks at the line
+    assert one(err, "authentication")["user"].startswith(name[:30].encode())
     _, said, err = run(any_(smtpd), b"EHLO c\r\nAUTH PLAIN " + plain("x" * 256) + b"\r\nQUIT\r\n")
     assert b"\n501 5.5.2 " in said and "user" not in one(err, "authentication").keys()
 
@@ -107,31 +114,39 @@ def login(port, kind="", password=PASSWORD):
     with smtplib.SMTP("127.0.0.1", port, "client.example.org", PATIENCE) as client:
         client.ehlo()
         if kind:
-            client.auth(kind, getattr(client, f"auth_{kind.lower()}"), initial_response_ok=kind != "LOGIN")
+            client.auth(kind, getattr(client, f"auth_{kind.lower()}"),
+                        initial_response_ok=kind != "LOGIN")
         else:
             client.login(NAME, password)
         client.sendmail("a@example.org", ["b@example.com"], SMALL)
 
 
 def say_by_curl(port, kind):
-    argv = [need("curl"), "--silent", "--show-error", "--url", f"smtp://127.0.0.1:{port}/client.example.org", "--user", f"{NAME}:{PASSWORD}",
-            "--login-options", f"AUTH={kind}", "--mail-from", "a@example.org", "--mail-rcpt", "b@example.com", "--upload-file", "-"]
+    argv = [need("curl"), "--silent", "--show-error", "--url",
+            f"smtp://127.0.0.1:{port}/client.example.org", "--user", f"{NAME}:{PASSWORD}",
+            "--login-options", f"AUTH={kind}", "--mail-from", "a@example.org", "--mail-rcpt",
+            "b@example.com", "--upload-file", "-"]
     return subprocess.run(argv, input=SMALL, capture_output=True, timeout=2 * PATIENCE, check=False)
 
 
 def say_by_msmtp(port, kind):
-    argv = [need("msmtp"), "-C", "/dev/null", "--host=127.0.0.1", f"--port={port}", "--timeout=20", f"--auth={kind.lower()}", f"--user={NAME}",
-            f"--passwordeval=echo {PASSWORD}", "--tls=off", "--domain=client.example.org", "--from=a@example.org", "--", "b@example.com"]
+    argv = [need("msmtp"), "-C", "/dev/null", "--host=127.0.0.1", f"--port={port}", "--timeout=20",
+            f"--auth={kind.lower()}", f"--user={NAME}",
+            f"--passwordeval=echo {PASSWORD}", "--tls=off", "--domain=client.example.org",
+            "--from=a@example.org", "--", "b@example.com"]
     return subprocess.run(argv, input=SMALL, capture_output=True, timeout=2 * PATIENCE, check=False)
 
 
 def say_by_swaks(port, kind):
-    argv = [need("swaks"), "--server", f"127.0.0.1:{port}", "--helo", "client.example.org", "--from", "a@example.org", "--to", "b@example.com",
+    argv = [need("swaks"), "--server", f"127.0.0.1:{port}", "--helo", "client.example.org",
+            "--from", "a@example.org", "--to", "b@example.com",
             "--auth", kind, "--auth-user", NAME, "--auth-password", PASSWORD, "--timeout", "20"]
-    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=2 * PATIENCE, check=False)
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=2 * PATIENCE,
+                          check=False)
 
 
-CLIENTS = [(say_by_curl, "PLAIN"), (say_by_curl, "LOGIN"), (say_by_msmtp, "PLAIN"), (say_by_msmtp, "LOGIN"), (say_by_swaks, "PLAIN"),
+CLIENTS = [(say_by_curl, "PLAIN"), (say_by_curl, "LOGIN"), (say_by_msmtp, "PLAIN"),
+           (say_by_msmtp, "LOGIN"), (say_by_swaks, "PLAIN"),
            (say_by_swaks, "LOGIN")]
 
 
@@ -146,67 +161,89 @@ def test_clients_with_any(release, folder):
         wait_until(lambda: len(lines(door.err(), "session")) == 5, "the sessions")
         log = door.err()
     assert {line["auth"] for line in lines(log, "message")} == {b"PLAIN", b"LOGIN"}
-    assert {line["user"] for line in lines(log, "authentication")} == {NAME.encode()} and not has_secret(log)
+    assert {line["user"] for line in lines(log, "authentication")} == {NAME.encode()}
+    assert not has_secret(log)
 
 
-# --- passed through --------------------------------------------------------------------------------------------------
+# --- passed through -------------------------------------------------------------------------------
 
 
 def test_upstream(smtpd, tmp_path):
     """Its mechanisms, its words; whom it knows may send to anywhere, and is named in Received."""
-    words = (*EVERYTHING, "AUTH PLAIN SCRAM-SHA-1-PLUS EXTERNAL GSSAPI NTLM X_OWN " + "Y" * 21, "AUTH=PLAIN LOGIN")
+    words = (*EVERYTHING, "AUTH PLAIN SCRAM-SHA-1-PLUS EXTERNAL GSSAPI NTLM X_OWN " + "Y" * 21,
+             "AUTH=PLAIN LOGIN")
     with Upstream({"AUTH": b"235 2.7.0 hello, alice\r\n"}, extensions=words) as up:
         with Session(passing(smtpd, up, "--relay-from=192.0.2.1"), tmp_path) as session:
             session.begin("greeting")
-            assert [line for line in extensions(session) if line.startswith(b"AUTH")] == [b"AUTH PLAIN X_OWN"]
-            session.expect((b"MAIL FROM:<a@example.org> AUTH=<>", b"250 "), (b"RCPT TO:<b@example.com>", b"550 5.7.1 relaying denied"),
-                           (b"RSET", b"250 "), (b"auth  plain  " + plain(), b"235 2.7.0 hello, alice"), (b"MAIL FROM:<a@example.org> SIZE=99 auth=b+3D@example.org", b"250 "),
-                           (b"RCPT TO:<b%example.com@example.org>", b"550 5.7.1 sender-specified"), (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
+            assert [line for line in extensions(session)
+                    if line.startswith(b"AUTH")] == [b"AUTH PLAIN X_OWN"]
+            session.expect((b"MAIL FROM:<a@example.org> AUTH=<>", b"250 "),
+                           (b"RCPT TO:<b@example.com>", b"550 5.7.1 relaying denied"),
+                           (b"RSET", b"250 "),
+                           (b"auth  plain  " + plain(), b"235 2.7.0 hello, alice"),
+                           (b"MAIL FROM:<a@example.org> SIZE=99 auth=b+3D@example.org", b"250 "),
+                           (b"RCPT TO:<b%example.com@example.org>", b"550 5.7.1 sender-specified"),
+                           (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
             session.say(SMALL)
             session.expect((b".", b"250 2.0.0 "))
             assert session.end() == 0
             log = session.err()
-        assert up.commands[1:-1] == [b"MAIL FROM:<a@example.org>", b"RSET", b"AUTH PLAIN " + plain(), b"MAIL FROM:<a@example.org> SIZE=99 auth=b+3D@example.org",
+        assert up.commands[1:-1] == [b"MAIL FROM:<a@example.org>", b"RSET",
+                                     b"AUTH PLAIN " + plain(),
+                                     b"MAIL FROM:<a@example.org> SIZE=99 auth=b+3D@example.org",
                                      b"RCPT TO:<b@example.com>", b"DATA"]
         (message,) = up.messages
     assert RECEIVED.search(message.text)["protocol"] == b"ESMTPA"
-    assert one(log, "message")["auth"] == b"PLAIN" and one(log, "authentication").keys()[-1] != "user" and not has_secret(log)
+    assert one(log, "message")["auth"] == b"PLAIN"
+    assert one(log, "authentication").keys()[-1] != "user" and not has_secret(log)
 
 
 def test_exchange_line_by_line(smtpd, tmp_path):
     """Challenges and responses of any length; a refusal is the upstream's word."""
     long = b"A" * 12280
-    script = {"AUTH": [challenge(long, challenge(b"", b"535-5.7.8 no\r\n535 5.7.8 not you\r\n")), challenge(b"AAAA", b"501 5.0.0 as you like\r\n"), None]}
+    script = {"AUTH": [challenge(long, challenge(b"", b"535-5.7.8 no\r\n535 5.7.8 not you\r\n")),
+                       challenge(b"AAAA", b"501 5.0.0 as you like\r\n"), None]}
     with Upstream(script, extensions=OFFER) as up:
         with Session(passing(smtpd, up), tmp_path) as session:
             session.begin("EHLO")
-            session.expect((b"AUTH SCRAM-SHA-256 " + long[80:], b"334 " + long), (long + b"AAAA", b"334 "), (b"", b"535-5.7.8 no\r\n535 5.7.8 not you"),
-                           (b"AUTH LOGIN", b"334 AAAA"), (b"*", b"501 5.0.0 as you like"), (b"AUTH PLAIN " + plain(), b"235 2.7.0 "))
+            session.expect((b"AUTH SCRAM-SHA-256 " + long[80:], b"334 " + long),
+                           (long + b"AAAA", b"334 "), (b"", b"535-5.7.8 no\r\n535 5.7.8 not you"),
+                           (b"AUTH LOGIN", b"334 AAAA"), (b"*", b"501 5.0.0 as you like"),
+                           (b"AUTH PLAIN " + plain(), b"235 2.7.0 "))
             assert session.end() == 0
             log = session.err()
-        assert up.commands[1:] == [b"AUTH SCRAM-SHA-256 " + long[80:], long + b"AAAA", b"", b"AUTH LOGIN", b"*", b"AUTH PLAIN " + plain(), b"QUIT"]
-    assert [line["verdict"][:3] for line in lines(log, "authentication")] == [b"535", b"501", b"235"] and long not in log
+        assert up.commands[1:] == [b"AUTH SCRAM-SHA-256 " + long[80:], long + b"AAAA", b"",
+                                   b"AUTH LOGIN", b"*", b"AUTH PLAIN " + plain(), b"QUIT"]
+    assert [line["verdict"][:3] for line in lines(log, "authentication")] == [b"535", b"501",
+                                                                              b"235"]
+    assert long not in log
     assert [line["by"] for line in lines(log, "authentication")[:2]] == [b"upstream"] * 2
 
 
 def test_third_refusal(smtpd, tmp_path):
-    with Upstream({"AUTH": b"535 5.7.8 wrong\r\n"}, extensions=OFFER) as up, Session(passing(smtpd, up), tmp_path) as session:
+    with (Upstream({"AUTH": b"535 5.7.8 wrong\r\n"}, extensions=OFFER) as up,
+          Session(passing(smtpd, up), tmp_path) as session):
         session.begin("EHLO")
-        session.expect(*[(b"AUTH PLAIN " + plain(password="wrong"), b"535 5.7.8 wrong")] * 3, (None, b"421 4.7.0 too many failed authentications"))
+        session.expect(*[(b"AUTH PLAIN " + plain(password="wrong"), b"535 5.7.8 wrong")] * 3,
+                       (None, b"421 4.7.0 too many failed authentications"))
         assert session.read_to_end() == b""
 
 
 FAILURES = {
-    "lost": [close], "421": [b"421 4.3.2 going down\r\n"], "nonsense": [b"hello\r\n"], "no answer": [b"250 2.0.0 OK\r\n"],
-    "too long": [challenge(b"A" * 20000, b"")], "no text": [challenge(b"\x01", b"")], "two lines": [b"334-a\r\n334 b\r\n"],
-    "lost in the exchange": [challenge(b"", close)], "more after the end": [challenge(b"", challenge(b"", b""))],
+    "lost": [close], "421": [b"421 4.3.2 going down\r\n"], "nonsense": [b"hello\r\n"],
+    "no answer": [b"250 2.0.0 OK\r\n"],
+    "too long": [challenge(b"A" * 20000, b"")], "no text": [challenge(b"\x01", b"")],
+    "two lines": [b"334-a\r\n334 b\r\n"],
+    "lost in the exchange": [challenge(b"", close)],
+    "more after the end": [challenge(b"", challenge(b"", b""))],
 }
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_upstream_fails(smtpd, tmp_path, name):
     """The client may try again, and does so with a new connection."""
-    with Upstream({"AUTH": FAILURES[name]}, {}, extensions=OFFER) as up, Session(passing(smtpd, up, "--timeout=20"), tmp_path) as session:
+    with (Upstream({"AUTH": FAILURES[name]}, {}, extensions=OFFER) as up,
+          Session(passing(smtpd, up, "--timeout=20"), tmp_path) as session):
         session.begin("EHLO")
         if name.endswith(("exchange", "end")):
             session.expect((b"AUTH LOGIN", b"334 "))
@@ -222,10 +259,12 @@ def test_upstream_fails(smtpd, tmp_path, name):
 @pytest.mark.parametrize("step", ["MAIL", "RCPT", "DATA", "between"])
 def test_upstream_is_lost(smtpd, tmp_path, step):
     """Nobody can log in again but the client: 451 now, and 421 for its next message."""
-    with Upstream({step: close} if step != "between" else {}, {}, extensions=OFFER) as up, Session(passing(smtpd, up), tmp_path) as session:
+    with (Upstream({step: close} if step != "between" else {}, {}, extensions=OFFER) as up,
+          Session(passing(smtpd, up), tmp_path) as session):
         session.begin("EHLO")
         session.expect((b"AUTH PLAIN " + plain(), b"235 "))
-        dialogue = {"MAIL": b"MAIL FROM:<a@example.org>", "RCPT": b"RCPT TO:<b@example.com>", "DATA": b"DATA"}
+        dialogue = {"MAIL": b"MAIL FROM:<a@example.org>", "RCPT": b"RCPT TO:<b@example.com>",
+                    "DATA": b"DATA"}
         for name, line in dialogue.items() if step != "between" else ():
             got = session.ask(line)
             if name == "DATA":
@@ -239,20 +278,27 @@ def test_upstream_is_lost(smtpd, tmp_path, step):
             wait_until(lambda: up.connections[0].is_over, "the end of the connection")
         else:
             assert got.startswith(b"451 4.4.2 "), got
-        session.expect((b"NOOP", b"250 "), (b"RSET", b"250 "), (b"MAIL FROM:<a@example.org>", b"421 4.4.2 the upstream server was lost: log in again"))
+        session.expect((b"NOOP", b"250 "), (b"RSET", b"250 "),
+                       (b"MAIL FROM:<a@example.org>",
+                        b"421 4.4.2 the upstream server was lost: log in again"))
         assert session.read_to_end() == b"" and len(up.connections) == 1
 
 
 def test_auth_with_mailman(smtpd, tmp_path):
     """Who is no list is the upstream's, and so is AUTH; here it is asked for each recipient."""
     (tmp_path / "lists").mkdir()
-    options = ["--strategy=mailman", "--mailman-wrapper=/bin/true", f"--mailman-lists={tmp_path}/lists", "--relay-from=192.0.2.1"]
-    with Upstream({"dot": [None, close]}, {}, extensions=OFFER) as up, Session(passing(smtpd, up, *options), tmp_path) as session:
+    options = ["--strategy=mailman", "--mailman-wrapper=/bin/true",
+               f"--mailman-lists={tmp_path}/lists", "--relay-from=192.0.2.1"]
+    with (Upstream({"dot": [None, close]}, {}, extensions=OFFER) as up,
+          Session(passing(smtpd, up, *options), tmp_path) as session):
         session.begin("greeting")
         assert b"AUTH PLAIN LOGIN SCRAM-SHA-256" in extensions(session)
         session.expect((b"AUTH PLAIN " + plain(), b"235 "))
-        assert session.send_message(SMALL).startswith(b"250 ") and session.send_message(SMALL).startswith(b"451 4.4.2 ")
-        session.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"421 4.4.2 the upstream server was lost: log in again"))
+        assert session.send_message(SMALL).startswith(b"250 ")
+        assert session.send_message(SMALL).startswith(b"451 4.4.2 ")
+        session.expect((b"MAIL FROM:<a@example.org>", b"250 "),
+                       (b"RCPT TO:<b@example.com>",
+                        b"421 4.4.2 the upstream server was lost: log in again"))
         assert session.read_to_end() == b"" and len(up.connections) == 1
 
 
@@ -277,7 +323,8 @@ def test_without_an_upstream(smtpd, tmp_path):
 def test_not_in_clear(smtpd, tmp_path):
     """Others could listen."""
     env = environment(REMOTE_ADDR="192.0.2.1")
-    with Upstream(extensions=OFFER) as up, Session(passing(smtpd, up), tmp_path, pair=tcp_pair(), env=env) as session:
+    with (Upstream(extensions=OFFER) as up,
+          Session(passing(smtpd, up), tmp_path, pair=tcp_pair(), env=env) as session):
         session.begin("greeting")
         assert not any(line.startswith(b"AUTH") for line in extensions(session))
         session.expect((b"AUTH PLAIN " + plain(), b"538 5.7.11 "), (b"QUIT", b"221 "))
@@ -309,14 +356,15 @@ def test_gone_in_the_exchange(smtpd, tmp_path, cut):
         assert up.commands[1:] == [b"AUTH PLAIN"]
 
 
-# --- TLS -------------------------------------------------------------------------------------------------------------
+# --- TLS ------------------------------------------------------------------------------------------
 
 
 def test_with_tls(release, folder):
     """ESMTPSA. TLS makes the client a stranger, to its upstream too."""
     engine_of(release)
     with Upstream(extensions=OFFER) as up:
-        options = ["--strategy=proxy", f"--upstream={up.endpoint}", "--auth=upstream", "--relay-from=192.0.2.1"]
+        options = ["--strategy=proxy", f"--upstream={up.endpoint}", "--auth=upstream",
+                   "--relay-from=192.0.2.1"]
         with RealDoor(release, folder, Certificate(folder), *options) as door:
             port = int(door.addresses[0].rpartition(":")[2])
             with smtplib.SMTP("127.0.0.1", port, "client.example.org", PATIENCE) as client:
@@ -328,13 +376,15 @@ def test_with_tls(release, folder):
                 client.sendmail("a@example.org", ["b@example.com"], SMALL)
             wait_until(lambda: lines(door.err(), "session"), "the session")
             log = door.err()
-        assert [[line.split()[0] for line in c.commands if line.startswith((b"AUTH", b"MAIL", b"DATA"))] for c in up.connections] == [
+        assert [[line.split()[0] for line in c.commands
+                 if line.startswith((b"AUTH", b"MAIL", b"DATA"))] for c in up.connections] == [
             [b"AUTH"], [b"MAIL", b"AUTH", b"MAIL", b"DATA"]]
-        assert RECEIVED.sub(b"", up.messages[0].text) != SMALL and b" with ESMTPSA (TLSv1." in up.messages[0].text
+        assert RECEIVED.sub(b"", up.messages[0].text) != SMALL
+        assert b" with ESMTPSA (TLSv1." in up.messages[0].text
     assert one(log, "message")["protocol"] == b"ESMTPSA" and not has_secret(log)
 
 
-# --- what is left of a secret ----------------------------------------------------------------------------------------
+# --- what is left of a secret ---------------------------------------------------------------------
 
 
 def memory_of(pid):
@@ -368,27 +418,35 @@ def test_memory_forgets(release, tmp_path, mode, is_in_pieces):
             session.expect((None, b"235 "), (b"AUTH PLAIN " + plain(), b"503 "))
             memory = memory_of(session.pid)
             assert needle in memory and not has_secret(memory)
-            environ = Path(f"/proc/{session.pid}/environ").read_bytes() + Path(f"/proc/{session.pid}/cmdline").read_bytes()
+            environ = Path(
+                f"/proc/{session.pid}/environ").read_bytes() + Path(
+                    f"/proc/{session.pid}/cmdline").read_bytes()
             assert not has_secret(environ + session.err())
             session.end()
 
 
-# --- the configuration -----------------------------------------------------------------------------------------------
+# --- the configuration ----------------------------------------------------------------------------
 
 MISTAKES = {
-    "auth=upstream makes no sense with strategy=print, which has no upstream: use auth=any": ["--auth=upstream"],
-    "auth=any makes no sense with strategy=proxy: anybody could send mail to anywhere; use auth=upstream": [
+    "auth=upstream makes no sense with strategy=print, which has no upstream: use auth=any": [
+        "--auth=upstream"],
+    "auth=any makes no sense with strategy=proxy: anybody could send mail to anywhere; use "
+    "auth=upstream": [
         "--strategy=proxy", "--upstream=127.0.0.1", "--auth=any"],
     "auth=any makes no sense with strategy=mailman": ["--strategy=mailman", "--auth=any"],
     "auth=upstream needs upstream=HOST[:PORT]": ["--strategy=mailman", "--auth=upstream"],
     "auth=upstream makes no sense with upstream-protocol=lmtp": [
         "--strategy=proxy", "--upstream=/socket", "--upstream-protocol=lmtp", "--auth=upstream"],
-    "auth=upstream makes no sense with xclient=yes": ["--strategy=proxy", "--upstream=[::1]:587", "--xclient=yes", "--auth=upstream"],
+    "auth=upstream makes no sense with xclient=yes": ["--strategy=proxy", "--upstream=[::1]:587",
+                                                      "--xclient=yes", "--auth=upstream"],
     "auth=upstream makes no sense with upstream-user": [
-        "--strategy=proxy", "--upstream=[::1]:587", "--upstream-user=a", "--upstream-password=/p", "--auth=upstream"],
+        "--strategy=proxy", "--upstream=[::1]:587", "--upstream-user=a", "--upstream-password=/p",
+        "--auth=upstream"],
     "passwords for 192.0.2.2 would go over a network in clear: choose upstream-tls=required": [
-        "--strategy=proxy", "--upstream=192.0.2.2", "--upstream-tls=opportunistic", "--auth=upstream"],
-    "passwords for 192.0.2.1 would go over a network in clear": ["--strategy=proxy", "--upstream=localhost,192.0.2.1", "--auth=upstream"],
+        "--strategy=proxy", "--upstream=192.0.2.2", "--upstream-tls=opportunistic",
+        "--auth=upstream"],
+    "passwords for 192.0.2.1 would go over a network in clear": [
+        "--strategy=proxy", "--upstream=localhost,192.0.2.1", "--auth=upstream"],
     "passwords for mail.example.org:587 would go over a network in clear": [
         "--strategy=proxy", "--upstream=mail.example.org:587", "--auth=upstream"],
 }
@@ -402,7 +460,8 @@ def test_mistakes_of_auth(release, complaint):
 
 @pytest.mark.parametrize("mode", ["required", "implicit"])
 def test_upstream_in_tls_is_private(release, mode):
-    status, _, err = run([*passing(release, "192.0.2.1:587"), f"--upstream-tls={mode}", "--upstream-tls-verify=no", "--check"])
+    status, _, err = run([*passing(release, "192.0.2.1:587"), f"--upstream-tls={mode}",
+                          "--upstream-tls-verify=no", "--check"])
     assert status == 0 and b"passwords" not in err, err
 
 
@@ -419,22 +478,25 @@ def test_through_tls_of_the_upstream(smtpd, tmp_path, mode):
     """Another process prepares the connection, and what is offered inside TLS counts."""
     engine_of(smtpd)
     account, it = Account(NAME, PASSWORD), Certificate(tmp_path, "up.example")
-    script = secure(it, OFFER[-1]) if mode == "required" else {"greeting": implicit(it), "EHLO": offers(OFFER[-1])}
+    script = secure(it, OFFER[-1]) if mode == "required" else {"greeting": implicit(it),
+                                                               "EHLO": offers(OFFER[-1])}
     with Upstream(script | {"AUTH": account}) as up:
         argv = passing(smtpd, up, f"--upstream-tls={mode}", "--upstream-tls-verify=no")
         with Session(argv, tmp_path) as session:
             session.begin("greeting")
             assert OFFER[-1].encode() in extensions(session)
-            session.expect((b"AUTH PLAIN " + plain(password="wrong"), b"535 5.7.8 "), (b"AUTH LOGIN", b"334 "))
+            session.expect((b"AUTH PLAIN " + plain(password="wrong"), b"535 5.7.8 "),
+                           (b"AUTH LOGIN", b"334 "))
             session.expect((b64(NAME), b"334 "), (b64(PASSWORD), b"235 "))
             assert session.send_message(SMALL)[:4] == b"250 "
             session.end()
             log = session.err()
     assert account.secure == [True, True] and len(up.connections) == 1 and not has_secret(log)
-    assert one(log, "message")["auth"] == b"LOGIN" and one(log, "message")["secured"].startswith(b"TLSv1.3 ")
+    assert one(log, "message")["auth"] == b"LOGIN"
+    assert one(log, "message")["secured"].startswith(b"TLSv1.3 ")
 
 
-# --- a real upstream -------------------------------------------------------------------------------------------------
+# --- a real upstream ------------------------------------------------------------------------------
 
 DOVECOT_CONF = """\
 base_dir = {folder}/run
@@ -483,13 +545,15 @@ def postfix(shared_folder):
     it = Postfix(private, settings, bounce="discard")
     (private / "dovecot.conf").write_text(
         for_this_dovecot(DOVECOT_CONF.format(folder=private, password=PASSWORD)))
-    with server(private / "dovecot.out", str(private / "queue/sasl"), program, "-F", "-c", str(private / "dovecot.conf")), it:
+    with (server(private / "dovecot.out", str(private / "queue/sasl"), program, "-F", "-c",
+                 str(private / "dovecot.conf")), it):
         yield it
 
 
 def test_real_clients_and_a_real_upstream(release, folder, postfix):
     """Each mechanism, end to end: swaks, msmtp, curl, smtplib, us, Postfix, Dovecot's SASL."""
-    options = ["--strategy=proxy", f"--upstream={postfix.endpoint}", "--auth=upstream", "--relay-from=192.0.2.1"]
+    options = ["--strategy=proxy", f"--upstream={postfix.endpoint}", "--auth=upstream",
+               "--relay-from=192.0.2.1"]
     with Acceptor(release, folder, *options) as door:
         port = int(door.addresses[0].rpartition(":")[2])
         for client, kind in [*CLIENTS, (say_by_msmtp, "SCRAM-SHA-256"), (None, "")]:
@@ -505,5 +569,6 @@ def test_real_clients_and_a_real_upstream(release, folder, postfix):
         assert refusal.value.smtp_code == 535
         wait_until(lambda: len(lines(door.err(), "session")) == 9, "the sessions")
         log = door.err()
-    assert {line["auth"] for line in lines(log, "message")} == {b"PLAIN", b"LOGIN", b"SCRAM-SHA-256"}
+    assert {line["auth"] for line in lines(log, "message")} == {b"PLAIN", b"LOGIN",
+                                                                b"SCRAM-SHA-256"}
     assert not has_secret(log) and not has_secret(postfix.log().encode())

@@ -1,6 +1,6 @@
-"""No octet of a client becomes part of a header field that we vouch for: Received and X-Peer are what we have written, whatever
-the text begins with, and nothing of the text is lost. Two readers say so: Python's email parser, which Mailman uses, and a
-strict one below."""
+"""No octet of a client becomes part of a header field that we vouch for: Received and X-Peer are
+what we have written, whatever the text begins with, and nothing of the text is lost. Two readers
+say so: Python's email parser, which Mailman uses, and a strict one below."""
 
 import email
 import email.policy
@@ -14,8 +14,10 @@ from test_mailman2 import DATE, Client, Mailman2
 from test_proxy import RECEIVED, proxy
 from upstream import Upstream, last
 
-LINES = [b"", b" x", b"\tx", b" \t", b"From a@b Sat Nov 21", b"From \t: a@b", b">From x", b"from here on", b"Subject: x", b"X-Peer: 192.0.2.66",
-         b"Received: from elsewhere", b"no field", b": x", b"S\xc3\xbc: x", b"Subject : x"]  # fmt: skip
+LINES = [b"", b" x", b"\tx", b" \t", b"From a@b Sat Nov 21", b"From \t: a@b", b">From x",
+         b"from here on", b"Subject: x", b"X-Peer: 192.0.2.66",
+         # fmt: skip
+         b"Received: from elsewhere", b"no field", b": x", b"S\xc3\xbc: x", b"Subject : x"]
 STARTS = [b"\n".join(lines) + b"\n" for n in (1, 2) for lines in itertools.product(LINES, repeat=n)]
 STARTS += [b"Subject: x\n%s\nTo: y\n" % line for line in LINES]
 TEXTS = [start + rest for start in STARTS for rest in (b"", b"\nTo: body\n\nbody\n")]
@@ -26,7 +28,8 @@ LABEL = b"X-Mailbox-Line: "
 
 
 def split(text):
-    """The strict reader: (the fields of the header section, what comes after the empty line, None if there is none)."""
+    """The strict reader: (the fields of the header section, what comes after the empty line, None
+    if there is none)."""
     fields = []
     while match := FIELD.match(text):
         fields.append(match[0])
@@ -106,14 +109,18 @@ def is_it(text, sent):
     return True
 
 
-@pytest.mark.parametrize("text", [b"Subject: x\n\nbody\n", b" x\n", b"From x\n", b"From x\ny\n", b"no field\n", b"", b"A: b\nno field\n\nbody\n"])
+@pytest.mark.parametrize("text",
+                         [b"Subject: x\n\nbody\n", b" x\n", b"From x\n", b"From x\ny\n",
+                          b"no field\n", b"", b"A: b\nno field\n\nbody\n"])
 def test_its_size_is_what_is_sent(smtpd, tmp_path, text):
     """The second upstream takes exactly as many octets, the third one less."""
 
     def limit(less):
-        return lambda c: c.send(b"250-up.example\r\n250 SIZE %d\r\n" % (len(up.messages[0].wire) - less))
+        return lambda c: c.send(
+            b"250-up.example\r\n250 SIZE %d\r\n" % (len(up.messages[0].wire) - less))
 
-    scripts = [{"dot": last(b"250 2.0.0 yes\r\n")}, {"EHLO": limit(0), "dot": last(b"250 2.0.0 yes\r\n")}, {"EHLO": limit(1)}]
+    scripts = [{"dot": last(b"250 2.0.0 yes\r\n")},
+               {"EHLO": limit(0), "dot": last(b"250 2.0.0 yes\r\n")}, {"EHLO": limit(1)}]
     with Upstream(*scripts) as up, Session(proxy(smtpd, up), tmp_path) as session:
         session.begin("EHLO")
         for verdict in (b"250 ", b"250 "):

@@ -1,5 +1,6 @@
-"""LIMITS (RFC 9422): how many recipients a transaction can have, said in the reply to EHLO, and heard from upstreams. Exim from 4.98 on
-speaks it; the upstream here stands in for it, and for others."""
+"""LIMITS (RFC 9422): how many recipients a transaction can have, said in the reply to EHLO, and
+heard from upstreams. Exim from 4.98 on speaks it; the upstream here stands in for it, and for
+others."""
 
 import pytest
 from session import Session, command
@@ -14,21 +15,27 @@ TOO_MANY = b"452 4.5.3 "
 def limit(argv, folder, hello=b"EHLO x"):
     with Session(argv, folder) as session:
         session.expect((None, b"220 "))
-        words = [line[4:] for line in session.ask(hello).split(b"\r\n") if line[4:].startswith(b"LIMITS")]
+        words = [line[4:] for line in session.ask(hello).split(b"\r\n")
+                 if line[4:].startswith(b"LIMITS")]
         assert session.end() == 0
     return b", ".join(words)
 
 
-@pytest.mark.parametrize(("options", "said"), [([], 100), (["--max-recipients=7"], 7), (["--max-recipients=1000000"], 999999)])
+@pytest.mark.parametrize(("options", "said"),
+                         [([], 100), (["--max-recipients=7"], 7),
+                          (["--max-recipients=1000000"], 999999)])
 def test_what_is_offered(release, tmp_path, options, said):
     assert limit(command(release, *options), tmp_path) == b"LIMITS RCPTMAX=%d" % said
-    assert limit(command(release, "--protocol=lmtp", *options), tmp_path, b"LHLO x") == b"LIMITS RCPTMAX=%d" % said
+    assert limit(command(release, "--protocol=lmtp", *options), tmp_path,
+                 b"LHLO x") == b"LIMITS RCPTMAX=%d" % said
     assert limit(command(release, *options), tmp_path, b"HELO x") == b""
 
 
 @pytest.mark.parametrize(("theirs", "said"), [
-    (["LIMITS RCPTMAX=2"], 2), (["limits rcptmax=3 X=1"], 3), (["LIMITS RCPTMAX=500"], 100), (["LIMITS"], 100), (["LIMITSX RCPTMAX=2"], 100),
-    (["LIMITS MAILMAX=2"], 100), (["LIMITS RCPTMAX=0"], 100), (["LIMITS RCPTMAX="], 100), (["LIMITS RCPTMAX=2x"], 100),
+    (["LIMITS RCPTMAX=2"], 2), (["limits rcptmax=3 X=1"], 3), (["LIMITS RCPTMAX=500"], 100),
+    (["LIMITS"], 100), (["LIMITSX RCPTMAX=2"], 100),
+    (["LIMITS MAILMAX=2"], 100), (["LIMITS RCPTMAX=0"], 100), (["LIMITS RCPTMAX="], 100),
+    (["LIMITS RCPTMAX=2x"], 100),
     (["LIMITS RCPTMAX=1000000"], 100), (["LIMITS XRCPTMAX=2"], 100), (["LIMITS RCPTMAX"], 100),
 ])  # fmt: skip
 def test_the_upstream_knows_less(release, tmp_path, theirs, said):
@@ -49,14 +56,19 @@ def rcpts(*names):
 
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
 def test_what_was_offered_is_kept(smtpd, tmp_path, together):
-    """By us: the upstream is not asked about more. Who was refused counts, in the next transaction nobody does."""
-    dialogue = [(line, code) for line, code in zip(rcpts(b"b", b"c", b"d"), (b"250 ", b"550 ", TOO_MANY))]
-    with Upstream({"RCPT": [None, b"550 5.1.1 no\r\n", None]}, extensions=TWO) as up, Session(proxy(smtpd, up), tmp_path) as session:
+    """By us: the upstream is not asked about more. Who was refused counts, in the next transaction
+    nobody does."""
+    dialogue = [(line, code) for line,
+                code in zip(rcpts(b"b", b"c", b"d"), (b"250 ", b"550 ", TOO_MANY))]
+    with (Upstream({"RCPT": [None, b"550 5.1.1 no\r\n", None]}, extensions=TWO) as up,
+          Session(proxy(smtpd, up), tmp_path) as session):
         session.begin("MAIL")
         if together:
             session.say(b"".join(line + b"\r\n" for line, _ in dialogue))
-        session.expect(*[(None if together else line, code) for line, code in dialogue], (b"DATA", b"354 "), (SMALL + b".", b"250 "))
-        session.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<d@example.com>", b"250 "))
+        session.expect(*[(None if together else line, code) for line, code in dialogue],
+                       (b"DATA", b"354 "), (SMALL + b".", b"250 "))
+        session.expect((b"MAIL FROM:<a@example.org>", b"250 "),
+                       (b"RCPT TO:<d@example.com>", b"250 "))
         assert session.end() == 0
         assert [c for c in up.commands if c.startswith(b"RCPT")] == rcpts(b"b", b"c", b"d")
     assert b'verdict="452 4.5.3 ' in session.err() and b" by=us " in session.err()
@@ -64,14 +76,16 @@ def test_what_was_offered_is_kept(smtpd, tmp_path, together):
 
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
 def test_the_next_upstream_takes_fewer(smtpd, tmp_path, together):
-    """More than that was offered: each further recipient is told to come again, and the upstream is not asked."""
+    """More than that was offered: each further recipient is told to come again, and the upstream is
+    not asked."""
     lines = rcpts(b"b", b"c", b"d", b"e")
     limited = {"EHLO": b"250-up\r\n250-PIPELINING\r\n250 LIMITS RCPTMAX=2\r\n"}
     with Upstream({"MAIL": close}, limited) as up, Session(proxy(smtpd, up), tmp_path) as session:
         session.begin("MAIL")
         if together:
             session.say(b"".join(line + b"\r\n" for line in lines))
-        session.expect(*[(None if together else line, code) for line, code in zip(lines, (b"250 ", b"250 ", TOO_MANY, TOO_MANY))])
+        session.expect(*[(None if together else line, code) for line,
+                         code in zip(lines, (b"250 ", b"250 ", TOO_MANY, TOO_MANY))])
         session.expect((b"DATA", b"354 "), (SMALL + b".", b"250 "))
         assert session.end() == 0
         up.wait_until_over()
@@ -85,7 +99,8 @@ def test_envelope_too_long_for_the_next_upstream(smtpd, tmp_path, words):
     lines = rcpts(b"b", b"c", b"d")
     with Upstream({"DATA": close}, limited) as up, Session(proxy(smtpd, up), tmp_path) as session:
         session.begin("MAIL")
-        session.expect(*[(line, b"250 ") for line in lines], (b"DATA", b"354 "), (SMALL + b".", b"451 4.5.3 "))
+        session.expect(*[(line, b"250 ") for line in lines], (b"DATA", b"354 "),
+                       (SMALL + b".", b"451 4.5.3 "))
         assert session.end() == 0
         up.wait_until_over()
         assert lines[2] not in up.connections[1].commands and not up.messages

@@ -1,5 +1,6 @@
-"""PRDR: a client that asks for it hears a verdict for each recipient, as in LMTP, and then one for all. There is a draft
-(draft-hall-prdr) and one client, Exim: what that makes of the replies is the specification."""
+"""PRDR: a client that asks for it hears a verdict for each recipient, as in LMTP, and then one for
+all. There is a draft (draft-hall-prdr) and one client, Exim: what that makes of the replies is the
+specification."""
 
 import subprocess
 
@@ -26,7 +27,8 @@ def dot(*verdicts):
 
 def send(session, *recipients, content=SMALL):
     """A message, with PRDR: what is said after its dot, up to the reply to the next command."""
-    session.expect((MAIL, b"250 "), *[(b"RCPT TO:<" + r + b">", b"250 ") for r in recipients], (b"DATA", b"354 "))
+    session.expect((MAIL, b"250 "), *[(b"RCPT TO:<" + r + b">", b"250 ") for r in recipients],
+                   (b"DATA", b"354 "))
     session.say(content + b".\r\nNOOP\r\n")
     said = []
     while (reply := session.reply()) != b"250 2.0.0 OK":
@@ -41,22 +43,27 @@ def test_who_offers_it(release, tmp_path):
         assert b"PRDR" in offers(proxy(release, lmtp, LMTP), tmp_path)[1]
         assert b"PRDR" in offers(mailman(release, "127.0.0.1:9", up), tmp_path)[1]
         assert b"PRDR" in offers(mailman(release, "127.0.0.1:9"), tmp_path)[1]
-        assert b"PRDR" not in offers(proxy(release, lmtp, LMTP, "--protocol=lmtp"), tmp_path, b"LHLO x")[1]
+        assert b"PRDR" not in offers(proxy(release, lmtp, LMTP, "--protocol=lmtp"), tmp_path,
+                                     b"LHLO x")[1]
     assert b"PRDR" not in offers(command(release), tmp_path)[1]
-    with Upstream(extensions=(*EVERYTHING, "PRDR")) as up, Session(proxy(release, up), tmp_path) as session:
+    with (Upstream(extensions=(*EVERYTHING, "PRDR")) as up,
+          Session(proxy(release, up), tmp_path) as session):
         session.begin("EHLO")
         session.expect((MAIL, b"555 5.5.4 "), (MAIL + b"=1", b"555 5.5.4 "))
         assert session.end() == 0
 
 
-VERDICTS = [((YES, YES), YES), ((YES, NO), YES), ((NO, YES), YES), ((YES, LATER), YES), ((LATER, LATER), LATER), ((NO, NO), NO),
+VERDICTS = [((YES, YES), YES), ((YES, NO), YES), ((NO, YES), YES), ((YES, LATER), YES),
+            ((LATER, LATER), LATER), ((NO, NO), NO),
             ((NO, LATER), LATER), ((LATER, NO), LATER)]
 
 
 @pytest.mark.parametrize(("verdicts", "final"), VERDICTS)
 def test_verdicts(smtpd, tmp_path, verdicts, final):
-    """The final one is success as soon as one is, else a temporary failure rather than a permanent one."""
-    with Upstream(dot(*verdicts), lmtp=True) as up, Session(proxy(smtpd, up, LMTP), tmp_path) as session:
+    """The final one is success as soon as one is, else a temporary failure rather than a permanent
+    one."""
+    with (Upstream(dot(*verdicts), lmtp=True) as up,
+          Session(proxy(smtpd, up, LMTP), tmp_path) as session):
         session.begin("EHLO")
         assert send(session, b"b@example.com", b"c@example.com") == [EACH, *verdicts, final]
         assert session.end() == 0
@@ -66,29 +73,37 @@ def test_verdicts(smtpd, tmp_path, verdicts, final):
 
 @pytest.mark.parametrize("verdict", [YES, NO, LATER])
 def test_one_recipient(smtpd, tmp_path, verdict):
-    with Upstream(dot(verdict), lmtp=True) as up, Session(proxy(smtpd, up, LMTP), tmp_path) as session:
+    with (Upstream(dot(verdict), lmtp=True) as up,
+          Session(proxy(smtpd, up, LMTP), tmp_path) as session):
         session.begin("EHLO")
         assert send(session, b"b@example.com") == [verdict]
         assert session.end() == 0
 
 
 def test_without_it_one_reply_is_for_all(smtpd, tmp_path):
-    """Also in the next transaction of a client that asked for it once, and if the RCPTs come at once with a MAIL that has it."""
-    with Upstream(dot(YES, NO), lmtp=True) as up, Session(proxy(smtpd, up, LMTP), tmp_path) as session:
+    """Also in the next transaction of a client that asked for it once, and if the RCPTs come at
+    once with a MAIL that has it."""
+    with (Upstream(dot(YES, NO), lmtp=True) as up,
+          Session(proxy(smtpd, up, LMTP), tmp_path) as session):
         session.begin("EHLO")
         assert len(send(session, b"b@example.com", b"c@example.com")) == 4
-        session.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<c@example.com>\r\nDATA\r\n" + SMALL + b".\r\n")
+        session.say(b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nRCPT "
+                    b"TO:<c@example.com>\r\nDATA\r\n" + SMALL + b".\r\n")
         session.expect(*[(None, code) for code in (b"250 ", b"250 ", b"250 ", b"354 ", NO)])
-        session.say(MAIL + b"\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<c@example.com>\r\nDATA\r\n" + SMALL + b".\r\n")
-        session.expect(*[(None, code) for code in (b"250 ", b"250 ", b"250 ", b"354 ", EACH, YES, NO, YES)])
+        session.say(MAIL + b"\r\nRCPT TO:<b@example.com>\r\nRCPT TO:<c@example.com>\r\nDATA\r\n"
+                    + SMALL + b".\r\n")
+        session.expect(*[(None, code)
+                         for code in (b"250 ", b"250 ", b"250 ", b"354 ", EACH, YES, NO, YES)])
         assert session.end() == 0
 
 
 def test_too_big(smtpd, tmp_path):
     """One reply for all."""
-    with Upstream(lmtp=True) as up, Session(proxy(smtpd, up, LMTP, "--max-size=100"), tmp_path) as session:
+    with (Upstream(lmtp=True) as up,
+          Session(proxy(smtpd, up, LMTP, "--max-size=100"), tmp_path) as session):
         session.begin("EHLO")
-        (said,) = send(session, b"b@example.com", b"c@example.com", content=b"x" * 98 + b"\r\n" + SMALL)
+        (said,) = send(session, b"b@example.com", b"c@example.com",
+                       content=b"x" * 98 + b"\r\n" + SMALL)
         assert said.startswith(b"552 5.3.4 ")
         assert session.end() == 0
         up.wait_until_over()
@@ -96,9 +111,11 @@ def test_too_big(smtpd, tmp_path):
 
 
 def test_equal_recipients_and_rules(smtpd, tmp_path):
-    """Who is named twice hears the same twice; a rule about the message is about its recipient only."""
+    """Who is named twice hears the same twice; a rule about the message is about its recipient
+    only."""
     rule = "--reply=message c@* 550 5.7.1 not to that one"
-    with Upstream(dot(YES), lmtp=True) as up, Session(proxy(smtpd, up, LMTP, rule), tmp_path) as session:
+    with (Upstream(dot(YES), lmtp=True) as up,
+          Session(proxy(smtpd, up, LMTP, rule), tmp_path) as session):
         session.begin("EHLO")
         said = send(session, b"b@example.com", b"c@example.com", b"b@example.com")
         assert said == [EACH, YES, b"550 5.7.1 not to that one", YES, YES]
@@ -110,7 +127,8 @@ def test_equal_recipients_and_rules(smtpd, tmp_path):
 
 def test_prdr_and_lost_upstream(smtpd, tmp_path):
     """After the dot: the first has it, of the other nobody knows."""
-    with Upstream({"dot": lambda c: (c.send(YES + b"\r\n"), close(c))}, lmtp=True) as up, Session(proxy(smtpd, up, LMTP), tmp_path) as session:
+    with (Upstream({"dot": lambda c: (c.send(YES + b"\r\n"), close(c))}, lmtp=True) as up,
+          Session(proxy(smtpd, up, LMTP), tmp_path) as session):
         session.begin("EHLO")
         each, first, second, final = send(session, b"b@example.com", b"c@example.com")
         assert (each, first, second[:9], final) == (EACH, YES, b"451 4.4.2", YES)
@@ -120,10 +138,13 @@ def test_prdr_and_lost_upstream(smtpd, tmp_path):
 
 
 @pytest.mark.parametrize(("theirs", "expected"), [
-    ({"dot": NO + b"\r\n"}, (b"250", b"550")), ({"DATA": LATER + b"\r\n"}, (b"250", b"451")), ({}, (b"250", b"250"))])
+    ({"dot": NO + b"\r\n"}, (b"250", b"550")), ({"DATA": LATER + b"\r\n"}, (b"250", b"451")),
+    ({}, (b"250", b"250"))])
 def test_prdr_for_list_and_other(smtpd, tmp_path, theirs, expected):
-    """With PRDR the list has the message although the upstream refused it. Without it that would be sent to the list again."""
-    with scripted({}) as lists, Upstream(theirs) as up, Session(mailman(smtpd, lists.endpoint, up), tmp_path) as session:
+    """With PRDR the list has the message although the upstream refused it. Without it that would be
+    sent to the list again."""
+    with (scripted({}) as lists, Upstream(theirs) as up,
+          Session(mailman(smtpd, lists.endpoint, up), tmp_path) as session):
         session.begin("EHLO")
         each, *said, final = send(session, LIST, OTHER, content=message(b"prdr"))
         assert (each, tuple(reply[:3] for reply in said), final[:3]) == (EACH, expected, b"250")
@@ -132,7 +153,7 @@ def test_prdr_for_list_and_other(smtpd, tmp_path, theirs, expected):
         assert len(lists.messages) == 1
 
 
-# --- Exim -------------------------------------------------------------------------------------------------------------
+# --- Exim -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -142,18 +163,24 @@ def exim(tmp_path_factory):
 
 def by_exim(exim, port):
     """A message for two, sent to that port: what the log says of it."""
-    conf = EXIM_CONF.replace("  hosts_require_tls = *\n", "  hosts_try_prdr = *\n").replace("  tls_verify_certificates = {certificate}\n", "")
+    conf = EXIM_CONF.replace("  hosts_require_tls = *\n",
+                             "  hosts_try_prdr = *\n").replace("  tls_verify_certificates = "
+                                                               "{certificate}\n", "")
     exim.configure(conf.format(port=port, protocol="smtp"))
     before = exim.log()
     argv = exim.argv("-odi", "-f", "<>", "b@example.com", "c@example.com")
-    subprocess.run(argv, input=b"Subject: x\n\nx\n", check=True, timeout=PATIENCE, env=environment(**exim.env))
+    subprocess.run(argv, input=b"Subject: x\n\nx\n", check=True, timeout=PATIENCE,
+                   env=environment(**exim.env))
     return exim.log().removeprefix(before)
 
 
-@pytest.mark.parametrize(("verdicts", "marks"), [((YES, YES), "=> ->"), ((YES, NO), "=> **"), ((YES, LATER), "=> =="), ((LATER, LATER), "== =="),
-                                                 ((NO, NO), "** **")])
+@pytest.mark.parametrize(("verdicts", "marks"),
+                         [((YES, YES), "=> ->"), ((YES, NO), "=> **"), ((YES, LATER), "=> =="),
+                          ((LATER, LATER), "== =="),
+                          ((NO, NO), "** **")])
 def test_exim_with_prdr(release, tmp_path, exim, verdicts, marks):
-    """What it makes of it: delivered (=>, and -> in the same transaction), bounced (**), or to be tried again (==)."""
+    """What it makes of it: delivered (=>, and -> in the same transaction), bounced (**), or to be
+    tried again (==)."""
     with Upstream(dot(*verdicts), lmtp=True) as up, open(tmp_path / "err", "ab") as err:
         direct = Direct(proxy(release, up, LMTP), err)
         log = by_exim(exim, direct.listener.getsockname()[1])

@@ -1,5 +1,6 @@
-"""The transcripts, played through the program: with a client that waits for each reply, with one that sends everything
-at once, and with one that sends single octets. transcripts/README.md describes them."""
+"""The transcripts, played through the program: with a client that waits for each reply, with one
+that sends everything at once, and with one that sends single octets. transcripts/README.md
+describes them."""
 
 import os
 import re
@@ -31,8 +32,8 @@ def unescape(text):
 
 
 class Session:
-    """What a client says (`bursts`), and what it must hear after each: `answers` has one list more than `bursts`, the
-    first for the greeting. An answer is a reply line, or b"X:"."""
+    """What a client says (`bursts`), and what it must hear after each: `answers` has one list more
+    than `bursts`, the first for the greeting. An answer is a reply line, or b"X:"."""
 
     def __init__(self, name):
         self.name = name
@@ -55,7 +56,8 @@ class Session:
     def deliver(self, mark, text):
         self.is_talking = False
         if mark == b"D!":
-            # the number of answers that come before: a client that is closed early has delivered less
+            # the number of answers that come before: a client that is closed early has delivered
+            # less
             self.messages.append([sum(map(len, self.answers)), b""])
         elif mark == b"D:":
             self.messages[-1][1] += text + b"\n"
@@ -108,25 +110,31 @@ SESSIONS = list(read_sessions())
 def is_expected(expected, got):
     """Code, dash and enhanced code must be equal; the text, too, where one is expected."""
     form = re.compile(rb"(\d{3}[ -])(\d\.\d{1,3}\.\d{1,3}(?: |$))?(.*)", re.DOTALL)
-    want, have = form.fullmatch(expected if len(expected) > 3 else expected + b" "), form.fullmatch(got)
+    want, have = form.fullmatch(expected if len(expected) > 3
+                                else expected + b" "), form.fullmatch(got)
     if expected == got or not (want and have):
         return expected == got
-    return want[1] == have[1] and (want[2] or b"").strip() == (have[2] or b"").strip() and want[3] == b""
+    return want[1] == have[1] and (want[2] or b"").strip() == (have[2]
+                                                               or b"").strip() and want[3] == b""
 
 
 class Program:
     """smtpd with a session, and the other end of it."""
 
     def __init__(self, smtpd, session, err):
-        arguments = [smtpd, "--config=/dev/null", "--strategy=print", "--hostname=mx.example.com", *session.options]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(ABOUT_PEERS)}
+        arguments = [smtpd, "--config=/dev/null", "--strategy=print", "--hostname=mx.example.com",
+                     *session.options]
+        environment = {name: value for name,
+                       value in os.environ.items() if not name.startswith(ABOUT_PEERS)}
         if session.is_lf:
             pipe = subprocess.PIPE
-            self.process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=err, env=environment)
+            self.process = subprocess.Popen(arguments, stdin=pipe, stdout=pipe, stderr=err,
+                                            env=environment)
             self.out, self.into = self.process.stdin.fileno(), self.process.stdout.fileno()
         else:
             self.socket, theirs = socket.socketpair()
-            self.process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=err, env=environment)
+            self.process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=err,
+                                            env=environment)
             theirs.close()
             self.out = self.into = self.socket.fileno()
         self.is_lf = session.is_lf
@@ -142,7 +150,8 @@ class Program:
 
     def wait(self, has_output):
         readers = [] if self.is_eof else [self.into]
-        ready = select.select(readers, [self.out] if has_output else [], [], self.deadline - time.monotonic())
+        ready = select.select(readers, [self.out] if has_output else [], [],
+                              self.deadline - time.monotonic())
         assert ready[0] or ready[1], f"nothing happens; heard so far: {self.heard[-200:]}"
         return ready
 
@@ -201,7 +210,8 @@ def hear_answers(program, answers):
             assert program.line() is None, "the server should have closed"
         else:
             got = program.line()
-            assert got is not None and is_expected(expected, got), f"expected {expected!r}, got {got!r}"
+            assert got is not None and is_expected(expected,
+                                                   got), f"expected {expected!r}, got {got!r}"
 
 
 def with_x_peer(message):
@@ -211,7 +221,8 @@ def with_x_peer(message):
 
 
 def printed_messages(err):
-    """Printed blocks; log lines stand between them. A message could hold a line like END: none of ours does."""
+    """Printed blocks; log lines stand between them. A message could hold a line like END: none of
+    ours does."""
     return [part.split(END)[0] for part in err.split(BEGIN)[1:]]
 
 

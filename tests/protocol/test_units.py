@@ -1,4 +1,5 @@
-"""The unit tests written in C, and the transcripts played to the core: each program that meson knows as a test, in both builds."""
+"""The unit tests written in C, and the transcripts played to the core: each program that meson
+knows as a test, in both builds."""
 
 import json
 import os
@@ -10,23 +11,29 @@ from session import environment
 
 
 def listed(build):
-    """What meson lists; an item that fails where there is no build, since a test that vanishes would not be missed."""
-    done = subprocess.run(["meson", "introspect", "--tests", str(BUILDS[build])], capture_output=True, text=True)
+    """What meson lists; an item that fails where there is no build, since a test that vanishes
+    would not be missed."""
+    done = subprocess.run(["meson", "introspect", "--tests", str(BUILDS[build])],
+                          capture_output=True, text=True)
     try:
         return json.loads(done.stdout)
     except ValueError:
-        return [{"name": "nothing-built", "cmd": ["false"], "env": {}, "workdir": None, "timeout": 1}]
+        return [{"name": "nothing-built", "cmd": ["false"], "env": {}, "workdir": None,
+                 "timeout": 1}]
 
 
 def items():
-    return [pytest.param(test, id=f"{build}-{test['name']}") for build in sorted(BUILDS) for test in listed(build)]
+    return [pytest.param(test, id=f"{build}-{test['name']}") for build in sorted(BUILDS)
+            for test in listed(build)]
 
 
 @pytest.mark.parametrize("test", items())
 def test_program(test):
     done = subprocess.run(
-        test["cmd"], env=environment(leaks=True, **test["env"]), cwd=test["workdir"] or os.path.dirname(test["cmd"][0]) or None,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=test["timeout"],
+        test["cmd"], env=environment(leaks=True, **test["env"]),
+        cwd=test["workdir"] or os.path.dirname(test["cmd"][0]) or None,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=test["timeout"],
     )
     assert done.returncode == 0, done.stdout[-5000:].decode(errors="replace")
 

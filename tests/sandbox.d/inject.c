@@ -1,12 +1,15 @@
-/* inject.c - makes a process that waits in poll(2) perform one system call of our choice, as an intruder in it could.
+/* inject.c - makes a process that waits in poll(2) perform one system call of our choice, as an
+ * intruder in it could.
  *
  *   inject PID [int80|x32] NUMBER [ARGUMENT...]
  *
- * An argument is a number; or text behind "=", or octets in hexadecimal behind ":", of which the address is passed. What came of
- * it is the one line of output: "returned N" or "killed SIGNAL". Afterwards the process waits again as before. Children that it
- * made are killed. The exit status is 77 where this cannot be done: no x86-64, no permission, no 32-bit system calls.
+ * An argument is a number; or text behind "=", or octets in hexadecimal behind ":", of which the
+ * address is passed. What came of it is the one line of output: "returned N" or "killed SIGNAL".
+ * Afterwards the process waits again as before. Children that it made are killed. The exit status
+ * is 77 where this cannot be done: no x86-64, no permission, no 32-bit system calls.
  *
- * The process is stopped behind a syscall instruction, to which it is set back with other registers.
+ * The process is stopped behind a syscall instruction, to which it is set back with other
+ * registers.
  */
 #include <err.h>
 #include <errno.h>
@@ -73,7 +76,8 @@ static void go_to_system_call(void) {
                 sig = WSTOPSIG(status);
                 if (sig == (SIGTRAP | 0x80))
                         return;
-                if (status >> 16 == PTRACE_EVENT_FORK || status >> 16 == PTRACE_EVENT_VFORK || status >> 16 == PTRACE_EVENT_CLONE)
+                if (status >> 16 == PTRACE_EVENT_FORK || status >> 16 == PTRACE_EVENT_VFORK ||
+                    status >> 16 == PTRACE_EVENT_CLONE)
                         kill_child();
                 if (status >> 16)
                         sig = 0;
@@ -81,7 +85,8 @@ static void go_to_system_call(void) {
 }
 
 static void seize(void) {
-        const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
+        const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
+                             PTRACE_O_TRACECLONE;
 
         trace(PTRACE_SEIZE, NULL, (void *) options);
         for (int i = 0; i < 1000; i++) {
@@ -92,7 +97,8 @@ static void seize(void) {
                 while (wait_for_stop() >> 16 != PTRACE_EVENT_STOP)
                         trace(PTRACE_CONT, NULL, NULL);
                 trace(PTRACE_GETREGS, NULL, &r);
-                if (r.orig_rax == __NR_poll || r.orig_rax == __NR_restart_syscall) /* the latter: it was interrupted before */
+                /* the latter: it was interrupted before */
+                if (r.orig_rax == __NR_poll || r.orig_rax == __NR_restart_syscall)
                         return;
                 trace(PTRACE_CONT, NULL, NULL);
                 nanosleep(&a_moment, NULL);
@@ -129,7 +135,8 @@ static uint64_t argument(const char *s) {
 }
 
 /* The registers of a system call: the 32-bit one has others. */
-static struct user_regs_struct registers_of(struct user_regs_struct r, uint64_t number, const uint64_t *a, int is_32_bit) {
+static struct user_regs_struct registers_of(struct user_regs_struct r, uint64_t number,
+                                            const uint64_t *a, int is_32_bit) {
         r.rip -= 2; /* the length of syscall and of int $0x80 */
         r.rax = number;
         r.orig_rax = -1ULL; /* that it was in a system call is forgotten */
@@ -141,7 +148,8 @@ static struct user_regs_struct registers_of(struct user_regs_struct r, uint64_t 
         return r;
 }
 
-/* Whether this machine's kernel has 32-bit system calls: where it has not, the instruction is a fault. */
+/* Whether this machine's kernel has 32-bit system calls: where it has not, the instruction is a
+ * fault. */
 static int has_int80(void) {
         int status;
         pid_t child = fork();

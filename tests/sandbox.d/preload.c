@@ -1,5 +1,6 @@
-/* preload.c - what the kernel or the program itself may do to a session, by LD_PRELOAD: injecting failures from outside is no
- * way, since a call that a tracer has made void is none that the filter allows.
+/* preload.c - what the kernel or the program itself may do to a session, by LD_PRELOAD: injecting
+ * failures from outside is no way, since a call that a tracer has made void is none that the filter
+ * allows.
  *
  *   NO_TMPFILE   the file systems have no O_TMPFILE
  *   NO_FILTER    the kernel has no seccomp filters
@@ -37,7 +38,8 @@ int prctl(int option, ...) {
 }
 
 int open64(const char *path, int flags, ...) {
-        int (*next)(const char *, int, ...) = (int (*)(const char *, int, ...)) dlsym(RTLD_NEXT, "open64");
+        int (*next)(const char *, int, ...) =
+                (int (*)(const char *, int, ...)) dlsym(RTLD_NEXT, "open64");
         mode_t mode = 0;
         va_list ap;
 
@@ -64,7 +66,8 @@ int poll(struct pollfd *fds, nfds_t n, int timeout) {
 }
 
 ssize_t write(int fd, const void *data, size_t n) {
-        ssize_t (*next)(int, const void *, size_t) = (ssize_t (*)(int, const void *, size_t)) dlsym(RTLD_NEXT, "write");
+        ssize_t (*next)(int, const void *, size_t) =
+                (ssize_t(*)(int, const void *, size_t)) dlsym(RTLD_NEXT, "write");
 
         if (n > 1000 * 1000 && getenv("LIES"))
                 return next(fd, data, n / 2) < 0 ? -1 : (ssize_t) n;

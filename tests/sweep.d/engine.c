@@ -55,7 +55,9 @@ static void pass_on(struct way *w) {
 }
 
 static struct pollfd wait_of(const struct way *w) {
-        return (struct pollfd) { .fd = w->is_over ? -1 : w->is_blocked ? w->to : w->from,
+        return (struct pollfd) { .fd = w->is_over      ? -1
+                                       : w->is_blocked ? w->to
+                                                       : w->from,
                                  .events = w->is_blocked ? POLLOUT : POLLIN };
 }
 
@@ -89,7 +91,9 @@ static void receive(int request, int ret[static PASSED]) {
                 char room[CMSG_SPACE(PASSED * sizeof(int))];
         } control;
         struct iovec v = { octets, sizeof(octets) };
-        struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &control,
+        struct msghdr m = { .msg_iov = &v,
+                            .msg_iovlen = 1,
+                            .msg_control = &control,
                             .msg_controllen = sizeof(control) };
         ssize_t n = recvmsg(request, &m, MSG_CMSG_CLOEXEC);
         const struct cmsghdr *c = CMSG_FIRSTHDR(&m);

@@ -1,6 +1,6 @@
-/* failmalloc.c - a library for LD_PRELOAD that lets an allocation fail: $FAILMALLOC is "PID NUMBER FILE", the process it is
- * meant for, which allocation (from 1), with "+" behind the number that and all later ones, and a file where the number of
- * allocations so far is kept.
+/* failmalloc.c - a library for LD_PRELOAD that lets an allocation fail: $FAILMALLOC is "PID NUMBER
+ * FILE", the process it is meant for, which allocation (from 1), with "+" behind the number that
+ * and all later ones, and a file where the number of allocations so far is kept.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-extern void *__libc_malloc(size_t n), *__libc_calloc(size_t n, size_t size), *__libc_realloc(void *old, size_t n);
+extern void *__libc_malloc(size_t n), *__libc_calloc(size_t n, size_t size),
+        *__libc_realloc(void *old, size_t n);
 
 static long *count; /* NULL: not in this process */
 static long number;

@@ -1,15 +1,18 @@
-/* runner.c - runs smtpd again and again, each time with one thing that goes wrong, and tells what became of it.
+/* runner.c - runs smtpd again and again, each time with one thing that goes wrong, and tells what
+ * became of it.
  *
  *   runner FOLDER CONNECTION UPSTREAM PROGRAM [ARGUMENT...]
  *
- * FOLDER has the file "session" (world.c), and "spool", the program's $TMPDIR. CONNECTION is "tcp" or "local"; UPSTREAM
- * "smtp" or "lmtp", in capitals one that refuses. In the arguments @UPSTREAM@ and @MAILMAN@ stand for where the servers
- * are. Runs are asked for by lines on standard input:
+ * FOLDER has the file "session" (world.c), and "spool", the program's $TMPDIR. CONNECTION is "tcp"
+ * or "local"; UPSTREAM "smtp" or "lmtp", in capitals one that refuses. In the arguments @UPSTREAM@
+ * and @MAILMAN@ stand for where the servers are. Runs are asked for by lines on standard input:
  *
- *   TOKEN FAULT CHILD CALL NUMBER ARGUMENT VALUE  WHO AT HOW IS_EAGER IS_GONE  ALLOCATION        (see sweep.h)
+ *   TOKEN FAULT CHILD CALL NUMBER ARGUMENT VALUE  WHO AT HOW IS_EAGER IS_GONE  ALLOCATION (see
+ * sweep.h)
  *
- * and each is answered on standard output by a line "REACHED HUNG LEAKED STATUS MS MS_LEFT" and the octets of three
- * reports: "N M K\n" and as many octets of what the world saw, the program's standard error, and its calls.
+ * and each is answered on standard output by a line "REACHED HUNG LEAKED STATUS MS MS_LEFT" and the
+ * octets of three reports: "N M K\n" and as many octets of what the world saw, the program's
+ * standard error, and its calls.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -48,7 +51,7 @@ long now(void) {
         return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* --- the program ----------------------------------------------------------------------------------------- */
+/* --- the program ------------------------------------------------------------------------------ */
 
 static char *put_names(const char *word, char names[N_SERVERS][128]) {
         static const char *const marks[N_SERVERS] = { "@UPSTREAM@", "@MAILMAN@" };
@@ -59,7 +62,8 @@ static char *put_names(const char *word, char names[N_SERVERS][128]) {
 
                 if (!mark)
                         continue;
-                if (asprintf(&with, "%.*s%s%s", (int) (mark - text), text, names[i], mark + strlen(marks[i])) < 0)
+                if (asprintf(&with, "%.*s%s%s", (int) (mark - text), text, names[i],
+                             mark + strlen(marks[i])) < 0)
                         err(1, "asprintf");
                 free(text);
                 text = with;
@@ -87,7 +91,8 @@ static void connect_pair(int ret[static 2]) {
                 getsockname(listener, (struct sockaddr *) &a, &n);
         }
         ret[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connect(ret[0], (struct sockaddr *) &a, n) < 0 || (ret[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0)
+        if (connect(ret[0], (struct sockaddr *) &a, n) < 0 ||
+            (ret[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0)
                 err(1, "connect");
         setsockopt(ret[0], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         setsockopt(ret[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -127,7 +132,7 @@ static pid_t start_program(const struct run *r, int connection, int log) {
         _exit(127);
 }
 
-/* --- what it leaves behind --------------------------------------------------------------------------------- */
+/* --- what it leaves behind -------------------------------------------------------------------- */
 
 static void kill_children(pid_t except) {
         char path[64];
@@ -155,8 +160,8 @@ static bool has_leaked(pid_t world) {
                 FILE *file;
                 int pid;
 
-                while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 && info.si_pid > 0 &&
-                       info.si_pid != world) {
+                while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 &&
+                       info.si_pid > 0 && info.si_pid != world) {
                         waitpid(info.si_pid, NULL, __WALL);
                         info.si_pid = 0;
                 }
@@ -176,7 +181,7 @@ static bool has_leaked(pid_t world) {
         }
 }
 
-/* --- a run ------------------------------------------------------------------------------------------------- */
+/* --- a run ------------------------------------------------------------------------------------ */
 
 static void write_all(const char *data, size_t n) {
         while (n > 0) {
@@ -197,8 +202,9 @@ static void answer(const struct run *r, int log, const char *list, size_t n_list
         text = malloc((size_t) st.st_size + 1);
         if (pread(log, text, (size_t) st.st_size, 0) != st.st_size)
                 err(1, "pread");
-        snprintf(line, sizeof(line), "%d %d %d %d %ld %ld\n%zu %zu %zu\n", r->is_reached, r->is_hung, r->has_leaked,
-                 r->wait_status, r->ms, r->ms_left, report->n, (size_t) st.st_size, n_list);
+        snprintf(line, sizeof(line), "%d %d %d %d %ld %ld\n%zu %zu %zu\n", r->is_reached,
+                 r->is_hung, r->has_leaked, r->wait_status, r->ms, r->ms_left, report->n,
+                 (size_t) st.st_size, n_list);
         write_all(line, strlen(line));
         write_all(report->text, report->n);
         write_all(text, (size_t) st.st_size);
@@ -218,7 +224,8 @@ static pid_t start_world(const struct run *r, int client, const int over[static 
 }
 
 static void play(struct run *r) {
-        int pair[2], over[2], log = memfd_create("log", MFD_CLOEXEC), event = eventfd(0, EFD_CLOEXEC);
+        int pair[2], over[2], log = memfd_create("log", MFD_CLOEXEC),
+                              event = eventfd(0, EFD_CLOEXEC);
         char *list = NULL;
         size_t n_list = 0;
         long began = now();
@@ -258,7 +265,8 @@ int main(int argc, char **argv) {
                 words[i - 4] = put_names(argv[i], names);
         snprintf(path, sizeof(path), "%s/session", folder);
         world_load(path);
-        report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                      0);
         if (report == MAP_FAILED)
                 err(1, "mmap");
         prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -268,8 +276,10 @@ int main(int argc, char **argv) {
                 int is_eager, is_gone;
                 char kind, how;
 
-                if (sscanf(line, "%lu %c %d %ld %ld %d %ld %c %ld %c %d %d %31s", &r.token, &kind, &r.fault.child, &r.fault.call, &r.fault.number,
-                           &r.fault.argument, &r.fault.value, &r.cut.who, &r.cut.at, &how, &is_eager, &is_gone, r.alloc) != 13)
+                if (sscanf(line, "%lu %c %d %ld %ld %d %ld %c %ld %c %d %d %31s", &r.token, &kind,
+                           &r.fault.child, &r.fault.call, &r.fault.number, &r.fault.argument,
+                           &r.fault.value, &r.cut.who, &r.cut.at, &how, &is_eager, &is_gone,
+                           r.alloc) != 13)
                         errx(1, "what? %s", line);
                 r.fault.kind = (enum fault_kind) kind;
                 r.cut.how = how;

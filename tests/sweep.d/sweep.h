@@ -1,5 +1,5 @@
-/* sweep.h - what the parts of the runner (runner.c) share: one run of smtpd, in a world of clients and servers (world.c), with
- * one thing that goes wrong (trace.c). */
+/* sweep.h - what the parts of the runner (runner.c) share: one run of smtpd, in a world of clients
+ * and servers (world.c), with one thing that goes wrong (trace.c). */
 #pragma once
 
 #include <stdbool.h>
@@ -9,13 +9,15 @@
 
 enum { RUN_SECONDS = 60, N_SERVERS = 2 };
 
-/* What goes wrong in the program: at one of its system calls, or of those of its children (trace.c). */
+/* What goes wrong in the program: at one of its system calls, or of those of its children
+ * (trace.c). */
 enum fault_kind {
         FAULT_NONE = 'n',
-        FAULT_LIST = 'l',        /* nothing; the calls are listed */
-        FAULT_ERROR = 'e',       /* the call is not made, and returns -value */
-        FAULT_LATE_ERROR = 'E',  /* the call is made, and returns -value */
-        FAULT_ARGUMENT = 's',    /* argument `argument` becomes `value`, or half of what it is if that is negative */
+        FAULT_LIST = 'l',       /* nothing; the calls are listed */
+        FAULT_ERROR = 'e',      /* the call is not made, and returns -value */
+        FAULT_LATE_ERROR = 'E', /* the call is made, and returns -value */
+        /* argument `argument` becomes `value`, or half of what it is if that is negative */
+        FAULT_ARGUMENT = 's',
         FAULT_KILL = 'k',        /* SIGKILL before it */
         FAULT_LATE_KILL = 'K',   /* ... after it */
         FAULT_KILL_PARENT = 'p', /* at a call of the child: SIGKILL to the program before it */
@@ -24,17 +26,22 @@ enum fault_kind {
 
 /* At a wait, together as one likes. */
 enum at_wait {
-        WAIT_LEAVE = 1,     /* the client is gone: it resets its connection, or closes a local one */
-        WAIT_CLOSE = 2,     /* it closes it: over TCP it may still be reading, as far as anybody can tell */
+        /* the client is gone: it resets its connection, or closes a local one */
+        WAIT_LEAVE = 1,
+        /* it closes it: over TCP it may still be reading, as far as anybody can tell */
+        WAIT_CLOSE = 2,
         WAIT_STOP = 4,      /* SIGTERM to the session and its broker, as systemd does */
         WAIT_STOP_SOON = 8, /* SIGUSR1 to the session, as the acceptor does */
-        WAIT_MUTE = 16,     /* client and servers say no more; a program that runs is stopped, and each that begins */
-        WAIT_FROZEN = 32,   /* ... and hear nothing until the session is over */
-        WAIT_HUSHED = 64,   /* like WAIT_MUTE, but the client goes on, and from the wait before: the answer to what is asked
-                             * between the two does not come, but may have been on its way with the others */
+        /* client and servers say no more; a program that runs is stopped, and each that begins */
+        WAIT_MUTE = 16,
+        WAIT_FROZEN = 32, /* ... and hear nothing until the session is over */
+        /* like WAIT_MUTE, but the client goes on, and from the wait before: the answer to what
+         * is asked between the two does not come, but may have been on its way with the others */
+        WAIT_HUSHED = 64,
 };
 
-/* The `argument` of FAULT_ERROR: only this call, all later ones with the same first argument (a descriptor), or all. */
+/* The `argument` of FAULT_ERROR: only this call, all later ones with the same first argument (a
+ * descriptor), or all. */
 enum { ERROR_ONCE, ERROR_STAYS_THERE, ERROR_STAYS };
 
 struct fault {
@@ -83,5 +90,6 @@ void world_listen(const char *folder, const char *upstream, char ret_names[N_SER
 void world_load(const char *session);
 void world_play(const struct run *r, int client, int over, int event, struct report *report);
 
-void trace_run(struct run *r, pid_t pid, int event, struct report *report, char **list, size_t *n_list);
+void trace_run(struct run *r, pid_t pid, int event, struct report *report, char **list,
+               size_t *n_list);
 long now(void);

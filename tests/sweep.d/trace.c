@@ -1,11 +1,14 @@
 /* trace.c - runs smtpd under ptrace(2), counts its system calls, and makes one of them go wrong.
  *
- * Only the session is followed, its broker, and the broker's vfork(2) children until they execute something other than smtpd-journal.
- * After the fault the process runs on without us. Three things make a run the same as the one before: the session does not go on from a poll(2) while the
- * world is still sending; the broker does not begin one while a program it has started is running; and the calls that are made once
- * the program was detached do not matter. What happens at a wait leaves all of this to chance from then on.
+ * Only the session is followed, its broker, and the broker's vfork(2) children until they execute
+ * something other than smtpd-journal. After the fault the process runs on without us. Three things
+ * make a run the same as the one before: the session does not go on from a poll(2) while the world
+ * is still sending; the broker does not begin one while a program it has started is running; and
+ * the calls that are made once the program was detached do not matter. What happens at a wait
+ * leaves all of this to chance from then on.
  *
- * A call that is to fail is replaced by getpid(2), which any sandbox allows, and its result afterwards.
+ * A call that is to fail is replaced by getpid(2), which any sandbox allows, and its result
+ * afterwards.
  */
 #include <elf.h>
 #include <err.h>
@@ -31,7 +34,7 @@
 
 #include "sweep.h"
 
-/* --- registers ------------------------------------------------------------------------------------------- */
+/* --- registers -------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 typedef struct user_regs_struct registers;
@@ -94,9 +97,10 @@ static void set_registers(pid_t pid, registers *r) {
         ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &v);
 }
 
-/* --- who is traced ------------------------------------------------------------------------------------------ */
+/* --- who is traced ---------------------------------------------------------------------------- */
 
-/* The session; its broker; or a child of that until it has executed something, or as long as it is smtpd-journal. */
+/* The session; its broker; or a child of that until it has executed something, or as long as it is
+ * smtpd-journal. */
 struct tracee {
         pid_t pid; /* 0: not there, or not traced any more */
         bool is_started, is_hurt;
@@ -108,7 +112,7 @@ struct tracee {
 static struct run *the_run;
 static struct report *the_report;
 static struct tracee program, broker, child;
-static int n_children;      /* so far, the broker too */
+static int n_children; /* so far, the broker too */
 static pid_t last_child;
 static int program_of_ours; /* a pidfd: what the child has become */
 static bool is_over;        /* the session has ended */
@@ -131,7 +135,8 @@ static int number_of(const struct tracee *t) {
 static bool is_followed(const struct tracee *t) {
         if (the_run->fault.kind == FAULT_WAIT && the_run->is_reached)
                 return false;
-        return is_listing() || (the_run->fault.kind != FAULT_NONE && the_run->fault.child == number_of(t));
+        return is_listing() ||
+               (the_run->fault.kind != FAULT_NONE && the_run->fault.child == number_of(t));
 }
 
 static void go_on(struct tracee *t, int signal) {
@@ -143,7 +148,7 @@ static void detach(struct tracee *t, int signal) {
         t->pid = 0;
 }
 
-/* --- the same each time ------------------------------------------------------------------------------------- */
+/* --- the same each time ----------------------------------------------------------------------- */
 
 static void settle_programs(void);
 
@@ -178,7 +183,7 @@ static bool is_wait(const struct tracee *t) {
         }
 }
 
-/* --- faults ------------------------------------------------------------------------------------------------- */
+/* --- faults ----------------------------------------------------------------------------------- */
 
 enum { ENDLESS = WAIT_MUTE | WAIT_FROZEN | WAIT_HUSHED };
 
@@ -212,7 +217,8 @@ static void happen(void) {
 /* Kills the session, and waits until it is dead. */
 static void kill_parent(void) {
         kill(program.pid, SIGKILL);
-        while (waitpid(program.pid, &the_run->wait_status, __WALL) == program.pid && WIFSTOPPED(the_run->wait_status))
+        while (waitpid(program.pid, &the_run->wait_status, __WALL) == program.pid &&
+               WIFSTOPPED(the_run->wait_status))
                 ;
         program.pid = 0;
         is_over = true;
@@ -226,7 +232,9 @@ static void hurt_entry(struct tracee *t) {
         switch (f->kind) {
         case FAULT_ERROR: set_number(t->pid, &r, SYS_getpid); break;
         case FAULT_ARGUMENT:
-                set_argument(&r, f->argument, f->value >= 0 ? f->value : (long) t->entry.entry.args[f->argument] / 2);
+                set_argument(&r, f->argument,
+                             f->value >= 0 ? f->value
+                                           : (long) t->entry.entry.args[f->argument] / 2);
                 break;
         case FAULT_KILL: kill(t->pid, SIGKILL); return;
         case FAULT_KILL_PARENT: kill_parent(); return;
@@ -251,7 +259,7 @@ static void hurt_exit(struct tracee *t) {
         set_registers(t->pid, &r);
 }
 
-/* --- system calls ------------------------------------------------------------------------------------------- */
+/* --- system calls ----------------------------------------------------------------------------- */
 
 /* The call that is meant; or, with an error that stays, a later one like it. */
 static bool is_to_be_hurt(const struct tracee *t) {
@@ -264,8 +272,9 @@ static bool is_to_be_hurt(const struct tracee *t) {
                 return false;
         if (t->n_calls == f->number)
                 first = t->entry.entry.args[0];
-        return t->n_calls == f->number || (f->kind == FAULT_ERROR && f->argument != ERROR_ONCE && the_run->is_reached &&
-                                           (f->argument == ERROR_STAYS || t->entry.entry.args[0] == first));
+        return t->n_calls == f->number ||
+               (f->kind == FAULT_ERROR && f->argument != ERROR_ONCE && the_run->is_reached &&
+                (f->argument == ERROR_STAYS || t->entry.entry.args[0] == first));
 }
 
 static void at_entry(struct tracee *t) {
@@ -274,18 +283,24 @@ static void at_entry(struct tracee *t) {
         t->n_calls += (long) t->entry.entry.nr == f->call;
         t->n_waits += is_wait(t);
         if (list)
-                fprintf(list, "%c %llu %d %llx %llx %llx\n", "pbc"[t == &program ? 0 : t == &broker ? 1 : 2],
-                        (unsigned long long) t->entry.entry.nr, is_wait(t), (unsigned long long) t->entry.entry.args[0], (unsigned long long) t->entry.entry.args[1],
+                fprintf(list, "%c %llu %d %llx %llx %llx\n",
+                        "pbc"[t == &program  ? 0
+                              : t == &broker ? 1
+                                             : 2],
+                        (unsigned long long) t -> entry.entry.nr, is_wait(t),
+                        (unsigned long long) t->entry.entry.args[0],
+                        (unsigned long long) t->entry.entry.args[1],
                         (unsigned long long) t->entry.entry.args[2]);
         if (is_to_be_hurt(t)) {
                 t->is_hurt = the_run->is_reached = true;
                 hurt_entry(t);
         } else if (f->kind == FAULT_WAIT && is_followed(t) && is_wait(t) && t->n_waits == f->number)
                 happen();
-        else if (f->kind == FAULT_WAIT && is_followed(t) && is_wait(t) && t->n_waits == f->number - 1 &&
-                 f->argument & WAIT_HUSHED)
+        else if (f->kind == FAULT_WAIT && is_followed(t) && is_wait(t) &&
+                 t->n_waits == f->number - 1 && f->argument & WAIT_HUSHED)
                 tell_world(WAIT_HUSHED);
-        if (t == &broker && is_poll(t) && !happened && !is_endless && !(t->is_hurt && f->kind == FAULT_KILL))
+        if (t == &broker && is_poll(t) && !happened && !is_endless &&
+            !(t->is_hurt && f->kind == FAULT_KILL))
                 settle_programs();
 }
 
@@ -320,7 +335,7 @@ static void at_call(struct tracee *t) {
                 go_on(t, 0);
 }
 
-/* --- events ------------------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static unsigned long entry_point(pid_t pid) {
         char path[64];
@@ -338,7 +353,8 @@ static unsigned long entry_point(pid_t pid) {
         return entry;
 }
 
-/* The dynamic loader ends where the program's first instruction is: a breakpoint there tells which calls are the loader's. */
+/* The dynamic loader ends where the program's first instruction is: a breakpoint there tells which
+ * calls are the loader's. */
 static struct {
         unsigned long at;
         long word;
@@ -375,8 +391,8 @@ static bool is_breakpoint(struct tracee *t, int signal) {
         return true;
 }
 
-/* By its parent's word, or its own first stop, which may come before that. The first one is the broker, which the session
- * makes; all others are the broker's. */
+/* By its parent's word, or its own first stop, which may come before that. The first one is the
+ * broker, which the session makes; all others are the broker's. */
 static void meet_child(pid_t pid) {
         if (pid == last_child || pid == broker.pid)
                 return;
@@ -402,7 +418,8 @@ static bool is_helper(pid_t pid) {
 
         snprintf(link, sizeof(link), "/proc/%d/exe", (int) pid);
         n = readlink(link, path, sizeof(path));
-        return n >= (ssize_t) strlen(name) && memcmp(path + n - strlen(name), name, strlen(name)) == 0;
+        return n >= (ssize_t) strlen(name) &&
+               memcmp(path + n - strlen(name), name, strlen(name)) == 0;
 }
 
 static void at_exec(struct tracee *t) {
@@ -424,7 +441,8 @@ static void at_exec(struct tracee *t) {
 }
 
 static void at_stop(struct tracee *t, int status) {
-        const int all = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL;
+        const int all = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEVFORK |
+                        PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL;
         int signal = WSTOPSIG(status), event = status >> 16;
 
         if (signal == (SIGTRAP | 0x80))
@@ -441,7 +459,8 @@ static void at_stop(struct tracee *t, int status) {
                 go_on(t, is_breakpoint(t, signal) ? 0 : signal);
 }
 
-/* When the program goes on, its child has executed something or is dead, but we may not have been told yet. */
+/* When the program goes on, its child has executed something or is dead, but we may not have been
+ * told yet. */
 static void settle_child(void) {
         int status;
 
@@ -463,7 +482,7 @@ static void settle_programs(void) {
         }
 }
 
-/* --- a run -------------------------------------------------------------------------------------------------- */
+/* --- a run ------------------------------------------------------------------------------------ */
 
 static volatile sig_atomic_t is_late;
 
@@ -474,7 +493,8 @@ static void on_alarm(int signal) {
 
 static void set_alarm(int seconds) {
         const struct sigaction act = { .sa_handler = on_alarm }; /* waitpid() is to return */
-        const struct itimerval when = { .it_value.tv_sec = seconds, .it_interval.tv_usec = seconds ? 100000 : 0 };
+        const struct itimerval when = { .it_value.tv_sec = seconds,
+                                        .it_interval.tv_usec = seconds ? 100000 : 0 };
 
         is_late = 0;
         sigaction(SIGALRM, &act, NULL);
@@ -497,9 +517,10 @@ static void kill_all(void) {
                         kill(all[i], SIGKILL);
 }
 
-/* The program, started by its parent and stopped if it is to be traced, until it is dead. The list, if one is wanted, is to
- * be freed. */
-void trace_run(struct run *r, pid_t pid, int event, struct report *report, char **ret_list, size_t *n_list) {
+/* The program, started by its parent and stopped if it is to be traced, until it is dead. The list,
+ * if one is wanted, is to be freed. */
+void trace_run(struct run *r, pid_t pid, int event, struct report *report, char **ret_list,
+               size_t *n_list) {
         int status;
 
         the_run = r;
@@ -531,7 +552,8 @@ void trace_run(struct run *r, pid_t pid, int event, struct report *report, char 
                         at_stop(&broker, status);
                 else if (who > 0 && WIFSTOPPED(status) && who == child.pid)
                         at_stop(&child, status);
-                else if (who > 0 && WIFSTOPPED(status) && who != pid) { /* a child whose parent has not told us yet */
+                else if (who > 0 && WIFSTOPPED(status) &&
+                         who != pid) { /* a child whose parent has not told us yet */
                         meet_child(who);
                         at_stop(who == broker.pid ? &broker : &child, status);
                 }

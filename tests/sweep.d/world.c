@@ -1,9 +1,10 @@
-/* world.c - the world around smtpd: a client that plays a session, and servers to which mail is passed on. One process, one
- * loop; each of them can vanish at a given octet.
+/* world.c - the world around smtpd: a client that plays a session, and servers to which mail is
+ * passed on. One process, one loop; each of them can vanish at a given octet.
  *
- * The session is a file of steps: a line "OCTETS REPLIES CLASS NEXT ELSE", and so many octets to say. The replies are
- * waited for; NEXT is the step after that if all of them begin with the digit CLASS, or else ELSE; with "L" only the last one
- * counts, and must be a 3xx. A step 999 is the end. In the octets "@@TOKEN@" becomes the number of the run.
+ * The session is a file of steps: a line "OCTETS REPLIES CLASS NEXT ELSE", and so many octets to
+ * say. The replies are waited for; NEXT is the step after that if all of them begin with the digit
+ * CLASS, or else ELSE; with "L" only the last one counts, and must be a 3xx. A step 999 is the end.
+ * In the octets "@@TOKEN@" becomes the number of the run.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -34,9 +35,9 @@ struct step {
 
 struct connection {
         int fd;
-        char who;         /* 'c', 'u', 'm' */
-        bool is_mute;     /* says no more */
-        bool is_data;     /* between DATA and the final dot */
+        char who;     /* 'c', 'u', 'm' */
+        bool is_mute; /* says no more */
+        bool is_data; /* between DATA and the final dot */
         size_t n, n_out;
         char *in, out[8192];
         char sender[4096];
@@ -62,7 +63,7 @@ static bool is_silent; /* nobody says anything any more */
 static bool is_hushed; /* no server does */
 static bool is_frozen; /* nobody hears anything, until the session is over */
 
-/* --- the report ------------------------------------------------------------------------------------------ */
+/* --- the report ------------------------------------------------------------------------------- */
 
 static void put(const void *data, size_t n) {
         if (n > sizeof(the_report->text) - the_report->n)
@@ -87,7 +88,7 @@ static void put_octets(char kind, const void *data, size_t n) {
         put(data, n);
 }
 
-/* --- sending, and vanishing ------------------------------------------------------------------------------ */
+/* --- sending, and vanishing ------------------------------------------------------------------- */
 
 static void leave(struct connection *c) {
         if (c->fd >= 0)
@@ -103,7 +104,9 @@ static void vanish(struct connection *c, int how) {
 
         c->is_mute = true;
         switch (how) {
-        case CUT_RESET: setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)); /* fall through */
+        case CUT_RESET:
+                setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger,
+                           sizeof(linger)); /* fall through */
         case CUT_CLOSE: leave(c); break;
         case CUT_HALF: shutdown(c->fd, SHUT_WR); break;
         case CUT_SILENT: break;
@@ -148,7 +151,8 @@ static void say(struct connection *c, const char *text, size_t n) {
 
         if (c->is_mute || is_silent || (is_hushed && c->who != 'c') || c->fd < 0)
                 return;
-        is_cut = is_cut && *said <= at && (the_run->cut.is_eager ? *said + n >= at : *said + n > at);
+        is_cut =
+                is_cut && *said <= at && (the_run->cut.is_eager ? *said + n >= at : *said + n > at);
         if (is_cut)
                 n = at - *said;
         the_report->is_sending = 1;
@@ -162,7 +166,7 @@ static void say(struct connection *c, const char *text, size_t n) {
         }
 }
 
-/* --- servers --------------------------------------------------------------------------------------------- */
+/* --- servers ---------------------------------------------------------------------------------- */
 
 static bool is_lmtp(const struct connection *c) {
         return c->who == 'm' || is_lmtp_upstream;
@@ -213,9 +217,12 @@ static void hear_recipient(struct connection *c, const char *line) {
 static void hear_command(struct connection *c, const char *line) {
         if (begins(line, is_lmtp(c) ? "LHLO " : "EHLO ")) {
                 forget(c);
-                answer(c, c->who == 'm' ? "250-mailman.example\r\n250-SIZE 33554432\r\n250 8BITMIME\r\n"
-                                        : "250-up.example\r\n250-PIPELINING\r\n250-SIZE 10485760\r\n250-8BITMIME\r\n"
-                                          "250-SMTPUTF8\r\n250-DSN\r\n250-LIMITS RCPTMAX=50\r\n250-AUTH PLAIN\r\n250 ENHANCEDSTATUSCODES\r\n");
+                answer(c, c->who == 'm'
+                                  ? "250-mailman.example\r\n250-SIZE 33554432\r\n250 8BITMIME\r\n"
+                                  : "250-up.example\r\n250-PIPELINING\r\n250-SIZE "
+                                    "10485760\r\n250-8BITMIME\r\n"
+                                    "250-SMTPUTF8\r\n250-DSN\r\n250-LIMITS RCPTMAX=50\r\n250-AUTH "
+                                    "PLAIN\r\n250 ENHANCEDSTATUSCODES\r\n");
         } else if (strcmp(line, "AUTH PLAIN") == 0)
                 answer(c, "334 \r\n");
         else if (begins(line, "AUTH PLAIN ") || strcmp(line, "AGEAYg==") == 0)
@@ -267,7 +274,9 @@ static void drop(struct connection *c, size_t n) {
 
 /* false when more has to come. */
 static bool hear_message(struct connection *c) {
-        char *end = c->n >= 3 && memcmp(c->in, ".\r\n", 3) == 0 ? c->in - 2 : memmem(c->in, c->n, "\r\n.\r\n", 5);
+        char *end = c->n >= 3 && memcmp(c->in, ".\r\n", 3) == 0
+                            ? c->in - 2
+                            : memmem(c->in, c->n, "\r\n.\r\n", 5);
         size_t n;
 
         if (!end)
@@ -286,7 +295,8 @@ static bool hear_line(struct connection *c) {
         if (!end)
                 return false;
         n = (size_t) (end - c->in);
-        if (n >= sizeof(line) || memchr(c->in, '\n', n) || memchr(c->in, '\r', n) || memchr(c->in, '\0', n))
+        if (n >= sizeof(line) || memchr(c->in, '\n', n) || memchr(c->in, '\r', n) ||
+            memchr(c->in, '\0', n))
                 put_line("X %c heard a malformed line\n", c->who);
         n = n < sizeof(line) ? n : sizeof(line) - 1;
         memcpy(line, c->in, n);
@@ -298,7 +308,7 @@ static bool hear_line(struct connection *c) {
         return true;
 }
 
-/* --- the client ------------------------------------------------------------------------------------------ */
+/* --- the client ------------------------------------------------------------------------------- */
 
 static void do_step(struct connection *c) {
         struct step *s = &steps[at_step];
@@ -345,7 +355,7 @@ static bool hear_reply(struct connection *c) {
         return true;
 }
 
-/* --- the loop -------------------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static struct connection *add(int fd, char who) {
         struct connection *c = &connections[n_connections++];
@@ -390,7 +400,9 @@ static void hear(struct connection *c) {
         if (c->who == 'c')
                 put_octets('H', c->in + c->n, (size_t) n);
         c->n += (size_t) n;
-        while (c->fd >= 0 && (c->who == 'c' ? hear_reply(c) : c->is_data ? hear_message(c) : hear_line(c)))
+        while (c->fd >= 0 && (c->who == 'c' ? hear_reply(c)
+                              : c->is_data  ? hear_message(c)
+                                            : hear_line(c)))
                 ;
         flush(c);
 }
@@ -402,19 +414,23 @@ static bool is_anybody_there(void) {
         return false;
 }
 
-/* Waits, and does what there is to do. false when that was nothing. `over` is readable when smtpd is dead. */
+/* Waits, and does what there is to do. false when that was nothing. `over` is readable when smtpd
+ * is dead. */
 static bool turn(int over, bool *is_over) {
         struct pollfd fds[CONNECTIONS + N_SERVERS + 2];
         bool is_deaf = is_frozen && !*is_over;
         int n = n_connections, r;
 
         for (int i = 0; i < n; i++)
-                fds[i] = (struct pollfd) { .fd = is_deaf ? NOBODY : connections[i].fd, .events = POLLIN };
+                fds[i] = (struct pollfd) { .fd = is_deaf ? NOBODY : connections[i].fd,
+                                           .events = POLLIN };
         for (int i = 0; i < N_SERVERS; i++)
-                fds[n + i] = (struct pollfd) { .fd = is_deaf ? NOBODY : listeners[i], .events = POLLIN };
+                fds[n + i] =
+                        (struct pollfd) { .fd = is_deaf ? NOBODY : listeners[i], .events = POLLIN };
         fds[n + N_SERVERS] = (struct pollfd) { .fd = *is_over ? NOBODY : over, .events = POLLIN };
         fds[n + N_SERVERS + 1] = (struct pollfd) { .fd = event_fd, .events = POLLIN };
-        r = poll(fds, (nfds_t) n + N_SERVERS + 2, *is_over ? (is_anybody_there() ? 1000 : 0) : RUN_SECONDS * 2000);
+        r = poll(fds, (nfds_t) n + N_SERVERS + 2,
+                 *is_over ? (is_anybody_there() ? 1000 : 0) : RUN_SECONDS * 2000);
         if (r <= 0)
                 return false;
         *is_over |= fds[n + N_SERVERS].revents != 0;
@@ -448,7 +464,7 @@ void world_play(const struct run *r, int client, int over, int event, struct rep
         put_line("Z\n");
 }
 
-/* --- before it begins ------------------------------------------------------------------------------------ */
+/* --- before it begins ------------------------------------------------------------------------- */
 
 static int listen_on(const void *address, socklen_t n, int family) {
         int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -471,18 +487,20 @@ static int listen_tcp(char ret[128]) {
 static int listen_local(const char *folder, char ret[128]) {
         struct sockaddr_un a = { .sun_family = AF_UNIX };
 
-        if ((size_t) snprintf(a.sun_path, sizeof(a.sun_path), "%s/upstream", folder) >= sizeof(a.sun_path))
+        if ((size_t) snprintf(a.sun_path, sizeof(a.sun_path), "%s/upstream", folder) >=
+            sizeof(a.sun_path))
                 errx(1, "the name of the folder is too long");
         strcpy(ret, a.sun_path);
         return listen_on(&a, sizeof(a), AF_UNIX);
 }
 
-/* The upstream is "smtp" over TCP, or "lmtp" over a local socket, and in capitals refuses each message at its end; Mailman is
- * always LMTP over TCP. */
+/* The upstream is "smtp" over TCP, or "lmtp" over a local socket, and in capitals refuses each
+ * message at its end; Mailman is always LMTP over TCP. */
 void world_listen(const char *folder, const char *upstream, char ret_names[N_SERVERS][128]) {
         is_lmtp_upstream = strcasecmp(upstream, "lmtp") == 0;
         is_refusing = *upstream < 'a';
-        listeners[0] = is_lmtp_upstream ? listen_local(folder, ret_names[0]) : listen_tcp(ret_names[0]);
+        listeners[0] =
+                is_lmtp_upstream ? listen_local(folder, ret_names[0]) : listen_tcp(ret_names[0]);
         listeners[1] = listen_tcp(ret_names[1]);
 }
 
@@ -494,7 +512,8 @@ void world_load(const char *session) {
         for (n_steps = 0; n_steps < STEPS; n_steps++) {
                 struct step *s = &steps[n_steps];
 
-                if (fscanf(file, "%zu %d %c %d %d", &s->n, &s->n_replies, &s->class, &s->next, &s->otherwise) != 5 ||
+                if (fscanf(file, "%zu %d %c %d %d", &s->n, &s->n_replies, &s->class, &s->next,
+                           &s->otherwise) != 5 ||
                     fgetc(file) != '\n')
                         break;
                 s->text = malloc(s->n + 1);

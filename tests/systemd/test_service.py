@@ -1,5 +1,6 @@
-"""smtpd.service, which accepts the connections of smtpd.socket itself (Accept=no), under the real systemd (tests/lib/machine.py).
-Whatever a test does, the service has not failed unless the test says so, and no process of it is left."""
+"""smtpd.service, which accepts the connections of smtpd.socket itself (Accept=no), under the real
+systemd (tests/lib/machine.py). Whatever a test does, the service has not failed unless the test
+says so, and no process of it is left."""
 
 import collections
 import contextlib
@@ -15,7 +16,8 @@ from conftest import ROOT, need
 from machine import SHIPPED, UNITS
 from session import PATIENCE
 from test_metrics import figures_in, parse
-from test_systemd import (CLIENTS, EXCEPT, MESSAGE, PROBE, SANDBOX, STORED, TEXT, booted, deliver, install_mailman2, probed,
+from test_systemd import (CLIENTS, EXCEPT, MESSAGE, PROBE, SANDBOX, STORED, TEXT, booted, deliver,
+                          install_mailman2, probed,
                           restart_journald, stored)
 
 UNIT = "smtpd.service"
@@ -37,7 +39,8 @@ def machine(booted):
 
 def processes(machine, unit=UNIT):
     """Of the unit, with their numbers there."""
-    return machine.run("sh", "-c", f"cat /sys/fs/cgroup/system.slice/{unit}/cgroup.procs 2>/dev/null || :").stdout.split()
+    return machine.run("sh", "-c",
+                       f"cat /sys/fs/cgroup/system.slice/{unit}/cgroup.procs 2>/dev/null || :").stdout.split()
 
 
 def failures(machine, unit=UNIT):
@@ -59,7 +62,8 @@ def configure(machine, text, *dropins, more=""):
     """The configuration, and the drop-ins that are used; the service is not running."""
     machine.put("/etc/smtpd/smtpd.conf", text)
     for name in dropins:
-        machine.put(f"{UNITS}/{UNIT}.d/{name}.conf", machine.path(f"{SHIPPED}/smtpd@.service.d/{name}.conf.example").read_text())
+        machine.put(f"{UNITS}/{UNIT}.d/{name}.conf",
+                    machine.path(f"{SHIPPED}/smtpd@.service.d/{name}.conf.example").read_text())
     if more:
         machine.put(f"{UNITS}/{UNIT}.d/more.conf", more)
     machine.systemctl("daemon-reload")
@@ -82,7 +86,7 @@ def wait_for_status(machine, status):
     machine.wait_until(lambda: says(machine, status), f"no status: {status}")
 
 
-# --- beginning ----------------------------------------------------------------------------------------------
+# --- beginning ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("address", CLIENTS)
@@ -92,13 +96,16 @@ def test_first_connection_starts_it(machine, address):
     assert state(machine) == "inactive"
     machine.run(*CLIENTS[address], said=TEXT)
     entry, = stored(machine)
-    assert entry["SMTPD_PEER"] == [address.encode()] and entry["SMTPD_HELO"] == [b"client.example.org"]
-    assert entry["SMTPD_MAIL_FROM"] == [b"alice@example.org"] and entry["SMTPD_PROTOCOL"] == [b"ESMTP"]
+    assert entry["SMTPD_PEER"] == [address.encode()]
+    assert entry["SMTPD_HELO"] == [b"client.example.org"]
+    assert entry["SMTPD_MAIL_FROM"] == [b"alice@example.org"]
+    assert entry["SMTPD_PROTOCOL"] == [b"ESMTP"]
     text = TEXT.replace("\r\n", "\n").replace("\n\n", f"\nX-Peer: {address}\n\n")
     assert entry["SMTPD_TEXT"][0].decode().rstrip() == text.rstrip()
     said = log(machine)
     assert "mail from <alice@example.org> to <bob@example.net>" in said
-    assert re.search(rf"^message id={entry['SMTPD_ID'][0].decode()} peer={address} .* verdict=\"250 ", said, re.M)
+    assert re.search(rf"^message id={entry['SMTPD_ID'][0].decode()} peer={address} .* "
+                     rf"verdict=\"250 ", said, re.M)
     assert "listening address=127.0.0.1:25 name=smtpd.socket strategy=journal config=/etc/smtpd/smtpd.conf\n" in said
     assert "listening address=[::1]:25 name=smtpd.socket strategy=journal config=/etc/smtpd/smtpd.conf\n" in said
     assert state(machine) == "active"
@@ -106,11 +113,14 @@ def test_first_connection_starts_it(machine, address):
 
 
 def test_log_goes_to_the_journal_itself(machine):
-    """Not by syslog: with its stream, by which systemd knows the unit also of a process that has gone."""
+    """Not by syslog: with its stream, by which systemd knows the unit also of a process that has
+    gone."""
     assert deliver(machine) == STORED
     entries = machine.entries(f"_SYSTEMD_UNIT={UNIT}")
-    lines = [entry for entry in entries if entry["MESSAGE"][0].startswith((b"message ", b"session "))]
-    assert [(entry["_TRANSPORT"], entry["PRIORITY"]) for entry in lines] == [([b"stdout"], [b"6"])] * 2
+    lines = [entry for entry in entries
+             if entry["MESSAGE"][0].startswith((b"message ", b"session "))]
+    assert [(entry["_TRANSPORT"], entry["PRIORITY"])
+            for entry in lines] == [([b"stdout"], [b"6"])] * 2
 
 
 def test_status_counts_in_the_service(machine):
@@ -126,10 +136,12 @@ def test_status_counts_in_the_service(machine):
 
 
 def test_figures_for_prometheus(machine):
-    """As the drop-in has it: written in the sandbox, read by anybody, and the same as in the status."""
+    """As the drop-in has it: written in the sandbox, read by anybody, and the same as in the
+    status."""
     file = "/run/smtpd-metrics/smtpd.prom"
     example = machine.path(f"{SHIPPED}/{UNIT}.d/metrics.conf.example").read_text()
-    configure(machine, f"strategy=print\nmetrics-file={file}\n", more=example + "[Service]\nRuntimeDirectoryPreserve=yes\n")
+    configure(machine, f"strategy=print\nmetrics-file={file}\n",
+              more=example + "[Service]\nRuntimeDirectoryPreserve=yes\n")
     assert deliver(machine) == b"250 2.0.0 printed"
     wait_for_status(machine, "0 sessions, 1 message")
     read = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", file]
@@ -161,7 +173,8 @@ def test_start_returns_when_it_is_ready(machine):
 def test_both_shapes_side_by_side(machine):
     """The template on one port, the service on another: the same mail gives the same entry."""
     machine.path(f"{UNITS}/smtpd.socket.d/accept-no.conf").unlink()
-    machine.put(f"{UNITS}/smtpd-fast.socket", "[Socket]\nListenStream=127.0.0.1:2525\nService=smtpd.service\n")
+    machine.put(f"{UNITS}/smtpd-fast.socket",
+                "[Socket]\nListenStream=127.0.0.1:2525\nService=smtpd.service\n")
     machine.put(f"{UNITS}/smtpd-fast.socket.d/accept-no.conf", ACCEPT_NO)
     machine.systemctl("daemon-reload")
     machine.systemctl("stop", "smtpd.socket")
@@ -173,15 +186,17 @@ def test_both_shapes_side_by_side(machine):
     entries = stored(machine)
     ids = ("SMTPD_ID", "SMTPD_PEER_PORT", "SYSLOG_PID")
     ours = [{k: v for k, v in e.items() if not k.startswith("_") and k not in ids} for e in entries]
-    units = [e["_SYSTEMD_UNIT"][0] for e in entries if "_SYSTEMD_UNIT" in e]  # of short-lived senders it is not always known
+    # of short-lived senders it is not always known
+    units = [e["_SYSTEMD_UNIT"][0] for e in entries if "_SYSTEMD_UNIT" in e]
     assert len(ours) == 4 and all(entry == ours[0] for entry in ours)
     assert all(unit.startswith(b"smtpd@") or unit == UNIT.encode() for unit in units)
-    lines = [re.sub(r"\b(id|port|duration)=\S+", "", line) for line in (log(machine, "smtpd@*") + log(machine)).splitlines()
+    lines = [re.sub(r"\b(id|port|duration)=\S+", "", line)
+             for line in (log(machine, "smtpd@*") + log(machine)).splitlines()
              if line.startswith(("message ", "session "))]
     assert sorted(collections.Counter(lines).values()) == [4, 4]
 
 
-# --- every strategy in the sandbox ----------------------------------------------------------------------------
+# --- every strategy in the sandbox ----------------------------------------------------------------
 
 
 def test_print_in_the_service(machine):
@@ -189,14 +204,16 @@ def test_print_in_the_service(machine):
     assert deliver(machine).startswith(b"250 ")
     lines = machine.journalctl("-u", UNIT, "-t", "smtpd", "-o", "cat").splitlines()
     at = lines.index("---------- MESSAGE FOLLOWS ----------")
-    assert lines[at + 1 : at + 5] == ["Subject: greetings", "X-Peer: 127.0.0.1", "text", "------------ END MESSAGE ------------"]
+    assert lines[at + 1 : at + 5] == ["Subject: greetings", "X-Peer: 127.0.0.1", "text",
+                                      "------------ END MESSAGE ------------"]
 
 
 def test_journal_stores_large_messages_in_the_service(machine):
     content = b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 100_000
     assert deliver(machine, content) == STORED
     entry, = stored(machine)
-    assert entry["SMTPD_TEXT"] == [content.replace(b"\r\n", b"\n").replace(b"large\n", b"large\nX-Peer: 127.0.0.1\n")]
+    assert entry["SMTPD_TEXT"] == [
+        content.replace(b"\r\n", b"\n").replace(b"large\n", b"large\nX-Peer: 127.0.0.1\n")]
 
 
 def test_exec_in_the_service(machine):
@@ -204,7 +221,9 @@ def test_exec_in_the_service(machine):
     configure(machine, f"strategy=exec\ncommand={command}\n", "exec")
     assert deliver(machine).startswith(b"250 ") and deliver(machine).startswith(b"250 ")
     files = list(machine.path("/var/lib/private/smtpd/Service/new").iterdir())
-    assert len(files) == 2 and all(file.stat().st_uid == machine.user and file.stat().st_mode & 0o77 == 0 for file in files)
+    assert len(files) == 2
+    assert all(file.stat().st_uid == machine.user and file.stat().st_mode & 0o77 == 0
+               for file in files)
 
 
 def test_proxy_by_tcp_in_the_service(machine):
@@ -232,38 +251,44 @@ def test_proxy_to_a_local_socket_in_the_service(machine):
 
 @pytest.mark.parametrize("dropin", EXCEPT, ids=lambda name: name or "none")
 def test_sandbox_is_in_force_in_the_service(machine, dropin, tmp_path):
-    """For sessions: a program within can do what is expected, and nothing else of what it tries. And for the acceptor: it
-    is in the same name spaces, and has as few rights."""
+    """For sessions: a program within can do what is expected, and nothing else of what it tries.
+    And for the acceptor: it is in the same name spaces, and has as few rights."""
     machine.put("/usr/local/libexec/probe", PROBE)
     if dropin == "mailman2":
         install_mailman2(machine, tmp_path)
-    configure(machine, "strategy=exec\ncommand=/usr/bin/python3 -I /usr/local/libexec/probe\n", *filter(None, [dropin]))
+    configure(machine, "strategy=exec\ncommand=/usr/bin/python3 -I /usr/local/libexec/probe\n",
+              *filter(None, [dropin]))
     assert deliver(machine).startswith(b"250 ")
     found = probed(machine, UNIT)
     expected = SANDBOX | EXCEPT[dropin]
     assert {name: found.get(name) for name in expected} == expected
     pid = main_pid(machine)
-    status = dict(re.findall(r"^(\w+):\s*(\w+)", machine.run("cat", f"/proc/{pid}/status").stdout, re.M))
+    status = dict(re.findall(r"^(\w+):\s*(\w+)", machine.run("cat", f"/proc/{pid}/status").stdout,
+                             re.M))
     for name in ("NoNewPrivs", "Seccomp", "CapEff", "CapBnd"):
         assert status[name] == expected[name], name
-    assert status["CapPrm"] == status["CapInh"] == status["CapAmb"] == "0" * 16 and int(status["Uid"]) == machine.user
+    assert status["CapPrm"] == status["CapInh"] == status["CapAmb"] == "0" * 16
+    assert int(status["Uid"]) == machine.user
     for name in ("net", "user", "mnt"):
-        assert found[f"namespace:{name}"] == machine.run("readlink", f"/proc/{pid}/ns/{name}").stdout.strip()
+        assert found[f"namespace:{name}"] == machine.run("readlink",
+                                                         f"/proc/{pid}/ns/{name}").stdout.strip()
         is_shared = found[f"namespace:{name}"] == os.readlink(f"/proc/{machine.leader}/ns/{name}")
         assert is_shared == (name == "net" and dropin == "proxy"), name
 
 
-# --- configuration ----------------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------
 
 
 def reload(machine, word):
     machine.mark()
     machine.systemctl("reload", UNIT)
-    machine.wait_until(lambda: re.search(rf"^{word}: ", log(machine), re.M), f"the log does not say {word}")
+    machine.wait_until(lambda: re.search(rf"^{word}: ", log(machine), re.M),
+                       f"the log does not say {word}")
 
 
 def test_reload(machine):
-    """Sessions keep the configuration they began with; one with mistakes is not taken, and the log says why."""
+    """Sessions keep the configuration they began with; one with mistakes is not taken, and the log
+    says why."""
     configure(machine, "hostname=old.example\n")
     with machine.client() as client:
         client.begin("greeting")
@@ -291,13 +316,14 @@ def test_reload(machine):
 
 
 def test_mistake_in_the_configuration_in_the_service(machine):
-    """Whoever comes is told to come again, and the log says where the mistake is. The port survives that, and once the mistake
-    is gone it serves by itself."""
+    """Whoever comes is told to come again, and the log says where the mistake is. The port survives
+    that, and once the mistake is gone it serves by itself."""
     configure(machine, "stratgy=print\n")
     for _ in range(3):
         with machine.client() as client:
             assert client.read_to_end().startswith(b"421 4.3.5 ")
-    assert re.search(r"^/etc/smtpd/smtpd\.conf:1: .*stratgy", machine.journalctl("-u", UNIT, "-p", "err", "-o", "cat"), re.M)
+    assert re.search(r"^/etc/smtpd/smtpd\.conf:1: .*stratgy",
+                     machine.journalctl("-u", UNIT, "-p", "err", "-o", "cat"), re.M)
     machine.put("/etc/smtpd/smtpd.conf", "strategy=journal\n")
     machine.wait_until(lambda: state(machine) == "failed", "it goes on turning clients away")
     forgive(machine, *[b"exit-code"] * len(failures(machine)))  # one, if all three came in time
@@ -336,10 +362,11 @@ def test_many_starts(machine):
         machine.systemctl("stop", UNIT)
         with machine.client() as client:
             client.begin("greeting")
-    assert state(machine, "smtpd.socket") == "active" and log(machine).count("name=smtpd.socket") == 16
+    assert state(machine, "smtpd.socket") == "active"
+    assert log(machine).count("name=smtpd.socket") == 16
 
 
-# --- ends -------------------------------------------------------------------------------------------------------
+# --- ends -----------------------------------------------------------------------------------------
 
 
 def end_of(machine):
@@ -356,7 +383,8 @@ def test_exits_when_idle(machine):
         client.expect((b"NOOP", b"250 "))
         assert main_pid(machine) == pid
     end_of(machine)
-    assert state(machine, "smtpd.socket") == "active" and "idle for 1 second: exiting\n" in log(machine)
+    assert state(machine, "smtpd.socket") == "active"
+    assert "idle for 1 second: exiting\n" in log(machine)
     with machine.client() as client:
         client.begin("EHLO")
         assert main_pid(machine) not in (0, pid)  # it is not idle now
@@ -366,14 +394,16 @@ PORTS, ROUNDS = range(2500, 2510), 3
 
 
 def test_connection_at_the_moment_of_its_exit(machine):
-    """Around that moment, on some ports of their own: nobody is lost, and no start is one too many."""
+    """Around that moment, on some ports of their own: nobody is lost, and no start is one too
+    many."""
     machine.put("/etc/smtpd/idle.conf", "exit-idle-time=1\n")
     service = machine.path(f"{SHIPPED}/{UNIT}").read_text()
     program, ours = "=/usr/sbin/smtpd\n", "=/usr/sbin/smtpd --config=/etc/smtpd/idle.conf\n"
     assert program in service
     service = service.replace("smtpd.socket", "%N.socket").replace(program, ours)
     for port in PORTS:
-        machine.put(f"{UNITS}/smtpd-idle{port}.socket", f"[Socket]\nListenStream=127.0.0.1:{port}\n")
+        machine.put(f"{UNITS}/smtpd-idle{port}.socket",
+                    f"[Socket]\nListenStream=127.0.0.1:{port}\n")
         machine.put(f"{UNITS}/smtpd-idle{port}.socket.d/accept-no.conf", ACCEPT_NO)
         machine.put(f"{UNITS}/smtpd-idle{port}.service", service)
     machine.systemctl("daemon-reload")
@@ -390,10 +420,12 @@ def test_connection_at_the_moment_of_its_exit(machine):
                     pass
             served.append(port)
             if n < ROUNDS:
-                time.sleep(0.99 + offset + 0.02 * n)  # the moment is about a second after the last end
+                # the moment is about a second after the last end
+                time.sleep(0.99 + offset + 0.02 * n)
 
     def come():
-        threads = [threading.Thread(target=come_again, args=(port, 0.005 * i)) for i, port in enumerate(PORTS)]
+        threads = [threading.Thread(target=come_again, args=(port, 0.005 * i)) for i,
+                   port in enumerate(PORTS)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -403,8 +435,10 @@ def test_connection_at_the_moment_of_its_exit(machine):
     exits = log(machine, "smtpd-idle*").count("idle for 1 second: exiting\n")
     assert len(served) == len(PORTS) * (ROUNDS + 1) and exits > 0
     for unit in (f"smtpd-idle{port}" for port in PORTS):
-        machine.wait_until(lambda: state(machine, f"{unit}.service") == "inactive", "one does not end")
-        assert state(machine, f"{unit}.socket") == "active" and failures(machine, f"{unit}.service") == []
+        machine.wait_until(lambda: state(machine, f"{unit}.service") == "inactive",
+                           "one does not end")
+        assert state(machine, f"{unit}.socket") == "active"
+        assert failures(machine, f"{unit}.service") == []
 
 
 def test_stop_lets_sessions_end(machine):
@@ -413,14 +447,16 @@ def test_stop_lets_sessions_end(machine):
     with machine.client() as client:
         client.begin("DATA")
         machine.systemctl("stop", "--no-block", UNIT)
-        machine.wait_until(lambda: "stopping: 1 session has 5 seconds to end\n" in log(machine), "it does not stop")
+        machine.wait_until(lambda: "stopping: 1 session has 5 seconds to end\n" in log(machine),
+                           "it does not stop")
         with machine.client() as waiting:
             client.say(b"Subject: last\r\n\r\n.\r\n")
             assert client.reply() == STORED and client.read_to_end().startswith(b"421 4.3.2 ")
             waiting.begin("EHLO")  # the socket has started it again
             waiting.quit()
     assert len(stored(machine, "b@example.com")) == 1
-    assert "smtpd.service: Deactivated successfully." in machine.journalctl("-o", "cat", f"UNIT={UNIT}")
+    assert "smtpd.service: Deactivated successfully." in machine.journalctl("-o", "cat",
+                                                                            f"UNIT={UNIT}")
 
 
 def test_stop_ends_what_does_not_end(machine):
@@ -432,17 +468,21 @@ def test_stop_ends_what_does_not_end(machine):
         idle.begin("EHLO")
         began = time.monotonic()
         machine.systemctl("stop", "smtpd.socket", "--no-block")  # which takes the service with it
-        assert in_data.read_to_end().startswith(b"421 4.3.2 ") and idle.read_to_end().startswith(b"421 4.3.2 ")
+        assert in_data.read_to_end().startswith(b"421 4.3.2 ")
+        assert idle.read_to_end().startswith(b"421 4.3.2 ")
         assert time.monotonic() - began > 0.9
     end_of(machine)
     assert stored(machine, "b@example.com") == [] and processes(machine) == []
-    assert "smtpd.service: Deactivated successfully." in machine.journalctl("-o", "cat", f"UNIT={UNIT}")
+    assert "smtpd.service: Deactivated successfully." in machine.journalctl("-o", "cat",
+                                                                            f"UNIT={UNIT}")
 
 
 def test_nothing_is_left_after_the_time_for_a_stop(machine):
     """A delivery that does not end is killed with its program, and then there is no 250."""
-    machine.put("/usr/local/libexec/stays", "#!/bin/sh\ntrap '' TERM HUP INT\nsleep 300 & wait; sleep 300\n", 0o755)
-    configure(machine, "strategy=exec\ncommand=/usr/local/libexec/stays\nstop-timeout=60\n", more="[Service]\nTimeoutStopSec=2\n")
+    machine.put("/usr/local/libexec/stays",
+                "#!/bin/sh\ntrap '' TERM HUP INT\nsleep 300 & wait; sleep 300\n", 0o755)
+    configure(machine, "strategy=exec\ncommand=/usr/local/libexec/stays\nstop-timeout=60\n",
+              more="[Service]\nTimeoutStopSec=2\n")
     with machine.client() as client:
         client.begin("DATA")
         client.say(b".\r\n")
@@ -454,7 +494,8 @@ def test_nothing_is_left_after_the_time_for_a_stop(machine):
 
 
 def test_acceptor_is_killed(machine):
-    """Sessions go on to their end, and new ones are served by another; a stop then ends both kinds."""
+    """Sessions go on to their end, and new ones are served by another; a stop then ends both
+    kinds."""
     configure(machine, "stop-timeout=1\n")
     large = b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 10_000
     with machine.client() as in_data, machine.client() as idle:
@@ -465,13 +506,15 @@ def test_acceptor_is_killed(machine):
         with machine.client() as later:
             later.begin("EHLO")
             assert main_pid(machine) not in (0, pid)
-            in_data.say(large + b".\r\n")  # to a file in a private /var/tmp, which was removed meanwhile
+            # to a file in a private /var/tmp, which was removed meanwhile
+            in_data.say(large + b".\r\n")
             assert in_data.reply() == STORED
             assert idle.send_message(MESSAGE) == STORED and later.send_message(MESSAGE) == STORED
             in_data.quit()
             forgive(machine, b"signal")
             machine.systemctl("stop", "--no-block", UNIT)
-            assert idle.read_to_end().startswith(b"421 4.3.2 ") and later.read_to_end().startswith(b"421 4.3.2 ")
+            assert idle.read_to_end().startswith(b"421 4.3.2 ")
+            assert later.read_to_end().startswith(b"421 4.3.2 ")
     machine.wait_until(lambda: processes(machine) == [], "something is left")
     assert deliver(machine) == STORED
 
@@ -490,7 +533,8 @@ def test_stop_spares_others_of_the_same_user(machine):
 
 @pytest.mark.parametrize("signal", [None, "KILL"], ids=["restart", "kill"])
 def test_journald_restarts(machine, signal):
-    """The one standard error of the service outlives that: later sessions have it too, and their mail is stored."""
+    """The one standard error of the service outlives that: later sessions have it too, and their
+    mail is stored."""
     with machine.client() as client:
         client.begin("EHLO")
         restart_journald(machine, signal)
@@ -498,36 +542,42 @@ def test_journald_restarts(machine, signal):
         client.quit()
     assert deliver(machine) == STORED
     assert len(stored(machine)) == 1 and len(stored(machine, "b@example.com")) == 1
-    machine.wait_until(lambda: len(re.findall("^session ", log(machine), re.M)) == 2, "the log is lost")
+    machine.wait_until(lambda: len(re.findall("^session ", log(machine), re.M)) == 2,
+                       "the log is lost")
 
 
-# --- load ----------------------------------------------------------------------------------------------------------
+# --- load -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory):
     program = tmp_path_factory.mktemp("load") / "load"
     source = ROOT / "tests/bench.d/load.c"
-    subprocess.run([need("cc"), "-O2", "-D_GNU_SOURCE", "-o", program, source], check=True, timeout=60)
+    subprocess.run([need("cc"), "-O2", "-D_GNU_SOURCE", "-o", program, source], check=True,
+                   timeout=60)
     return program
 
 
 def test_five_thousand_connections(machine, load):
-    """Ten at once, a message each; all are served, and nothing is left of them. So many lines are no reason for journald to
-    take no more from us."""
-    configure(machine, "strategy=print\nmax-connections-per-source=100\n")  # processes that are just ending count too
+    """Ten at once, a message each; all are served, and nothing is left of them. So many lines are
+    no reason for journald to take no more from us."""
+    # processes that are just ending count too
+    configure(machine, "strategy=print\nmax-connections-per-source=100\n")
     argv = [load, "127.0.0.1:25", "5000", "10"]
-    machine.in_network(subprocess.run, argv, stdout=subprocess.DEVNULL, check=True, timeout=6 * PATIENCE)
+    machine.in_network(subprocess.run, argv, stdout=subprocess.DEVNULL, check=True,
+                       timeout=6 * PATIENCE)
     wait_for_status(machine, "0 sessions, 5000 messages")
     assert processes(machine) == [str(main_pid(machine))]
-    assert state(machine, "smtpd.socket") == "active" and machine.systemctl("--failed", "--no-legend").stdout == ""
+    assert state(machine, "smtpd.socket") == "active"
+    assert machine.systemctl("--failed", "--no-legend").stdout == ""
     machine.put("/etc/smtpd/smtpd.conf", "strategy=journal\n")
     reload(machine, "reloaded")
     assert deliver(machine) == STORED
 
 
 def test_limits(machine):
-    """Clients that only wait take no more than they may have. Then there is a word for each other one, at once."""
+    """Clients that only wait take no more than they may have. Then there is a word for each other
+    one, at once."""
     configure(machine, "max-connections=5\nmax-connections-per-source=3\n")
     with contextlib.ExitStack() as stack:
         def client(source):
@@ -547,7 +597,9 @@ def test_limits(machine):
         wait_for_status(machine, "4 sessions, 0 messages")
         assert deliver(machine) == STORED
     assert "refused address=127.0.0.1:25 reason=max-connections-per-source sessions=3 clients=1 peer=127.0.0.2 port=" in log(machine)
-    machine.wait_until(lambda: "refused address=127.0.0.1:25 reason=max-connections sessions=" in log(machine), "the log is silent")
+    machine.wait_until(
+        lambda: "refused address=127.0.0.1:25 reason=max-connections sessions=" in log(machine),
+        "the log is silent")
 
 
 def test_it_is_the_user_of_sysusers(machine):
@@ -571,7 +623,8 @@ def test_resources_are_bounded(machine, unit, n_sessions):
 def test_spool_has_a_limit_too(machine):
     """The largest file there may be: nobody is served worse for the message of one."""
     configure(machine, "max-size=0\n", more="[Service]\nLimitFSIZE=1M\n")
-    assert deliver(machine, b"x" * 70 + b"\r\n" + 30_000 * (b"y" * 70 + b"\r\n")).startswith(b"452 4.3.1 ")
+    assert deliver(machine,
+                   b"x" * 70 + b"\r\n" + 30_000 * (b"y" * 70 + b"\r\n")).startswith(b"452 4.3.1 ")
     assert deliver(machine) == STORED and main_pid(machine) > 0
 
 
@@ -582,9 +635,11 @@ def test_log_of_its_own(machine, strategy):
     verdict = deliver(machine)
     assert verdict == STORED if strategy == "journal" else verdict.startswith(b"250 ")
     machine.systemctl("stop", UNIT)
-    own = machine.run("journalctl", "--namespace=smtpd", "--no-pager", "-u", UNIT, "-o", "cat").stdout
+    own = machine.run("journalctl", "--namespace=smtpd", "--no-pager", "-u", UNIT, "-o",
+                      "cat").stdout
     assert f" strategy={strategy} " in own and re.search(r'^message id=.* verdict="250 ', own, re.M)
     assert re.search(r"^(message|session|listening) ", log(machine), re.M) is None
     if strategy == "journal":
         assert stored(machine) == []
-        assert "SMTPD_TEXT" in machine.run("journalctl", "--namespace=smtpd", "--no-pager", "-o", "json", "SMTPD_RCPT_TO=bob@example.net").stdout
+        assert "SMTPD_TEXT" in machine.run("journalctl", "--namespace=smtpd", "--no-pager", "-o",
+                                           "json", "SMTPD_RCPT_TO=bob@example.net").stdout

@@ -1,5 +1,6 @@
-"""smtpd as it is installed, under the real systemd, with its units as they are shipped (tests/lib/machine.py). Whatever a test
-does, it leaves no session and no failed unit: the fixture looks after that."""
+"""smtpd as it is installed, under the real systemd, with its units as they are shipped
+(tests/lib/machine.py). Whatever a test does, it leaves no session and no failed unit: the fixture
+looks after that."""
 
 import contextlib
 import os
@@ -48,7 +49,7 @@ def stored(machine, recipient="bob@example.net"):
     return machine.entries(f"SMTPD_RCPT_TO={recipient}")
 
 
-# --- after the installation ------------------------------------------------------------------------------
+# --- after the installation -----------------------------------------------------------------------
 
 
 def test_installation_starts_nothing(machine):
@@ -60,28 +61,34 @@ def test_installation_starts_nothing(machine):
 
 TEXT = "From: alice@example.org\r\nSubject: greetings\r\n\r\nhow are you?\r\n"
 CLIENTS = {
-    "127.0.0.1": ["swaks", "--server", "127.0.0.1", "--from", "alice@example.org", "--to", "bob@example.net",
+    "127.0.0.1": ["swaks", "--server", "127.0.0.1", "--from", "alice@example.org", "--to",
+                  "bob@example.net",
                   "--ehlo", "client.example.org", "--data", "-"],
-    "::1": ["curl", "--silent", "--show-error", "smtp://[::1]/client.example.org", "--mail-from", "alice@example.org",
+    "::1": ["curl", "--silent", "--show-error", "smtp://[::1]/client.example.org", "--mail-from",
+            "alice@example.org",
             "--mail-rcpt", "bob@example.net", "--upload-file", "-"],
 }
 
 
 @pytest.mark.parametrize("address", CLIENTS)
 def test_mail_of_a_real_client(machine, address):
-    """Enabled, and nothing else done: the mail is in the journal, and found there by unit and by recipient."""
+    """Enabled, and nothing else done: the mail is in the journal, and found there by unit and by
+    recipient."""
     need(CLIENTS[address][0])
     machine.systemctl("enable", "--now", "smtpd.socket")
     assert machine.systemctl("is-enabled", "smtpd.socket").stdout.startswith("enabled\n")
     machine.run(*CLIENTS[address], said=TEXT)
     entry, = stored(machine)
-    assert entry["SMTPD_PEER"] == [address.encode()] and entry["SMTPD_HELO"] == [b"client.example.org"]
-    assert entry["SMTPD_MAIL_FROM"] == [b"alice@example.org"] and entry["SMTPD_PROTOCOL"] == [b"ESMTP"]
+    assert entry["SMTPD_PEER"] == [address.encode()]
+    assert entry["SMTPD_HELO"] == [b"client.example.org"]
+    assert entry["SMTPD_MAIL_FROM"] == [b"alice@example.org"]
+    assert entry["SMTPD_PROTOCOL"] == [b"ESMTP"]
     text = TEXT.replace("\r\n", "\n").replace("\n\n", f"\nX-Peer: {address}\n\n")
     assert entry["SMTPD_TEXT"][0].decode().rstrip() == text.rstrip()  # swaks adds an empty line
     log = machine.journalctl("-u", "smtpd@*", "-o", "cat")
     assert "mail from <alice@example.org> to <bob@example.net>" in log
-    assert re.search(rf"^message id={entry['SMTPD_ID'][0].decode()} peer={address} .* verdict=\"250 ", log, re.M)
+    assert re.search(rf"^message id={entry['SMTPD_ID'][0].decode()} peer={address} .* "
+                     rf"verdict=\"250 ", log, re.M)
     machine.run("journalctl", "--update-catalog")
     assert "A mail was received" in machine.journalctl("-x", "SMTPD_RCPT_TO=bob@example.net")
 
@@ -119,16 +126,20 @@ def test_status_says_what_the_session_does(machine):
             line = re.search(r"^ *Status: \"(.*)\"$", status, re.M)
             return line and all(word in line[1] for word in words)
 
-        machine.wait_until(lambda: says("127.0.0.1", "waiting", "accepted: 0"), "the status says nothing before DATA", 5)
-        client.expect((b"MAIL FROM:<a@example.org>", b"250 "), (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
-        machine.wait_until(lambda: says("127.0.0.1", "receiving", "a@example.org"), "the status says nothing in DATA", 5)
+        machine.wait_until(lambda: says("127.0.0.1", "waiting", "accepted: 0"),
+                           "the status says nothing before DATA", 5)
+        client.expect((b"MAIL FROM:<a@example.org>", b"250 "),
+                      (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
+        machine.wait_until(lambda: says("127.0.0.1", "receiving", "a@example.org"),
+                           "the status says nothing in DATA", 5)
         client.say(b".\r\n")
         assert client.reply() == STORED
-        machine.wait_until(lambda: says("127.0.0.1", "waiting", "accepted: 1"), "the status says nothing after the message", 5)
+        machine.wait_until(lambda: says("127.0.0.1", "waiting", "accepted: 1"),
+                           "the status says nothing after the message", 5)
         client.quit()
 
 
-# --- every strategy in its sandbox ------------------------------------------------------------------------
+# --- every strategy in its sandbox ----------------------------------------------------------------
 
 
 def test_print(machine):
@@ -137,7 +148,8 @@ def test_print(machine):
     assert deliver(machine).startswith(b"250 ")
     log = machine.journalctl("-u", "smtpd@*", "-t", "smtpd", "-o", "cat").splitlines()
     at = log.index("---------- MESSAGE FOLLOWS ----------")
-    assert log[at + 1 : at + 5] == ["Subject: greetings", "X-Peer: 127.0.0.1", "text", "------------ END MESSAGE ------------"]
+    assert log[at + 1 : at + 5] == ["Subject: greetings", "X-Peer: 127.0.0.1", "text",
+                                    "------------ END MESSAGE ------------"]
 
 
 def test_journal_stores_large_messages(machine):
@@ -146,7 +158,8 @@ def test_journal_stores_large_messages(machine):
     content = b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 100_000
     assert deliver(machine, content) == STORED
     entry, = stored(machine)
-    assert entry["SMTPD_TEXT"] == [content.replace(b"\r\n", b"\n").replace(b"large\n", b"large\nX-Peer: 127.0.0.1\n")]
+    assert entry["SMTPD_TEXT"] == [
+        content.replace(b"\r\n", b"\n").replace(b"large\n", b"large\nX-Peer: 127.0.0.1\n")]
 
 
 def test_show(machine):
@@ -172,7 +185,8 @@ def test_maildir(machine):
 
 def test_exec(machine):
     """The shipped example of a program, into the folder that the drop-in gives."""
-    machine.configure("strategy=exec\ncommand=/usr/share/doc/smtpd/examples/maildir.sh /var/lib/smtpd/Maildir\n", "exec")
+    machine.configure("strategy=exec\ncommand=/usr/share/doc/smtpd/examples/maildir.sh "
+                      "/var/lib/smtpd/Maildir\n", "exec")
     assert deliver(machine).startswith(b"250 ")
     file, = machine.path("/var/lib/private/smtpd/Maildir/new").iterdir()
     assert file.read_bytes() == b"Return-Path: <a@example.org>\nSubject: greetings\n\ntext\n"
@@ -180,7 +194,8 @@ def test_exec(machine):
 
 
 def test_exec_without_its_dropin_delivers_nothing(machine):
-    machine.configure("strategy=exec\ncommand=/usr/share/doc/smtpd/examples/maildir.sh /var/lib/elsewhere/Maildir\n")
+    machine.configure("strategy=exec\ncommand=/usr/share/doc/smtpd/examples/maildir.sh "
+                      "/var/lib/elsewhere/Maildir\n")
     assert deliver(machine).startswith(b"451 ")
     assert not machine.path("/var/lib/elsewhere").exists()
 
@@ -222,11 +237,13 @@ def test_proxy_by_tcp_needs_its_dropin(machine):
 def test_proxy_reaches_only_the_addresses_that_are_given(machine):
     """As the drop-in proposes."""
     with machine.upstream() as upstream:
-        machine.configure(f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\nupstream-timeout=1\n", "proxy")
+        machine.configure(
+            f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\nupstream-timeout=1\n", "proxy")
         path = machine.path(f"{UNITS}/smtpd@.service.d/proxy.conf")
         text = path.read_text()
         for allowed, verdict in (("127.0.0.9", b"451 4.4.1 "), ("127.0.0.9 localhost", b"250 ")):
-            changed, n = re.subn(r"^IPAddressAllow=any$", f"IPAddressAllow={allowed}", text, flags=re.M)
+            changed, n = re.subn(r"^IPAddressAllow=any$", f"IPAddressAllow={allowed}", text,
+                                 flags=re.M)
             assert n == 1
             path.write_text(changed)
             machine.systemctl("daemon-reload")
@@ -240,7 +257,8 @@ def test_proxy_reaches_only_the_addresses_that_are_given(machine):
 def test_proxy_to_a_local_socket(machine, protocol):
     """With no drop-in: no network is needed."""
     with machine.upstream(family=socket.AF_UNIX, lmtp=protocol == "lmtp") as upstream:
-        machine.configure(f"strategy=proxy\nupstream={upstream.endpoint}\nupstream-protocol={protocol}\n")
+        machine.configure(
+            f"strategy=proxy\nupstream={upstream.endpoint}\nupstream-protocol={protocol}\n")
         assert deliver(machine) == b"250 2.0.0 taken as 1.0"
         message, = upstream.messages
     assert message.text.endswith(b"Subject: greetings\nX-Peer: 127.0.0.1\n\ntext\n")
@@ -250,7 +268,8 @@ def test_mailman3(machine):
     """Its LMTP server knows the list; the upstream gets the rest."""
     unknown = b"550 Requested action not taken: mailbox unavailable\r\n"
     with machine.upstream(lmtp=True) as lists, machine.upstream({}) as upstream:
-        machine.configure(f"strategy=mailman\nmailman=127.0.0.1:{lists.port}\nupstream=127.0.0.1:{upstream.port}\n", "proxy")
+        machine.configure(
+            f"strategy=mailman\nmailman=127.0.0.1:{lists.port}\nupstream=127.0.0.1:{upstream.port}\n", "proxy")
         assert deliver(machine, recipient=b"list@example.com").startswith(b"250 ")
         lists.scripts = ({"RCPT": unknown},)
         assert deliver(machine).startswith(b"250 ")
@@ -258,8 +277,9 @@ def test_mailman3(machine):
         assert [m.recipients for m in upstream.messages] == [[b"<bob@example.net>"]]
 
 
-# mail-wrapper.c of Mailman 2.1, as far as it is about who may do what: the calling group is compared with the one that was
-# compiled in (2), the real group becomes the effective one (3), the script is executed (4).
+# mail-wrapper.c of Mailman 2.1, as far as it is about who may do what: the calling group is
+# compared with the one that was compiled in (2), the real group becomes the effective one (3), the
+# script is executed (4).
 WRAPPER = r"""
 #define _GNU_SOURCE
 #include <grp.h>
@@ -286,8 +306,10 @@ int main(int argc, char **argv) {
 
 def install_mailman2(machine, tmp_path):
     (tmp_path / "wrapper.c").write_text(WRAPPER)
-    subprocess.run([need("cc"), "-o", tmp_path / "wrapper", tmp_path / "wrapper.c"], check=True, timeout=60)
-    machine.put("/usr/lib/mailman/scripts/driver", (ROOT / "tests/mailman2-wrapper").read_text(), 0o755)
+    subprocess.run([need("cc"), "-o", tmp_path / "wrapper", tmp_path / "wrapper.c"], check=True,
+                   timeout=60)
+    machine.put("/usr/lib/mailman/scripts/driver", (ROOT / "tests/mailman2-wrapper").read_text(),
+                0o755)
     machine.put("/usr/lib/mailman/mail/mailman", "")
     machine.path("/usr/lib/mailman/mail/mailman").write_bytes((tmp_path / "wrapper").read_bytes())
     machine.run("sh", "-ec", """
@@ -302,15 +324,18 @@ MAILMAN2 = "strategy=mailman\nmailman-wrapper=/usr/lib/mailman/mail/mailman\nmai
 
 
 def test_mailman2(machine, tmp_path):
-    """The wrapper is called by its group, finds the lists and fills the queue; it can write nowhere else."""
+    """The wrapper is called by its group, finds the lists and fills the queue; it can write nowhere
+    else."""
     install_mailman2(machine, tmp_path)
     machine.configure(MAILMAN2, "mailman2")
     assert deliver(machine, recipient=b"friends@example.com").startswith(b"250 ")
     queue = machine.path("/var/lib/mailman/qfiles/in")
     file, = queue.glob("*.msg")
-    assert b"Subject: greetings\n" in file.read_bytes() and file.stat().st_gid == queue.stat().st_gid
+    assert b"Subject: greetings\n" in file.read_bytes()
+    assert file.stat().st_gid == queue.stat().st_gid
     assert file.with_suffix(".argv").read_text() == "post\nfriends\n"
-    assert not machine.path("/var/lib/mailman/argv").exists()  # where the stand-in tries to keep it too
+    # where the stand-in tries to keep it too
+    assert not machine.path("/var/lib/mailman/argv").exists()
     with machine.client() as client:
         client.begin("MAIL")
         client.expect((b"RCPT TO:<nobody@example.com>", b"550 5.1.1 "))
@@ -324,10 +349,11 @@ def test_mailman2_and_an_upstream(machine, tmp_path):
         machine.configure(f"{MAILMAN2}upstream=127.0.0.1:{upstream.port}\n", "mailman2", "proxy")
         assert deliver(machine, recipient=b"friends@example.com").startswith(b"250 ")
         assert deliver(machine).startswith(b"250 ")
-        assert len(upstream.messages) == 1 and len(list(machine.path("/var/lib/mailman/qfiles/in").glob("*.msg"))) == 1
+        assert len(upstream.messages) == 1
+        assert len(list(machine.path("/var/lib/mailman/qfiles/in").glob("*.msg"))) == 1
 
 
-# --- the sandbox ------------------------------------------------------------------------------------------
+# --- the sandbox ----------------------------------------------------------------------------------
 
 PROBE = r"""
 import mmap, os, pwd, re, socket, sys, tempfile
@@ -363,12 +389,17 @@ print("user", "dynamic" if 61184 <= os.getuid() <= 65519 else pwd.getpwuid(os.ge
 READ_ONLY, DENIED, NOT_PERMITTED = "Read-only-file-system", "Permission-denied", "Operation-not-permitted"
 NO_FILE, NO_FAMILY = "No-such-file-or-directory", "Address-family-not-supported-by-protocol"
 SANDBOX = {
-    "write:/etc": READ_ONLY, "write:/usr": READ_ONLY, "write:/var/lib": READ_ONLY, "write:/run": DENIED, "write:/boot": READ_ONLY,
-    "write:/tmp": "OK", "write:/var/tmp": "OK", "read:/etc/shadow": DENIED, "list:/home": DENIED, "process:1": NO_FILE,
+    "write:/etc": READ_ONLY, "write:/usr": READ_ONLY, "write:/var/lib": READ_ONLY,
+    "write:/run": DENIED, "write:/boot": READ_ONLY,
+    "write:/tmp": "OK", "write:/var/tmp": "OK", "read:/etc/shadow": DENIED, "list:/home": DENIED,
+    "process:1": NO_FILE,
     "read:journal": "OK",  # strategy journal does that
-    "AF_UNIX": "OK", "AF_INET": NO_FAMILY, "AF_INET6": NO_FAMILY, "AF_NETLINK": NO_FAMILY, "AF_PACKET": NO_FAMILY,
-    "write-and-execute": NOT_PERMITTED, "setuid": NOT_PERMITTED, "chroot": NOT_PERMITTED, "nice": NOT_PERMITTED,
-    "NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000000", "CapBnd": "0000000000000000", "user": "smtpd",
+    "AF_UNIX": "OK", "AF_INET": NO_FAMILY, "AF_INET6": NO_FAMILY, "AF_NETLINK": NO_FAMILY,
+    "AF_PACKET": NO_FAMILY,
+    "write-and-execute": NOT_PERMITTED, "setuid": NOT_PERMITTED, "chroot": NOT_PERMITTED,
+    "nice": NOT_PERMITTED,
+    "NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000000", "CapBnd": "0000000000000000",
+    "user": "smtpd",
 }
 EXCEPT = {
     "": {},
@@ -393,7 +424,8 @@ def test_sandbox_is_in_force(machine, dropin, tmp_path):
     machine.put("/usr/local/libexec/probe", PROBE)
     if dropin == "mailman2":
         install_mailman2(machine, tmp_path)
-    machine.configure("strategy=exec\ncommand=/usr/bin/python3 -I /usr/local/libexec/probe\n", *filter(None, [dropin]))
+    machine.configure("strategy=exec\ncommand=/usr/bin/python3 -I /usr/local/libexec/probe\n",
+                      *filter(None, [dropin]))
     assert deliver(machine).startswith(b"250 ")
     found = probed(machine, "smtpd@*")
     expected = SANDBOX | EXCEPT[dropin]
@@ -405,7 +437,7 @@ def test_sandbox_is_in_force(machine, dropin, tmp_path):
         assert is_shared == (name == "net" and dropin == "proxy"), name
 
 
-# --- load ---------------------------------------------------------------------------------------------------
+# --- load -----------------------------------------------------------------------------------------
 
 
 def greeting(sock):
@@ -436,11 +468,13 @@ def test_thousand_connections_at_once(machine, end):
 
     machine.in_network(storm)
     assert deliver_when_possible(machine) == STORED
-    assert machine.show("smtpd.socket", "ActiveState") == "active" and machine.show("smtpd.socket", "Result") == "success"
+    assert machine.show("smtpd.socket", "ActiveState") == "active"
+    assert machine.show("smtpd.socket", "Result") == "success"
 
 
 def test_one_client_does_not_get_everything(machine):
-    """A hundred connections of one address: sixteen sessions; and another address is served meanwhile."""
+    """A hundred connections of one address: sixteen sessions; and another address is served
+    meanwhile."""
     machine.systemctl("start", "smtpd.socket")
     with contextlib.ExitStack() as stack:
         many = [stack.enter_context(machine.connect(source="127.0.0.2")) for _ in range(100)]
@@ -453,7 +487,7 @@ def test_one_client_does_not_get_everything(machine):
         client.quit()
 
 
-# --- sessions that end badly ------------------------------------------------------------------------------
+# --- sessions that end badly ----------------------------------------------------------------------
 
 
 def test_stopped_in_data(machine):
@@ -487,7 +521,8 @@ def test_mistake_in_the_configuration(machine):
     machine.wait_until(lambda: not machine.sessions(), "the session does not end")
     ended, = machine.entries("EXIT_STATUS=78")
     assert ended["UNIT"][0].startswith(b"smtpd@")
-    assert re.search(r"/etc/smtpd/smtpd\.conf:2: .*stratgy", machine.journalctl("-u", "smtpd@*", "-p", "err", "-o", "cat"))
+    assert re.search(r"/etc/smtpd/smtpd\.conf:2: .*stratgy",
+                     machine.journalctl("-u", "smtpd@*", "-p", "err", "-o", "cat"))
     machine.configure("strategy=journal\n")  # which counts from the next connection on
     assert deliver(machine) == STORED
 
@@ -503,15 +538,17 @@ def test_message_that_is_too_long(machine):
     assert len(stored(machine)) == 1 and stored(machine, "b@example.com") == []
 
 
-# --- journald comes and goes --------------------------------------------------------------------------------
+# --- journald comes and goes ----------------------------------------------------------------------
 
 
 def restart_journald(machine, signal=None):
-    machine.systemctl("reset-failed", "systemd-journald.service")  # five restarts in ten seconds would be one too many
+    # five restarts in ten seconds would be one too many
+    machine.systemctl("reset-failed", "systemd-journald.service")
     if signal:
         gone = ("0", machine.show("systemd-journald", "MainPID"))
         machine.systemctl("kill", f"--signal={signal}", "--kill-who=main", "systemd-journald")
-        machine.wait_until(lambda: machine.show("systemd-journald", "MainPID") not in gone, "journald does not come back")
+        machine.wait_until(lambda: machine.show("systemd-journald", "MainPID") not in gone,
+                           "journald does not come back")
     else:
         machine.systemctl("restart", "systemd-journald")
 
@@ -557,17 +594,19 @@ def test_every_250_is_an_entry_while_journald_restarts(machine):
         thread.join(PATIENCE)
     assert set(v[:4] for v in verdicts.values()) <= {b"250 ", b"451 "}
     accepted = {recipient for recipient, verdict in verdicts.items() if verdict == STORED}
-    found = {entry["SMTPD_RCPT_TO"][0].decode() for entry in machine.entries(f"MESSAGE_ID={MESSAGE_ID}")}
+    found = {entry["SMTPD_RCPT_TO"][0].decode()
+             for entry in machine.entries(f"MESSAGE_ID={MESSAGE_ID}")}
     assert accepted and accepted <= found
     assert deliver(machine) == STORED
 
 
-# --- another port -------------------------------------------------------------------------------------------
+# --- another port ---------------------------------------------------------------------------------
 
 
 def write_second_port(machine):
     """All that an administrator writes."""
-    machine.put(f"{UNITS}/smtpd-submission.socket", "[Socket]\nListenStream=587\n[Install]\nWantedBy=sockets.target\n")
+    machine.put(f"{UNITS}/smtpd-submission.socket",
+                "[Socket]\nListenStream=587\n[Install]\nWantedBy=sockets.target\n")
     start = "/usr/sbin/smtpd --config=/etc/smtpd/submission.conf"
     machine.put(f"{UNITS}/smtpd-submission@.service", f"[Service]\nExecStart={start}\n")
 
@@ -575,7 +614,8 @@ def write_second_port(machine):
 def test_second_port_with_its_own_configuration(machine):
     """Sandbox and limits come by the drop-ins for smtpd-*."""
     write_second_port(machine)
-    machine.put("/etc/smtpd/submission.conf", "strategy=exec\ncommand=/usr/bin/python3 -I /usr/local/libexec/probe\n")
+    machine.put("/etc/smtpd/submission.conf",
+                "strategy=exec\ncommand=/usr/bin/python3 -I /usr/local/libexec/probe\n")
     machine.put("/usr/local/libexec/probe", PROBE)
     machine.systemctl("daemon-reload")
     machine.systemctl("enable", "--now", "smtpd.socket", "smtpd-submission.socket")
@@ -589,9 +629,11 @@ def test_second_port_with_its_own_configuration(machine):
         for unit in machine.sessions("smtpd-submission@*"):
             assert machine.show(unit, "StatusText").startswith(("127.0.0.1: ", "::1: "))
             assert machine.show(unit, "Description").startswith("SMTP session of smtpd-submission")
-            assert machine.show(unit, "CollectMode") == "inactive-or-failed" and machine.show(unit, "StandardError") == "journal"
+            assert machine.show(unit, "CollectMode") == "inactive-or-failed"
+            assert machine.show(unit, "StandardError") == "journal"
     for setting in ("TriggerLimitIntervalUSec", "MaxConnections", "MaxConnectionsPerSource"):
-        assert machine.show("smtpd-submission.socket", setting) == machine.show("smtpd.socket", setting)
+        assert machine.show("smtpd-submission.socket", setting) == machine.show("smtpd.socket",
+                                                                                setting)
     machine.put("/etc/smtpd/submission.conf", "stratgy=print\n")
     with machine.client(port=587) as client:
         assert client.read_to_end().startswith(b"421 4.3.5 ")
@@ -601,11 +643,12 @@ def test_dropin_changes_a_second_port(machine):
     """The shipped examples fit there too."""
     with machine.upstream() as upstream:
         write_second_port(machine)
-        machine.configure(f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\n", "proxy", name="submission")
+        machine.configure(f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\n", "proxy",
+                          name="submission")
         assert deliver(machine, port=587) == b"250 2.0.0 taken as 1.0"
 
 
-# --- the machine itself ---------------------------------------------------------------------------------------
+# --- the machine itself ---------------------------------------------------------------------------
 
 KILLED = """
 import os, sys
@@ -622,7 +665,9 @@ with Machine(sys.argv[1]) as m:
 def test_machine_ends_with_the_tests(booted, tmp_path):
     """Also when they are killed in the middle of something."""
     argv = [PYTHON, "-c", KILLED, str(tmp_path)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=4 * PATIENCE, env=environment(PYTHONPATH=f"{ROOT}/tests:{ROOT}/tests/lib"))
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=4 * PATIENCE,
+                          env=environment(PYTHONPATH=f"{ROOT}/tests:{ROOT}/tests/lib"))
     pids = done.stdout.split()
-    assert done.returncode == -9 and len(pids) >= 5, done.stderr  # shell, unshare, nspawn, systemd, journald, dbus, smtpd
+    # shell, unshare, nspawn, systemd, journald, dbus, smtpd
+    assert done.returncode == -9 and len(pids) >= 5, done.stderr
     booted.wait_until(lambda: not any(map(is_running, pids)), "something is left")

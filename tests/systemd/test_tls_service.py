@@ -1,4 +1,5 @@
-"""smtpd-tls.socket and smtpd-tls.service, under the real systemd (tests/lib/machine.py): who can ask for TLS, who can read the key."""
+"""smtpd-tls.socket and smtpd-tls.service, under the real systemd (tests/lib/machine.py): who can
+ask for TLS, who can read the key."""
 
 import re
 import socket
@@ -24,7 +25,9 @@ def machine(booted, pairs):  # noqa: F811
     booted.systemctl("start", SOCKET)
     yield booted
     booted.systemctl("stop", SOCKET, SERVICE, check=False)
-    booted.run("sh", "-c", f"cat /sys/fs/cgroup/system.slice/{SERVICE}/cgroup.procs | xargs -r kill -KILL", check=False)
+    booted.run("sh", "-c",
+               f"cat /sys/fs/cgroup/system.slice/{SERVICE}/cgroup.procs | xargs -r kill -KILL",
+               check=False)
     booted.reset()
 
 
@@ -40,7 +43,8 @@ def ask(machine):
 
 
 def processes(machine):
-    return machine.run("sh", "-c", f"cat /sys/fs/cgroup/system.slice/{SERVICE}/cgroup.procs 2>/dev/null || :").stdout.split()
+    return machine.run("sh", "-c",
+                       f"cat /sys/fs/cgroup/system.slice/{SERVICE}/cgroup.procs 2>/dev/null || :").stdout.split()
 
 
 def serial(one):
@@ -55,7 +59,8 @@ def test_first_request_starts_it(machine):
         status = machine.run("cat", f"/proc/{machine.show(SERVICE, 'MainPID')}/status").stdout
         assert int(re.search(r"^Uid:\t(\d+)", status, re.M)[1]) not in (0, machine.user)
         assert re.search(r"^Groups:\t\d* ?\n", status, re.M), status
-    machine.wait_until(lambda: len(processes(machine)) == 1, "the process of a connection does not end")
+    machine.wait_until(lambda: len(processes(machine)) == 1,
+                       "the process of a connection does not end")
     log = machine.journalctl("-u", SERVICE, "-o", "cat", "_COMM=smtpd-tls")
     assert log == ""
 
@@ -80,7 +85,8 @@ def test_child_crashes(machine):
         pid = machine.show(SERVICE, "MainPID")
         child, = set(processes(machine)) - {pid}
         machine.run("sh", "-c", f"kill -SEGV {child}")
-        machine.wait_until(lambda: machine.show(SERVICE, "MainPID") not in (pid, "0"), "it is not started anew")
+        machine.wait_until(lambda: machine.show(SERVICE, "MainPID") not in (pid, "0"),
+                           "it is not started anew")
         with ask(machine) as later:
             later.talk()
     assert "ended by signal 11: starting anew" in machine.journalctl("-u", SERVICE, "-o", "cat")
@@ -90,8 +96,10 @@ def test_wrong_key(machine, pairs):
     """A start says so; a request is refused, not left waiting."""
     machine.put("/etc/smtpd/key.pem", pairs[1].key.read_text(), 0o600)
     assert machine.systemctl("start", SERVICE, check=False).returncode != 0
-    assert "does not belong to the first certificate" in machine.journalctl("-u", SERVICE, "-o", "cat")
-    assert machine.show(SERVICE, "ExecMainStatus") == "78" and machine.show(SERVICE, "ActiveState") == "failed"
+    assert "does not belong to the first certificate" in machine.journalctl("-u", SERVICE, "-o",
+                                                                            "cat")
+    assert machine.show(SERVICE, "ExecMainStatus") == "78"
+    assert machine.show(SERVICE, "ActiveState") == "failed"
     with ask(machine) as one:
         one.control.settimeout(6 * PATIENCE)
         assert one.control.recv(100) == b"" and one.clear.recv(100) == b""
@@ -112,17 +120,22 @@ def test_who_can_do_what(machine):
         connect = "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('/run/smtpd/tls')"
 
         def as_user(user, *argv):
-            return machine.run("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *argv, check=False)
+            return machine.run("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
+                               *argv, check=False)
 
         assert as_user(machine.user, "python3", "-c", connect).returncode == 0
         assert "Permission denied" in as_user(65534, "python3", "-c", connect).stderr
-        for groups, is_good in ("smtpd", True), ("", False):  # what a unit of another name has to say, and a unit that does not
-            done = machine.run("systemd-run", "--wait", "--collect", "-p", "DynamicUser=yes", "-p", f"SupplementaryGroups={groups}", "python3", "-c", connect,
+        # what a unit of another name has to say, and a unit that does not
+        for groups, is_good in ("smtpd", True), ("", False):
+            done = machine.run("systemd-run", "--wait", "--collect", "-p", "DynamicUser=yes", "-p",
+                               f"SupplementaryGroups={groups}", "python3", "-c", connect,
                                check=False)
             assert (done.returncode == 0) == is_good, done.stderr
         credential = f"/run/credentials/{SERVICE}/key"
         assert machine.run("test", "-e", credential).returncode == 0
-        for path in (credential, "/etc/smtpd/key.pem", f"/proc/{machine.show(SERVICE, 'MainPID')}/mem"):
+        for path in (credential, "/etc/smtpd/key.pem",
+                     f"/proc/{machine.show(SERVICE, 'MainPID')}/mem"):
             assert "Permission denied" in as_user(machine.user, "cat", path).stderr, path
-        inside = machine.run("nsenter", f"--target={machine.show(SERVICE, 'MainPID')}", "--net", "sh", "-c", "grep -c : /proc/net/dev").stdout
+        inside = machine.run("nsenter", f"--target={machine.show(SERVICE, 'MainPID')}", "--net",
+                             "sh", "-c", "grep -c : /proc/net/dev").stdout
         assert int(inside) == 1  # loopback only

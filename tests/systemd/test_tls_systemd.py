@@ -1,4 +1,5 @@
-"""The recipes for TLS of smtpd.socket(8), as they stand there, under the real systemd (tests/lib/machine.py)."""
+"""The recipes for TLS of smtpd.socket(8), as they stand there, under the real systemd
+(tests/lib/machine.py)."""
 
 import re
 
@@ -15,8 +16,10 @@ STARTTLS, IMPLICIT = ["--port", "25", "--tls"], ["--port", "465", "--tls-on-conn
 
 
 def recipes():
-    """Each block of the manual: pairs of what the comment on top of a part names, and the rest of the part."""
-    return [re.findall(r"^# (.+)\n((?:(?!# ).*\n)*)", text, re.M) for _, text in literals(section("smtpd.socket.8", "TLS"))]
+    """Each block of the manual: pairs of what the comment on top of a part names, and the rest of
+    the part."""
+    return [re.findall(r"^# (.+)\n((?:(?!# ).*\n)*)", text, re.M) for _,
+            text in literals(section("smtpd.socket.8", "TLS"))]
 
 
 ENGINE, HOOK, CREDENTIALS, PORT_465, SOCKET_465 = recipes()
@@ -47,7 +50,8 @@ def follow(machine, recipe):
         if name.startswith("systemctl edit "):
             machine.put(f"{UNITS}/{name.split()[2]}.d/override.conf", text)
         elif name.startswith("/"):
-            machine.put(name.removesuffix(", executable"), text, 0o755 if "executable" in name else 0o644)
+            machine.put(name.removesuffix(", executable"), text,
+                        0o755 if "executable" in name else 0o644)
         if name.startswith(("systemctl edit ", UNITS)):
             machine.systemctl("daemon-reload")
         if name.startswith("systemctl enable "):
@@ -55,20 +59,25 @@ def follow(machine, recipe):
 
 
 def deliver(machine, options, recipient="bob@example.net"):
-    machine.run("swaks", "--server", "127.0.0.1", *options, "--from", "alice@example.org", "--to", recipient)
+    machine.run("swaks", "--server", "127.0.0.1", *options, "--from", "alice@example.org", "--to",
+                recipient)
     (entry,) = machine.entries(f"SMTPD_RCPT_TO={recipient}")
     assert entry["SMTPD_PROTOCOL"] == [b"ESMTPS"] and entry["SMTPD_TLS"][0].startswith(b"TLSv1.")
 
 
 def shown(machine):
     """The certificate on port 25."""
-    said = machine.run("sh", "-c", "openssl s_client -starttls smtp -connect 127.0.0.1:25 </dev/null 2>/dev/null | openssl x509 -noout -serial")
+    said = machine.run("sh", "-c",
+                       "openssl s_client -starttls smtp -connect 127.0.0.1:25 </dev/null "
+                       "2>/dev/null | openssl x509 -noout -serial")
     return said.stdout
 
 
 def test_recipes_are_found():
-    assert [[name for name, _ in recipe] for recipe in (ENGINE, CREDENTIALS, PORT_465, SOCKET_465)] == [
-        ["systemctl edit smtpd-tls.service", "/etc/smtpd/smtpd.conf", "systemctl enable --now smtpd-tls.socket"],
+    assert [[name for name, _ in recipe]
+            for recipe in (ENGINE, CREDENTIALS, PORT_465, SOCKET_465)] == [
+        ["systemctl edit smtpd-tls.service", "/etc/smtpd/smtpd.conf",
+         "systemctl enable --now smtpd-tls.socket"],
         ["/etc/smtpd/smtpd.conf"],
         ["/etc/systemd/system/smtpd-465.socket", "/etc/systemd/system/smtpd-465@.service"],
         ["/etc/systemd/system/smtps.socket"]]

@@ -48,8 +48,6 @@ static const struct delivery_ops silent = {
 };
 
 const struct delivery_ops *const delivery_strategies[] = {
-        &print_ops,  &journal_ops, /* the defaults */
-        &tally_ops,
-        &no_open,    &no_process_message, &no_collect, &silent,
-        NULL,
+        &print_ops, &journal_ops, /* the defaults */
+        &tally_ops, &no_open,     &no_process_message, &no_collect, &silent, NULL,
 };

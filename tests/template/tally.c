@@ -22,7 +22,7 @@ struct delivery {
 
 /* Open here whatever has a name: the session is confined after this, to what .needs says. */
 static int tally_open(const struct delivery_context *x, struct delivery **ret) {
-        static struct delivery only; /* there is one session in a process */
+        static struct delivery only;             /* there is one session in a process */
         const char *path = getenv("TALLY_FILE"); /* in src/deliver it would be an option */
 
         only.timeout = x->config->timeout;

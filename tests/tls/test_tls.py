@@ -1,5 +1,6 @@
 """TLS, as the session has it (src/tls.c): with each kind of engine, with engines that do wrong, and
-with somebody in between. The engine is one of tests/lib/engine.py; smtpd-tls has tests of its own."""
+with somebody in between. The engine is one of tests/lib/engine.py; smtpd-tls has tests of its
+own."""
 
 import os
 import re

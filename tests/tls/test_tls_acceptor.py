@@ -1,5 +1,5 @@
-"""TLS where connections are accepted: one process has the key, and every session asks it. Here a stand-in takes its place: what is
-tested is how it is started, kept alive and asked."""
+"""TLS where connections are accepted: one process has the key, and every session asks it. Here a
+stand-in takes its place: what is tested is how it is started, kept alive and asked."""
 
 import contextlib
 import os
@@ -14,7 +14,8 @@ from acceptor import NOBODY, Acceptor, Client, connect, folder, read_all, start_
 from conftest import need_root
 from processes import descriptors, is_running, stat_of
 from session import environment, wait_until
-from tls_stand import Door, answer, ask, install, notes, request_socket, send_request, variables_of, wait_for_end
+from tls_stand import (Door, answer, ask, install, notes, request_socket, send_request,
+                       variables_of, wait_for_end)
 
 _ = folder  # a fixture
 STAY = ["--user=0"] if os.geteuid() == 0 else []  # who stays root can start another engine
@@ -52,46 +53,56 @@ def engine_that_answers(door):
     return int(answer[1]) if answer else None
 
 
-# --- the start ----------------------------------------------------------------------------------------------
+# --- the start ------------------------------------------------------------------------------------
 
 
 def test_arguments_of_the_engine(program, folder):
-    options = ["--tls-minimum=1.3", "--tls-client=ask", "--tls-client-ca=/ca.pem", "--tls-key=/a.key", "--timeout=30"]
+    options = ["--tls-minimum=1.3", "--tls-client=ask", "--tls-client-ca=/ca.pem",
+               "--tls-key=/a.key", "--timeout=30"]
     with Door(program, folder, *options, *STAY, certificate="/a.pem,/b.pem"):
         (start,) = notes(folder, "start")
     assert start["argv"][1:] == [
-        "--certificate=/a.pem", "--certificate=/b.pem", "--key=/a.key", "--key=/b.pem", "--minimum=1.3", "--client=ask",
+        "--certificate=/a.pem", "--certificate=/b.pem", "--key=/a.key", "--key=/b.pem",
+        "--minimum=1.3", "--client=ask",
         "--client-ca=/ca.pem", "--hostname=mx.example.com", "--timeout=30", *STAY, "--serve"]
 
 
 def test_arguments_of_a_self_signed_engine(program, folder):
     with Door(program, folder, *STAY):
         (start,) = notes(folder, "start")
-    assert start["argv"][1:] == ["--certificate=self-signed", "--minimum=1.2", "--client=no", "--hostname=mx.example.com",
+    assert start["argv"][1:] == ["--certificate=self-signed", "--minimum=1.2", "--client=no",
+                                 "--hostname=mx.example.com",
                                  "--timeout=300", *STAY, "--serve"]
 
 
 def test_what_the_engine_inherits(program, folder):
-    """Its three descriptors and the log; no signal blocked; nothing that says something of us. Ctrl-C is not for it."""
-    env = environment(NOTIFY_SOCKET="/nonexistent", LISTEN_FDNAMES="x", SSLCTLFD="77", OPENSSL_CONF="/etc/policy")
-    with open("/dev/null") as other, Door(program, folder, env=env, fds={other.fileno(): 50}, signals="blocked") as door:
+    """Its three descriptors and the log; no signal blocked; nothing that says something of us.
+    Ctrl-C is not for it."""
+    env = environment(NOTIFY_SOCKET="/nonexistent", LISTEN_FDNAMES="x", SSLCTLFD="77",
+                      OPENSSL_CONF="/etc/policy")
+    with (open("/dev/null") as other,
+          Door(program, folder, env=env, fds={other.fileno(): 50}, signals="blocked") as door):
         (start,) = notes(folder, "start")
         assert start["fds"] == [0, 1, 2, 3] and start["blocked"] == []
-        assert not {"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "SSLCTLFD", "SMTPD_TLS_FD"} & set(start["environment"])
+        assert not {"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "SSLCTLFD",
+                    "SMTPD_TLS_FD"} & set(start["environment"])
         assert start["environment"]["OPENSSL_CONF"] == "/etc/policy"
         assert stat_of(door.engine).group == start["group"] != os.getpgid(door.pid)
 
 
 def test_listening_line_says_it(program, folder):
     with Door(program, folder, "--listen-tls=127.0.0.1:0", "--tls=required", n=2) as door:
-        assert [line.rsplit(b" ", 1)[1] for line in door.log("listening")] == [b"tls=required", b"tls=implicit"]
+        assert [line.rsplit(b" ", 1)[1] for line in door.log("listening")] == [b"tls=required",
+                                                                               b"tls=implicit"]
     with Door(program, folder, "--listen-tls=127.0.0.1:0", "--tls=no", n=2) as door:
-        assert [line.rsplit(b" ", 1)[1] for line in door.log("listening")] == [b"config=/dev/null", b"tls=implicit"]
+        assert [line.rsplit(b" ", 1)[1] for line in door.log("listening")] == [b"config=/dev/null",
+                                                                               b"tls=implicit"]
     with Acceptor(program, folder) as acceptor:
         assert b"tls=" not in acceptor.err()
 
 
-@pytest.mark.parametrize("options", [["--tls=no"], ["--tls=no", "--listen=127.0.0.2:0"]], ids=["one", "two"])
+@pytest.mark.parametrize("options", [["--tls=no"], ["--tls=no", "--listen=127.0.0.2:0"]],
+                         ids=["one", "two"])
 def test_no_engine_without_use(program, folder, options):
     with Door(program, folder, *options) as door:
         with session_of(door) as (client, pid):
@@ -107,8 +118,11 @@ def test_helper_that_is_not_installed(smtpd, folder):
     program = install(smtpd, folder)
     os.unlink(folder / "smtpd-tls")
     status, said = start_that_fails(program, folder, "--tls-certificate=self-signed")
-    assert status == 78 and re.search(rb"tls-certificate: smtpd-tls is not installed \(cannot run /\S+\): build smtpd with "
-                                      rb"libssl-dev and pkg-config installed, or choose tls=no\n", said)
+    assert status == 78
+    assert re.search(rb"tls-certificate: smtpd-tls is not installed \(cannot run /\S+\): build "
+                     rb"smtpd with "
+                                      rb"libssl-dev and pkg-config installed, or choose tls=no\n",
+                     said)
 
 
 def test_helper_that_cannot_be_run(program, folder):
@@ -138,7 +152,8 @@ def test_engine_that_is_never_ready(program, folder):
 def test_start_that_fails_after_the_engine(program, folder):
     """Since the user of the sessions does not exist."""
     need_root()
-    status, said = start_that_fails(program, folder, "--tls-certificate=/a.pem", "--user=nosuchuser", "--tls-user=nobody")
+    status, said = start_that_fails(program, folder, "--tls-certificate=/a.pem",
+                                    "--user=nosuchuser", "--tls-user=nobody")
     assert status == 78 and b"user=nosuchuser: there is no such user" in said
     for note in notes(folder, "start"):
         wait_for_end(note["pid"])
@@ -154,29 +169,36 @@ def test_exit_when_idle(program, folder):
 
 def test_passed_socket_for_tls(program, folder):
     """By its name, which is also how systemd passes it."""
-    with socket.create_server(("127.0.0.1", 0)) as plain, socket.create_server(("127.0.0.1", 0)) as tls:
+    with (socket.create_server(("127.0.0.1", 0)) as plain,
+          socket.create_server(("127.0.0.1", 0)) as tls):
         env = environment(LISTEN_FDS="2", LISTEN_FDNAMES="smtp:tls-465")
-        with Door(program, folder, "--tls=no", listen=None, n=2, env=env, fds={plain.fileno(): 3, tls.fileno(): 4}) as door:
-            assert [line.rsplit(b" ", 1)[1] for line in door.log("listening")] == [b"config=/dev/null", b"tls=implicit"]
+        with Door(program, folder, "--tls=no", listen=None, n=2, env=env,
+                  fds={plain.fileno(): 3, tls.fileno(): 4}) as door:
+            assert [line.rsplit(b" ", 1)[1]
+                    for line in door.log("listening")] == [b"config=/dev/null", b"tls=implicit"]
 
 
 def test_passed_socket_for_tls_without_a_certificate(program, folder):
     with socket.create_server(("127.0.0.1", 0)) as tls:
         env = environment(LISTEN_FDS="1", LISTEN_FDNAMES="tls")
-        status, said = start_that_fails(program, folder, listen=None, env=env, fds={tls.fileno(): 3})
+        status, said = start_that_fails(program, folder, listen=None, env=env,
+                                        fds={tls.fileno(): 3})
     address = b"%s:%d" % (b"127.0.0.1", tls.getsockname()[1]) if tls.fileno() >= 0 else b"127.0.0.1"
-    assert status == 78 and b"cannot offer TLS at 127.0.0.1:" in said and address[:9] == b"127.0.0.1"
+    assert status == 78 and b"cannot offer TLS at 127.0.0.1:" in said
+    assert address[:9] == b"127.0.0.1"
     assert b"tls-certificate=FILE is missing, or tls-engine=/SOCKET" in said
 
 
 @pytest.mark.parametrize("n", range(4, 24, 2))
 def test_few_descriptors(release, folder, n):
-    """It is started or not, and says so; it never hangs, and leaves nothing behind. A session that starts can ask."""
+    """It is started or not, and says so; it never hangs, and leaves nothing behind. A session that
+    starts can ask."""
     program = install(release, folder)
     prefix = ["sh", "-c", f'ulimit -n {n} && exec "$@"', "sh"]
     door = Door(program, folder, prefix=prefix, wait=False)
     try:
-        wait_until(lambda: door.process.poll() is not None or b"listening" in door.err(), "a decision")
+        wait_until(lambda: door.process.poll() is not None or b"listening" in door.err(),
+                   "a decision")
         if door.process.poll() is None:
             with door.client() as client:
                 if client.reply().startswith(b"220 "):
@@ -191,7 +213,7 @@ def test_few_descriptors(release, folder, n):
         wait_for_end(note["pid"])
 
 
-# --- what sessions get --------------------------------------------------------------------------------------
+# --- what sessions get ----------------------------------------------------------------------------
 
 
 def test_session_of_a_port_in_clear(program, folder):
@@ -208,8 +230,10 @@ def test_session_of_a_port_in_clear(program, folder):
 
 def test_session_has_nothing_of_the_certificate(program, folder):
     """Neither its path nor that of the key: it only asks."""
-    options = ["--tls-key=/secret/key.pem", "--tls-client=ask", "--tls-client-ca=/secret/ca.pem", "--tls-user=nobody"]
-    with Door(program, folder, *options, certificate="/secret/a.pem") as door, session_of(door) as (client, pid):
+    options = ["--tls-key=/secret/key.pem", "--tls-client=ask", "--tls-client-ca=/secret/ca.pem",
+               "--tls-user=nobody"]
+    with (Door(program, folder, *options, certificate="/secret/a.pem") as door,
+          session_of(door) as (client, pid)):
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             assert b"secret" not in file.read()
         client.quit()
@@ -231,23 +255,26 @@ def test_both_ports_at_once(program, folder):
 
 def test_refusal_on_a_port_for_tls_is_silent(program, folder):
     """A TLS client cannot read our 421."""
-    with Door(program, folder, "--listen-tls=127.0.0.1:0", "--max-connections=1", n=2) as door, session_of(door) as (client, _pid):
+    with (Door(program, folder, "--listen-tls=127.0.0.1:0", "--max-connections=1", n=2) as door,
+          session_of(door) as (client, _pid)):
         with connect(door.addresses[1]) as tls, Client(door.addresses[0]) as plain:
             assert read_all(tls) == b"" and plain.refusal().startswith(b"421 4.7.0 ")
         client.quit()
 
 
-# --- requests -----------------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 def test_sessions_ask_the_engine(program, folder):
     with Door(program, folder) as door:
         assert {engine_that_answers(door) for _ in range(5)} == {door.engine}
-        assert [note["octets"] for note in notes(folder, "request")] == ["Y\0HOSTNAME=mx.example.com\0"] * 5
+        assert [note["octets"]
+                for note in notes(folder, "request")] == ["Y\0HOSTNAME=mx.example.com\0"] * 5
 
 
 def test_many_sessions_at_once_in_tls(program, folder):
-    with Door(program, folder, "--max-connections-per-source=100") as door, contextlib.ExitStack() as stack:
+    with (Door(program, folder, "--max-connections-per-source=100") as door,
+          contextlib.ExitStack() as stack):
         for _ in range(30):
             stack.enter_context(door.client("greeting"))
         wait_until(lambda: len(door.sessions()) == 30, "all sessions")
@@ -263,23 +290,28 @@ def test_engine_killed_between_sessions(program, folder, number):
         os.kill(first, number)
         second = engine_that_answers(door)
         assert second != first and second == door.engine and not is_running(first)
-        assert re.search(rb"the TLS engine \(process %d\) ended by signal %d \([A-Za-z ]+\): it is started anew" % (first, number), door.err())
+        assert re.search(rb"the TLS engine \(process %d\) ended by signal %d \([A-Za-z ]+\): it is "
+                         rb"started anew" % (first, number), door.err())
 
 
 def test_requests_wait_for_the_next_engine(program, folder):
     """One that was in the dying one's hands is lost, and its session hears of it."""
-    with Door(program, folder) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
+    with (Door(program, folder) as door, session_of(door) as (client, pid),
+          request_socket(pid) as sock):
         first = door.engine
         os.kill(first, signal.SIGSTOP)
         wait_until(lambda: stat_of(first).state == "T", "the stop")
         controls = [send_request(sock) for _ in range(3)]
         os.kill(first, signal.SIGKILL)
-        assert [answer(control) for control in controls] == [b"SSL_PROTOCOL=%d\0\0" % door.engine] * 3 and door.engine != first
+        assert [answer(control)
+                for control in controls] == [b"SSL_PROTOCOL=%d\0\0" % door.engine] * 3
+        assert door.engine != first
         client.quit()
 
 
 def test_engine_dies_with_a_request(program, folder):
-    with Door(program, folder) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
+    with (Door(program, folder) as door, session_of(door) as (client, pid),
+          request_socket(pid) as sock):
         (folder / "die").write_text("yes")
         control = send_request(sock)
         assert answer(control) == b""
@@ -290,7 +322,8 @@ def test_engine_dies_with_a_request(program, folder):
 
 def test_engine_that_dies_again_and_again(program, folder):
     """It is started once a second, no more; and its sessions all hear that there is no TLS."""
-    with Door(program, folder) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
+    with (Door(program, folder) as door, session_of(door) as (client, pid),
+          request_socket(pid) as sock):
         (folder / "die").write_text("yes")
         begin = time.monotonic()
         while time.monotonic() < begin + 3.5:
@@ -301,7 +334,8 @@ def test_engine_that_dies_again_and_again(program, folder):
 
 def test_engine_that_cannot_be_started_again(program, folder):
     """Nobody waits for it for long; and when it can be, all is well."""
-    with Door(program, folder) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
+    with (Door(program, folder) as door, session_of(door) as (client, pid),
+          request_socket(pid) as sock):
         (folder / "refuse").write_text("TLS: the key is gone")
         first = door.engine
         os.kill(first, signal.SIGKILL)
@@ -315,8 +349,10 @@ def test_engine_that_cannot_be_started_again(program, folder):
 
 
 def test_empty_requests_hold_nobody_up(program, folder):
-    """Somebody who has taken a session over sends them; other sessions hear that there is no engine."""
-    with Door(program, folder) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
+    """Somebody who has taken a session over sends them; other sessions hear that there is no
+    engine."""
+    with (Door(program, folder) as door, session_of(door) as (client, pid),
+          request_socket(pid) as sock):
         (folder / "refuse").write_text("TLS: the key is gone")
         os.kill(door.engine, signal.SIGSTOP)
         for _ in range(5):
@@ -354,7 +390,7 @@ def test_keeper_that_answers_late(program, folder):
         assert door.keepers() == [keeper] and b"ended" not in door.err()
 
 
-# --- the end ------------------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -395,7 +431,7 @@ def test_acceptor_killed(program, folder):
         wait_for_end(door.engine)
 
 
-# --- another configuration ----------------------------------------------------------------------------------
+# --- another configuration ------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -410,8 +446,10 @@ def conf(folder):
 
 
 def test_reload_renews_the_certificate(program, folder):
-    """Another engine is started, which reads it; the one before ends when that is ready. Sessions notice nothing."""
-    with Door(program, folder, certificate="/a.pem") as door, session_of(door) as (client, pid), request_socket(pid) as sock:
+    """Another engine is started, which reads it; the one before ends when that is ready. Sessions
+    notice nothing."""
+    with (Door(program, folder, certificate="/a.pem") as door, session_of(door) as (client, pid),
+          request_socket(pid) as sock):
         first = door.engine
         door.reload()
         assert door.engine != first
@@ -434,7 +472,8 @@ def test_reload_with_a_bad_certificate(program, folder):
 def test_reload_with_another_certificate(program, folder, conf):
     """The same sockets: sessions that run can ask."""
     option = conf("tls-certificate=/a.pem\n")
-    with DoorOfFile(program, folder, option, *STAY) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
+    with (DoorOfFile(program, folder, option, *STAY) as door, session_of(door) as (client, pid),
+          request_socket(pid) as sock):
         first, keepers = door.engine, door.keepers()
         conf("tls-certificate=/b.pem\ntls-minimum=1.3\n")
         door.reload()
@@ -482,7 +521,7 @@ class DoorOfFile(Door):
         Acceptor.__init__(self, program, folder, *options, **given)
 
 
-# --- root's -------------------------------------------------------------------------------------------------
+# --- root's ---------------------------------------------------------------------------------------
 
 
 def test_engine_of_root(program, folder):
@@ -500,7 +539,9 @@ def test_engine_of_root(program, folder):
         assert [note["uid"] for note in notes(folder, "start")] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("options, user", [(["--user=nobody"], "nobody"), (["--user=nobody", "--tls-user=daemon"], "daemon")],
+@pytest.mark.parametrize("options, user",
+                         [(["--user=nobody"], "nobody"),
+                          (["--user=nobody", "--tls-user=daemon"], "daemon")],
                          ids=["user", "tls-user"])
 def test_user_of_the_engine(program, folder, options, user):
     need_root()
@@ -513,7 +554,8 @@ def test_no_root_no_user(program, folder):
     need_root()
     with Door(program, folder, "--tls-user=daemon", **NOBODY):
         (start,) = notes(folder, "start")
-        assert start["uid"] == 65534 and not any(word.startswith("--user") for word in start["argv"])
+        assert start["uid"] == 65534
+        assert not any(word.startswith("--user") for word in start["argv"])
 
 
 def test_certificate_of_root_that_changes_its_name(program, folder, conf):
@@ -524,5 +566,7 @@ def test_certificate_of_root_that_changes_its_name(program, folder, conf):
         keepers = door.keepers()
         conf("tls-certificate=/b.pem\n")
         door.reload()
-        assert b"TLS goes on as before: options of certificate and key that have changed need a restart" in door.err()
-        assert "--certificate=/a.pem" in notes(folder, "start")[-1]["argv"] and door.keepers() == keepers
+        assert (b"TLS goes on as before: options of certificate and key that have changed need a "
+                b"restart" in door.err())
+        assert "--certificate=/a.pem" in notes(folder, "start")[-1]["argv"]
+        assert door.keepers() == keepers

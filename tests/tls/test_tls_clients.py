@@ -1,5 +1,5 @@
-"""TLS from a client's first octet to the message, with real clients: STARTTLS and TLS from the first octet, each at its port of one
-acceptor with the real engine."""
+"""TLS from a client's first octet to the message, with real clients: STARTTLS and TLS from the
+first octet, each at its port of one acceptor with the real engine."""
 
 import concurrent.futures
 import contextlib
@@ -30,7 +30,8 @@ KINDS = ("starttls", "implicit")
 class Ports(RealDoor):
     def __init__(self, smtpd, folder, pair, *options):
         engine_of(smtpd)
-        super().__init__(smtpd, folder, pair, "--tls=required", "--listen-tls=127.0.0.1:0", *options, n=2)
+        super().__init__(smtpd, folder, pair, "--tls=required", "--listen-tls=127.0.0.1:0",
+                         *options, n=2)
 
     def port(self, kind):
         return int(self.addresses[KINDS.index(kind)].rpartition(":")[2])
@@ -54,19 +55,21 @@ def has_message(door, *fields):
     """It came whole, and inside TLS."""
     (message,) = door.messages()
     (line,) = wait_until(lambda: door.log("message "), "the log")
-    assert re.search(rb" protocol=(ESMTPS|UTF8SMTPS) ", line) and re.search(rb' tls="TLSv1\.[23] [A-Z0-9_-]+" ', line), line
+    assert re.search(rb" protocol=(ESMTPS|UTF8SMTPS) ",
+                     line) and re.search(rb' tls="TLSv1\.[23] [A-Z0-9_-]+" ', line), line
     assert all(field in line for field in fields), line
     return message
 
 
 def run(argv, **given):
-    done = subprocess.run(argv, stdin=None if "input" in given else subprocess.DEVNULL, capture_output=True, timeout=2 * PATIENCE, check=False,
+    done = subprocess.run(argv, stdin=None if "input" in given else subprocess.DEVNULL,
+                          capture_output=True, timeout=2 * PATIENCE, check=False,
                           **given)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:].decode(errors="replace")
     return done.stdout
 
 
-# --- each client ------------------------------------------------------------------------------------------
+# --- each client ----------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -77,10 +80,13 @@ def smtplib_session(door, kind, context=None):
         context.verify_mode, context.check_hostname = 2, True
     client = smtplib.SMTP(local_hostname="client.example.org", timeout=PATIENCE)
     if kind == "implicit":
-        client = smtplib.SMTP_SSL(local_hostname="client.example.org", timeout=PATIENCE, context=context)
+        client = smtplib.SMTP_SSL(local_hostname="client.example.org", timeout=PATIENCE,
+                                  context=context)
     client._host = NAME  # what it verifies
     with client:
-        client.connect("127.0.0.1", door.port(kind)) if kind == "starttls" else connect_to(client, door.port(kind), context)
+        client.connect(
+            "127.0.0.1", door.port(kind)) if kind == "starttls" else connect_to(
+                client, door.port(kind), context)
         if kind == "starttls":
             client._host = NAME
             client.starttls(context=context)
@@ -106,8 +112,10 @@ def test_smtplib(smtpd, folder, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tls_swaks(door, kind):
-    run([need("swaks"), "--server", "127.0.0.1", "--port", str(door.port(kind)), "--tls" if kind == "starttls" else "--tls-on-connect",
-         "--from", "a@example.org", "--to", "b@example.com", "--timeout", str(PATIENCE)], env=environment(HOME="/nonexistent"))
+    run([need("swaks"), "--server", "127.0.0.1", "--port", str(door.port(kind)),
+         "--tls" if kind == "starttls" else "--tls-on-connect",
+         "--from", "a@example.org", "--to", "b@example.com", "--timeout", str(PATIENCE)],
+        env=environment(HOME="/nonexistent"))
     assert b"This is a test mailing" in has_message(door)
 
 
@@ -116,17 +124,22 @@ def test_tls_curl(door, folder, kind):
     (folder / "mail").write_bytes(WIRE)
     scheme = "smtp" if kind == "starttls" else "smtps"
     port = door.port(kind)
-    run([need("curl"), "-q", "--noproxy", "*", "-sS", "--max-time", str(PATIENCE), "--ssl-reqd", "--cacert", door.certificate,
-         "--connect-to", f"{NAME}:{port}:127.0.0.1:{port}", f"{scheme}://{NAME}:{port}/client.example.org", "--mail-from", "a@example.org",
+    run([need("curl"), "-q", "--noproxy", "*", "-sS", "--max-time", str(PATIENCE), "--ssl-reqd",
+         "--cacert", door.certificate,
+         "--connect-to", f"{NAME}:{port}:127.0.0.1:{port}",
+         f"{scheme}://{NAME}:{port}/client.example.org", "--mail-from", "a@example.org",
          "--mail-rcpt", "b@example.com", "--upload-file", str(folder / "mail")])
     assert has_message(door, f" sni={NAME} ".encode()) == with_x_peer(MESSAGE, "127.0.0.1")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tls_msmtp(door, kind):
-    run([need("msmtp"), "-C", "/dev/null", "--host=127.0.0.1", f"--port={door.port(kind)}", "--timeout=20", "--auth=off", "--tls=on",
-         f"--tls-starttls={'on' if kind == 'starttls' else 'off'}", "--tls-certcheck=off", "--domain=client.example.org",
-         "--from=a@example.org", "--set-from-header=off", "--set-date-header=off", "--set-msgid-header=off", "--", "b@example.com"],
+    run([need("msmtp"), "-C", "/dev/null", "--host=127.0.0.1", f"--port={door.port(kind)}",
+         "--timeout=20", "--auth=off", "--tls=on",
+         f"--tls-starttls={'on' if kind == 'starttls' else 'off'}", "--tls-certcheck=off",
+         "--domain=client.example.org",
+         "--from=a@example.org", "--set-from-header=off", "--set-date-header=off",
+         "--set-msgid-header=off", "--", "b@example.com"],
         input=MESSAGE)
     assert has_message(door) == with_x_peer(MESSAGE, "127.0.0.1")
 
@@ -145,16 +158,18 @@ transport.sendMail({ from: "a@example.org", to: "b@example.com", subject: "TLS",
 def test_nodemailer(door, folder, kind):
     node = need("node")
     env = environment(NODE_PATH="/usr/share/nodejs")  # where Debian's packages are
-    if subprocess.run([node, "-e", "require('nodemailer')"], env=env, stderr=subprocess.DEVNULL, check=False).returncode:
+    if subprocess.run([node, "-e", "require('nodemailer')"], env=env, stderr=subprocess.DEVNULL,
+                      check=False).returncode:
         missing("nodemailer is not installed")
     (folder / "send.js").write_text(NODEMAILER)
-    said = run([node, str(folder / "send.js"), str(door.port(kind)), kind, door.certificate], env=env)
+    said = run([node, str(folder / "send.js"), str(door.port(kind)), kind, door.certificate],
+               env=env)
     assert said == b"250 2.0.0 printed\n"
     message = has_message(door, f" sni={NAME} ".encode())
     assert b"Subject: TLS\n" in message and message.endswith(b"\n.a line\n")
 
 
-# --- other mail servers -----------------------------------------------------------------------------------
+# --- other mail servers ---------------------------------------------------------------------------
 
 POSTFIX = """\
 transport_maps = inline:{{starttls.example=smtp:[127.0.0.1]:{starttls}, implicit.example=smtps:[127.0.0.1]:{implicit}}}
@@ -176,7 +191,9 @@ def test_tls_postfix(door, folder):
         wait_until(lambda: postfix.log().count("status=") == 2, "the deliveries")
         said = postfix.log()
     assert said.count("status=sent (250 2.0.0 printed)") == 2, said
-    assert all(f"TLS connection established to 127.0.0.1[127.0.0.1]:{door.port(kind)}: TLSv1" in said for kind in KINDS), said
+    assert all(
+        f"TLS connection established to 127.0.0.1[127.0.0.1]:{door.port(kind)}: TLSv1" in said
+        for kind in KINDS), said
     assert [b"Subject: TLS\n" in message for message in door.messages()] == [True, True]
 
 
@@ -209,36 +226,44 @@ def exim(tmp_path_factory):
 @pytest.mark.parametrize("kind", KINDS)
 def test_tls_exim(door, exim, kind):
     """GnuTLS."""
-    exim.configure(EXIM_CONF.format(port=door.port(kind), certificate=door.certificate, protocol="smtps" if kind == "implicit" else "smtp"))
+    exim.configure(EXIM_CONF.format(port=door.port(kind), certificate=door.certificate,
+                                    protocol="smtps" if kind == "implicit" else "smtp"))
     before = exim.log()
-    run(exim.argv("-odi", "-f", "a@example.org", "b@example.com"), input=MESSAGE, env=environment(**exim.env))
+    run(exim.argv("-odi", "-f", "a@example.org", "b@example.com"), input=MESSAGE,
+        env=environment(**exim.env))
     assert "=> b@example.com" in exim.log().removeprefix(before), exim.log()
     assert b"Subject: TLS\n" in has_message(door)
 
 
-# --- what a scanner says ----------------------------------------------------------------------------------
+# --- what a scanner says --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sslscan(door, folder, kind):
     out = folder / "scan.xml"
-    run([need("sslscan"), "--no-colour", f"--xml={out}", *(["--starttls-smtp"] if kind == "starttls" else []), f"127.0.0.1:{door.port(kind)}"])
+    run([need("sslscan"), "--no-colour", f"--xml={out}",
+         *(["--starttls-smtp"] if kind == "starttls" else []), f"127.0.0.1:{door.port(kind)}"])
     test = xml.etree.ElementTree.parse(out).getroot().find("ssltest")
     versions = {(p.get("type"), p.get("version")): p.get("enabled") for p in test.iter("protocol")}
-    assert {name for name, enabled in versions.items() if enabled == "1"} == {("tls", "1.2"), ("tls", "1.3")} and len(versions) >= 5
+    assert {name for name, enabled in versions.items() if enabled == "1"} == {("tls", "1.2"),
+                                                                              ("tls", "1.3")}
+    assert len(versions) >= 5
     assert test.find("renegotiation").get("supported") == "0"
-    assert {it.get("supported") for it in test.iter("compression")} <= {"0"}  # if its library knows it
+    # if its library knows it
+    assert {it.get("supported") for it in test.iter("compression")} <= {"0"}
     assert {it.get("supported") for it in test.iter("fallback")} <= {"1"}
     assert {it.get("vulnerable") for it in test.iter("heartbleed")} == {"0"}
     ciphers = {c.get("cipher") for c in test.iter("cipher")}
-    assert ciphers and not [name for name in ciphers if re.search("RC4|3DES|NULL|EXP|anon|MD5|CBC3", name)], ciphers
+    assert ciphers and not [name for name in ciphers
+                            if re.search("RC4|3DES|NULL|EXP|anon|MD5|CBC3", name)], ciphers
 
 
-# --- a client that is in a hurry ---------------------------------------------------------------------------
+# --- a client that is in a hurry ------------------------------------------------------------------
 
 
 def test_client_that_leaves_at_once(release, folder):
-    """It has sent QUIT with its message, reads both replies, and closes: our farewell finds nobody. It has heard all the same."""
+    """It has sent QUIT with its message, reads both replies, and closes: our farewell finds nobody.
+    It has heard all the same."""
     with Ports(release, folder, None) as door:
         for n in range(1, 6):
             with smtplib_session(door, "starttls", client_context()) as client:
@@ -255,7 +280,7 @@ def test_client_that_leaves_at_once(release, folder):
         assert b"duplicate possible" not in door.err()
 
 
-# --- many, and the end ------------------------------------------------------------------------------------
+# --- many, and the end ----------------------------------------------------------------------------
 
 
 def test_tls_many_clients_at_once(release, folder):
@@ -265,11 +290,13 @@ def test_tls_many_clients_at_once(release, folder):
                 client.sendmail("a@example.org", ["b@example.com"], b"Subject: %d\r\n\r\n" % i)
         with concurrent.futures.ThreadPoolExecutor(40) as pool:
             list(pool.map(deliver, range(120)))
-        assert sorted(int(re.match(rb"Subject: (\d+)\n", message)[1]) for message in door.messages()) == list(range(120))
+        assert sorted(int(re.match(rb"Subject: (\d+)\n", message)[1])
+                      for message in door.messages()) == list(range(120))
 
 
 def test_engine_killed_while_clients_come(release, folder):
-    """A client whose request was in its hands is sent away; those with TLS go on, and others wait for the next engine."""
+    """A client whose request was in its hands is sent away; those with TLS go on, and others wait
+    for the next engine."""
     with Ports(release, folder, None, "--max-connections-per-source=100") as door:
         with smtplib_session(door, "starttls", client_context()) as early:
             failed = 0
@@ -278,7 +305,8 @@ def test_engine_killed_while_clients_come(release, folder):
                     os.kill(door.engine, signal.SIGKILL)
                 try:
                     with smtplib_session(door, KINDS[i % 2], client_context()) as client:
-                        client.sendmail("a@example.org", ["b@example.com"], b"Subject: %d\r\n\r\n" % i)
+                        client.sendmail("a@example.org", ["b@example.com"],
+                                        b"Subject: %d\r\n\r\n" % i)
                 except (OSError, smtplib.SMTPException):
                     failed += 1
             assert failed <= 3

@@ -1,4 +1,5 @@
-"""smtpd-tls, the engine: its contract on the descriptors, with the TLS of Python and of openssl(1) at the other end."""
+"""smtpd-tls, the engine: its contract on the descriptors, with the TLS of Python and of openssl(1)
+at the other end."""
 
 import contextlib
 import os
@@ -16,7 +17,8 @@ from pathlib import Path
 import pytest
 from conftest import need
 from session import PATIENCE
-from tls import NAME, Certificate, Engine, client_context, engine, folder, openssl, released, tcp_pair
+from tls import (NAME, Certificate, Engine, client_context, engine, folder, openssl, released,
+                 tcp_pair)
 
 _ = engine, folder, released  # fixtures
 
@@ -62,12 +64,13 @@ def refused(engine, log="", **variables):
     said, is_secure = engine.answer()
     assert not is_secure and set(said) <= {"TLS_ERROR"}
     status, text = engine.end()
-    assert status == 0 and text.startswith("smtpd: no TLS peer=127.0.0.1 port=") and text.count("\n") == 1
+    assert status == 0 and text.startswith("smtpd: no TLS peer=127.0.0.1 port=")
+    assert text.count("\n") == 1
     assert until_closed(engine.clear) == b""
     return said["TLS_ERROR"]
 
 
-# --- the contract ------------------------------------------------------------------------------------------------
+# --- the contract ---------------------------------------------------------------------------------
 
 
 @VERSIONS
@@ -75,15 +78,18 @@ def test_octets_both_ways(engine, ours, version):
     with Engine([engine, *ours.options]) as e:
         peer = e.connect(client_context(**version))
         variables, is_secure = e.answer()
-        assert is_secure and variables == {
-            "SSL_PROTOCOL": peer.version(), "SSL_CIPHER": peer.cipher()[0], "SSL_TLS_SNI": NAME, "SSL_CLIENT_VERIFY": "NONE"}
+        assert is_secure
+        assert variables == {
+            "SSL_PROTOCOL": peer.version(), "SSL_CIPHER": peer.cipher()[0], "SSL_TLS_SNI": NAME,
+            "SSL_CLIENT_VERIFY": "NONE"}
         e.clear.sendall(b"220 hi\r\n")
         assert peer.recv(100) == b"220 hi\r\n"
         peer.sendall(b"QUIT\r\n")
         assert e.clear.recv(100) == b"QUIT\r\n"
         e.clear.sendall(b"221 bye\r\n")
         e.clear.shutdown(socket.SHUT_WR)
-        assert peer.recv(100) == b"221 bye\r\n" and peer.recv(100) == b""  # a close_notify: without one it is an exception
+        # a close_notify: without one it is an exception
+        assert peer.recv(100) == b"221 bye\r\n" and peer.recv(100) == b""
         peer.unwrap().close()
         assert e.clear.recv(100) == b"" and e.control.recv(100) == b""
         assert e.end() == (0, "")
@@ -136,7 +142,8 @@ def test_peer_resets(engine, ours):
 
 
 def test_peer_that_hangs_on(engine, ours):
-    """After the end of the session two seconds are enough, for a peer that says nothing, and for one that reads nothing."""
+    """After the end of the session two seconds are enough, for a peer that says nothing, and for
+    one that reads nothing."""
     with Engine([engine, *ours.options]) as e:
         e.connect()
         assert e.answer()[1]
@@ -164,13 +171,15 @@ def test_both_at_once(engine, ours, version):
             sent, got, at = 0, 0, memoryview(raw)
             while sent < loop * len(raw) or got < loop * len(raw):
                 with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                    sent += peer.send(at[sent % len(raw):][:60_000]) if sent < loop * len(raw) else 0
+                    sent += peer.send(
+                        at[sent % len(raw):][:60_000]) if sent < loop * len(raw) else 0
                 with contextlib.suppress(ssl.SSLWantReadError):
                     more = peer.recv(60_000)
                     assert more == (raw + raw)[got % len(raw):][:len(more)]
                     got += len(more)
 
-        threads = [threading.Thread(target=one, args=args) for one, args in ((say, (e.clear,)), (pump, ()))]
+        threads = [threading.Thread(target=one, args=args) for one,
+                   args in ((say, (e.clear,)), (pump, ()))]
         for thread in threads:
             thread.start()
         got = 0
@@ -213,7 +222,7 @@ def test_what_the_peer_has_not_taken_is_still_there(engine, ours):
         assert n > 0
 
 
-# --- versions, protocols, algorithms ---------------------------------------------------------------------------
+# --- versions, protocols, algorithms --------------------------------------------------------------
 
 
 class SClient:
@@ -222,8 +231,10 @@ class SClient:
     def __init__(self, argv, *options):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
-            self.client = subprocess.Popen([need("openssl"), "s_client", "-connect", f"127.0.0.1:{port}", *options],
-                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.client = subprocess.Popen([need("openssl"), "s_client", "-connect",
+                                            f"127.0.0.1:{port}", *options],
+                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                           stderr=subprocess.STDOUT)
             wire = listener.accept()[0]
         self.engine = Engine(argv, wire=wire)
 
@@ -286,10 +297,12 @@ OLD = "unsupported protocol"
 
 
 @pytest.mark.parametrize("minimum, version, reason", [
-    ("1.2", "TLSv1", OLD), ("1.2", "TLSv1_1", OLD), ("1.3", "TLSv1_2", OLD), ("1.2", "TLSv1_2", None), ("1.3", "TLSv1_3", None)])
+    ("1.2", "TLSv1", OLD), ("1.2", "TLSv1_1", OLD), ("1.3", "TLSv1_2", OLD),
+    ("1.2", "TLSv1_2", None), ("1.3", "TLSv1_3", None)])
 @pytest.mark.filterwarnings("ignore:.*deprecated")
 def test_minimum(engine, ours, minimum, version, reason):
-    context = client_context(minimum_version=getattr(ssl.TLSVersion, version), maximum_version=getattr(ssl.TLSVersion, version))
+    context = client_context(minimum_version=getattr(ssl.TLSVersion, version),
+                             maximum_version=getattr(ssl.TLSVersion, version))
     context.set_ciphers("ALL:@SECLEVEL=0")
     with Engine([engine, f"--minimum={minimum}", *ours.options]) as e:
         if reason:
@@ -301,7 +314,8 @@ def test_minimum(engine, ours, minimum, version, reason):
             assert e.answer()[1]
 
 
-@pytest.mark.parametrize("offered, chosen", [([], None), (["smtp"], "smtp"), (["http/1.1", "smtp"], "smtp")])
+@pytest.mark.parametrize("offered, chosen",
+                         [([], None), (["smtp"], "smtp"), (["http/1.1", "smtp"], "smtp")])
 def test_protocol_is_smtp(engine, ours, offered, chosen):
     context = client_context()
     if offered:
@@ -312,7 +326,8 @@ def test_protocol_is_smtp(engine, ours, offered, chosen):
 
 
 @VERSIONS
-@pytest.mark.parametrize("offered", [["http/1.1"], ["h2", "http/1.1"], ["smt"], ["smtps"], ["acme-tls/1"]])
+@pytest.mark.parametrize("offered",
+                         [["http/1.1"], ["h2", "http/1.1"], ["smt"], ["smtps"], ["acme-tls/1"]])
 def test_another_protocol_is_refused(engine, ours, offered, version):
     """By an alert: so nobody can make a browser take our replies for a web server's."""
     context = client_context(**version)
@@ -331,7 +346,8 @@ def test_no_tickets_no_compression(engine, ours):
         time.sleep(0.5)
         e.clear.close()
         out = client.communicate(timeout=PATIENCE)[0]
-        assert b"Session Ticket" not in out and b"Compression: NONE" in out and b"Early data was not sent" in out
+        assert b"Session Ticket" not in out and b"Compression: NONE" in out
+        assert b"Early data was not sent" in out
     context = client_context(**TLS12)
     with Engine([engine, *ours.options]) as e:
         assert not e.connect(context).session.has_ticket
@@ -339,7 +355,8 @@ def test_no_tickets_no_compression(engine, ours):
 
 def test_two_certificates(engine, ours, rsa):
     """The client's algorithms choose."""
-    for ciphers, name in (("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDSA"), ("ECDHE-RSA-AES128-GCM-SHA256", "RSA")):
+    for ciphers, name in (("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDSA"),
+                          ("ECDHE-RSA-AES128-GCM-SHA256", "RSA")):
         context = client_context(**TLS12)
         context.set_ciphers(ciphers)
         with Engine([engine, *ours.options, *rsa.options]) as e:
@@ -352,9 +369,11 @@ def test_chain_is_sent(engine, folder):
     between = Certificate(folder, "between.example", issuer=root, ca=True)
     leaf = Certificate(folder, "leaf.example", issuer=between)
     bundle = folder / "bundle.pem"
-    bundle.write_bytes(b"".join(path.read_bytes() for path in (leaf.certificate, between.certificate, leaf.key)))
+    bundle.write_bytes(b"".join(path.read_bytes()
+                                for path in (leaf.certificate, between.certificate, leaf.key)))
     context = ssl.create_default_context(cafile=str(root.certificate))
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # more than the openssl(1) of each system writes
+    # more than the openssl(1) of each system writes
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     with Engine([engine, f"--certificate={bundle}"]) as e:
         e.connect(context, name="leaf.example")
         assert e.answer()[1]
@@ -364,7 +383,8 @@ def test_chain_is_sent(engine, folder):
 def test_policy_of_the_system(engine, ours, tmp_path, policy, version):
     """Whoever sets it may be stricter than we are."""
     path = tmp_path / "openssl.cnf"
-    path.write_text(f"openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\n{policy}\n")
+    path.write_text(
+        f"openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\n{policy}\n")
     context = client_context(**(TLS12 if version == "TLSv1.2" else TLS13))
     with Engine([engine, *ours.options], env=os.environ | {"OPENSSL_CONF": str(path)}) as e:
         if policy:
@@ -377,12 +397,13 @@ def test_policy_of_the_system(engine, ours, tmp_path, policy, version):
 
 
 def test_no_policy(engine, ours, tmp_path):
-    with Engine([engine, *ours.options], env=os.environ | {"OPENSSL_CONF": str(tmp_path / "none")}) as e:
+    with Engine([engine, *ours.options],
+                env=os.environ | {"OPENSSL_CONF": str(tmp_path / "none")}) as e:
         e.connect()
         assert e.answer()[1]
 
 
-# --- clients' certificates --------------------------------------------------------------------------------------
+# --- clients' certificates ------------------------------------------------------------------------
 
 
 def verified(engine, ours, client, *options, **version):
@@ -400,27 +421,34 @@ def verified(engine, ours, client, *options, **version):
 
 @VERSIONS
 def test_client_certificates(engine, ours, folder, version):
-    issuer, stranger = Certificate(folder, "issuer.example", ca=True), Certificate(folder, "stranger.example")
+    issuer, stranger = Certificate(
+        folder, "issuer.example", ca=True), Certificate(folder, "stranger.example")
     known = Certificate(folder, "known.example", issuer=issuer)
     ask = ["--client=ask", f"--client-ca={issuer.certificate}"]
     assert verified(engine, ours, known, *ask, **version) == {
-        "SSL_CLIENT_VERIFY": "SUCCESS", "SSL_CLIENT_S_DN": "CN=known.example", "SSL_CLIENT_FINGERPRINT": fingerprint(known)}
+        "SSL_CLIENT_VERIFY": "SUCCESS", "SSL_CLIENT_S_DN": "CN=known.example",
+        "SSL_CLIENT_FINGERPRINT": fingerprint(known)}
     found = verified(engine, ours, stranger, *ask, **version)
-    assert found["SSL_CLIENT_VERIFY"].startswith("FAILED:self") and found["SSL_CLIENT_FINGERPRINT"] == fingerprint(stranger)
-    assert verified(engine, ours, known, "--client=ask", **version)["SSL_CLIENT_VERIFY"].startswith("FAILED:unable to ")
+    assert found["SSL_CLIENT_VERIFY"].startswith("FAILED:self")
+    assert found["SSL_CLIENT_FINGERPRINT"] == fingerprint(stranger)
+    assert verified(engine, ours, known, "--client=ask",
+                    **version)["SSL_CLIENT_VERIFY"].startswith("FAILED:unable to ")
     assert verified(engine, ours, None, *ask, **version) == {"SSL_CLIENT_VERIFY": "NONE"}
     assert verified(engine, ours, known, **version) == {"SSL_CLIENT_VERIFY": "NONE"}
 
 
 def fingerprint(certificate):
-    return openssl("x509", "-in", certificate.certificate, "-noout", "-fingerprint", "-sha256").decode().strip().split("=")[1].replace(":", "").lower()
+    return openssl("x509", "-in", certificate.certificate, "-noout", "-fingerprint",
+                   "-sha256").decode().strip().split("=")[1].replace(":", "").lower()
 
 
 def test_names_of_strangers_are_cleaned(engine, ours, folder):
     """No NUL, no line end, no other variable comes out of them."""
-    odd = Certificate(folder, "odd.example", subject="/CN=a\nSSL_CLIENT_VERIFY=SUCCESS\r\u00fc\x1b[31m/O=" + "x" * 60)
+    odd = Certificate(folder, "odd.example",
+                      subject="/CN=a\nSSL_CLIENT_VERIFY=SUCCESS\r\u00fc\x1b[31m/O=" + "x" * 60)
     found = verified(engine, ours, odd, "--client=ask")
-    assert found["SSL_CLIENT_VERIFY"].startswith("FAILED:") and re.fullmatch(r"[ -~]*", found["SSL_CLIENT_S_DN"])
+    assert found["SSL_CLIENT_VERIFY"].startswith("FAILED:")
+    assert re.fullmatch(r"[ -~]*", found["SSL_CLIENT_S_DN"])
     with Engine([engine, *ours.options]) as e:
         hello = bytearray(hello_of("a" * 40))
         at = hello.index(b"a" * 40)
@@ -438,14 +466,15 @@ def hello_of(name):
     return outgoing.read()
 
 
-# --- handshakes that fail ---------------------------------------------------------------------------------------
+# --- handshakes that fail -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("data, reason", [
     (b"EHLO client.example\r\n", "the client speaks plain text, not TLS"),
     (b"GET / HTTP/1.1\r\n\r\n", "the client speaks plain text, not TLS"),
     (b"\r\n", "the client speaks plain text, not TLS"),
-    (b"\x16\x03\x01\xff\xff" + b"\0" * 20000, None), (b"\0" * 100, None), (b"\x80\x2e\x01\x03\x01" + b"\0" * 50, None),
+    (b"\x16\x03\x01\xff\xff" + b"\0" * 20000, None), (b"\0" * 100, None),
+    (b"\x80\x2e\x01\x03\x01" + b"\0" * 50, None),
     (b"\x16\x03\x01\x00\x05" + b"\xff" * 5, None), (bytes(range(256)) * 300, None)], ids=[
         "smtp", "http", "line-end", "long-record", "zeros", "ssl2", "ones", "counting"])
 def test_garbage(engine, ours, data, reason):
@@ -471,7 +500,8 @@ def test_slow_client(engine, ours):
             for one in hello_of(NAME)[:100]:
                 e.peer.sendall(bytes([one]))
                 time.sleep(0.1)
-        assert refused(e) == "the client took too long for the handshake" and time.monotonic() - began < 13
+        assert refused(e) == "the client took too long for the handshake"
+        assert time.monotonic() - began < 13
 
 
 @VERSIONS
@@ -550,55 +580,70 @@ def test_engine_is_killed(engine, ours):
             peer.recv(1)
 
 
-# --- how it is called -------------------------------------------------------------------------------------------
+# --- how it is called -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("argv, said", [
-    ([], "--certificate= is missing"), (["--certificate=a", "--check", "x"], "no arguments but options"), (["--nothing"], "--nothing"),
-    (["--certificate=a", "--minimum=1.1"], "--minimum=1.1"), (["--certificate=a", "--timeout=0"], "--timeout=0"),
-    (["--certificate=a", "--timeout=1s"], "--timeout=1s"), (["--certificate=a", "--client=yes"], "--client=yes"),
-    (["--certificate=a", "--key=b", "--key=c"], "as often as"), (["--certificate=self-signed"], "for --serve only"),
-    (["--certificate=a", "--client-ca=b"], "--client=ask"), (["--certificate=a", "--serve", "--check"], "one of --serve and --check"),
+    ([], "--certificate= is missing"),
+    (["--certificate=a", "--check", "x"], "no arguments but options"), (["--nothing"], "--nothing"),
+    (["--certificate=a", "--minimum=1.1"], "--minimum=1.1"),
+    (["--certificate=a", "--timeout=0"], "--timeout=0"),
+    (["--certificate=a", "--timeout=1s"], "--timeout=1s"),
+    (["--certificate=a", "--client=yes"], "--client=yes"),
+    (["--certificate=a", "--key=b", "--key=c"], "as often as"),
+    (["--certificate=self-signed"], "for --serve only"),
+    (["--certificate=a", "--client-ca=b"], "--client=ask"),
+    (["--certificate=a", "--serve", "--check"], "one of --serve and --check"),
     (["--certificate=a"] + 4 * ["--certificate=b"], "--certificate=b")])
 def test_usage_of_the_engine(engine, argv, said):
-    done = subprocess.run([engine, *argv], capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    done = subprocess.run([engine, *argv], capture_output=True, text=True, timeout=PATIENCE,
+                          stdin=subprocess.DEVNULL)
     assert done.returncode == 64 and said in done.stderr and done.stdout == ""
 
 
 def test_help(engine):
     done = subprocess.run([engine, "--help"], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and "--certificate=FILE" in done.stdout and done.stderr == ""
-    assert re.fullmatch(r"smtpd-tls \S+\n", subprocess.run([engine, "--version"], capture_output=True, text=True, timeout=PATIENCE).stdout)
+    assert re.fullmatch(r"smtpd-tls \S+\n",
+                        subprocess.run([engine, "--version"], capture_output=True, text=True,
+                                       timeout=PATIENCE).stdout)
 
 
 def test_descriptors_are_missing(engine, ours):
-    done = subprocess.run([engine, *ours.options], capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    done = subprocess.run([engine, *ours.options], capture_output=True, text=True, timeout=PATIENCE,
+                          stdin=subprocess.DEVNULL)
     assert done.returncode == 64 and "descriptors 0, 3 and 4" in done.stderr
 
 
 def test_certificate_cannot_be_used(engine, ours, rsa, folder):
     """The session hears that there is no TLS, the log hears of the file."""
-    for options, said in (([f"--certificate={folder}/none"], f"cannot read the certificate {folder}/none: No such file"),
-                          ([f"--certificate={ours.certificate}", f"--key={rsa.key}"], "does not belong to")):
+    for options, said in (([f"--certificate={folder}/none"],
+                           f"cannot read the certificate {folder}/none: No such file"),
+                          ([f"--certificate={ours.certificate}", f"--key={rsa.key}"],
+                           "does not belong to")):
         with Engine([engine, *options]) as e:
             variables, is_secure = e.answer()
-            assert not is_secure and variables == {"TLS_ERROR": "certificate or key cannot be used: see the log"}
+            assert not is_secure
+            assert variables == {"TLS_ERROR": "certificate or key cannot be used: see the log"}
             status, log = e.end()
             assert status == 78 and said in log
 
 
-# --- confinement ------------------------------------------------------------------------------------------------
+# --- confinement ----------------------------------------------------------------------------------
 
 
 def test_what_is_left_to_it_of_the_engine(released, ours):
-    """While it speaks with a peer: a filter, no privileges to gain, no debugger, its descriptors and no other."""
+    """While it speaks with a peer: a filter, no privileges to gain, no debugger, its descriptors
+    and no other."""
     with Engine([released, *ours.options]) as e:
         e.connect()
         assert e.answer()[1]
-        status = dict(re.findall(r"^(\w+):\s+(.*)$", Path(f"/proc/{e.process.pid}/status").read_text(), re.M))
+        status = dict(re.findall(r"^(\w+):\s+(.*)$",
+                                 Path(f"/proc/{e.process.pid}/status").read_text(), re.M))
         assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
         limits = Path(f"/proc/{e.process.pid}/limits").read_text()
-        assert re.search(r"^Max core file size +0 +0 ", limits, re.M) and re.search(r"^Max open files +16 +16 ", limits, re.M)
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.M)
+        assert re.search(r"^Max open files +16 +16 ", limits, re.M)
         assert sorted(os.listdir(f"/proc/{e.process.pid}/fd")) == ["0", "2", "3", "4"]
         assert os.stat(f"/proc/{e.process.pid}").st_uid == 0  # not dumpable
 
@@ -612,11 +657,14 @@ def test_memory(released, ours):
         while n < 100_000:
             n += len(e.clear.recv(100_000))
         rollup = Path(f"/proc/{e.process.pid}/smaps_rollup").read_text()
-        own = sum(int(kb) for kb in re.findall(r"^(?:Private_Dirty|Shared_Dirty):\s+(\d+) kB", rollup, re.M))
-        assert 0 < own <= 1.75 * 1024, rollup  # 1.1 MiB with OpenSSL 3.0, 1.5 with 3.5; the libraries are everybody's
+        own = sum(int(kb)
+                  for kb in re.findall(r"^(?:Private_Dirty|Shared_Dirty):\s+(\d+) kB", rollup,
+                                       re.M))
+        # 1.1 MiB with OpenSSL 3.0, 1.5 with 3.5; the libraries are everybody's
+        assert 0 < own <= 1.75 * 1024, rollup
 
 
-# --- programs that ask for TLS by themselves: UCSPI-TLS -----------------------------------------------------------
+# --- programs that ask for TLS by themselves: UCSPI-TLS -------------------------------------------
 
 
 ASKER = """
@@ -643,7 +691,8 @@ def started(engine, ours, *argv, log=subprocess.PIPE):
     """(what was started, the client's socket)"""
     wire, peer = tcp_pair()
     process = subprocess.Popen([engine, *ours.options, *argv], stdin=wire, stdout=wire, stderr=log,
-                               env=os.environ | {"PROTO": "TCP", "TCPREMOTEIP": "127.0.0.1", "TCPLOCALHOST": NAME})
+                               env=os.environ
+                               | {"PROTO": "TCP", "TCPREMOTEIP": "127.0.0.1", "TCPLOCALHOST": NAME})
     wire.close()
     try:
         yield process, peer
@@ -658,7 +707,8 @@ def test_program_asks_for_it(engine, ours):
         assert peer.recv(100) == b"220 clear\r\n"
         peer.sendall(b"STARTTLS\r\n")
         assert peer.recv(100) == b"220 go on\r\n"
-        with client_context().wrap_socket(peer, server_hostname=NAME, suppress_ragged_eofs=False) as secure:
+        with client_context().wrap_socket(peer, server_hostname=NAME,
+                                          suppress_ragged_eofs=False) as secure:
             assert secure.recv(100) == b"220 secure\r\n"
             secure.sendall(b"QUIT\r\n")
             assert secure.recv(100) == b""
@@ -676,14 +726,16 @@ def test_program_does_not_ask(engine, ours):
 
 def test_program_is_missing(engine, ours):
     with started(engine, ours, "/nonexistent/program") as (process, peer):
-        assert b"cannot run /nonexistent/program: No such file" in process.communicate(timeout=PATIENCE)[1]
+        assert b"cannot run /nonexistent/program: No such file" in process.communicate(
+            timeout=PATIENCE)[1]
         assert process.returncode == 75
 
 
 def test_mailfront(engine, ours):
     """A whole mail by STARTTLS, to another server that knows nothing of us."""
     program = need("mailfront")
-    with started(engine, ours, program, "smtp", "echo", "starttls-ucspi", "accept", log=subprocess.DEVNULL) as (_, peer):
+    with started(engine, ours, program, "smtp", "echo", "starttls-ucspi", "accept",
+                 log=subprocess.DEVNULL) as (_, peer):
         peer.settimeout(PATIENCE)
         client = smtplib.SMTP(local_hostname="client.example.org", timeout=PATIENCE)
         client.sock = peer
@@ -692,17 +744,19 @@ def test_mailfront(engine, ours):
         client._host = NAME
         assert client.starttls(context=client_context())[0] == 220
         assert client.sock.version() == "TLSv1.3"
-        assert client.sendmail("alice@example.org", ["bob@example.net"], "Subject: x\r\n\r\n" + "x" * 70_000 + "\r\n") == {}
+        assert client.sendmail("alice@example.org", ["bob@example.net"],
+                               "Subject: x\r\n\r\n" + "x" * 70_000 + "\r\n") == {}
         assert client.quit()[0] == 221
 
 
-# --- what confines it ----------------------------------------------------------------------------------------------
+# --- what confines it -----------------------------------------------------------------------------
 
 
 def test_says_that_it_is_not_confined(released, ours):
     """On a kernel that cannot do it, once for each process that is started."""
     strace = need("strace")
-    with Engine([strace, "-o", "/dev/null", "-e", "inject=prctl:error=EINVAL", released, *ours.options]) as engine:
+    with Engine([strace, "-o", "/dev/null", "-e", "inject=prctl:error=EINVAL", released,
+                 *ours.options]) as engine:
         engine.connect(client_context())
         assert engine.answer()[1]
         engine.peer.close()

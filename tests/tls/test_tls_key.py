@@ -1,5 +1,5 @@
-"""Where connections are accepted, the real smtpd-tls has the key: certificates that cannot be used at the start and later, those
-that change, and who can read the key."""
+"""Where connections are accepted, the real smtpd-tls has the key: certificates that cannot be used
+at the start and later, those that change, and who can read the key."""
 
 import contextlib
 import os
@@ -15,7 +15,8 @@ from conftest import need_root
 from processes import is_running, running_children
 from session import PATIENCE, PYTHON, tcp_pair, wait_until
 from test_tls_acceptor import session_of
-from tls import NAME, Certificate, client_context, engine_of, read_variables, send_request_of_a_session
+from tls import (NAME, Certificate, client_context, engine_of, read_variables,
+                 send_request_of_a_session)
 from tls_stand import Door, request_socket, wait_for_end
 
 _ = folder  # a fixture
@@ -53,18 +54,22 @@ class RealDoor(Door):
 
 
 def options_of(pair):
-    return [f"--tls-certificate={pair.certificate}", f"--tls-key={pair.key}"] if pair else ["--tls-certificate=self-signed"]
+    return [f"--tls-certificate={pair.certificate}",
+            f"--tls-key={pair.key}"] if pair else ["--tls-certificate=self-signed"]
 
 
 def speak_tls(sock):
-    """A request of a session's, and a client of it: (the certificate that it was shown, what the engine says)."""
-    (peer, wire), (ours, control), (clear, theirs) = tcp_pair(), socket.socketpair(), socket.socketpair()
+    """A request of a session's, and a client of it: (the certificate that it was shown, what the
+    engine says)."""
+    (peer, wire), (ours, control), (clear,
+                                    theirs) = tcp_pair(), socket.socketpair(), socket.socketpair()
     for one in (peer, ours, clear):
         one.settimeout(PATIENCE)
     send_request_of_a_session(sock, b"Y\0HOSTNAME=mx.example.com\0", wire, control, theirs)
     for one in (wire, control, theirs):
         one.close()
-    with contextlib.closing(ours), contextlib.closing(clear), client_context().wrap_socket(peer, server_hostname=NAME) as client:
+    with (contextlib.closing(ours), contextlib.closing(clear),
+          client_context().wrap_socket(peer, server_hostname=NAME) as client):
         clear.sendall(b"220 hello\r\n")
         assert client.recv(100) == b"220 hello\r\n"
         client.sendall(b"EHLO\r\n")
@@ -82,14 +87,17 @@ def shown(door):
 
 
 def in_der(pair):
-    return ssl.PEM_cert_to_DER_cert(pair.certificate.read_text().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n")
+    return ssl.PEM_cert_to_DER_cert(
+        pair.certificate.read_text().split("-----END CERTIFICATE-----")[0]
+        + "-----END CERTIFICATE-----\n")
 
 
-# --- a certificate ------------------------------------------------------------------------------------------
+# --- a certificate --------------------------------------------------------------------------------
 
 
 def test_tls_of_a_session(program, folder, pair):
-    with RealDoor(program, folder, pair) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
+    with (RealDoor(program, folder, pair) as door, session_of(door) as (client, pid),
+          request_socket(pid) as sock):
         certificate, variables = speak_tls(sock)
         assert certificate == in_der(pair) and variables["SSL_PROTOCOL"] == "TLSv1.3"
         client.quit()
@@ -103,7 +111,8 @@ def test_self_signed(program, folder):
             found.add(shown(door))
     assert len(found) == 2
     for certificate in found:
-        said = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-checkhost", NAME], input=certificate, capture_output=True, check=True)
+        said = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-checkhost", NAME],
+                              input=certificate, capture_output=True, check=True)
         assert b"does match certificate" in said.stdout
 
 
@@ -137,7 +146,8 @@ FAULTS = [break_key, take_key_of_another, remove_key, break_certificate, remove_
 
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda f: f.__name__)
 def test_files_that_cannot_be_used(program, folder, pair, spoil):
-    """The start ends with 78, and says what is wrong. At SIGHUP the engine before goes on; when all is well again, another."""
+    """The start ends with 78, and says what is wrong. At SIGHUP the engine before goes on; when all
+    is well again, another."""
     before = in_der(pair)
     with RealDoor(program, folder, pair) as door:
         first = door.engine
@@ -155,8 +165,10 @@ def test_files_that_cannot_be_used(program, folder, pair, spoil):
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda f: f.__name__)
 def test_check_says_the_same(program, folder, pair, spoil):
     complaint = spoil(pair, folder)
-    done = subprocess.run([program, "--config=/dev/null", "--check", *options_of(pair)], capture_output=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 78 and done.stdout == b"" and b"smtpd: tls-certificate: " in done.stderr and complaint in done.stderr
+    done = subprocess.run([program, "--config=/dev/null", "--check", *options_of(pair)],
+                          capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 78 and done.stdout == b""
+    assert b"smtpd: tls-certificate: " in done.stderr and complaint in done.stderr
 
 
 def test_key_that_only_root_can_read(program, folder, pair):
@@ -186,7 +198,8 @@ def test_key_that_comes_after_its_certificate(program, folder, pair):
     with RealDoor(program, folder, pair, *STAY) as door:
         first = shown(door)
         put(new.certificate, pair.certificate)
-        wait_until(lambda: shown(door) == first and b" does not belong to the first certificate in " in door.err(), "the reason")
+        wait_until(lambda: shown(door) == first
+                   and b" does not belong to the first certificate in " in door.err(), "the reason")
         for _ in range(3):
             assert shown(door) == first
         put(new.key, pair.key)
@@ -194,8 +207,10 @@ def test_key_that_comes_after_its_certificate(program, folder, pair):
 
 
 def test_connections_outlive_a_renewal(program, folder, pair):
-    with RealDoor(program, folder, pair) as door, session_of(door) as (client, pid), request_socket(pid) as sock:
-        (peer, wire), (ours, control), (clear, theirs) = tcp_pair(), socket.socketpair(), socket.socketpair()
+    with (RealDoor(program, folder, pair) as door, session_of(door) as (client, pid),
+          request_socket(pid) as sock):
+        (peer, wire), (ours, control) = tcp_pair(), socket.socketpair()
+        clear, theirs = socket.socketpair()
         socket.send_fds(sock, [b"Y\0"], [one.fileno() for one in (wire, control, theirs)])
         for one in (wire, control, theirs):
             one.close()
@@ -208,7 +223,7 @@ def test_connections_outlive_a_renewal(program, folder, pair):
         client.quit()
 
 
-# --- who can read the key -----------------------------------------------------------------------------------
+# --- who can read the key -------------------------------------------------------------------------
 
 # As another process of the sessions' user tries it: what it could do is said.
 THIEF = """
@@ -239,18 +254,21 @@ print("over")
 
 @pytest.mark.parametrize("user", ["nobody", "daemon"])
 def test_key_of_root_is_not_for_sessions(release, folder, user):
-    """The file is root's. Sessions and their programs are nobody; so is the engine, unless it has a user of its own."""
+    """The file is root's. Sessions and their programs are nobody; so is the engine, unless it has a
+    user of its own."""
     need_root()
     program, pair = installed(release, folder), Certificate(folder)
     with RealDoor(program, folder, pair, "--user=nobody", f"--tls-user={user}") as door:
         engine, (keeper,) = door.engine, door.keepers()
         argv = [PYTHON, "-c", THIEF, *map(str, (engine, keeper, door.pid)), str(pair.key)]
-        done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, text=True, check=False, **NOBODY)
+        done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, text=True, check=False,
+                              **NOBODY)
         assert (done.stdout, done.stderr) == ("over\n", "")
         assert is_running(engine) and shown(door) == in_der(pair)
         # a test of the test: root could
         done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, text=True, check=False)
-        assert {"the file", "mem of the engine", "descriptors of the engine", "a descriptor of the keeper"} <= set(done.stdout.splitlines())
+        assert {"the file", "mem of the engine", "descriptors of the engine",
+                "a descriptor of the keeper"} <= set(done.stdout.splitlines())
 
 
 def test_session_does_not_have_the_key(release, folder):
@@ -258,7 +276,8 @@ def test_session_does_not_have_the_key(release, folder):
     need_root()
     program, pair = installed(release, folder), Certificate(folder)
     secret = pair.key.read_text().splitlines()[1].encode()
-    with RealDoor(program, folder, pair, "--user=nobody") as door, session_of(door) as (client, pid):
+    with (RealDoor(program, folder, pair, "--user=nobody") as door,
+          session_of(door) as (client, pid)):
         for process in (pid, door.pid, *door.keepers()):
             assert not memory_has(process, secret) and str(pair.key) not in names_open(process)
         client.quit()

@@ -17,7 +17,8 @@ import pytest
 from conftest import everybodys, let_everybody_reach, need, need_root
 from processes import children
 from session import PATIENCE, PYTHON
-from tls import NAME, Server, client_context, engine, engine_of, folder, issued, released, send_request, tcp_pair
+from tls import (NAME, Server, client_context, engine, engine_of, folder, issued, released,
+                 send_request, tcp_pair)
 
 _ = engine, folder, released  # fixtures
 
@@ -68,20 +69,26 @@ def test_requests_queue(engine, ours):
 
 def test_peer_of_the_request_is_logged(engine, ours):
     with Server([engine, *ours.options]) as server:
-        for data, peer in ((REQUEST, "peer=192.0.2.1 port=25"), (b"Y\0PEER=[2001:db8::1]:2525\0", "peer=2001:db8::1 port=2525"),
-                           (b"Y\0", "peer=127.0.0.1 port="), (b"Y\0PEER=x y\0", "peer=unknown"), (b"Y\0OTHER=1\0PEER=local\0", "peer=local")):
+        for data, peer in ((REQUEST, "peer=192.0.2.1 port=25"),
+                           (b"Y\0PEER=[2001:db8::1]:2525\0", "peer=2001:db8::1 port=2525"),
+                           (b"Y\0", "peer=127.0.0.1 port="), (b"Y\0PEER=x y\0", "peer=unknown"),
+                           (b"Y\0OTHER=1\0PEER=local\0", "peer=local")):
             with server.ask(data) as one:
                 one.peer.sendall(b"EHLO x\r\n")
-                assert one.answer() == ({"TLS_ERROR": "the client speaks plain text, not TLS"}, False), data
+                assert one.answer() == ({"TLS_ERROR": "the client speaks plain text, not TLS"},
+                                        False), data
                 line = server.process.stderr.readline().decode()
-                assert line.startswith(f"smtpd: no TLS {peer}") and 'reason="the client speaks plain text, not TLS"\n' in line
+                assert line.startswith(f"smtpd: no TLS {peer}")
+                assert 'reason="the client speaks plain text, not TLS"\n' in line
 
 
 @SHAPES
 def test_an_asker_has_two_connections(engine, ours, tmp_path, shape):
-    """Where all ask on one socket, a process; where each connects, a connection. Others have as many."""
+    """Where all ask on one socket, a process; where each connects, a connection. Others have as
+    many."""
     refused = "smtpd: TLS: a request was dropped: whoever asked has two connections already\n"
-    with Server([engine, *ours.options], path_of(shape, tmp_path)) as server, contextlib.ExitStack() as stack:
+    with (Server([engine, *ours.options], path_of(shape, tmp_path)) as server,
+          contextlib.ExitStack() as stack):
         server.wait_until_ready()
         asker = stack.enter_context(server.asker_of())
         ask = functools.partial(server.ask, send=send_request)
@@ -94,7 +101,8 @@ def test_an_asker_has_two_connections(engine, ours, tmp_path, shape):
         for _ in range(3):
             stack.enter_context(server.ask()).talk()
         first.__exit__()
-        wait_until(lambda: len(list(children(server.process.pid))) == 4, "the first one does not end")
+        wait_until(lambda: len(list(children(server.process.pid))) == 4,
+                   "the first one does not end")
         stack.enter_context(ask(asker=asker.dup())).talk()
 
 
@@ -103,14 +111,17 @@ def test_askers_of_another_name_space(released, ours):
     need_root()
     apart = [need("unshare"), "--pid", "--fork", "--kill-child"]
     with Server([*apart, released, *ours.options]) as server, contextlib.ExitStack() as stack:
-        assert os.read(server.ready_fd, 100) == b"ready\n"  # and not its end: who has started it has that socket, too
+        # and not its end: who has started it has that socket, too
+        assert os.read(server.ready_fd, 100) == b"ready\n"
         for _ in range(3):
             stack.enter_context(server.ask(send=send_request)).talk()
 
 
 WRONG = {
-    "nothing": b"", "client": b"C\0", "no-nul": b"Y", "other": b"X\0", "not-ended": b"Y\0HOSTNAME=a", "no-sign": b"Y\0HOSTNAME\0",
-    "no-name": b"Y\0=a\0", "lower-case": b"Y\0hostname=a\0", "empty": b"Y\0\0", "long": b"Y\0A=" + b"x" * 1020 + b"\0", "longer": b"Y\0A=" + b"x" * 60000 + b"\0"}
+    "nothing": b"", "client": b"C\0", "no-nul": b"Y", "other": b"X\0",
+    "not-ended": b"Y\0HOSTNAME=a", "no-sign": b"Y\0HOSTNAME\0",
+    "no-name": b"Y\0=a\0", "lower-case": b"Y\0hostname=a\0", "empty": b"Y\0\0",
+    "long": b"Y\0A=" + b"x" * 1020 + b"\0", "longer": b"Y\0A=" + b"x" * 60000 + b"\0"}
 
 
 @SHAPES
@@ -137,7 +148,8 @@ def test_wrong_descriptors_are_dropped(released, ours):
         pipe = os.fdopen(os.pipe()[0])
         for one in (wire, peer, a, b, *datagrams, listener, pipe):
             stack.enter_context(one)
-        for fds in ((), (wire,), (wire, a), (wire, a, b, a), (wire, a, b) * 10, (wire, wire, a), (wire, a, wire), (pipe, a, b), (wire, pipe, b),
+        for fds in ((), (wire,), (wire, a), (wire, a, b, a), (wire, a, b) * 10, (wire, wire, a),
+                    (wire, a, wire), (pipe, a, b), (wire, pipe, b),
                     (datagrams[0], a, b), (wire, datagrams[0], b), (listener, a, b)):
             send_request(server.asker, REQUEST, *fds)
         with server.ask() as one:
@@ -150,7 +162,8 @@ def test_wrong_descriptors_are_dropped(released, ours):
 @contextlib.contextmanager
 def journal():
     """(a connection as those are which services have for standard error, its other end)"""
-    with tempfile.TemporaryDirectory(prefix="smtpd-journal.") as folder, socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as log:
+    with (tempfile.TemporaryDirectory(prefix="smtpd-journal.") as folder,
+          socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as log):
         listener.bind(f"{folder}/stdout")
         listener.listen()
         log.connect(listener.getsockname())
@@ -162,9 +175,12 @@ def journal():
 @pytest.mark.parametrize("kind", ["of a service", "of the engine"])
 def test_log_is_not_ended(released, ours, at, kind):
     """A session that was taken over has it, and so have others."""
-    with journal() as (log, reader), Server([released, *ours.options, "--timeout=1"], stderr=log) as server, contextlib.ExitStack() as stack:
+    with (journal() as (log, reader),
+          Server([released, *ours.options, "--timeout=1"], stderr=log) as server,
+          contextlib.ExitStack() as stack):
         server.wait_until_ready()
-        with journal() if kind == "of a service" else contextlib.nullcontext((log, reader)) as (given, its_reader):
+        with journal() if kind == "of a service" else contextlib.nullcontext(
+                (log, reader)) as (given, its_reader):
             pairs = [socket.socketpair() for _ in range(3)]
             for one in sum(pairs, ()):
                 stack.enter_context(one)
@@ -172,7 +188,8 @@ def test_log_is_not_ended(released, ours, at, kind):
             sockets[at] = given
             send_request(server.asker, REQUEST, *sockets)
             reader.settimeout(PATIENCE)
-            assert reader.recv(1000).endswith(b"a request was dropped: it is not one of smtpd-tls(8)\n")
+            assert reader.recv(1000).endswith(b"a request was dropped: it is not one of "
+                                              b"smtpd-tls(8)\n")
             given.sendall(b"a line\n")
             assert its_reader.recv(1000) == b"a line\n"
         with server.ask() as one:
@@ -220,7 +237,8 @@ def test_sigterm_of_the_server(engine, ours, tmp_path, shape):
 
 
 def test_who_is_connected_is_served_to_the_end(engine, ours, tmp_path):
-    """Its successor has the socket; a session that has connected before may ask it for TLS later."""
+    """Its successor has the socket; a session that has connected before may ask it for TLS
+    later."""
     with Server([engine, *ours.options], tmp_path / "tls") as server:
         server.wait_until_ready()
         early = server.asker_of()
@@ -249,7 +267,8 @@ def test_child_that_crashes(engine, ours, number):
             os.kill(second, signal.SIGINT)
             os.kill(first, number)
             status, log = server.end()
-            assert status == 75 and f"smtpd: TLS: the process of a connection ended by signal {number.value}: starting anew" in log
+            assert status == 75
+            assert f"smtpd: TLS: the process of a connection ended by signal {number.value}: starting anew" in log
             other.clear.sendall(b"221 bye\r\n")  # it goes on
             assert other.peer.recv(100) == b"221 bye\r\n"
 
@@ -272,7 +291,7 @@ def test_crashes_are_at_most_one_a_second(released, ours):
         assert len(set(maps)) == 3, "the layout of memory is the same"
 
 
-# --- certificates ------------------------------------------------------------------------------------------------
+# --- certificates ---------------------------------------------------------------------------------
 
 
 def serial(one):
@@ -305,7 +324,9 @@ def test_new_certificate(engine, folder, tmp_path, shape):
             one.talk()
             assert serial(one) == was
             status, log = server.end()
-            assert (status, log) == (0, "smtpd: TLS: there is a new certificate or key: starting anew\n")
+            assert (status, log) == (0,
+                                     "smtpd: TLS: there is a new certificate or key: starting "
+                                     "anew\n")
             one.clear.sendall(b"still here")
             assert one.peer.recv(100) == b"still here"
         server.process.stderr.close()
@@ -321,7 +342,8 @@ def test_new_certificate_that_cannot_be_read(smtpd, folder, tmp_path):
     need_root()
     old, new = issued(tmp_path), issued(folder, "newer.example")
     let_everybody_reach(tmp_path)
-    with everybodys(smtpd) as program, Server([engine_of(program), *old.options, "--user=nobody"]) as server:
+    with (everybodys(smtpd) as program,
+          Server([engine_of(program), *old.options, "--user=nobody"]) as server):
         server.wait_until_ready()
         assert f"Uid:\t{65534}\t" in Path(f"/proc/{server.process.pid}/status").read_text()
         changed(old.key, new.key)
@@ -353,8 +375,10 @@ def test_self_signed_of_the_server(engine):
 
 
 @pytest.mark.parametrize("options, status, said", [
-    (["--certificate=/nonexistent"], 78, "cannot read the certificate /nonexistent: No such file or directory"),
-    (["--certificate=self-signed", "--hostname=x", "--user=nosuchuser"], 78, "there is none of that name")])
+    (["--certificate=/nonexistent"], 78,
+     "cannot read the certificate /nonexistent: No such file or directory"),
+    (["--certificate=self-signed", "--hostname=x", "--user=nosuchuser"], 78,
+     "there is none of that name")])
 def test_cannot_start(engine, options, status, said):
     with Server([engine, *options]) as server:
         assert os.read(server.ready_fd, 100) == b""
@@ -364,14 +388,16 @@ def test_cannot_start(engine, options, status, said):
 
 def test_descriptor_0_is_no_request_socket(engine, ours):
     for kind in (subprocess.DEVNULL, socket.socketpair()[0]):
-        done = subprocess.run([engine, *ours.options, "--serve"], stdin=kind, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run([engine, *ours.options, "--serve"], stdin=kind, capture_output=True,
+                              text=True, timeout=PATIENCE)
         assert done.returncode == 64 and "SOCK_SEQPACKET" in done.stderr
 
 
-# --- tickets -----------------------------------------------------------------------------------------------------
+# --- tickets --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3],
+                         ids=["1.2", "1.3"])
 def test_tickets(engine, ours, version):
     """One that a client got from one child is read by the next, and by no other server."""
     context = client_context(minimum_version=version, maximum_version=version)
@@ -389,7 +415,7 @@ def test_tickets(engine, ours, version):
             assert not one.peer.session_reused
 
 
-# --- confinement -------------------------------------------------------------------------------------------------
+# --- confinement ----------------------------------------------------------------------------------
 
 
 def test_what_is_left_to_it_of_the_server(released, ours):
@@ -397,16 +423,19 @@ def test_what_is_left_to_it_of_the_server(released, ours):
         one.talk()
         child, = children(server.process.pid)
         for pid, fds in ((server.process.pid, 2), (child, 4)):
-            status = dict(re.findall(r"^(\w+):\s+(.*)$", Path(f"/proc/{pid}/status").read_text(), re.M))
+            status = dict(re.findall(r"^(\w+):\s+(.*)$", Path(f"/proc/{pid}/status").read_text(),
+                                     re.M))
             assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
-            assert re.search(r"^Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text(), re.M)
+            assert re.search(r"^Max core file size +0 +0 ", Path(f"/proc/{pid}/limits").read_text(),
+                             re.M)
             assert len(os.listdir(f"/proc/{pid}/fd")) == fds
             assert os.stat(f"/proc/{pid}").st_uid == 0
         assert status["Seccomp_filters"] == "2"
 
 
 def test_memory_of_a_connection(released, ours):
-    """Beside the session, and beside what all of them share: the tenth connection to the twentieth."""
+    """Beside the session, and beside what all of them share: the tenth connection to the
+    twentieth."""
     def total(pid):
         rollups = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in (pid, *children(pid))]
         return sum(int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)[1]) for rollup in rollups)
@@ -422,7 +451,8 @@ def test_memory_of_a_connection(released, ours):
 
 
 def test_first_reply_is_not_held_back(released, ours):
-    """Behind the ticket of TLS 1.3, which nobody acknowledges at once: with Nagle's algorithm that takes 40 ms."""
+    """Behind the ticket of TLS 1.3, which nobody acknowledges at once: with Nagle's algorithm that
+    takes 40 ms."""
     took = []
     with Server([released, *ours.options]) as server:
         for _ in range(20):

@@ -5,18 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define must(condition) \
-        do { \
-                if (!(condition)) \
-                        fail(p, #condition, __LINE__); \
+#define must(condition)                                                                            \
+        do {                                                                                       \
+                if (!(condition))                                                                  \
+                        fail(p, #condition, __LINE__);                                             \
         } while (0)
 
 static void fail(const struct player *p, const char *what, int line) {
-        fprintf(stderr, "%s: the core breaks a promise: %s (player.c:%d, event %zu)\n", p->name, what, line, p->log.n);
+        fprintf(stderr, "%s: the core breaks a promise: %s (player.c:%d, event %zu)\n", p->name,
+                what, line, p->log.n);
         abort();
 }
 
-/* --- octets and logs ----------------------------------------------------------------------------------- */
+/* --- octets and logs -------------------------------------------------------------------------- */
 
 void text_add(struct text *t, const char *data, size_t n) {
         if (t->n + n + 1 > t->size) {
@@ -66,19 +67,20 @@ static struct record *add_record(struct player *p, enum event_kind kind) {
 }
 
 static bool is_same(const struct record *a, const struct record *b) {
-        return a->kind == b->kind && a->index == b->index && a->code == b->code && text_equal(&a->text, &b->text) &&
-               text_equal(&a->envelope, &b->envelope);
+        return a->kind == b->kind && a->index == b->index && a->code == b->code &&
+               text_equal(&a->text, &b->text) && text_equal(&a->envelope, &b->envelope);
 }
 
 static void print_record(const char *label, const struct log *l, size_t i) {
-        static const char *const names[] = { "MORE",  "HELLO", "SENDER", "RECIPIENT", "DATA",
-                                             "BODY",  "REPLY", "END",    "RESET",     "TLS",
-                                             "SECURE", "AUTH", "COLLECT", "CLOSE" };
+        static const char *const names[] = { "MORE",   "HELLO", "SENDER",  "RECIPIENT", "DATA",
+                                             "BODY",   "REPLY", "END",     "RESET",     "TLS",
+                                             "SECURE", "AUTH",  "COLLECT", "CLOSE" };
 
         if (i >= l->n)
                 fprintf(stderr, "  %s: nothing\n", label);
         else
-                fprintf(stderr, "  %s: %s %zu \"%s\"\n", label, names[l->records[i].kind], l->records[i].index,
+                fprintf(stderr, "  %s: %s %zu \"%s\"\n", label, names[l->records[i].kind],
+                        l->records[i].index,
                         l->records[i].text.data ? l->records[i].text.data : "");
 }
 
@@ -94,7 +96,7 @@ bool log_is_equal(const struct log *a, const struct log *b, const char *name) {
         return true;
 }
 
-/* --- what each event must be like ---------------------------------------------------------------------- */
+/* --- what each event must be like ------------------------------------------------------------- */
 
 static void end_transaction(struct player *p) {
         for (unsigned i = 0; i < p->n_recipients; i++)
@@ -117,7 +119,8 @@ static void add_path(struct text *t, const char *mark, const char *address, cons
 
 static void hear_hello(struct player *p) {
         struct record *r = add_record(p, SERVER_HELLO);
-        const struct offer offer = { p->offer, p->server.rules.max_size, p->server.rules.max_recipients };
+        const struct offer offer = { p->offer, p->server.rules.max_size,
+                                     p->server.rules.max_recipients };
 
         must(!p->is_in_message || p->server.body.is_counted); /* between two chunks */
         must(*p->server.hello.name && strlen(p->server.hello.name) <= HELO_MAX);
@@ -137,8 +140,9 @@ static void hear_sender(struct player *p, const struct sender *s, struct reply *
         must(p->rules.tls != SERVER_TLS_REQUIRED || p->server.is_secure);
         must(strlen(s->address.text) <= ADDRESS_MAX && strlen(s->options) <= OPTIONS_MAX);
         must(p->server.is_extended || !*s->options);
-        snprintf(details, sizeof(details), "size %llu%s%s%s", (unsigned long long) s->size, s->is_8bit ? " 8bit" : "",
-                 s->is_smtputf8 ? " smtputf8" : "", s->address.has_route ? " route" : "");
+        snprintf(details, sizeof(details), "size %llu%s%s%s", (unsigned long long) s->size,
+                 s->is_8bit ? " 8bit" : "", s->is_smtputf8 ? " smtputf8" : "",
+                 s->address.has_route ? " route" : "");
         add_path(&r->text, "!", s->address.text, s->options);
         add_string(&r->text, details);
         p->verdict(p->userdata, SERVER_SENDER, s->address.text, verdict);
@@ -227,7 +231,8 @@ static void hear_reply(struct player *p, const struct reply *reply) {
         must(parser.reply.code == reply->code && strcmp(parser.reply.text, reply->text) == 0);
         must(strcmp(parser.reply.enhanced, reply->enhanced) == 0);
         must(reply_format(&parser.reply, again) == n && memcmp(wire, again, n) == 0);
-        must(reply->code >= 400 || reply->code < 300 || reply->code == 354 || (reply->code == 353 && p->is_prdr));
+        must(reply->code >= 400 || reply->code < 300 || reply->code == 354 ||
+             (reply->code == 353 && p->is_prdr));
         text_add(&r->text, wire, n);
         r->code = reply->code;
 }
@@ -246,7 +251,8 @@ static bool is_zero(const char *s, size_t n) {
         return n == 0;
 }
 
-static void judge_exchange(struct player *p, const struct event *e, const char *line, struct reply *verdict) {
+static void judge_exchange(struct player *p, const struct event *e, const char *line,
+                           struct reply *verdict) {
         p->verdict(p->userdata, SERVER_AUTH, line, verdict);
         if (verdict->code == 0)
                 login_step(&p->login, e->data, e->n, &p->challenge, verdict);
@@ -258,14 +264,16 @@ static void judge_exchange(struct player *p, const struct event *e, const char *
 }
 
 /* A line that somebody else can be given, and that nobody finds in the input any more. */
-static void hear_auth(struct player *p, const struct event *e, const char *in, size_t used, struct reply *verdict) {
+static void hear_auth(struct player *p, const struct event *e, const char *in, size_t used,
+                      struct reply *verdict) {
         bool is_begun = p->is_in_exchange;
         char *line = strndup(e->data, e->n);
         struct record *r = add_record(p, SERVER_AUTH);
 
         must(strlen(line) == e->n && e->n < AUTH_LINE_MAX);
         must(used > 0 && in[used - 1] == '\n' && is_zero(in, used - 1));
-        must(p->rules.auth != SERVER_NO_AUTH && p->has_hello && !p->has_sender && !p->is_authenticated);
+        must(p->rules.auth != SERVER_NO_AUTH && p->has_hello && !p->has_sender &&
+             !p->is_authenticated);
         must(p->rules.auth != SERVER_AUTH_NEEDS_TLS || p->server.is_secure);
         must(is_begun || strncmp(line, "AUTH ", 5) == 0);
         must(!is_begun || strcmp(line, "*") == 0 || auth_is_base64(line, e->n));
@@ -282,7 +290,8 @@ static void end_step(struct player *p) {
         p->is_in_exchange = p->server.reply.code == 334;
         p->is_authenticated = p->server.reply.code >= 200 && p->server.reply.code < 300;
         must(p->is_authenticated == (*p->server.authenticated != '\0'));
-        must(n_shown <= strlen("AUTH ") + AUTH_MECHANISM_MAX && is_zero(line + n_shown, sizeof(p->server.line) - n_shown));
+        must(n_shown <= strlen("AUTH ") + AUTH_MECHANISM_MAX &&
+             is_zero(line + n_shown, sizeof(p->server.line) - n_shown));
 }
 
 /* TLS begins at once, and what comes next is said inside. */
@@ -340,7 +349,7 @@ static void hear(struct player *p, const struct event *e, const char *in, size_t
                 end_step(p);
 }
 
-/* --- playing ------------------------------------------------------------------------------------------- */
+/* --- playing ---------------------------------------------------------------------------------- */
 
 /* One piece, in memory of exactly its size. */
 static void feed_piece(struct player *p, const char *octets, size_t n) {

@@ -1,9 +1,12 @@
-/* transcripts/replay.c - plays transcripts to the core and compares what it says, and with what they expect.
+/* transcripts/replay.c - plays transcripts to the core and compares what it says, and with what
+ * they expect.
  *
  * Usage: replay FILE... Each session is played
- *   - as it stands: a burst of lines, then the answers to it, with each burst whole and cut into pieces, and
+ *   - as it stands: a burst of lines, then the answers to it, with each burst whole and cut into
+ * pieces, and
  *   - with all that the client says in one burst, whole and cut into pieces;
- * and the events must be the same every time (after a "Q:" the second kind of client is closed; see README.md).
+ * and the events must be the same every time (after a "Q:" the second kind of client is closed; see
+ * README.md).
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -15,9 +18,10 @@
 static const size_t pieces[] = { SIZE_MAX, 1, 2, 3, 5, 7, 16, 64, 1000 };
 enum { N_PIECES = sizeof(pieces) / sizeof(pieces[0]) };
 
-/* --- verdicts ------------------------------------------------------------------------------------------ */
+/* --- verdicts --------------------------------------------------------------------------------- */
 
-static void give_verdict(void *userdata, enum event_kind question, const char *address, struct reply *ret) {
+static void give_verdict(void *userdata, enum event_kind question, const char *address,
+                         struct reply *ret) {
         const struct session *s = userdata;
 
         for (const struct answer *a = s->answers; a < s->answers + s->n_answers; a++)
@@ -32,9 +36,10 @@ static void give_verdict(void *userdata, enum event_kind question, const char *a
         else if (question == SERVER_TLS)
                 reply_set(ret, 220, "2.0.0", "ready to start TLS");
         else
-                reply_set(ret, 250, question == SERVER_SENDER      ? "2.1.0"
-                                    : question == SERVER_RECIPIENT ? "2.1.5"
-                                                                   : "2.0.0",
+                reply_set(ret, 250,
+                          question == SERVER_SENDER      ? "2.1.0"
+                          : question == SERVER_RECIPIENT ? "2.1.5"
+                                                         : "2.0.0",
                           "OK");
 }
 
@@ -52,7 +57,7 @@ static void start(struct player *p, struct session *s) {
         player_start(p);
 }
 
-/* --- what is expected ---------------------------------------------------------------------------------- */
+/* --- what is expected ------------------------------------------------------------------------- */
 
 /* Reads the items of a session in step with the log of what came. */
 struct reader {
@@ -65,12 +70,15 @@ struct reader {
 static const struct item *next_item(struct reader *r) {
         const struct session *s = r->session;
 
-        return r->item < s->n_items && s->items[r->item].kind != ITEM_CLIENT ? s->items + r->item : NULL;
+        return r->item < s->n_items && s->items[r->item].kind != ITEM_CLIENT ? s->items + r->item
+                                                                             : NULL;
 }
 
 static void complain(struct reader *r, const char *expected, const char *got) {
         const struct session *s = r->session;
-        unsigned line = s->n_items == 0 ? 0 : s->items[r->item < s->n_items ? r->item : s->n_items - 1].line;
+        unsigned line = s->n_items == 0
+                                ? 0
+                                : s->items[r->item < s->n_items ? r->item : s->n_items - 1].line;
 
         fprintf(stderr, "%s\n  line %u: expected %s\n  %*s got      %s\n", s->name, line, expected,
                 snprintf(NULL, 0, "line %u:", line), "", got);
@@ -83,10 +91,11 @@ static bool is_expected(const char *expected, const char *got) {
 
         if (strcmp(expected, got) == 0)
                 return true;
-        if (!reply_parse_line(expected, strlen(expected), &want) || !reply_parse_line(got, strlen(got), &have))
+        if (!reply_parse_line(expected, strlen(expected), &want) ||
+            !reply_parse_line(got, strlen(got), &have))
                 return false;
-        return want.code == have.code && strcmp(want.enhanced, have.enhanced) == 0 && *want.text == '\0' &&
-               (expected[3] == '-') == (got[3] == '-');
+        return want.code == have.code && strcmp(want.enhanced, have.enhanced) == 0 &&
+               *want.text == '\0' && (expected[3] == '-') == (got[3] == '-');
 }
 
 static void match_reply(struct reader *r, const struct record *record) {
@@ -138,10 +147,11 @@ static void match(struct reader *r, const struct log *log) {
                         match_mark(r, ITEM_CLOSE, "X: the server closes");
         }
         if (r->is_good && next_item(r))
-                complain(r, next_item(r)->text.n ? next_item(r)->text.data : "a message or X:", "nothing");
+                complain(r, next_item(r)->text.n ? next_item(r)->text.data : "a message or X:",
+                         "nothing");
 }
 
-/* --- ways to play -------------------------------------------------------------------------------------- */
+/* --- ways to play ----------------------------------------------------------------------------- */
 
 /* The session as it stands. */
 static bool play_bursts(struct session *s, size_t piece, struct log *ret) {
@@ -187,7 +197,8 @@ static bool replay(struct session *s) {
         for (size_t i = 0; is_good && i < N_PIECES; i++) {
                 struct log bursts, once;
 
-                is_good = play_bursts(s, pieces[i], &bursts) && log_is_equal(&first, &bursts, s->name);
+                is_good = play_bursts(s, pieces[i], &bursts) &&
+                          log_is_equal(&first, &bursts, s->name);
                 play_at_once(s, pieces[i], &once);
                 is_good = is_good && log_is_equal(&first, &once, s->name);
                 if (!is_good)

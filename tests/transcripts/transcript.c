@@ -23,7 +23,7 @@ static bool take_prefix(const char **s, const char *prefix) {
         return true;
 }
 
-/* --- escapes ------------------------------------------------------------------------------------------- */
+/* --- escapes ---------------------------------------------------------------------------------- */
 
 static bool unescape(const char *s, size_t n, struct text *ret);
 
@@ -81,7 +81,7 @@ static bool unescape(const char *s, size_t n, struct text *ret) {
         return true;
 }
 
-/* --- what a session is like ---------------------------------------------------------------------------- */
+/* --- what a session is like ------------------------------------------------------------------- */
 
 static bool take_option(struct session *s, const char *option) {
         struct server_rules *r = &s->rules;
@@ -106,8 +106,10 @@ static bool take_option(struct session *s, const char *option) {
         else if (take_prefix(&option, "tls="))
                 r->tls = strcmp(option, "required") == 0 ? SERVER_TLS_REQUIRED : SERVER_TLS_OFFERED;
         else if (take_prefix(&option, "auth=")) {
-                r->auth = strcmp(option, "protected") == 0 ? SERVER_AUTH_NEEDS_TLS : SERVER_AUTH_ALLOWED;
-                s->mechanisms = strcmp(option, "any") == 0 ? LOGIN_MECHANISMS : "PLAIN LOGIN SCRAM-SHA-256";
+                r->auth = strcmp(option, "protected") == 0 ? SERVER_AUTH_NEEDS_TLS
+                                                           : SERVER_AUTH_ALLOWED;
+                s->mechanisms =
+                        strcmp(option, "any") == 0 ? LOGIN_MECHANISMS : "PLAIN LOGIN SCRAM-SHA-256";
         } else if (take_prefix(&option, "hostname="))
                 snprintf(s->hostname, sizeof(s->hostname), "%s", option);
         else if (take_prefix(&option, "qualify="))
@@ -135,12 +137,8 @@ static bool take_answer(struct session *s, const char *text) {
                 const char *verb;
                 enum event_kind question;
         } verbs[] = {
-                { "MAIL ", SERVER_SENDER },
-                { "RCPT ", SERVER_RECIPIENT },
-                { "DATA ", SERVER_DATA },
-                { "END ", SERVER_END },
-                { "STARTTLS ", SERVER_TLS },
-                { "AUTH ", SERVER_AUTH },
+                { "MAIL ", SERVER_SENDER }, { "RCPT ", SERVER_RECIPIENT }, { "DATA ", SERVER_DATA },
+                { "END ", SERVER_END },     { "STARTTLS ", SERVER_TLS },   { "AUTH ", SERVER_AUTH },
         };
         struct answer a = { .question = SERVER_HELLO };
         const char *end;
@@ -163,9 +161,10 @@ static bool take_answer(struct session *s, const char *text) {
         return true;
 }
 
-/* --- what is said -------------------------------------------------------------------------------------- */
+/* --- what is said ----------------------------------------------------------------------------- */
 
-/* The item that a line of this kind goes to: the last one if lines of the kind are put together, or a new one. */
+/* The item that a line of this kind goes to: the last one if lines of the kind are put together, or
+ * a new one. */
 static struct item *get_item(struct session *s, enum item_kind kind, bool together, unsigned line) {
         if (together && s->n_items > 0 && s->items[s->n_items - 1].kind == kind)
                 return s->items + s->n_items - 1;
@@ -212,7 +211,8 @@ static bool take_line(struct session *s, const char *text, unsigned line) {
         return *text == '\0' || *text == '#';
 }
 
-static struct session *add_session(struct transcript *t, const char *path, unsigned line, const char *title) {
+static struct session *add_session(struct transcript *t, const char *path, unsigned line,
+                                   const char *title) {
         const char *slash = strrchr(path, '/');
         struct session *s;
 
@@ -221,8 +221,11 @@ static struct session *add_session(struct transcript *t, const char *path, unsig
         *s = (struct session) {
                 .hostname = "mx.example.com",
                 .offer = EXTENSIONS_LOCAL,
-                .rules = { .extensions = EXTENSIONS_LOCAL, .max_size = 32 << 20, .max_recipients = 100,
-                           .max_commands = 1000, .max_errors = 20 },
+                .rules = { .extensions = EXTENSIONS_LOCAL,
+                           .max_size = 32 << 20,
+                           .max_recipients = 100,
+                           .max_commands = 1000,
+                           .max_errors = 20 },
         };
         snprintf(s->name, sizeof(s->name), "%s:%u %s", slash ? slash + 1 : path, line, title);
         return s;

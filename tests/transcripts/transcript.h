@@ -23,7 +23,7 @@ struct session {
         char name[200]; /* file:line title */
         struct server_rules rules;
         char hostname[256], qualify[256];
-        unsigned offer; /* extensions */
+        unsigned offer;         /* extensions */
         const char *mechanisms; /* of AUTH; NULL: none */
         struct item *items;
         size_t n_items;

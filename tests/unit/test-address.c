@@ -1,7 +1,7 @@
 /* test-address.c - smtp/address: what is a path and what is none, where it ends, and what UTF-8 is.
  *
- * The parser is compared with a table, with the grammar written a second time as a POSIX regular expression, and
- * octet by octet.
+ * The parser is compared with a table, with the grammar written a second time as a POSIX regular
+ * expression, and octet by octet.
  */
 #include "smtp/address.h"
 
@@ -20,7 +20,7 @@ static enum address_status parse(const char *s, size_t n, struct address *ret, s
         return address_parse_path(unit_copy(buffer, sizeof(buffer), s, n), n, ret, ret_used);
 }
 
-/* --- paths --------------------------------------------------------------------------------------------- */
+/* --- paths ------------------------------------------------------------------------------------ */
 
 enum { UTF8 = 1, ROUTE = 2 };
 
@@ -256,7 +256,7 @@ START_TEST(refuses) {
 }
 END_TEST
 
-/* --- sizes --------------------------------------------------------------------------------------------- */
+/* --- sizes ------------------------------------------------------------------------------------ */
 
 static const struct {
         const char *format; /* of a local part and a domain, in this order */
@@ -309,7 +309,8 @@ START_TEST(measures) {
                 domain[i] = '.';
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        n = snprintf(path, sizeof(path), sizes[_i].format, sizes[_i].n_local, local, sizes[_i].n_domain, domain);
+        n = snprintf(path, sizeof(path), sizes[_i].format, sizes[_i].n_local, local,
+                     sizes[_i].n_domain, domain);
 #pragma GCC diagnostic pop
         ck_assert_int_eq(parse(path, (size_t) n, &a, &used), sizes[_i].status);
         if (sizes[_i].status == ADDRESS_OK) {
@@ -320,7 +321,7 @@ START_TEST(measures) {
 }
 END_TEST
 
-/* --- every octet at every place ------------------------------------------------------------------------ */
+/* --- every octet at every place --------------------------------------------------------------- */
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
@@ -355,7 +356,8 @@ START_TEST(knows_every_octet) {
                 size_t used, n = (size_t) snprintf(path, sizeof(path), "%s%c%s", before, c, after);
                 struct address a;
                 bool want = (c != '\0' && strchr(places[_i].allowed, c)) ||
-                            (c >= places[_i].from && c <= places[_i].to && !is_excepted(before, after, c));
+                            (c >= places[_i].from && c <= places[_i].to &&
+                             !is_excepted(before, after, c));
                 bool got = parse(path, n, &a, &used) == ADDRESS_OK && used == n;
 
                 ck_assert_msg(got == want, "octet %d after %s", c, before);
@@ -363,7 +365,7 @@ START_TEST(knows_every_octet) {
 }
 END_TEST
 
-/* --- the grammar again --------------------------------------------------------------------------------- */
+/* --- the grammar again ------------------------------------------------------------------------ */
 
 #define NON_ASCII "\xc3\xa9" /* the only UTF-8 of these tests */
 #define ATOMS "([!#$%&'*+/=?^_`{|}~0-9A-Za-z.-]|" NON_ASCII ")+"
@@ -391,17 +393,20 @@ static bool is_harmless(const struct address *a) {
 }
 
 /* Around a piece that the test spells. */
-static const char *const frames[] = { "%s", "<%s>", "<a%sb@c>", "<a@b%sc>", "<\"%s\"@c>", "<@%sa@b>", "<a@[%s]>" };
+static const char *const frames[] = { "%s",         "<%s>",     "<a%sb@c>", "<a@b%sc>",
+                                      "<\"%s\"@c>", "<@%sa@b>", "<a@[%s]>" };
 
 /* Every piece of up to four of these octets. Accepted as a whole is what the expression matches. */
 START_TEST(agrees_with_grammar) {
-        static const char octets[] = "a.-\"\\@<>[]:, \t\xc3\xa9"; /* with its NUL: pieces that are shorter */
+        /* with its NUL: pieces that are shorter */
+        static const char octets[] = "a.-\"\\@<>[]:, \t\xc3\xa9";
         enum { N = sizeof(octets) };
         regex_t grammar;
 
         ck_assert_int_eq(regcomp(&grammar, PATH, REG_EXTENDED | REG_NOSUB), 0);
         for (size_t i = 0; i < N * N * N * N; i++) {
-                char piece[5] = { octets[i % N], octets[i / N % N], octets[i / N / N % N], octets[i / N / N / N] };
+                char piece[5] = { octets[i % N], octets[i / N % N], octets[i / N / N % N],
+                                  octets[i / N / N / N] };
                 char path[32];
                 struct address a;
                 size_t used, n;
@@ -421,23 +426,25 @@ START_TEST(agrees_with_grammar) {
 }
 END_TEST
 
-/* --- postmaster ---------------------------------------------------------------------------------------- */
+/* --- postmaster ------------------------------------------------------------------------------- */
 
 static const struct {
         const char *path;
         bool is_postmaster;
 } postmasters[] = {
-        { "<postmaster>", true },       { "<Postmaster>", true },   { "POSTMASTER", true },
-        { "<@a:postmaster>", true },    { "<postmaster@a>", false }, { "<postmaster2>", false },
-        { "<postmaste>", false },       { "<>", false },            { "<\"postmaster\">", false },
-        { "<postmaster@postmaster>", false },
+        { "<postmaster>", true },      { "<Postmaster>", true },
+        { "POSTMASTER", true },        { "<@a:postmaster>", true },
+        { "<postmaster@a>", false },   { "<postmaster2>", false },
+        { "<postmaste>", false },      { "<>", false },
+        { "<\"postmaster\">", false }, { "<postmaster@postmaster>", false },
 };
 
 START_TEST(knows_postmaster) {
         struct address a;
         size_t used;
 
-        ck_assert_int_eq(parse(postmasters[_i].path, strlen(postmasters[_i].path), &a, &used), ADDRESS_OK);
+        ck_assert_int_eq(parse(postmasters[_i].path, strlen(postmasters[_i].path), &a, &used),
+                         ADDRESS_OK);
         ck_assert_int_eq(address_is_postmaster(&a), postmasters[_i].is_postmaster);
 }
 END_TEST
@@ -446,12 +453,18 @@ static const struct {
         const char *first, *second;
         bool is_same;
 } pairs[] = {
-        { "<a@b>", "<a@b>", true },         { "<a@Bc.D>", "<a@bC.d>", true },
-        { "<A@b>", "<a@b>", false },        { "<a@b>", "<a@b.c>", false },
-        { "<a@b>", "<aa@b>", false },       { "<\"a@B\"@c>", "<\"a@b\"@c>", false },
-        { "<\"a\"@b>", "<a@b>", false },    { "<@x:a@b>", "<a@b>", true },
-        { "<Postmaster>", "<Postmaster>", true }, { "<Postmaster>", "<postmaster>", false },
-        { "<Postmaster>", "<Postmaster@a>", false }, { "<a@[IPv6:::A]>", "<a@[ipv6:::a]>", true },
+        { "<a@b>", "<a@b>", true },
+        { "<a@Bc.D>", "<a@bC.d>", true },
+        { "<A@b>", "<a@b>", false },
+        { "<a@b>", "<a@b.c>", false },
+        { "<a@b>", "<aa@b>", false },
+        { "<\"a@B\"@c>", "<\"a@b\"@c>", false },
+        { "<\"a\"@b>", "<a@b>", false },
+        { "<@x:a@b>", "<a@b>", true },
+        { "<Postmaster>", "<Postmaster>", true },
+        { "<Postmaster>", "<postmaster>", false },
+        { "<Postmaster>", "<Postmaster@a>", false },
+        { "<a@[IPv6:::A]>", "<a@[ipv6:::a]>", true },
         { "<a@\u00c4>", "<a@\u00e4>", false },
 };
 
@@ -467,7 +480,7 @@ START_TEST(knows_the_same) {
 }
 END_TEST
 
-/* --- UTF-8 --------------------------------------------------------------------------------------------- */
+/* --- UTF-8 ------------------------------------------------------------------------------------ */
 
 /* The reference: decode by arithmetic, then ask whether this code point is written so. */
 static size_t utf8_reference(const unsigned char *s, size_t n) {
@@ -485,7 +498,9 @@ static size_t utf8_reference(const unsigned char *s, size_t n) {
                         return 0;
                 point = point * 64 + s[i] % 64;
         }
-        return point >= minimum[length] && point <= 0x10ffff && point / 0x800 != 0xd800 / 0x800 ? length : 0;
+        return point >= minimum[length] && point <= 0x10ffff && point / 0x800 != 0xd800 / 0x800
+                       ? length
+                       : 0;
 }
 
 static void compare_utf8(const unsigned char *s, size_t n) {
@@ -493,15 +508,18 @@ static void compare_utf8(const unsigned char *s, size_t n) {
                 ck_abort_msg("%zu of %02x %02x %02x %02x", n, s[0], s[1], s[2], s[3]);
 }
 
-/* _i is the first octet: all second ones, all third ones where they count, and the edges among the fourth. */
+/* _i is the first octet: all second ones, all third ones where they count, and the edges among the
+ * fourth. */
 START_TEST(agrees_on_utf8) {
-        static const unsigned char fourth[] = { 0x00, 0x41, 0x7f, 0x80, 0x81, 0xa5, 0xbf, 0xc0, 0xff };
+        static const unsigned char fourth[] = {
+                0x00, 0x41, 0x7f, 0x80, 0x81, 0xa5, 0xbf, 0xc0, 0xff
+        };
 
         for (unsigned second = 0; second < 256; second++)
                 for (unsigned third = 0; third < 256; third += _i < 0xe0 ? 51 : 1)
                         for (size_t i = 0; i < ELEMENTS(fourth); i++) {
-                                unsigned char s[] = { (unsigned char) _i, (unsigned char) second, (unsigned char) third,
-                                                      fourth[i] };
+                                unsigned char s[] = { (unsigned char) _i, (unsigned char) second,
+                                                      (unsigned char) third, fourth[i] };
 
                                 for (size_t n = i == 0 && third == 0 ? 1 : 3; n <= 4; n++)
                                         compare_utf8(s, n);
@@ -526,7 +544,8 @@ START_TEST(knows_every_character) {
 END_TEST
 
 START_TEST(reads_no_further) {
-        static const char *const cut[] = { "", "\xc3", "\xe2", "\xe2\x82", "\xf0", "\xf0\x9f", "\xf0\x9f\x98", "a" };
+        static const char *const cut[] = { "",     "\xc3",     "\xe2",         "\xe2\x82",
+                                           "\xf0", "\xf0\x9f", "\xf0\x9f\x98", "a" };
         char buffer[8];
         size_t n = strlen(cut[_i]);
 

@@ -1,7 +1,6 @@
 /* test-ascii.c - base/ascii: numbers. */
 #include "base/ascii.h"
 
-
 #include "unit.h"
 
 static const struct {
@@ -31,15 +30,22 @@ static const struct {
         uint64_t max;
         bool is_number;
 } whole[] = {
-        { "", 9, false },       { "0", 0, true },      { "65535", 65535, true },
-        { "65536", 65535, false }, { "-1", 9, false }, { "+1", 9, false },
-        { "0x10", 99, false },  { "1 ", 9, false },    { "18446744073709551616", UINT64_MAX - 1, false },
+        { "", 9, false },
+        { "0", 0, true },
+        { "65535", 65535, true },
+        { "65536", 65535, false },
+        { "-1", 9, false },
+        { "+1", 9, false },
+        { "0x10", 99, false },
+        { "1 ", 9, false },
+        { "18446744073709551616", UINT64_MAX - 1, false },
 };
 
 START_TEST(whole_number_within_its_bound) {
         uint64_t number;
 
-        ck_assert_int_eq(ascii_parse_number(whole[_i].text, whole[_i].max, &number), whole[_i].is_number);
+        ck_assert_int_eq(ascii_parse_number(whole[_i].text, whole[_i].max, &number),
+                         whole[_i].is_number);
 }
 END_TEST
 

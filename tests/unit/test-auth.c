@@ -1,4 +1,5 @@
-/* test-auth.c - smtp/auth and smtp/login: base64, the mechanisms that are passed on, and who is believed. */
+/* test-auth.c - smtp/auth and smtp/login: base64, the mechanisms that are passed on, and who is
+ * believed. */
 #include "smtp/login.h"
 
 #include <stdio.h>
@@ -97,8 +98,8 @@ static const struct {
         { { "AUTH PLAIN =" }, { 501 }, "" },
         { { "AUTH PLAIN YQ==" }, { 501 }, "" },
         { { "AUTH PLAIN AGE=" }, { 501 }, "" },
-        { { "AUTH PLAIN AABi" }, { 501 }, "" },         /* without a name */
-        { { "AUTH PLAIN AGEAYgBj" }, { 501 }, "" },     /* three NULs */
+        { { "AUTH PLAIN AABi" }, { 501 }, "" },     /* without a name */
+        { { "AUTH PLAIN AGEAYgBj" }, { 501 }, "" }, /* three NULs */
         { { "AUTH LOGIN =" }, { 501 }, "" },
         { { "AUTH LOGIN", "" }, { 334, 501 }, "" },
         { { "AUTH LOGIN", "YQBi" }, { 334, 501 }, "" }, /* with a NUL */
@@ -112,7 +113,8 @@ START_TEST(believes) {
         struct reply reply;
 
         for (size_t i = 0; i < ELEMENTS(exchanges[_i].lines) && exchanges[_i].lines[i]; i++) {
-                login_step(&l, exchanges[_i].lines[i], strlen(exchanges[_i].lines[i]), &challenge, &reply);
+                login_step(&l, exchanges[_i].lines[i], strlen(exchanges[_i].lines[i]), &challenge,
+                           &reply);
                 ck_assert_int_eq(reply.code, exchanges[_i].codes[i]);
         }
         ck_assert_str_eq(l.name, exchanges[_i].name);

@@ -1,8 +1,9 @@
-/* test-batch.c - deferred answers: a caller that collects them later gives its client the same replies, in the same order, as one
- * that answers at once.
+/* test-batch.c - deferred answers: a caller that collects them later gives its client the same
+ * replies, in the same order, as one that answers at once.
  *
- * A client sends MAIL and RCPTs in one piece. What becomes of each RCPT is accepted there, refused there, 4xx there, or refused here;
- * every mix of these for eight recipients is tried, with MAIL accepted, and some with MAIL refused.
+ * A client sends MAIL and RCPTs in one piece. What becomes of each RCPT is accepted there, refused
+ * there, 4xx there, or refused here; every mix of these for eight recipients is tried, with MAIL
+ * accepted, and some with MAIL refused.
  */
 #include "smtp/server.h"
 
@@ -22,12 +23,9 @@ static const struct kind {
         int code;          /* of the destination's answer */
         bool is_postponed; /* it can only be answered when all before it are */
 } kinds[] = {
-        { "RCPT TO:<yes@there>\r\n", 250, false },
-        { "RCPT TO:<no@there>\r\n", 550, false },
-        { "RCPT TO:<later@there>\r\n", 450, false },
-        { "RCPT TO:<here@there>\r\n", 551, true },
-        { "RCPT TO:<syntax\r\n", 0, false },
-        { "RCPT TO:<no-domain>\r\n", 0, false },
+        { "RCPT TO:<yes@there>\r\n", 250, false },   { "RCPT TO:<no@there>\r\n", 550, false },
+        { "RCPT TO:<later@there>\r\n", 450, false }, { "RCPT TO:<here@there>\r\n", 551, true },
+        { "RCPT TO:<syntax\r\n", 0, false },         { "RCPT TO:<no-domain>\r\n", 0, false },
 };
 enum { N_KINDS = sizeof(kinds) / sizeof(kinds[0]), N_MIXED = 4 };
 
@@ -39,10 +37,10 @@ static const struct kind *kind_of(unsigned digit, int i) {
 struct run {
         struct server server;
         bool is_deferring;
-        int mail;               /* the answer to MAIL */
-        int pending[N + 1];     /* answers that were not collected yet */
+        int mail;           /* the answer to MAIL */
+        int pending[N + 1]; /* answers that were not collected yet */
         unsigned n_pending, n_asked_at_once;
-        char log[400];          /* what the client hears */
+        char log[400]; /* what the client hears */
 };
 
 static int answer_to(const struct recipient *r) {
@@ -102,7 +100,11 @@ static void note_reply(struct run *r, const struct event *e) {
 
 static void on_event(struct run *r, const struct event *e) {
         switch (e->kind) {
-        case SERVER_HELLO: server_offer(&r->server, &(struct offer) { EXTENSIONS_ALL, 0, r->server.rules.max_recipients }, ""); break;
+        case SERVER_HELLO:
+                server_offer(&r->server,
+                             &(struct offer) { EXTENSIONS_ALL, 0, r->server.rules.max_recipients },
+                             "");
+                break;
         case SERVER_SENDER: on_sender(r); break;
         case SERVER_RECIPIENT: on_recipient(r, e->recipient); break;
         case SERVER_COLLECT: on_collect(r, e->is_sender); break;
@@ -139,7 +141,9 @@ static void start(struct run *r, bool is_deferring, int mail, const struct serve
         play(r, "EHLO client\r\n", 100);
 }
 
-static const struct server_rules generous = { .hostname = "h", .max_recipients = 100, .max_commands = 100, .max_errors = 100 };
+static const struct server_rules generous = {
+        .hostname = "h", .max_recipients = 100, .max_commands = 100, .max_errors = 100
+};
 static const int mails[] = { 250, 450, 550 };
 
 /* The text of a mix, a digit (in base 4) for each recipient. */
@@ -167,7 +171,8 @@ START_TEST(every_mix_is_answered_in_order) {
                 play(&later, group, sizeof(group));
                 ck_assert_uint_eq(later.n_pending, 0);
                 ck_assert_uint_eq(later.server.n_recipients, at_once.server.n_recipients);
-                ck_assert_msg(strcmp(later.log, at_once.log) == 0, "%s: %s instead of %s", group, later.log, at_once.log);
+                ck_assert_msg(strcmp(later.log, at_once.log) == 0, "%s: %s instead of %s", group,
+                              later.log, at_once.log);
         }
 }
 END_TEST
@@ -202,7 +207,9 @@ END_TEST
 
 /* MAIL takes nobody's place. */
 START_TEST(as_many_as_there_may_be_are_asked_at_once) {
-        const struct server_rules rules = { .hostname = "h", .max_recipients = N, .max_commands = 100, .max_errors = 100 };
+        const struct server_rules rules = {
+                .hostname = "h", .max_recipients = N, .max_commands = 100, .max_errors = 100
+        };
         static struct run r;
         char group[500];
 
@@ -218,11 +225,21 @@ static const struct {
         struct server_rules rules;
         const char *last, *log;
 } ends[] = {
-        { { .hostname = "h", .max_recipients = 100, .max_commands = 4, .max_errors = 9 }, "RCPT TO:<yes@there>\r\n", "220 250 250 250 250 421 " },
-        { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 0 }, "RCPT TO:<no@there\r\nNOOP\r\n", "220 250 250 250 250 421 " },
-        { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 9 }, "RCPT TO:<yes@there>\n", "220 250 250 250 250 554 " },
-        { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 9 }, "RCPT TO:\r<yes@there>\r\n", "220 250 250 250 250 554 " },
-        { { .hostname = "h", .max_recipients = 2, .max_commands = 99, .max_errors = 9 }, "RCPT TO:<yes@there>\r\n", "220 250 250 250 250 452r " },
+        { { .hostname = "h", .max_recipients = 100, .max_commands = 4, .max_errors = 9 },
+          "RCPT TO:<yes@there>\r\n",
+          "220 250 250 250 250 421 " },
+        { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 0 },
+          "RCPT TO:<no@there\r\nNOOP\r\n",
+          "220 250 250 250 250 421 " },
+        { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 9 },
+          "RCPT TO:<yes@there>\n",
+          "220 250 250 250 250 554 " },
+        { { .hostname = "h", .max_recipients = 100, .max_commands = 99, .max_errors = 9 },
+          "RCPT TO:\r<yes@there>\r\n",
+          "220 250 250 250 250 554 " },
+        { { .hostname = "h", .max_recipients = 2, .max_commands = 99, .max_errors = 9 },
+          "RCPT TO:<yes@there>\r\n",
+          "220 250 250 250 250 452r " },
 };
 
 START_TEST(an_end_does_not_overtake) {

@@ -1,7 +1,7 @@
 /* test-body.c - smtp/body: dots and line ends, from the wire and to it.
  *
- * Both directions are compared with slow references that look at whole lines, for every short text, however it is cut
- * into pieces.
+ * Both directions are compared with slow references that look at whole lines, for every short text,
+ * however it is cut into pieces.
  */
 #include "smtp/body.h"
 
@@ -24,7 +24,8 @@ static size_t power(size_t base, size_t n) {
         return n == 0 ? 1 : base * power(base, n - 1);
 }
 
-/* Where the piece that begins at `at` ends: before the next octet whose bit in `cuts` is set, or at n. */
+/* Where the piece that begins at `at` ends: before the next octet whose bit in `cuts` is set, or at
+ * n. */
 static size_t piece_end(size_t at, size_t n, uint64_t cuts) {
         do
                 at++;
@@ -32,7 +33,7 @@ static size_t piece_end(size_t at, size_t n, uint64_t cuts) {
         return at;
 }
 
-/* --- decoding ------------------------------------------------------------------------------------------ */
+/* --- decoding --------------------------------------------------------------------------------- */
 
 enum { LF = 1, COUNTED = 2 }; /* how */
 
@@ -54,7 +55,8 @@ static struct decoded decode(const char *wire, size_t n, uint64_t cuts, int how)
 
                 d.status = body_decode(&b, piece, part, &used, &n_decoded);
                 if (used > part || n_decoded > used || (d.status == BODY_MORE && used < part))
-                        ck_abort_msg("used %zu of %zu, decoded %zu: %s", used, part, n_decoded, wire);
+                        ck_abort_msg("used %zu of %zu, decoded %zu: %s", used, part, n_decoded,
+                                     wire);
                 if (memcmp(piece + used, wire + d.used + used, part - used) != 0)
                         ck_abort_msg("what follows the message was changed: %s", wire);
                 memcpy(d.text + d.n, piece, n_decoded);
@@ -111,8 +113,8 @@ static struct decoded reference(const char *wire, size_t n, int how) {
 }
 
 static bool is_same(const struct decoded *a, const struct decoded *b) {
-        return a->status == b->status && a->used == b->used && a->n == b->n && a->n_octets == b->n_octets &&
-               memcmp(a->text, b->text, a->n) == 0;
+        return a->status == b->status && a->used == b->used && a->n == b->n &&
+               a->n_octets == b->n_octets && memcmp(a->text, b->text, a->n) == 0;
 }
 
 /* _i: how. Every wire text up to seven octets, cut in every way. */
@@ -141,9 +143,10 @@ static uint64_t next_number(uint64_t *state) {
 
 /* Longer ones, of pieces that make lines, cut here and there. */
 START_TEST(decodes_longer_as_reference) {
-        static const char *const pieces[] = { "a",      "text",     ".",       "\r\n", "\r\n",
+        static const char *const pieces[] = { "a",     "text",   ".",     "\r\n", "\r\n",
                                               "\r\n.", "\r\n..", "b\r\n", "\n",   "\r" };
-        size_t n_pieces = ELEMENTS(pieces) - (_i & 4 ? 2 : 0); /* without bare ones it comes further */
+        /* without bare ones it comes further */
+        size_t n_pieces = ELEMENTS(pieces) - (_i & 4 ? 2 : 0);
         uint64_t chance = 1;
 
         for (int i = 0; i < 100000; i++) {
@@ -177,7 +180,8 @@ static const struct {
         { TEXT("a\r\n.\r\n"), 0, BODY_END, 6, "a\n", 3 },
         { TEXT("a\r\n.\r\nQUIT\r\n"), 0, BODY_END, 6, "a\n", 3 },
         { TEXT("\r\n\r\n.\r\n"), 0, BODY_END, 7, "\n\n", 4 },
-        { TEXT("..\r\n...\r\n..a\r\n.b\r\na.\r\n.\r\n"), 0, BODY_END, 25, ".\n..\n.a\nb\na.\n", 18 },
+        { TEXT("..\r\n...\r\n..a\r\n.b\r\na.\r\n.\r\n"), 0, BODY_END, 25, ".\n..\n.a\nb\na.\n",
+          18 },
         { TEXT(". \r\n.\r\n"), 0, BODY_END, 7, " \n", 3 },
         { TEXT("a\n.\n"), LF, BODY_END, 4, "a\n", 3 },
         { TEXT("a\r\n.\n"), LF, BODY_END, 5, "a\n", 3 },
@@ -206,10 +210,12 @@ START_TEST(decodes) {
 }
 END_TEST
 
-/* --- encoding ------------------------------------------------------------------------------------------ */
+/* --- encoding --------------------------------------------------------------------------------- */
 
-/* Encodes in the pieces that `cuts` says, into buffers of `out_size`, and ends the message. Returns the octets. */
-static size_t encode(const char *text, size_t n, uint64_t cuts, size_t out_size, char wire[static LONG]) {
+/* Encodes in the pieces that `cuts` says, into buffers of `out_size`, and ends the message. Returns
+ * the octets. */
+static size_t encode(const char *text, size_t n, uint64_t cuts, size_t out_size,
+                     char wire[static LONG]) {
         struct body_encoder b = { 0 };
         size_t n_wire = 0;
 
@@ -220,10 +226,11 @@ static size_t encode(const char *text, size_t n, uint64_t cuts, size_t out_size,
                 if (at == end)
                         end = piece_end(at, n, cuts);
                 part = end - at;
-                n_out = body_encode(&b, unit_copy(piece, LONG, text + at, part), part, &used, out + LONG - out_size,
-                                    out_size);
+                n_out = body_encode(&b, unit_copy(piece, LONG, text + at, part), part, &used,
+                                    out + LONG - out_size, out_size);
                 if (used > part || n_out > out_size || (used == 0 && n_out == 0))
-                        ck_abort_msg("used %zu of %zu, wrote %zu of %zu", used, part, n_out, out_size);
+                        ck_abort_msg("used %zu of %zu, wrote %zu of %zu", used, part, n_out,
+                                     out_size);
                 memcpy(wire + n_wire, out + LONG - out_size, n_out);
                 n_wire += n_out;
                 at += used;
@@ -247,7 +254,8 @@ static size_t encode_reference(const char *text, char wire[static LONG]) {
         return (size_t) (out - wire);
 }
 
-/* CRLF.CRLF stands at the end and nowhere else (the CRLF of DATA is before the first), and no LF is without its CR. */
+/* CRLF.CRLF stands at the end and nowhere else (the CRLF of DATA is before the first), and no LF is
+ * without its CR. */
 static bool is_framed(const char *wire) {
         char data[LONG + 3];
         const char *end;
@@ -260,7 +268,8 @@ static bool is_framed(const char *wire) {
         return end && end[5] == '\0';
 }
 
-/* _i is the size of the output buffer. Every text up to six octets, even of CRs, cut in every way. */
+/* _i is the size of the output buffer. Every text up to six octets, even of CRs, cut in every way.
+ */
 START_TEST(encodes_as_reference) {
         for (size_t n = 0; n <= 6; n++)
                 for (size_t i = 0; i < power(4, n); i++) {
@@ -271,7 +280,8 @@ START_TEST(encodes_as_reference) {
                         n_want = encode_reference(text, want);
                         ck_assert_msg(is_framed(want), "%s", text);
                         for (uint64_t cuts = 0; cuts < 1U << n; cuts += 2)
-                                if (encode(text, n, cuts, (size_t) _i, got) != n_want || strcmp(got, want) != 0)
+                                if (encode(text, n, cuts, (size_t) _i, got) != n_want ||
+                                    strcmp(got, want) != 0)
                                         ck_abort_msg("cuts %#jx: %s", (uintmax_t) cuts, text);
                 }
 }
@@ -293,7 +303,8 @@ START_TEST(returns) {
                                 d = decode(wire, n_wire, cuts << (_i * 5), false);
                                 if (d.status != BODY_END || d.used != n_wire || d.n != n_text ||
                                     memcmp(d.text, text, n_text) != 0)
-                                        ck_abort_msg("cuts %#jx: %s", (uintmax_t) cuts << (_i * 5), wire);
+                                        ck_abort_msg("cuts %#jx: %s", (uintmax_t) cuts << (_i * 5),
+                                                     wire);
                         }
                 }
 }
@@ -325,7 +336,7 @@ START_TEST(encodes) {
 }
 END_TEST
 
-/* --- both ---------------------------------------------------------------------------------------------- */
+/* --- both ------------------------------------------------------------------------------------- */
 
 /* Long lines of every octet but CR and LF, through buffers that fit nothing well. */
 START_TEST(carries_every_octet) {

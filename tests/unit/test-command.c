@@ -1,4 +1,5 @@
-/* test-command.c - smtp/command: the arguments of MAIL and RCPT, and the replies to those that are wrong. */
+/* test-command.c - smtp/command: the arguments of MAIL and RCPT, and the replies to those that are
+ * wrong. */
 #include "smtp/command.h"
 
 #include <stdio.h>
@@ -6,14 +7,25 @@
 #include "unit.h"
 
 /* Rules that rows choose from. */
-enum { HELO = 1, NO_8BIT = 4, NO_UTF8 = 8, MAX_1000 = 16, UTF8_SENDER = 32, AS_IT_CAME = 64, QUALIFY = 128, DSN = 256, PRDR = 512 };
+enum {
+        HELO = 1,
+        NO_8BIT = 4,
+        NO_UTF8 = 8,
+        MAX_1000 = 16,
+        UTF8_SENDER = 32,
+        AS_IT_CAME = 64,
+        QUALIFY = 128,
+        DSN = 256,
+        PRDR = 512
+};
 
 static struct command_rules rules_of(int flags) {
         return (struct command_rules) {
                 .is_extended = !(flags & HELO),
                 .extensions = (flags & NO_8BIT ? 0U : EXTENSION_8BITMIME) |
                               (flags & NO_UTF8 ? 0U : EXTENSION_SMTPUTF8) |
-                              (flags & DSN ? EXTENSION_DSN : 0U) | (flags & PRDR ? EXTENSION_PRDR : 0U),
+                              (flags & DSN ? EXTENSION_DSN : 0U) |
+                              (flags & PRDR ? EXTENSION_PRDR : 0U),
                 .max_size = flags & MAX_1000 ? 1000 : 0,
                 .is_smtputf8 = flags & UTF8_SENDER,
                 .needs_domain = !(flags & AS_IT_CAME),
@@ -21,7 +33,7 @@ static struct command_rules rules_of(int flags) {
         };
 }
 
-/* --- taken --------------------------------------------------------------------------------------------- */
+/* --- taken ------------------------------------------------------------------------------------ */
 
 enum { IS_8BIT = 1, IS_UTF8 = 2, IS_PRDR = 4 };
 
@@ -52,18 +64,22 @@ static const struct {
         { "FROM:<> size=1000", MAX_1000, "", "size=1000", 1000, 0 },
         { "FROM:<a@b> SIZE=0", MAX_1000, "a@b", "SIZE=0", 0, 0 },
         { "FROM:<a@b> SIZE=007", 0, "a@b", "SIZE=007", 7, 0 },
-        { "FROM:<a@b> SIZE=18446744073709551614", 0, "a@b", "SIZE=18446744073709551614", UINT64_MAX - 1, 0 },
-        { "FROM:<a@b> SIZE=18446744073709551615", 0, "a@b", "SIZE=18446744073709551615", UINT64_MAX, 0 },
-        { "FROM:<a@b> SIZE=18446744073709551616", 0, "a@b", "SIZE=18446744073709551616", UINT64_MAX, 0 },
-        { "FROM:<a@b> SIZE=99999999999999999999", 0, "a@b", "SIZE=99999999999999999999", UINT64_MAX, 0 },
+        { "FROM:<a@b> SIZE=18446744073709551614", 0, "a@b", "SIZE=18446744073709551614",
+          UINT64_MAX - 1, 0 },
+        { "FROM:<a@b> SIZE=18446744073709551615", 0, "a@b", "SIZE=18446744073709551615", UINT64_MAX,
+          0 },
+        { "FROM:<a@b> SIZE=18446744073709551616", 0, "a@b", "SIZE=18446744073709551616", UINT64_MAX,
+          0 },
+        { "FROM:<a@b> SIZE=99999999999999999999", 0, "a@b", "SIZE=99999999999999999999", UINT64_MAX,
+          0 },
         { "FROM:<a@b> SIZE=00000000000000000001", 0, "a@b", "SIZE=00000000000000000001", 1, 0 },
         { "FROM:<a@b> BODY=8BITMIME", 0, "a@b", "BODY=8BITMIME", 0, IS_8BIT },
         { "FROM:<a@b> body=8bitmime", 0, "a@b", "body=8bitmime", 0, IS_8BIT },
         { "FROM:<a@b> BODY=7BIT", 0, "a@b", "BODY=7BIT", 0, 0 },
         { "FROM:<a@b> SMTPUTF8", 0, "a@b", "SMTPUTF8", 0, IS_UTF8 },
         { "FROM:<\xc3\xa9@b> smtputf8", 0, "\xc3\xa9@b", "smtputf8", 0, IS_UTF8 },
-        { "FROM:<a@b>  SIZE=1   BODY=8BITMIME  SMTPUTF8  ", 0, "a@b", "SIZE=1 BODY=8BITMIME SMTPUTF8", 1,
-          IS_8BIT | IS_UTF8 },
+        { "FROM:<a@b>  SIZE=1   BODY=8BITMIME  SMTPUTF8  ", 0, "a@b",
+          "SIZE=1 BODY=8BITMIME SMTPUTF8", 1, IS_8BIT | IS_UTF8 },
         { "FROM:<a@b> prdr SIZE=1", PRDR, "a@b", "prdr SIZE=1", 1, IS_PRDR },
         { "FROM:<a@b> RET=FULL", DSN, "a@b", "RET=FULL", 0, 0 },
         { "FROM:<a@b> ret=hdrs ENVID=+2Ba+3D", DSN, "a@b", "ret=hdrs ENVID=+2Ba+3D", 0, 0 },
@@ -84,7 +100,9 @@ START_TEST(takes_mail) {
         size_t n = strlen(mails[_i].args);
 
         memset(&s, 1, sizeof(s)); /* it owes nothing to what was there */
-        ck_assert_msg(command_parse_mail(at_end(mails[_i].args, n), n, &rules, &s, &r) == COMMAND_OK, "%d %s", r.code, r.text);
+        ck_assert_msg(command_parse_mail(at_end(mails[_i].args, n), n, &rules, &s, &r) ==
+                              COMMAND_OK,
+                      "%d %s", r.code, r.text);
         ck_assert_str_eq(s.address.text, mails[_i].address);
         ck_assert_str_eq(s.options, mails[_i].options);
         ck_assert_uint_eq(s.size, mails[_i].size);
@@ -110,7 +128,8 @@ static const struct {
         { "TO:<\xc3\xa9@b>", UTF8_SENDER, "\xc3\xa9@b", "" },
         { "TO:<a@b> NOTIFY=NEVER", DSN, "a@b", "NOTIFY=NEVER" },
         { "TO:<a@b> notify=delay,Success,FAILURE", DSN, "a@b", "notify=delay,Success,FAILURE" },
-        { "TO:<a@b> NOTIFY=DELAY  ORCPT=rfc822;c+40d", DSN, "a@b", "NOTIFY=DELAY ORCPT=rfc822;c+40d" },
+        { "TO:<a@b> NOTIFY=DELAY  ORCPT=rfc822;c+40d", DSN, "a@b",
+          "NOTIFY=DELAY ORCPT=rfc822;c+40d" },
         { "TO:<a@b> ORCPT=utf-8;\\x{FC}@d;e", DSN, "a@b", "ORCPT=utf-8;\\x{FC}@d;e" },
 };
 
@@ -121,13 +140,15 @@ START_TEST(takes_rcpt) {
         size_t n = strlen(rcpts[_i].args);
 
         memset(&to, 1, sizeof(to));
-        ck_assert_msg(command_parse_rcpt(at_end(rcpts[_i].args, n), n, &rules, &to, &r) == COMMAND_OK, "%d %s", r.code, r.text);
+        ck_assert_msg(command_parse_rcpt(at_end(rcpts[_i].args, n), n, &rules, &to, &r) ==
+                              COMMAND_OK,
+                      "%d %s", r.code, r.text);
         ck_assert_str_eq(to.address.text, rcpts[_i].address);
         ck_assert_str_eq(to.options, rcpts[_i].options);
 }
 END_TEST
 
-/* --- refused ------------------------------------------------------------------------------------------- */
+/* --- refused ---------------------------------------------------------------------------------- */
 
 static const struct {
         char verb; /* M or R */
@@ -247,7 +268,8 @@ static const struct {
 
         /* too big */
         { 'M', TEXT("FROM:<a@b> SIZE=1001"), MAX_1000, 552, "5.3.4" },
-        { 'M', TEXT("FROM:<a@b> SIZE=18446744073709552617"), MAX_1000, 552, "5.3.4" }, /* 2^64 + 1001 */
+        /* 2^64 + 1001 */
+        { 'M', TEXT("FROM:<a@b> SIZE=18446744073709552617"), MAX_1000, 552, "5.3.4" },
 };
 
 static enum command_status parse_as(char verb, const char *args, size_t n,
@@ -265,7 +287,7 @@ static bool parse(char verb, const char *args, size_t n, const struct command_ru
         return parse_as(verb, args, n, rules, ret) == COMMAND_OK;
 }
 
-/* --- among the options --------------------------------------------------------------------------------- */
+/* --- among the options ------------------------------------------------------------------------ */
 
 static const struct {
         const char *options, *keyword, *found;
@@ -287,7 +309,8 @@ START_TEST(finds_option) {
         ck_assert_int_eq(found != NULL, want != NULL);
         ck_assert(!want || (n == strlen(want) && memcmp(found, want, n) == 0));
         ck_assert_int_eq(command_has_dsn(options[_i].options),
-                         strcasestr(options[_i].options, "RET=") || strstr(options[_i].options, "ENVID"));
+                         strcasestr(options[_i].options, "RET=") ||
+                                 strstr(options[_i].options, "ENVID"));
 }
 END_TEST
 
@@ -337,7 +360,7 @@ START_TEST(refuses) {
 }
 END_TEST
 
-/* --- sizes --------------------------------------------------------------------------------------------- */
+/* --- sizes ------------------------------------------------------------------------------------ */
 
 static const struct {
         char verb;
@@ -367,7 +390,8 @@ START_TEST(measures) {
         int n;
 
         memset(filler, 'x', sizeof(filler));
-        n = snprintf(args, sizeof(args), "%s%.*s%s", sizes[_i].before, sizes[_i].n_filler, filler, sizes[_i].after);
+        n = snprintf(args, sizeof(args), "%s%.*s%s", sizes[_i].before, sizes[_i].n_filler, filler,
+                     sizes[_i].after);
         ck_assert_int_eq(parse(sizes[_i].verb, args, (size_t) n, &rules, &r), sizes[_i].code == 0);
         ck_assert_int_eq(r.code, sizes[_i].code);
         ck_assert_str_eq(r.enhanced, sizes[_i].enhanced);

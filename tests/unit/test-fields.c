@@ -1,4 +1,5 @@
-/* test-fields.c - smtp/fields: which header fields of a filter's output are taken, and what is wrong. */
+/* test-fields.c - smtp/fields: which header fields of a filter's output are taken, and what is
+ * wrong. */
 #include "smtp/fields.h"
 
 #include <stdint.h>
@@ -8,8 +9,8 @@
 static const struct {
         const char *text;
         size_t n;
-        size_t n_reply; /* octets of a reply at its beginning, with its end */
-        size_t n_taken; /* octets of the fields after it */
+        size_t n_reply;      /* octets of a reply at its beginning, with its end */
+        size_t n_taken;      /* octets of the fields after it */
         const char *mistake; /* a part of it; NULL: there is none */
 } cases[] = {
         /* fields, and what ends them */

@@ -1,4 +1,5 @@
-/* test-log.c - lines of the log: what others say is bounded as it is written, and no line is broken by it. */
+/* test-log.c - lines of the log: what others say is bounded as it is written, and no line is broken
+ * by it. */
 #include "io/log.h"
 #include "unit.h"
 

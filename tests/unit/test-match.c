@@ -32,12 +32,12 @@ static char *nth_text(unsigned n, const char *signs, char *out) {
 START_TEST(short_ones) {
         char pattern[16], text[16];
 
-        for (unsigned i = 0; i < 1365; i++) /* 0 to 5 of 4 signs */
+        for (unsigned i = 0; i < 1365; i++)          /* 0 to 5 of 4 signs */
                 for (unsigned k = 0; k < 127; k++) { /* 0 to 6 of 2 */
                         nth_text(i, "ab*?", pattern);
                         nth_text(k, "ab", text);
                         ck_assert_msg(match_is_like(text, pattern, strlen(pattern)) ==
-                                      is_meant(text, pattern),
+                                              is_meant(text, pattern),
                                       "\"%s\", \"%s\"", text, pattern);
                 }
 }
@@ -72,7 +72,8 @@ static const struct {
 START_TEST(characters) {
         const char *pattern = likes[_i].pattern;
 
-        ck_assert_int_eq(match_is_like(likes[_i].text, pattern, strlen(pattern)), likes[_i].is_like);
+        ck_assert_int_eq(match_is_like(likes[_i].text, pattern, strlen(pattern)),
+                         likes[_i].is_like);
 }
 END_TEST
 
@@ -109,7 +110,8 @@ static const struct {
         { "connect 192.0.2.* 421 go away", MATCH_CONNECT, "192.0.2.*", 421, "4.7.1", "go away" },
         { "helo * 550 5.7.0 no", MATCH_HELO, "*", 550, "5.7.0", "no" },
         { "mail <> 450 x", MATCH_MAIL, "<>", 450, "4.7.1", "x" },
-        { "rcpt *@old.example 550 5.1.6 moved", MATCH_RCPT, "*@old.example", 550, "5.1.6", "moved" },
+        { "rcpt *@old.example 550 5.1.6 moved", MATCH_RCPT, "*@old.example", 550, "5.1.6",
+          "moved" },
         { "rcpt\t\t*  \t 451 4.1.999 a b", MATCH_RCPT, "*", 451, "4.1.999", "a b" },
         { "data * 599 5.1.1x", MATCH_DATA, "*", 599, "5.7.1", "5.1.1x" },
         { "message ? 400 4", MATCH_MESSAGE, "?", 400, "4.7.1", "4" },
@@ -180,17 +182,19 @@ static const struct {
         const char *text;
         uint64_t seconds; /* 0: it is no rule for a delay */
 } delays[] = {
-        { "message * 5", 5 },       { "rcpt bob@* 007", 7 },  { "connect * 100", 100 },
-        { "connect * 101", 0 },     { "connect * 0", 0 },     { "connect * -1", 0 },
-        { "connect * 1.5", 0 },     { "connect * 5s", 0 },    { "connect * 5 5", 0 },
-        { "connect * 18446744073709551617", 0 },              { "connect *", 0 },
+        { "message * 5", 5 },     { "rcpt bob@* 007", 7 },
+        { "connect * 100", 100 }, { "connect * 101", 0 },
+        { "connect * 0", 0 },     { "connect * -1", 0 },
+        { "connect * 1.5", 0 },   { "connect * 5s", 0 },
+        { "connect * 5 5", 0 },   { "connect * 18446744073709551617", 0 },
+        { "connect *", 0 },
 };
 
 START_TEST(rule_for_a_delay) {
         struct match_rule rule;
         uint64_t seconds = 0;
-        bool is_rule = match_read(delays[_i].text, &rule) &&
-                       match_read_seconds(&rule, 100, &seconds);
+        bool is_rule =
+                match_read(delays[_i].text, &rule) && match_read_seconds(&rule, 100, &seconds);
 
         ck_assert_int_eq(is_rule, delays[_i].seconds > 0);
         if (is_rule)

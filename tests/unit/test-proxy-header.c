@@ -1,4 +1,5 @@
-/* test-proxy-header.c - smtp/proxy_header: who the client is by a header, what is none, and that not an octet behind it is taken. */
+/* test-proxy-header.c - smtp/proxy_header: who the client is by a header, what is none, and that
+ * not an octet behind it is taken. */
 #include "smtp/proxy_header.h"
 
 #include "unit.h"
@@ -8,9 +9,14 @@
 #define FROM_192_0_2_1 "\xc0\0\2\1\xc0\0\2\2\x12\x67\0\x19" /* port 4711 */
 #define V4 "192.0.2.1:4711"
 #define TCP6 V2 "\x21\x21\0\x24"
-#define FROM_2001_DB8__1 "\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\2\x12\x67\0\x19"
-#define MAPPED "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\2\0\0\0\x19"
-#define SSL_13 "\x20\0\x2b\1\0\0\0\0\x21\0\7TLSv1.3\x23\0\x16TLS_AES_256_GCM_SHA384" "\x22\0\0"
+#define FROM_2001_DB8__1                                                                           \
+        "\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\2\x12\x67\0"   \
+        "\x19"
+#define MAPPED                                                                                     \
+        "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\2\0\0\0\x19"
+#define SSL_13                                                                                     \
+        "\x20\0\x2b\1\0\0\0\0\x21\0\7TLSv1.3\x23\0\x16TLS_AES_256_GCM_SHA384"                      \
+        "\x22\0\0"
 
 static const struct {
         const char *text;
@@ -21,15 +27,19 @@ static const struct {
 } headers[] = {
         { TEXT("PROXY TCP4 192.0.2.1 192.0.2.2 4711 25\r\n"), PROXY_DONE, V4 },
         { TEXT("PROXY TCP4 192.0.2.1 192.0.2.2 0 25\r\n"), PROXY_DONE, "192.0.2.1" },
-        { TEXT("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n"), PROXY_DONE, "255.255.255.255:65535" },
-        { TEXT("PROXY TCP6 2001:db8::1 2001:db8::2 4711 25\r\n"), PROXY_DONE, "[2001:db8::1]:4711" },
+        { TEXT("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n"), PROXY_DONE,
+          "255.255.255.255:65535" },
+        { TEXT("PROXY TCP6 2001:db8::1 2001:db8::2 4711 25\r\n"), PROXY_DONE,
+          "[2001:db8::1]:4711" },
         { TEXT("PROXY TCP6 ::ffff:192.0.2.1 ::1 0 25\r\n"), PROXY_DONE, "[::ffff:192.0.2.1]" },
         { TEXT("PROXY TCP6 ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n"), PROXY_BAD, NULL },
         { TEXT("PROXY UNKNOWN\r\n"), PROXY_DONE, "" },
         { TEXT("PROXY UNKNOWN 192.0.2.1 192.0.2.2 4711 25\r\n"), PROXY_DONE, "" },
-        { TEXT("PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n"),
+        { TEXT("PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+               "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n"),
           PROXY_DONE, "" }, /* 107 octets */
-        { TEXT("PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535 \r\n"),
+        { TEXT("PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+               "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535 \r\n"),
           PROXY_BAD, NULL },
         { TEXT("PROXY TCP4 192.0.2.1 192.0.2.2 4711 25\n"), PROXY_BAD, NULL },
         { TEXT("PROXY TCP4 192.0.2.1 192.0.2.2 4711 25\r\r\n"), PROXY_BAD, NULL },
@@ -60,7 +70,8 @@ static const struct {
         { TEXT("\x16\3\1"), PROXY_BAD, NULL },
         { TEXT("\r\n\r\n\r\n"), PROXY_BAD, NULL },
         { TEXT(V2 "\x20\0\0\0"), PROXY_DONE, "" },
-        { TEXT(V2 "\x20\x11\0\x0c" FROM_192_0_2_1), PROXY_DONE, "" }, /* LOCAL: what it says means nothing */
+        /* LOCAL: what it says means nothing */
+        { TEXT(V2 "\x20\x11\0\x0c" FROM_192_0_2_1), PROXY_DONE, "" },
         { TEXT(V2 "\x20\xff\0\3abc"), PROXY_DONE, "" },
         { TEXT(V2 "\x21\0\0\0"), PROXY_DONE, "" },
         { TEXT(V2 "\x21\0\0\4abcd"), PROXY_DONE, "" },
@@ -69,7 +80,8 @@ static const struct {
         { TEXT(TCP4 "\0\x0c" FROM_192_0_2_1), PROXY_DONE, V4 },
         { TEXT(TCP6 FROM_2001_DB8__1), PROXY_DONE, "[2001:db8::1]:4711" },
         { TEXT(TCP6 MAPPED), PROXY_DONE, "[::ffff:192.0.2.1]" },
-        { TEXT(TCP4 "\0\x0b\xc0\0\2\1\xc0\0\2\2\x12\x67\0"), PROXY_BAD, NULL }, /* shorter than its addresses */
+        /* shorter than its addresses */
+        { TEXT(TCP4 "\0\x0b\xc0\0\2\1\xc0\0\2\2\x12\x67\0"), PROXY_BAD, NULL },
         { TEXT(V2 "\x21\x21\0\x0c" FROM_192_0_2_1), PROXY_BAD, NULL },
         { TEXT(V2 "\x22"), PROXY_BAD, NULL }, /* no such command, version, family, protocol */
         { TEXT(V2 "\x11"), PROXY_BAD, NULL },
@@ -83,14 +95,29 @@ static const struct {
         { TEXT(TCP4 "\0\x0e" FROM_192_0_2_1 "\4\0"), PROXY_BAD, NULL },
         { TEXT(TCP4 "\0\x0f" FROM_192_0_2_1 "\4\0\1"), PROXY_BAD, NULL },
         { TEXT(TCP4 "\0\x10" FROM_192_0_2_1 "\4\xff\xff."), PROXY_BAD, NULL },
-        { TEXT(TCP4 "\0\x14" FROM_192_0_2_1 "\x20\0\5\1\0\0\0\0"), PROXY_DONE, V4, { "TLS", .verify = "NONE", .is_at_balancer = true } },
-        { TEXT(TCP4 "\0\x14" FROM_192_0_2_1 "\x20\0\5\0\0\0\0\0"), PROXY_DONE, V4, { "", .verify = "NONE", .is_at_balancer = true } },
-        { TEXT(TCP4 "\0\x14" FROM_192_0_2_1 "\x20\0\5\3\0\0\0\0"), PROXY_DONE, V4, { "TLS", .verify = "SUCCESS", .is_at_balancer = true } },
-        { TEXT(TCP4 "\0\x14" FROM_192_0_2_1 "\x20\0\5\5\0\0\0\1"), PROXY_DONE, V4, { "TLS", .verify = "FAILED", .is_at_balancer = true } },
+        { TEXT(TCP4 "\0\x14" FROM_192_0_2_1 "\x20\0\5\1\0\0\0\0"),
+          PROXY_DONE,
+          V4,
+          { "TLS", .verify = "NONE", .is_at_balancer = true } },
+        { TEXT(TCP4 "\0\x14" FROM_192_0_2_1 "\x20\0\5\0\0\0\0\0"),
+          PROXY_DONE,
+          V4,
+          { "", .verify = "NONE", .is_at_balancer = true } },
+        { TEXT(TCP4 "\0\x14" FROM_192_0_2_1 "\x20\0\5\3\0\0\0\0"),
+          PROXY_DONE,
+          V4,
+          { "TLS", .verify = "SUCCESS", .is_at_balancer = true } },
+        { TEXT(TCP4 "\0\x14" FROM_192_0_2_1 "\x20\0\5\5\0\0\0\1"),
+          PROXY_DONE,
+          V4,
+          { "TLS", .verify = "FAILED", .is_at_balancer = true } },
         { TEXT(TCP4 "\0\x13" FROM_192_0_2_1 "\x20\0\4\1\0\0\0"), PROXY_BAD, NULL },
         { TEXT(TCP4 "\0\x15" FROM_192_0_2_1 "\x20\0\6\1\0\0\0\0\x21"), PROXY_BAD, NULL },
-        { TEXT(TCP4 "\0\x43" FROM_192_0_2_1 "\2\0\6mx\nabc" SSL_13), PROXY_DONE, V4,
-          { "TLSv1.3", "TLS_AES_256_GCM_SHA384", .sni = "mx?abc", .verify = "NONE", .is_at_balancer = true } },
+        { TEXT(TCP4 "\0\x43" FROM_192_0_2_1 "\2\0\6mx\nabc" SSL_13),
+          PROXY_DONE,
+          V4,
+          { "TLSv1.3", "TLS_AES_256_GCM_SHA384", .sni = "mx?abc", .verify = "NONE",
+            .is_at_balancer = true } },
         { TEXT(TCP4 "\0\x12" FROM_192_0_2_1 "\3\0\3abc"), PROXY_BAD, NULL },
         { TEXT(TCP4 "\0\x13" FROM_192_0_2_1 "\3\0\4\0\0\0\0"), PROXY_BAD, NULL },
 };
@@ -107,7 +134,8 @@ static enum proxy_status feed(struct proxy_header *h, const char *in, size_t n, 
         while (status == PROXY_MORE && at < n_all) {
                 size_t part = n_all - at < piece ? n_all - at : piece, used = 0;
 
-                status = proxy_header_take(h, unit_copy(memory, sizeof(memory), text + at, part), part, &used);
+                status = proxy_header_take(h, unit_copy(memory, sizeof(memory), text + at, part),
+                                           part, &used);
                 ck_assert(used <= part && (status != PROXY_MORE || used == part));
                 at += used;
         }
@@ -121,7 +149,8 @@ START_TEST(is_read) {
         static struct proxy_header h;
 
         for (size_t i = 0; i < ELEMENTS(pieces); i++) {
-                ck_assert_int_eq(feed(&h, headers[_i].text, headers[_i].n, pieces[i]), headers[_i].want);
+                ck_assert_int_eq(feed(&h, headers[_i].text, headers[_i].n, pieces[i]),
+                                 headers[_i].want);
                 if (headers[_i].want != PROXY_DONE)
                         continue;
                 ck_assert_str_eq(h.client, headers[_i].client);

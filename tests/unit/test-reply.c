@@ -1,4 +1,5 @@
-/* test-reply.c - smtp/reply: replies built, printed, parsed, compared; and that printing and parsing are inverse. */
+/* test-reply.c - smtp/reply: replies built, printed, parsed, compared; and that printing and
+ * parsing are inverse. */
 #include "smtp/reply.h"
 
 #include <stdint.h>
@@ -6,7 +7,7 @@
 
 #include "unit.h"
 
-/* --- building ------------------------------------------------------------------------------------------ */
+/* --- building --------------------------------------------------------------------------------- */
 
 START_TEST(is_formatted) {
         struct reply r;
@@ -29,7 +30,9 @@ START_TEST(has_printable_octets_only) {
                 char want = (c >= ' ' && c <= '~') || c == '\n' ? (char) c : '?';
 
                 reply_set(&r, 250, "", "a%cb", c);
-                ck_assert_msg(r.text[1] == want && r.text[0] == 'a' && r.text[2] == 'b' && !r.text[3], "octet %d", c);
+                ck_assert_msg(r.text[1] == want && r.text[0] == 'a' && r.text[2] == 'b' &&
+                                      !r.text[3],
+                              "octet %d", c);
         }
 }
 END_TEST
@@ -64,13 +67,14 @@ START_TEST(has_so_many_lines) {
         memset(text, '\n', sizeof(text));
         text[_i - 1] = '\0'; /* _i lines */
         reply_set(&r, 250, "", "%s", text);
-        ck_assert_uint_eq(count(r.text, '\n'), (_i < REPLY_LINES_MAX ? (size_t) _i : REPLY_LINES_MAX) - 1);
+        ck_assert_uint_eq(count(r.text, '\n'),
+                          (_i < REPLY_LINES_MAX ? (size_t) _i : REPLY_LINES_MAX) - 1);
         ck_assert_uint_eq(strlen(r.text), (size_t) _i - 1);
         ck_assert_uint_eq(strspn(r.text, "\n"), count(r.text, '\n'));
 }
 END_TEST
 
-/* --- printing ------------------------------------------------------------------------------------------ */
+/* --- printing --------------------------------------------------------------------------------- */
 
 static const struct {
         struct reply reply;
@@ -97,7 +101,7 @@ START_TEST(prints) {
 }
 END_TEST
 
-/* --- parsing ------------------------------------------------------------------------------------------- */
+/* --- parsing ---------------------------------------------------------------------------------- */
 
 struct heard {
         enum reply_status status;
@@ -144,7 +148,10 @@ static const struct {
         { TEXT("250-a\r\n250-b\r\n250 c\r\n"), REPLY_DONE, 21, { 250, "", "a\nb\nc" } },
         { TEXT("250-a\n250\n"), REPLY_DONE, 10, { 250, "", "a\n" } },
         { TEXT("250-\r\n250 a\r\n"), REPLY_DONE, 13, { 250, "", "\na" } },
-        { TEXT("550-5.1.1 a\r\n550-b\r\n550 5.7.1 c\r\n"), REPLY_DONE, 33, { 550, "5.1.1", "a\nb\nc" } },
+        { TEXT("550-5.1.1 a\r\n550-b\r\n550 5.7.1 c\r\n"),
+          REPLY_DONE,
+          33,
+          { 550, "5.1.1", "a\nb\nc" } },
         { TEXT("550-a\r\n550 5.1.1 b\r\n"), REPLY_DONE, 20, { 550, "", "a\nb" } },
         { TEXT("250 a\r\n250 b\r\n"), REPLY_DONE, 7, { 250, "", "a" } },
         { TEXT("250 a\r\nnonsense"), REPLY_DONE, 7, { 250, "", "a" } },
@@ -217,22 +224,14 @@ static const struct {
         enum reply_status status;
         size_t kept_lines, kept_octets; /* of text, with the LFs between lines */
 } floods[] = {
-        { 1, 505, REPLY_DONE, 1, 505 },
-        { 1, 506, REPLY_DONE, 1, 506 },
-        { 1, 507, REPLY_DONE, 1, 506 },
-        { 1, 508, REPLY_DONE, 1, 506 },
-        { 1, 50000, REPLY_DONE, 1, 506 },
-        { 2, 500, REPLY_DONE, 2, 1000 },
-        { 2, 499, REPLY_DONE, 2, 999 },
-        { 2, 50000, REPLY_DONE, 2, 1000 },
-        { 39, 1, REPLY_DONE, 39, 77 },
-        { 40, 1, REPLY_DONE, 40, 79 },
-        { 41, 1, REPLY_DONE, 40, 79 },
-        { 40, 100, REPLY_DONE, 10, 1000 },
-        { 512, 1, REPLY_DONE, 40, 79 },
-        { 512, 100, REPLY_DONE, 10, 1000 },
-        { 513, 1, REPLY_BAD, 0, 0 },
-        { 513, 100, REPLY_BAD, 0, 0 },
+        { 1, 505, REPLY_DONE, 1, 505 },   { 1, 506, REPLY_DONE, 1, 506 },
+        { 1, 507, REPLY_DONE, 1, 506 },   { 1, 508, REPLY_DONE, 1, 506 },
+        { 1, 50000, REPLY_DONE, 1, 506 }, { 2, 500, REPLY_DONE, 2, 1000 },
+        { 2, 499, REPLY_DONE, 2, 999 },   { 2, 50000, REPLY_DONE, 2, 1000 },
+        { 39, 1, REPLY_DONE, 39, 77 },    { 40, 1, REPLY_DONE, 40, 79 },
+        { 41, 1, REPLY_DONE, 40, 79 },    { 40, 100, REPLY_DONE, 10, 1000 },
+        { 512, 1, REPLY_DONE, 40, 79 },   { 512, 100, REPLY_DONE, 10, 1000 },
+        { 513, 1, REPLY_BAD, 0, 0 },      { 513, 100, REPLY_BAD, 0, 0 },
         { 2000, 0, REPLY_BAD, 0, 0 },
 };
 
@@ -279,7 +278,7 @@ START_TEST(notices_nul) {
 }
 END_TEST
 
-/* --- one line ------------------------------------------------------------------------------------------ */
+/* --- one line --------------------------------------------------------------------------------- */
 
 static const struct {
         const char *line;
@@ -335,9 +334,10 @@ START_TEST(bounds_line) {
 }
 END_TEST
 
-/* --- laws ---------------------------------------------------------------------------------------------- */
+/* --- laws ------------------------------------------------------------------------------------- */
 
-/* parse(format(r)) = r, in pieces of any size, for all that is not an enhanced code in the wrong place. */
+/* parse(format(r)) = r, in pieces of any size, for all that is not an enhanced code in the wrong
+ * place. */
 static void check_return(const struct reply *r) {
         char out[REPLY_WIRE_MAX + 1] = "";
         size_t n = reply_format(r, out);
@@ -348,7 +348,8 @@ static void check_return(const struct reply *r) {
                 struct heard h = hear(out, n, pieces[i]);
 
                 if (h.status != REPLY_DONE || h.used != n || h.reply.code != r->code ||
-                    strcmp(h.reply.enhanced, r->enhanced) != 0 || strcmp(h.reply.text, r->text) != 0)
+                    strcmp(h.reply.enhanced, r->enhanced) != 0 ||
+                    strcmp(h.reply.text, r->text) != 0)
                         ck_abort_msg("in pieces of %zu: %.60s", pieces[i], out);
         }
 }
@@ -377,8 +378,13 @@ static const struct {
         const char *enhanced;
         size_t n_text, n_lines;
 } large[] = {
-        { "", 506, 1 },      { "", 1000, 2 },         { "", 1000, 40 },          { "", 39, 40 },
-        { "5.1.1", 500, 1 }, { "5.123.123", 496, 1 }, { "5.123.123", 1000, 40 },
+        { "", 506, 1 },
+        { "", 1000, 2 },
+        { "", 1000, 40 },
+        { "", 39, 40 },
+        { "5.1.1", 500, 1 },
+        { "5.123.123", 496, 1 },
+        { "5.123.123", 1000, 40 },
         { "5.123.123", 39, 40 },
 };
 
@@ -417,7 +423,7 @@ START_TEST(cuts_lines) {
 }
 END_TEST
 
-/* --- comparing ----------------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 START_TEST(has_a_class) {
         for (short code = 200; code < 600; code++) {
@@ -450,14 +456,18 @@ END_TEST
 
 /* However many are compared, in whatever grouping. */
 START_TEST(worst_is_associative) {
-        static const struct reply verdicts[] = { { 250, "", "" }, { 251, "", "" }, { 421, "", "" },
-                                                 { 450, "", "" }, { 550, "", "" }, { 554, "", "" } };
+        static const struct reply verdicts[] = {
+                { 250, "", "" }, { 251, "", "" }, { 421, "", "" },
+                { 450, "", "" }, { 550, "", "" }, { 554, "", "" }
+        };
         enum { N = ELEMENTS(verdicts) };
 
         for (size_t i = 0; i < N * N * N; i++) {
-                const struct reply *a = verdicts + i % N, *b = verdicts + i / N % N, *c = verdicts + i / N / N;
+                const struct reply *a = verdicts + i % N, *b = verdicts + i / N % N,
+                                   *c = verdicts + i / N / N;
 
-                ck_assert_ptr_eq(reply_worst(a, reply_worst(b, c)), reply_worst(reply_worst(a, b), c));
+                ck_assert_ptr_eq(reply_worst(a, reply_worst(b, c)),
+                                 reply_worst(reply_worst(a, b), c));
                 ck_assert_ptr_eq(reply_worst(a, a), a);
         }
 }

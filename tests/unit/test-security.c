@@ -43,8 +43,10 @@ static const struct {
         { TEXT("SSL_PROTOCOL\0\0"), { .protocol = "TLS" } },
         { TEXT("XSSL_PROTOCOL=x\0SSL_PROTOCOLX=x\0=x\0\0"), { .protocol = "TLS" } },
         { TEXT(PROTOCOL "SSL_PROTOCOL=SSLv2\0\0"), { .protocol = "TLSv1.3" } }, /* the first */
-        { TEXT("A=b\0\0" PROTOCOL "\0"), { .protocol = "TLS" } }, /* what comes after the end is nothing */
-        { TEXT(PROTOCOL "SSL_TLS_SNI=a\nb\xff\x7f\x1b[m\0\0"), { .protocol = "TLSv1.3", .sni = "a?b???[m" } },
+        /* what comes after the end is nothing */
+        { TEXT("A=b\0\0" PROTOCOL "\0"), { .protocol = "TLS" } },
+        { TEXT(PROTOCOL "SSL_TLS_SNI=a\nb\xff\x7f\x1b[m\0\0"),
+          { .protocol = "TLSv1.3", .sni = "a?b???[m" } },
         { TEXT("SSL_PROTOCOL=0123456789abcdefgh\0\0"), { .protocol = "0123456789abcde" } },
 };
 
@@ -88,8 +90,9 @@ END_TEST
 
 /* Values of any length are cut, and nothing is written elsewhere. */
 START_TEST(bounds_values) {
-        static const char *const names[] = { "SSL_PROTOCOL", "SSL_CIPHER", "SSL_TLS_SNI",
-                                             "SSL_CLIENT_FINGERPRINT", "SSL_CLIENT_VERIFY", "TLS_ERROR" };
+        static const char *const names[] = { "SSL_PROTOCOL",      "SSL_CIPHER",
+                                             "SSL_TLS_SNI",       "SSL_CLIENT_FINGERPRINT",
+                                             "SSL_CLIENT_VERIFY", "TLS_ERROR" };
         char answer[SECURITY_ANSWER_MAX], reason[SECURITY_REASON_MAX];
 
         for (size_t i = 0; i < ELEMENTS(names); i++)

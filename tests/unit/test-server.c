@@ -4,12 +4,13 @@
  *
  *      R250      SERVER_REPLY, its code; "s", "r", "m" after it: our refusal of the sender, the
  *                recipient, the message
- *                                                B(text)  SERVER_BODY, as one however it came; "|" is an LF
- *      H(name)   SERVER_HELLO                    E0:5     SERVER_END, its index and the size of the message
- *      S(address), T(address)  sender, recipient          D  DATA   X  RESET   C  CLOSE
- *      L  TLS   Z  SECURE                        A(line)  AUTH, and lines of its exchange
+ *                                                B(text)  SERVER_BODY, as one however it came; "|"
+ * is an LF H(name)   SERVER_HELLO                    E0:5     SERVER_END, its index and the size of
+ * the message S(address), T(address)  sender, recipient          D  DATA   X  RESET   C  CLOSE L
+ * TLS   Z  SECURE                        A(line)  AUTH, and lines of its exchange
  *
- * SERVER_MORE is written (as M) only where a test asks for it: where it comes depends on how the input was cut.
+ * SERVER_MORE is written (as M) only where a test asks for it: where it comes depends on how the
+ * input was cut.
  */
 #include "smtp/server.h"
 
@@ -22,14 +23,15 @@ enum { INPUT_MAX = 10000, STEPS_MAX = 20000 };
 
 struct session {
         struct server server;
-        const char *answers; /* codes of the verdicts to come, with blanks between; then 250, and 354 to DATA */
+        /* codes of the verdicts to come, with blanks between; then 250, and 354 to DATA */
+        const char *answers;
         bool is_body_told, is_more_told;
         size_t n_log;
         bool is_in_body;
         char log[INPUT_MAX];
 };
 
-/* --- keeping the log ----------------------------------------------------------------------------------- */
+/* --- keeping the log -------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 2, 3))) static void note(struct session *s, const char *format, ...) {
         va_list ap;
@@ -84,7 +86,7 @@ static void note_event(struct session *s, const struct event *e) {
         s->is_in_body = e->kind == SERVER_BODY;
 }
 
-/* --- being the caller ---------------------------------------------------------------------------------- */
+/* --- being the caller ------------------------------------------------------------------------- */
 
 static int next_answer(struct session *s, int otherwise) {
         char *end;
@@ -107,18 +109,21 @@ static void answer(struct session *s, enum event_kind question) {
 
         if (question == SERVER_HELLO)
                 offer(&s->server, s->server.rules.extensions, "PLAIN LOGIN");
-        else if (question == SERVER_SENDER || question == SERVER_RECIPIENT || question == SERVER_DATA ||
-                 question == SERVER_END) {
-                reply_set(&verdict, next_answer(s, question == SERVER_DATA ? 354 : 250), "", "verdict");
+        else if (question == SERVER_SENDER || question == SERVER_RECIPIENT ||
+                 question == SERVER_DATA || question == SERVER_END) {
+                reply_set(&verdict, next_answer(s, question == SERVER_DATA ? 354 : 250), "",
+                          "verdict");
                 server_answer(&s->server, &verdict);
         } else if (question == SERVER_TLS || question == SERVER_AUTH) {
-                reply_set(&verdict, next_answer(s, question == SERVER_TLS ? 220 : 235), "", "verdict");
+                reply_set(&verdict, next_answer(s, question == SERVER_TLS ? 220 : 235), "",
+                          "verdict");
                 server_answer(&s->server, &verdict);
         } else if (question == SERVER_SECURE)
                 server_secured(&s->server);
 }
 
-/* One step, with octets that end where their memory ends. It must leave alone those it did not use. */
+/* One step, with octets that end where their memory ends. It must leave alone those it did not use.
+ */
 static enum event_kind step(struct session *s, const char *in, size_t n, size_t *used) {
         static char buffer[INPUT_MAX];
         struct event e = { 0 };
@@ -174,7 +179,7 @@ static void start(struct session *s, const struct server_rules *rules, const cha
         s->log[0] = '\0';
 }
 
-/* --- sessions ------------------------------------------------------------------------------------------ */
+/* --- sessions --------------------------------------------------------------------------------- */
 
 #define TO(address) "RCPT TO:<" address ">\r\n"
 #define MAIL "MAIL FROM:<a@b>\r\n"
@@ -185,7 +190,8 @@ static void start(struct session *s, const struct server_rules *rules, const cha
 enum {
         LMTP = 1,
         TRANSCRIPT = 2, /* LF ends lines too */
-        LOST_BODY = 4,  /* how much of a message that goes nowhere is shown depends on how it is cut */
+        /* how much of a message that goes nowhere is shown depends on how it is cut */
+        LOST_BODY = 4,
 };
 
 static const struct {
@@ -200,15 +206,18 @@ static const struct {
         { TEXT(""), .log = "R220" },
         { TEXT("QUIT\r\n"), .log = "R220 R221 X C" },
         { TEXT("QUIT\r\nNOOP\r\n"), .log = "R220 R221 X C" },
-        { TEXT(READY "DATA\r\na\r\n..b\r\n.\r\nQUIT\r\n"), .log = READY_LOG " D R354 B(a|.b|) E0:7 R250 X R221 X C" },
+        { TEXT(READY "DATA\r\na\r\n..b\r\n.\r\nQUIT\r\n"),
+          .log = READY_LOG " D R354 B(a|.b|) E0:7 R250 X R221 X C" },
         { TEXT(READY "DATA\r\n.\r\n"), .log = READY_LOG " D R354 E0:0 R250 X" },
         { TEXT(READY "DATA\r\n.\r\n" ENVELOPE "DATA\r\na\r\n.\r\n"),
           .log = READY_LOG " D R354 E0:0 R250 X S(a@b) R250 T(d@e) R250 D R354 B(a|) E0:3 R250 X" },
-        { TEXT(READY "DATA\r\na\r\n.\r\n"),
-          .log = READY_LOG " D R354 B(a|) E0:3 R550 X", .answers = "250 250 354 550" },
-        { TEXT(READY "DATA\r\na\r\n.\r\nDATA\r\n"), .log = READY_LOG " D R354 B(a|) E0:3 R250 X R503" },
+        { TEXT(READY "DATA\r\na\r\n.\r\n"), .log = READY_LOG " D R354 B(a|) E0:3 R550 X",
+          .answers = "250 250 354 550" },
+        { TEXT(READY "DATA\r\na\r\n.\r\nDATA\r\n"),
+          .log = READY_LOG " D R354 B(a|) E0:3 R250 X R503" },
         { TEXT(READY "DATA\r\nQUIT\r\n.\r\n"), .log = READY_LOG " D R354 B(QUIT|) E0:6 R250 X" },
-        { TEXT("EHLO c\r\nMAIL FROM:<>\r\n" TO("postmaster")), .log = "R220 H(c) R250 S() R250 T(postmaster) R250" },
+        { TEXT("EHLO c\r\nMAIL FROM:<>\r\n" TO("postmaster")),
+          .log = "R220 H(c) R250 S() R250 T(postmaster) R250" },
 
         /* verbs */
         { TEXT("noop\r\nNoOp x y\r\nNOOP \t \r\n"), .log = "R220 R250 R250 R250" },
@@ -218,20 +227,24 @@ static const struct {
         { TEXT("QUIT x\r\nRSET x\r\n"), .log = "R220 R501 R501" },
         { TEXT("VRFY\r\nVRFY a\r\nEXPN\r\nEXPN a\r\nHELP\r\nHELP x\r\n"),
           .log = "R220 R501 R252 R502 R502 R214 R214" },
-        { TEXT("EHLO\r\nHELO  \r\nEHLO  c\r\nHELO d\r\n"), .log = "R220 R501 R501 H(c) R250 H(d) R250" },
+        { TEXT("EHLO\r\nHELO  \r\nEHLO  c\r\nHELO d\r\n"),
+          .log = "R220 R501 R501 H(c) R250 H(d) R250" },
         { TEXT("EHLO c\x01\r\nEHLO c\x7f\r\nEHLO c\td\r\nEHLO \xc3\xa9\r\n"),
           .log = "R220 R501 R501 R501 H(\xc3\xa9) R250" },
         { TEXT("LHLO c\r\n"), .log = "R220 R500" },
-        { TEXT("HELO c\r\nEHLO c\r\nLHLO c\r\n"), .log = "R220 R500 R500 H(c) R250", .flags = LMTP },
+        { TEXT("HELO c\r\nEHLO c\r\nLHLO c\r\n"), .log = "R220 R500 R500 H(c) R250",
+          .flags = LMTP },
 
         /* order, judged before syntax */
         { TEXT(MAIL TO("d@e") "DATA\r\n"), .log = "R220 R503 R503 R503" },
-        { TEXT("MAIL nonsense\r\nRCPT nonsense\r\nDATA nonsense\r\n"), .log = "R220 R503 R503 R503" },
+        { TEXT("MAIL nonsense\r\nRCPT nonsense\r\nDATA nonsense\r\n"),
+          .log = "R220 R503 R503 R503" },
         { TEXT("EHLO c\r\n" TO("d@e") "DATA\r\n" MAIL "DATA\r\n" MAIL "MAIL\r\n"),
           .log = "R220 H(c) R250 R503 R503 S(a@b) R250 R503 R503 R503" },
         { TEXT("EHLO c\r\nMAIL nonsense\r\n" MAIL "RCPT nonsense\r\n"),
           .log = "R220 H(c) R250 R501 S(a@b) R250 R501" },
-        { TEXT("HELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n" MAIL), .log = "R220 H(c) R250 R501s S(a@b) R250" },
+        { TEXT("HELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n" MAIL),
+          .log = "R220 H(c) R250 R501s S(a@b) R250" },
 
         /* the end of a transaction */
         { TEXT("RSET\r\n"), .log = "R220 R250 X" },
@@ -243,15 +256,20 @@ static const struct {
         { TEXT(READY "QUIT\r\n"), .log = READY_LOG " R221 X C" },
 
         /* verdicts */
-        { TEXT("EHLO c\r\n" ENVELOPE MAIL), .log = "R220 H(c) R250 S(a@b) R550 R503 S(a@b) R250", .answers = "550" },
+        { TEXT("EHLO c\r\n" ENVELOPE MAIL), .log = "R220 H(c) R250 S(a@b) R550 R503 S(a@b) R250",
+          .answers = "550" },
         { TEXT("EHLO c\r\n" ENVELOPE), .log = "R220 H(c) R250 S(a@b) R451 R503", .answers = "451" },
         { TEXT(READY "DATA\r\n" TO("f@g") "DATA\r\n"),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 R503 T(f@g) R251 D R354", .answers = "250 550 251" },
-        { TEXT("EHLO c\r\n" MAIL "NOOP\r\n"), .log = "R220 H(c) R250 S(a@b) R421 X C", .answers = "421" },
-        { TEXT(READY "NOOP\r\n"), .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R421 X C", .answers = "250 421" },
-        { TEXT(READY "DATA\r\na\r\n.\r\n"), .log = READY_LOG " D R421 X C", .answers = "250 250 421" },
-        { TEXT(READY "DATA\r\na\r\n.\r\nNOOP\r\n"),
-          .log = READY_LOG " D R354 B(a|) E0:3 R421 X C", .answers = "250 250 354 421" },
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 R503 T(f@g) R251 D R354",
+          .answers = "250 550 251" },
+        { TEXT("EHLO c\r\n" MAIL "NOOP\r\n"), .log = "R220 H(c) R250 S(a@b) R421 X C",
+          .answers = "421" },
+        { TEXT(READY "NOOP\r\n"), .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R421 X C",
+          .answers = "250 421" },
+        { TEXT(READY "DATA\r\na\r\n.\r\n"), .log = READY_LOG " D R421 X C",
+          .answers = "250 250 421" },
+        { TEXT(READY "DATA\r\na\r\n.\r\nNOOP\r\n"), .log = READY_LOG " D R354 B(a|) E0:3 R421 X C",
+          .answers = "250 250 354 421" },
 
         /* LMTP: a verdict for each accepted recipient */
         { TEXT("LHLO c\r\n" MAIL TO("d@e") TO("f@g") TO("h@i") "DATA\r\na\r\n.\r\nNOOP\r\n"),
@@ -263,8 +281,9 @@ static const struct {
                  "S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 E0:0 R250 E1:0 R250 X",
           .flags = LMTP },
         { TEXT("LHLO c\r\n" MAIL TO("d@e") TO("f@g") "DATA\r\n.\r\nNOOP\r\n"),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 E0:0 R421 E1:0 R250 X C", .flags = LMTP,
-          .answers = "250 250 250 354 421" },
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 E0:0 R421 E1:0 R250 X "
+                 "C",
+          .flags = LMTP, .answers = "250 250 250 354 421" },
         { TEXT("LHLO c\r\n" MAIL TO("d@e") TO("f@g") "DATA\r\nabcd\r\n.\r\nNOOP\r\n"),
           .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D R354 R552m R552 X R250",
           .flags = LMTP | LOST_BODY, .rules = { .max_size = 5 } },
@@ -289,37 +308,47 @@ static const struct {
         { TEXT(READY "BDAT 0 LAST\r\nNOOP\r\n"), .log = READY_LOG " D E0:0 R250 X R250" },
         { TEXT(READY "BDAT 2\r\na\nBDAT 6\r\nQUIT\r\nNOOP\r\n" MAIL),
           .log = READY_LOG " D R554m X R503 R250 S(a@b) R250", .flags = LOST_BODY },
-        { TEXT(READY "BDAT 2\r\na\rBDAT 0 LAST\r\nNOOP\r\n"), .log = READY_LOG " D B(a) R250 R554m X R250" },
+        { TEXT(READY "BDAT 2\r\na\rBDAT 0 LAST\r\nNOOP\r\n"),
+          .log = READY_LOG " D B(a) R250 R554m X R250" },
         { TEXT(READY "BDAT 2 LAST\r\na\rNOOP\r\n"), .log = READY_LOG " D B(a) R554m X R250" },
         { TEXT(READY "BDAT 4\r\nNOOPBDAT 4 LAST\r\nRSETNOOP\r\n"),
           .log = READY_LOG " D R451 X R503 R250", .answers = "250 250 451" },
-        { TEXT(READY "BDAT 4\r\nNOOPNOOP\r\n"), .log = READY_LOG " D R421 X C", .answers = "250 250 421" },
+        { TEXT(READY "BDAT 4\r\nNOOPNOOP\r\n"), .log = READY_LOG " D R421 X C",
+          .answers = "250 250 421" },
         { TEXT("EHLO c\r\n" ENVELOPE "BDAT 4\r\nNOOP" TO("f@g") "BDAT 4 LAST\r\nRSETNOOP\r\n"),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 R503 X R503 R503 R250", .answers = "250 550" },
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 R503 X R503 R503 R250",
+          .answers = "250 550" },
         { TEXT(READY "BDAT 3\r\na\r\n" TO("f@g") "DATA\r\nBDAT 0\r\n"),
           .log = READY_LOG " D B(a|) R250 R503 R503 R554 X C" },
         { TEXT(READY "BDAT 3\r\na\r\nRSET\r\nBDAT 4\r\nNOOP" ENVELOPE "DATA\r\n..\r\n.\r\n"),
-          .log = READY_LOG " D B(a|) R250 R250 X R503 S(a@b) R250 T(d@e) R250 D R354 B(.|) E0:3 R250 X" },
-        { TEXT(READY "BDAT 4 LAST\r\na\n.\n"), .log = READY_LOG " D B(a|.|) E0:6 R250 X", .flags = TRANSCRIPT },
+          .log = READY_LOG
+          " D B(a|) R250 R250 X R503 S(a@b) R250 T(d@e) R250 D R354 B(.|) E0:3 R250 X" },
+        { TEXT(READY "BDAT 4 LAST\r\na\n.\n"), .log = READY_LOG " D B(a|.|) E0:6 R250 X",
+          .flags = TRANSCRIPT },
         { TEXT(READY "BDAT 3\r\na\r\nBDAT 3\r\nb\r\nBDAT 4\r\nNOOPNOOP\r\n"),
-          .log = READY_LOG " D R250 R552m X R503 R250", .flags = LOST_BODY, .rules = { .max_size = 5 } },
-        { TEXT(READY "BDAT 4 LAST\r\nabcdNOOP\r\n"),
-          .log = READY_LOG " D R552m X R250", .flags = LOST_BODY, .rules = { .max_size = 5 } },
-        { TEXT(READY "BDAT 8\r\nabcdef\n\nNOOP\r\n"),
-          .log = READY_LOG " D R554m X R250", .flags = LOST_BODY, .rules = { .max_size = 5 } },
-        { TEXT("LHLO c\r\n" MAIL TO("d@e") TO("f@g") "BDAT 1\r\naBDAT 0 LAST\r\n" MAIL TO("d@e") TO("f@g")
-               "BDAT 1 LAST\r\n\nNOOP\r\n"),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D B(a) R250 B(|) E0:3 R250 E1:3 R250 X "
+          .log = READY_LOG " D R250 R552m X R503 R250", .flags = LOST_BODY,
+          .rules = { .max_size = 5 } },
+        { TEXT(READY "BDAT 4 LAST\r\nabcdNOOP\r\n"), .log = READY_LOG " D R552m X R250",
+          .flags = LOST_BODY, .rules = { .max_size = 5 } },
+        { TEXT(READY "BDAT 8\r\nabcdef\n\nNOOP\r\n"), .log = READY_LOG " D R554m X R250",
+          .flags = LOST_BODY, .rules = { .max_size = 5 } },
+        { TEXT("LHLO c\r\n" MAIL TO("d@e") TO("f@g") "BDAT 1\r\naBDAT 0 LAST\r\n" MAIL TO("d@e")
+                       TO("f@g") "BDAT 1 LAST\r\n\nNOOP\r\n"),
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 D B(a) R250 B(|) E0:3 R250 "
+                 "E1:3 R250 X "
                  "S(a@b) R250 T(d@e) R250 T(f@g) R250 D R554m R554 X R250",
           .flags = LMTP },
         { TEXT("EHLO c\r\nBDAT 1\r\naBDAT 1\r\naBDAT 1\r\naNOOP\r\n"),
           .log = "R220 H(c) R250 R503 R503 R421 X C", .rules = { .max_errors = 2 } },
-        { TEXT(READY "BDAT 0\r\nBDAT 0\r\n"), .log = READY_LOG " D R250 R421 X C", .rules = { .max_commands = 4 } },
+        { TEXT(READY "BDAT 0\r\nBDAT 0\r\n"), .log = READY_LOG " D R250 R421 X C",
+          .rules = { .max_commands = 4 } },
 
         /* SMTPUTF8 is one transaction's */
-        { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n" TO("\xc3\xa9@e") "RSET\r\n" MAIL TO("\xc3\xa9@e")),
+        { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n" TO("\xc3\xa9@e") "RSET\r\n" MAIL TO(
+                  "\xc3\xa9@e")),
           .log = "R220 H(c) R250 S(a@b) R250 T(\xc3\xa9@e) R250 R250 X S(a@b) R250 R553r" },
-        { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n" TO("d@e") "DATA\r\n.\r\n" MAIL TO("\xc3\xa9@e")),
+        { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n" TO("d@e") "DATA\r\n.\r\n" MAIL TO(
+                  "\xc3\xa9@e")),
           .log = READY_LOG " D R354 E0:0 R250 X S(a@b) R250 R553r" },
         { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n" MAIL TO("\xc3\xa9@e")),
           .log = "R220 H(c) R250 S(a@b) R550 S(a@b) R250 R553r", .answers = "550" },
@@ -334,10 +363,12 @@ static const struct {
         { TEXT("\rNOOP\r\n"), .log = "R220 R554 X C" },
         { TEXT("NOOP\r\nNOOP\r\n\rNOOP"), .log = "R220 R250 R250 R554 X C" },
         { TEXT("NOOP\r"), .log = "R220" },
-        { TEXT("NOOP\nNOOP\r\n\nQUIT\n"), .log = "R220 R250 R250 R500 R221 X C", .flags = TRANSCRIPT },
+        { TEXT("NOOP\nNOOP\r\n\nQUIT\n"), .log = "R220 R250 R250 R500 R221 X C",
+          .flags = TRANSCRIPT },
         { TEXT("NO\rOP\n"), .log = "R220 R554 X C", .flags = TRANSCRIPT },
         { TEXT(READY "DATA\r\na\n.\r\n"), .log = READY_LOG " D R354 R554 X C", .flags = LOST_BODY },
-        { TEXT(READY "DATA\r\na\r\n.\nNOOP\r\n"), .log = READY_LOG " D R354 R554 X C", .flags = LOST_BODY },
+        { TEXT(READY "DATA\r\na\r\n.\nNOOP\r\n"), .log = READY_LOG " D R354 R554 X C",
+          .flags = LOST_BODY },
         { TEXT(READY "DATA\r\na\r.\r\n"), .log = READY_LOG " D R354 R554 X C", .flags = LOST_BODY },
         { TEXT(READY "DATA\r\n.\r\r\n"), .log = READY_LOG " D R354 R554 X C" },
         { TEXT(READY "DATA\n.\r\n"), .log = READY_LOG " R554 X C" },
@@ -364,30 +395,34 @@ static const struct {
         { TEXT("EHLO c\r\nSTARTTLS\r\nSTARTTLS\r\nEHLO c\r\nSTARTTLS\r\nSTARTTLS x\r\n"),
           .log = "R220 H(c) R250 L R220 Z R503 H(c) R250 R503 R503",
           .rules = { .tls = SERVER_TLS_OFFERED } },
-        { TEXT("EHLO c\r\nSTARTTLS\r\n" MAIL),
-          .log = "R220 H(c) R250 L R454 S(a@b) R250", .answers = "454",
-          .rules = { .tls = SERVER_TLS_OFFERED } },
+        { TEXT("EHLO c\r\nSTARTTLS\r\n" MAIL), .log = "R220 H(c) R250 L R454 S(a@b) R250",
+          .answers = "454", .rules = { .tls = SERVER_TLS_OFFERED } },
         { TEXT("EHLO c\r\nSTARTTLS\r\n" MAIL), .log = "R220 H(c) R250 L R421 X C", .answers = "421",
           .rules = { .tls = SERVER_TLS_OFFERED } },
-        { TEXT("STARTTLS\r\nEHLO c\r\nSTARTTLS\r\nSTARTTLS x\r\n"), .log = "R220 R502 H(c) R250 R502 R502" },
+        { TEXT("STARTTLS\r\nEHLO c\r\nSTARTTLS\r\nSTARTTLS x\r\n"),
+          .log = "R220 R502 H(c) R250 R502 R502" },
         { TEXT(MAIL "DATA\r\nEHLO c\r\n" MAIL "MAIL x\r\nVRFY\r\nNOOP\r\nRSET\r\n"
-               "STARTTLS\r\nEHLO c\r\n" ENVELOPE),
+                    "STARTTLS\r\nEHLO c\r\n" ENVELOPE),
           .log = "R220 R530 R530 H(c) R250 R530 R530 R530 R250 R250 X "
                  "L R220 Z H(c) R250 S(a@b) R250 T(d@e) R250",
           .rules = { .tls = SERVER_TLS_REQUIRED } },
-        { TEXT("DATA\r\na\r\n"), .log = "R220 R530 R554 X C", .rules = { .tls = SERVER_TLS_REQUIRED } },
-        { TEXT("BDAT 1\r\naNOOP\r\n"), .log = "R220 R530 R250", .rules = { .tls = SERVER_TLS_REQUIRED } },
-        { TEXT(READY "DATA\r\nSTARTTLS\r\n"), .log = READY_LOG " D R451 X R554 X C", .answers = "250 250 451",
-          .rules = { .tls = SERVER_TLS_OFFERED } },
+        { TEXT("DATA\r\na\r\n"), .log = "R220 R530 R554 X C",
+          .rules = { .tls = SERVER_TLS_REQUIRED } },
+        { TEXT("BDAT 1\r\naNOOP\r\n"), .log = "R220 R530 R250",
+          .rules = { .tls = SERVER_TLS_REQUIRED } },
+        { TEXT(READY "DATA\r\nSTARTTLS\r\n"), .log = READY_LOG " D R451 X R554 X C",
+          .answers = "250 250 451", .rules = { .tls = SERVER_TLS_OFFERED } },
         { TEXT("LHLO c\r\n" MAIL "STARTTLS\r\nLHLO c\r\n" MAIL),
           .log = "R220 H(c) R250 R530 L R220 Z H(c) R250 S(a@b) R250", .flags = LMTP,
           .rules = { .tls = SERVER_TLS_REQUIRED } },
         { TEXT("X\r\nEHLO c\r\nX\r\nSTARTTLS\r\nX\r\n"),
           .log = "R220 R500 H(c) R250 R500 L R220 Z R421 X C",
           .rules = { .tls = SERVER_TLS_OFFERED, .max_errors = 2 } },
-        { TEXT("EHLO c\r\nSTARTTLS\r\nNOOP\r\nNOOP\r\n"), .log = "R220 H(c) R250 L R220 Z R250 R421 X C",
+        { TEXT("EHLO c\r\nSTARTTLS\r\nNOOP\r\nNOOP\r\n"),
+          .log = "R220 H(c) R250 L R220 Z R250 R421 X C",
           .rules = { .tls = SERVER_TLS_OFFERED, .max_commands = 3 } },
-        { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\nRSET\r\nSTARTTLS\r\nHELO c\r\nMAIL FROM:<a@b> SIZE=1\r\n"),
+        { TEXT("EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\nRSET\r\nSTARTTLS\r\nHELO c\r\nMAIL "
+               "FROM:<a@b> SIZE=1\r\n"),
           .log = "R220 H(c) R250 S(a@b) R250 R250 X L R220 Z H(c) R250 R501s",
           .rules = { .tls = SERVER_TLS_OFFERED } },
 
@@ -396,45 +431,51 @@ static const struct {
           .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R250 T(f@g) R250 R452r D R354 E0:0 R250 X",
           .rules = { .max_recipients = 2 } },
         { TEXT("EHLO c\r\n" MAIL TO("d@e") TO("f@g") TO("h@i") TO("j@k")),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 T(f@g) R250 R452r R452r", .answers = "250 550",
-          .rules = { .max_recipients = 2 } },
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 T(f@g) R250 R452r R452r",
+          .answers = "250 550", .rules = { .max_recipients = 2 } },
         { TEXT("EHLO c\r\n" ENVELOPE "RSET\r\n" ENVELOPE TO("d@e")),
-          .log = READY_LOG " R250 X S(a@b) R250 T(d@e) R250 R452r", .rules = { .max_recipients = 1 } },
-        { TEXT("NOOP\r\nX\r\nNOOP\r\nNOOP\r\nNOOP\r\n"),
-          .log = "R220 R250 R500 R250 R421 X C", .rules = { .max_commands = 3 } },
-        { TEXT("NOOP\r\nNOOP\r\nNOOP\r\n"), .log = "R220 R250 R250 R250", .rules = { .max_commands = 3 } },
+          .log = READY_LOG " R250 X S(a@b) R250 T(d@e) R250 R452r",
+          .rules = { .max_recipients = 1 } },
+        { TEXT("NOOP\r\nX\r\nNOOP\r\nNOOP\r\nNOOP\r\n"), .log = "R220 R250 R500 R250 R421 X C",
+          .rules = { .max_commands = 3 } },
+        { TEXT("NOOP\r\nNOOP\r\nNOOP\r\n"), .log = "R220 R250 R250 R250",
+          .rules = { .max_commands = 3 } },
         { TEXT("X\r\nNOOP\r\nEHLO\r\nNOOP\r\nX\r\nNOOP\r\n"),
           .log = "R220 R500 R250 R501 R250 R421 X C", .rules = { .max_errors = 2 } },
         { TEXT("EHLO c\r\n" MAIL TO("d@e") TO("d@e") TO("d@e") "RSET\r\nNOOP\r\n"),
           .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 T(d@e) R550 T(d@e) R550 R250 X R421 X C",
           .answers = "250 550 550 550", .rules = { .max_errors = 2 } },
         { TEXT("EHLO c\r\n" MAIL TO("d@e") TO("d@e") TO("d@e") TO("f@g") "RSET\r\nNOOP\r\n"),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 T(d@e) R550 T(d@e) R550 T(f@g) R250 R250 X R250",
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R550 T(d@e) R550 T(d@e) R550 T(f@g) R250 R250 "
+                 "X R250",
           .answers = "250 550 550 550 250", .rules = { .max_errors = 2 } },
-        { TEXT(READY "DATA\r\n.\r\n" "NOOP\r\nNOOP\r\nX\r\nNOOP\r\nNOOP\r\nNOOP\r\n"),
-          .log = READY_LOG " D R354 E0:0 R250 X R250 R250 R500 R250 R250 R421 X C", .rules = { .max_commands = 5 } },
+        { TEXT(READY "DATA\r\n.\r\n"
+                     "NOOP\r\nNOOP\r\nX\r\nNOOP\r\nNOOP\r\nNOOP\r\n"),
+          .log = READY_LOG " D R354 E0:0 R250 X R250 R250 R500 R250 R250 R421 X C",
+          .rules = { .max_commands = 5 } },
         { TEXT("X\r\nEHLO c\r\n" ENVELOPE "DATA\r\n.\r\nX\r\nX\r\n"),
           .log = "R220 R500 H(c) R250 S(a@b) R250 T(d@e) R250 D R354 E0:0 R250 X R500 R421 X C",
           .rules = { .max_errors = 1 } },
         { TEXT("EHLO c\r\n" MAIL TO("d@e") TO("d@e") TO("d@e")),
-          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R450 T(d@e) R450 T(d@e) R450", .answers = "250 450 450 450",
-          .rules = { .max_errors = 2 } },
+          .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R450 T(d@e) R450 T(d@e) R450",
+          .answers = "250 450 450 450", .rules = { .max_errors = 2 } },
         { TEXT("EHLO c\r\nMAIL FROM:<a\r\nMAIL FROM:<a\r\nNOOP\r\n"),
           .log = "R220 H(c) R250 R501 R421 X C", .rules = { .max_errors = 1 } },
-        { TEXT("DATA\r\nDATA\r\nNOOP\r\n"), .log = "R220 R503 R554 X C", .rules = { .max_errors = 1 } },
-        { TEXT(READY "DATA\r\nabc\r\n.\r\n"),
-          .log = READY_LOG " D R354 B(abc|) E0:5 R250 X", .rules = { .max_size = 5 } },
-        { TEXT(READY "DATA\r\nabcd\r\n.\r\n"),
-          .log = READY_LOG " D R354 R552m X", .flags = LOST_BODY, .rules = { .max_size = 5 } },
-        { TEXT(READY "DATA\r\n..bc\r\n.\r\n"),
-          .log = READY_LOG " D R354 B(.bc|) E0:5 R250 X", .rules = { .max_size = 5 } },
-        { TEXT(READY "DATA\r\n\r\n\r\n\r\n.\r\n"),
-          .log = READY_LOG " D R354 R552m X", .flags = LOST_BODY, .rules = { .max_size = 5 } },
-        { TEXT(READY "DATA\r\nabcdef\r\n.\r\nDATA\r\n" ENVELOPE "DATA\r\nabc\r\n.\r\n"),
-          .log = READY_LOG " D R354 R552m X R503 S(a@b) R250 T(d@e) R250 D R354 E0:5 R250 X", .flags = LOST_BODY,
+        { TEXT("DATA\r\nDATA\r\nNOOP\r\n"), .log = "R220 R503 R554 X C",
+          .rules = { .max_errors = 1 } },
+        { TEXT(READY "DATA\r\nabc\r\n.\r\n"), .log = READY_LOG " D R354 B(abc|) E0:5 R250 X",
           .rules = { .max_size = 5 } },
-        { TEXT(READY "DATA\r\nabcdef\r\n\n"),
-          .log = READY_LOG " D R354 R554 X C", .flags = LOST_BODY, .rules = { .max_size = 5 } },
+        { TEXT(READY "DATA\r\nabcd\r\n.\r\n"), .log = READY_LOG " D R354 R552m X",
+          .flags = LOST_BODY, .rules = { .max_size = 5 } },
+        { TEXT(READY "DATA\r\n..bc\r\n.\r\n"), .log = READY_LOG " D R354 B(.bc|) E0:5 R250 X",
+          .rules = { .max_size = 5 } },
+        { TEXT(READY "DATA\r\n\r\n\r\n\r\n.\r\n"), .log = READY_LOG " D R354 R552m X",
+          .flags = LOST_BODY, .rules = { .max_size = 5 } },
+        { TEXT(READY "DATA\r\nabcdef\r\n.\r\nDATA\r\n" ENVELOPE "DATA\r\nabc\r\n.\r\n"),
+          .log = READY_LOG " D R354 R552m X R503 S(a@b) R250 T(d@e) R250 D R354 E0:5 R250 X",
+          .flags = LOST_BODY, .rules = { .max_size = 5 } },
+        { TEXT(READY "DATA\r\nabcdef\r\n\n"), .log = READY_LOG " D R354 R554 X C",
+          .flags = LOST_BODY, .rules = { .max_size = 5 } },
         { TEXT("EHLO c\r\nMAIL FROM:<a@b> SIZE=6\r\nMAIL FROM:<a@b> SIZE=5\r\n"),
           .log = "R220 H(c) R250 R552s S(a@b) R250", .rules = { .max_size = 5 } },
 };
@@ -460,7 +501,8 @@ START_TEST(says) {
 }
 END_TEST
 
-/* Closed from outside after any step, answered or not: the reply, the reset, the end; and no octet more is used. */
+/* Closed from outside after any step, answered or not: the reply, the reset, the end; and no octet
+ * more is used. */
 START_TEST(is_closed_from_outside) {
         static const char want[] = "R421 X C C";
         static struct session s;
@@ -492,7 +534,7 @@ START_TEST(is_closed_from_outside) {
 }
 END_TEST
 
-/* --- more ---------------------------------------------------------------------------------------------- */
+/* --- more ------------------------------------------------------------------------------------- */
 
 START_TEST(greets_before_any_input) {
         static struct session s;
@@ -536,7 +578,7 @@ START_TEST(asks_for_more_when_all_is_said) {
 }
 END_TEST
 
-/* --- lines at their longest ---------------------------------------------------------------------------- */
+/* --- lines at their longest ------------------------------------------------------------------- */
 
 static const struct {
         const char *verb, *filler;
@@ -578,7 +620,8 @@ START_TEST(bounds_lines) {
         memset(in + n_verb, *lines[_i].filler, n - n_verb - n_end);
         n = (size_t) (stpcpy(stpcpy(in + n - n_end, lines[_i].end), "QUIT\r\n") - in);
         for (size_t i = 0; i < ELEMENTS(pieces); i++) {
-                start(&s, &(struct server_rules) { .lf_is_line_end = lines[_i].flags & TRANSCRIPT }, NULL);
+                start(&s, &(struct server_rules) { .lf_is_line_end = lines[_i].flags & TRANSCRIPT },
+                      NULL);
                 feed(&s, in, n, pieces[i]);
                 if (lines[_i].log)
                         ck_assert_str_eq(s.log, lines[_i].log);
@@ -588,7 +631,7 @@ START_TEST(bounds_lines) {
 }
 END_TEST
 
-/* --- what is offered ----------------------------------------------------------------------------------- */
+/* --- what is offered -------------------------------------------------------------------------- */
 
 static const struct {
         const char *hello;
@@ -599,15 +642,22 @@ static const struct {
 } offers[] = {
         { "EHLO c", false, 0, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nCHUNKING\nHELP",
           "S(a@b) R250 R250 X R555s R555s" },
-        { "EHLO c", false, EXTENSION_8BITMIME, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nCHUNKING\n8BITMIME\nHELP",
+        { "EHLO c", false, EXTENSION_8BITMIME,
+          "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nCHUNKING\n8BITMIME\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X R555s" },
-        { "EHLO c", false, EXTENSION_ENHANCEDSTATUSCODES, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nCHUNKING\nENHANCEDSTATUSCODES\nHELP",
+        { "EHLO c", false, EXTENSION_ENHANCEDSTATUSCODES,
+          "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nCHUNKING\nENHANCEDSTATUSCODES\nHELP",
           "S(a@b) R250 R250 X R555s R555s" },
-        { "EHLO c", false, EXTENSION_SMTPUTF8, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nCHUNKING\nSMTPUTF8\nHELP",
+        { "EHLO c", false, EXTENSION_SMTPUTF8,
+          "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nCHUNKING\nSMTPUTF8\nHELP",
           "S(a@b) R250 R250 X R555s S(a@b) R250 R250 X" },
-        { "EHLO c", false, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nCHUNKING\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nPRDR\nHELP",
+        { "EHLO c", false, EXTENSIONS_ALL,
+          "h\nPIPELINING\nSIZE 1000\nLIMITS "
+          "RCPTMAX=100\nCHUNKING\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nPRDR\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X S(a@b) R250 R250 X" },
-        { "LHLO c", true, EXTENSIONS_ALL, "h\nPIPELINING\nSIZE 1000\nLIMITS RCPTMAX=100\nCHUNKING\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nHELP",
+        { "LHLO c", true, EXTENSIONS_ALL,
+          "h\nPIPELINING\nSIZE 1000\nLIMITS "
+          "RCPTMAX=100\nCHUNKING\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nDSN\nHELP",
           "S(a@b) R250 R250 X S(a@b) R250 R250 X S(a@b) R250 R250 X" },
         { "HELO c", false, EXTENSIONS_ALL, "h", "R501s R501s R501s" },
 };
@@ -626,7 +676,10 @@ START_TEST(means_what_it_offers) {
         static struct session s;
         size_t used;
 
-        start(&s, &(struct server_rules) { .hostname = "h", .is_lmtp = offers[_i].is_lmtp, .max_size = 1000 }, NULL);
+        start(&s,
+              &(struct server_rules) {
+                      .hostname = "h", .is_lmtp = offers[_i].is_lmtp, .max_size = 1000 },
+              NULL);
         step(&s, "", 0, &used);
         ck_assert_int_eq(step(&s, offers[_i].hello, strlen(offers[_i].hello), &used), SERVER_MORE);
         ck_assert_int_eq(step(&s, "\r\n", 2, &used), SERVER_HELLO);
@@ -642,7 +695,7 @@ START_TEST(means_what_it_offers) {
 }
 END_TEST
 
-/* --- how it is called ---------------------------------------------------------------------------------- */
+/* --- how it is called ------------------------------------------------------------------------- */
 
 static const struct {
         const char *in, *plain, *secure; /* before TLS, inside it */
@@ -671,13 +724,14 @@ START_TEST(has_a_name) {
         feed(&s, protocols[_i].in, strlen(protocols[_i].in), INPUT_MAX);
         ck_assert_str_eq(server_protocol(&s.server), protocols[_i].secure);
         strcpy(s.server.authenticated, "PLAIN");
-        snprintf(word, sizeof(word), "%s%s", protocols[_i].secure, strcmp(protocols[_i].secure, "SMTP") == 0 ? "" : "A");
+        snprintf(word, sizeof(word), "%s%s", protocols[_i].secure,
+                 strcmp(protocols[_i].secure, "SMTP") == 0 ? "" : "A");
         ck_assert_str_eq(server_protocol(&s.server), word);
         ck_assert_int_eq(strncmp(s.log, "R220", 4), 0);
 }
 END_TEST
 
-/* --- what the caller can see --------------------------------------------------------------------------- */
+/* --- what the caller can see ------------------------------------------------------------------ */
 
 static const struct {
         const char *in;
@@ -700,7 +754,8 @@ static const struct {
         { "EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n", false, "c", true, true, 2, 0, 0, NULL },
         { "EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\n", false, "c", true, false, 2, 1, 0, "550" },
         { READY TO("f@g"), false, "c", true, false, 4, 1, 1, "250 550" },
-        { "EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\nRSET\r\n", false, "c", true, false, 3, 0, 0, NULL },
+        { "EHLO c\r\nMAIL FROM:<a@b> SMTPUTF8\r\nRSET\r\n", false, "c", true, false, 3, 0, 0,
+          NULL },
 };
 
 START_TEST(shows_its_state) {

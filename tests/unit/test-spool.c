@@ -1,4 +1,5 @@
-/* test-spool.c - io/spool: what was put in comes out, however it was cut, and only whole blocks went to the file before. */
+/* test-spool.c - io/spool: what was put in comes out, however it was cut, and only whole blocks
+ * went to the file before. */
 #include "io/spool.h"
 
 #include <errno.h>
@@ -11,7 +12,14 @@
 
 /* Around a block, and around several. */
 static const size_t sizes[] = {
-        0, 1, SPOOL_MEMORY - 1, SPOOL_MEMORY, SPOOL_MEMORY + 1, 2 * SPOOL_MEMORY - 1, 2 * SPOOL_MEMORY, 3 * SPOOL_MEMORY + 1,
+        0,
+        1,
+        SPOOL_MEMORY - 1,
+        SPOOL_MEMORY,
+        SPOOL_MEMORY + 1,
+        2 * SPOOL_MEMORY - 1,
+        2 * SPOOL_MEMORY,
+        3 * SPOOL_MEMORY + 1,
 };
 
 enum { PIECES = 3, LARGEST = PIECES * (3 * SPOOL_MEMORY + 1) };
@@ -82,7 +90,8 @@ static void check_is_in_file(size_t n) {
 START_TEST(comes_out_as_it_was) {
         fill_text();
         for (size_t i = 0; i < ELEMENTS(sizes) * ELEMENTS(sizes); i++) {
-                const size_t pieces[PIECES] = { sizes[_i], sizes[i / ELEMENTS(sizes)], sizes[i % ELEMENTS(sizes)] };
+                const size_t pieces[PIECES] = { sizes[_i], sizes[i / ELEMENTS(sizes)],
+                                                sizes[i % ELEMENTS(sizes)] };
                 size_t n = 0;
 
                 spool_init(&spool);
@@ -92,7 +101,8 @@ START_TEST(comes_out_as_it_was) {
                         ck_assert_int_eq(spool_append(&spool, text + n, pieces[k]), 0);
                         ck_assert_uint_eq(spool.size, n + pieces[k]);
                         ck_assert_int_eq(spool.fd >= 0, spool.size > SPOOL_MEMORY);
-                        ck_assert(spool.fd < 0 || (fstat(spool.fd, &file) == 0 && file.st_size % SPOOL_MEMORY == 0));
+                        ck_assert(spool.fd < 0 || (fstat(spool.fd, &file) == 0 &&
+                                                   file.st_size % SPOOL_MEMORY == 0));
                 }
                 if (i % 2 == 0)
                         check_is_read(n);

@@ -8,19 +8,19 @@
 #include "unit.h"
 
 /* What is between the two is formatted by both, into each room at the very end of its memory. */
-#define SAME(...)                                                                    \
-        do {                                                                         \
-                int n = snprintf(NULL, 0, __VA_ARGS__);                              \
-                                                                                     \
-                for (size_t room = 1; room <= (size_t) n + 2; room++) {              \
-                        char *out = malloc(room), *want = malloc(room);              \
-                                                                                     \
-                        snprintf(want, room, __VA_ARGS__);                           \
-                        ck_assert_uint_eq(text_format(out, room, __VA_ARGS__), strlen(want)); \
-                        ck_assert_str_eq(out, want);                                 \
-                        free(out);                                                   \
-                        free(want);                                                  \
-                }                                                                    \
+#define SAME(...)                                                                                  \
+        do {                                                                                       \
+                int n = snprintf(NULL, 0, __VA_ARGS__);                                            \
+                                                                                                   \
+                for (size_t room = 1; room <= (size_t) n + 2; room++) {                            \
+                        char *out = malloc(room), *want = malloc(room);                            \
+                                                                                                   \
+                        snprintf(want, room, __VA_ARGS__);                                         \
+                        ck_assert_uint_eq(text_format(out, room, __VA_ARGS__), strlen(want));      \
+                        ck_assert_str_eq(out, want);                                               \
+                        free(out);                                                                 \
+                        free(want);                                                                \
+                }                                                                                  \
         } while (0)
 
 START_TEST(strings) {

@@ -1,4 +1,5 @@
-/* test-trace.c - smtp/trace: where the header section and its fields end, and how many Received fields are among them. */
+/* test-trace.c - smtp/trace: where the header section and its fields end, and how many Received
+ * fields are among them. */
 #include "smtp/trace.h"
 
 #include <stdint.h>
@@ -180,8 +181,9 @@ START_TEST(agrees_with_reference) {
         for (size_t i = 0; i < 9 * 9 * 9 * 9; i++) {
                 char text[64];
                 struct header_scan want;
-                size_t n = (size_t) snprintf(text, sizeof(text), "%s%s%s%s", pieces[i % 9], pieces[i / 9 % 9],
-                                             pieces[i / 81 % 9], pieces[i / 729]);
+                size_t n =
+                        (size_t) snprintf(text, sizeof(text), "%s%s%s%s", pieces[i % 9],
+                                          pieces[i / 9 % 9], pieces[i / 81 % 9], pieces[i / 729]);
 
                 want = reference(text);
                 for (size_t piece = 1; piece <= n; piece++) {

@@ -45,12 +45,12 @@ static inline void unit_assert_string(const char *file, int line, const char *wh
 #define ck_assert_msg(is_true, ...) ((is_true) ? (void) 0 : ck_abort_msg(__VA_ARGS__))
 #define ck_assert(is_true) ck_assert_msg(is_true, "%s", #is_true)
 
-#define UNIT_ASSERT_NUMBERS(type, format, a, operator, b)                                       \
-        do {                                                                                    \
-                type a_ = (type) (a), b_ = (type) (b);                                          \
-                                                                                                \
-                ck_assert_msg(a_ operator b_,                                                   \
-                              "%s " #operator " %s: %" format ", %" format, #a, #b, a_, b_);    \
+#define UNIT_ASSERT_NUMBERS(type, format, a, operator, b)                                          \
+        do {                                                                                       \
+                type a_ = (type) (a), b_ = (type) (b);                                             \
+                                                                                                   \
+                ck_assert_msg(a_ operator b_, "%s " #operator" %s: %" format ", %" format, #a, #b, \
+                              a_, b_);                                                             \
         } while (0)
 
 #define ck_assert_int_eq(a, b) UNIT_ASSERT_NUMBERS(intmax_t, PRIdMAX, a, ==, b)

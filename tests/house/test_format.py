@@ -1,0 +1,54 @@
+"""The form of the sources: tests/format for C, and lines of at most 100 columns."""
+
+import io
+import subprocess
+import tokenize
+
+from conftest import ROOT, need
+
+WIDTH = 100
+
+
+def files(*patterns):
+    listed = subprocess.run([need("git"), "ls-files", "-z", *patterns], cwd=ROOT, check=True,
+                            capture_output=True, text=True)
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_c():
+    need("clang-format-19")
+    subprocess.run([ROOT / "tests/format", "--check"], check=True)
+
+
+def overlong_lines(text):
+    """Numbers of the lines whose code is too long. Texts in them do not count: they are more
+    readable in one piece."""
+    rest = {n: len(line) for n, line in enumerate(text.splitlines(), 1)
+            if len(line) > WIDTH and "# noqa" not in line}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline) if rest else ():
+        (first, start), (last, end) = token.start, token.end
+        if "STRING" in tokenize.tok_name[token.type]:
+            for n in set(rest) & set(range(first, last + 1)):
+                rest[n] -= end - start if first == last else rest[n]
+    return sorted(n for n, length in rest.items() if length > WIDTH)
+
+
+def test_python():
+    paths = files("*.py", "tests/bench", "tests/sweep", "tests/coverage", "tests/bare")
+    assert len(paths) > 50
+    found = {path.relative_to(ROOT): overlong_lines(path.read_text()) for path in paths}
+    assert {path: numbers for path, numbers in found.items() if numbers} == {}
+
+
+def test_finds_overlong_lines():
+    """A test of the test."""
+    text = 'x = "' + "y" * 200 + '"\n' + "x = y + " * 20 + 'y\n"short"\n'
+    assert overlong_lines(text) == [2]
+
+
+def test_c_has_the_width():
+    """What clang-format cannot break."""
+    paths = files("src/*.[ch]", "tests/*.[ch]")
+    assert len(paths) > 100
+    assert [path for path in paths
+            if any(len(line) > WIDTH for line in path.read_text().splitlines())] == []
