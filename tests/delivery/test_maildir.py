@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from acceptor import NOBODY, Acceptor, folder
 from conftest import everybodys, need, need_root, private_mounts
-from dovecot import for_this_dovecot
+from dovecot import for_this_dovecot, own_mail
 from session import PATIENCE, Session, command, environment, run
 from test_faults import large
 
@@ -151,8 +151,8 @@ def test_dovecot_reads_it(release, folder):
         f"mail_location = maildir:{maildir}\nbase_dir = {folder}/run\nstate_dir = {folder}\n"
         f"log_path = /dev/stderr\nmail_uid = {NOBODY['user']}\nmail_gid = {NOBODY['group']}\n"
         "first_valid_uid = 1\nssl = no\nstats_writer_socket_path =\n"))
-    done = subprocess.run([doveadm, "-c", folder / "conf", "fetch", "hdr.subject", "mailbox",
-                           "INBOX"], capture_output=True, cwd="/",
+    done = subprocess.run([doveadm, "-c", folder / "conf", "fetch", *own_mail(), "hdr.subject",
+                           "mailbox", "INBOX"], capture_output=True, cwd="/",
                           env=environment(USER="nobody", HOME=str(folder)), timeout=PATIENCE,
                           check=False, **NOBODY)
     assert done.stdout == b"hdr.subject: small\n", done.stderr
@@ -166,8 +166,8 @@ def test_mutt_reads_it(release, tmp_path, maildir):
         assert session.end() == 0
     (tmp_path / "rc").write_text(f'set quit=yes folder={tmp_path} index_format="%s!"\npush '
                                  f'"<quit>"\n')
-    done = subprocess.run([need("script"), "-qec", f"{mutt} -n -F {tmp_path}/rc -f '{maildir}'",
-                           "/dev/null"], stdin=subprocess.DEVNULL,
+    done = subprocess.run([need("script"), "-qec", "stty rows 24 cols 80; "
+                           f"{mutt} -n -F {tmp_path}/rc -f '{maildir}'", "/dev/null"], stdin=subprocess.DEVNULL,
                           capture_output=True, env=environment(TERM="xterm", HOME=str(tmp_path)),
                           timeout=PATIENCE, check=False)
     assert b"small!" in done.stdout, done.stdout[-2000:]
