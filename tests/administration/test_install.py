@@ -28,6 +28,7 @@ INSTALLED = """
     /usr/lib/systemd/system/smtpd@.service.d/log.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/maildir.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/mailman2.conf.example
+    /usr/lib/systemd/system/smtpd@.service.d/password.conf.example
     /usr/lib/systemd/system/smtpd@.service.d/proxy.conf.example
     /usr/lib/sysusers.d/smtpd.conf
     /usr/libexec/smtpd/smtpd-journal

@@ -81,6 +81,10 @@ def use(root, unit, example):
     shutil.copyfile(example, folder / example.name.removesuffix(".example"))
 
 
+def as_installed(root, example):
+    return root / UNITS / example.parent.name / example.name
+
+
 def shipped(suffix):
     """Names of units of ours; each source in units/ that is one, and the second port's."""
     names = {p.name.removesuffix(".in") for p in (ROOT / "units").glob(f"*{suffix}*")
@@ -115,7 +119,7 @@ def test_what_is_tested():
 @pytest.mark.parametrize("unit,example", settings())
 def test_settings_are_known(root, unit, example):
     if example:
-        use(root, unit, example)
+        use(root, unit, as_installed(root, example))
     sockets = [name for name in shipped(".socket")
                if name.removesuffix(".socket") == re.sub(r"@?\.service$", "", unit)]
     assert verify(root, unit, *sockets) == ""
@@ -126,7 +130,7 @@ def test_settings_are_known(root, unit, example):
 def test_exposure(root, unit, example):
     name = ""
     if example:
-        use(root, unit, example)
+        use(root, unit, as_installed(root, example))
         name = example.name.removesuffix(".conf.example")
     assert exposure(root, unit, LIMITS.get(name, LIMIT)) is None
 
@@ -135,7 +139,8 @@ def test_exposure(root, unit, example):
                          ids=lambda path: path.name.removesuffix(".conf.example"))
 def test_what_an_example_proposes(root, example):
     """Settings in it that are comments are right, too."""
-    text = re.sub(r"^#([A-Z][A-Za-z]+=)", r"\1", example.read_text(), flags=re.M)
+    text = as_installed(root, example).read_text()
+    text = re.sub(r"^#([A-Z][A-Za-z]+=)", r"\1", text, flags=re.M)
     proposed = root / example.name
     proposed.write_text(text)
     use(root, unit_of(example), proposed)

@@ -16,9 +16,9 @@ from conftest import ROOT, need
 from machine import SHIPPED, UNITS
 from session import PATIENCE
 from test_metrics import figures_in, parse
-from test_systemd import (CLIENTS, EXCEPT, MESSAGE, PROBE, SANDBOX, STORED, TEXT, booted, deliver,
-                          install_mailman2, probed,
-                          restart_journald, stored)
+from test_systemd import (CLIENTS, EXCEPT, LOGIN, MESSAGE, PROBE, SANDBOX, STORED, TEXT, booted,
+                          deliver, install_mailman2, password_file, probed, restart_journald,
+                          stored)
 
 UNIT = "smtpd.service"
 FAILED = "MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c"  # systemd's, of a unit that failed
@@ -239,6 +239,13 @@ def test_proxy_by_tcp_in_the_service(machine):
         configure(machine, text, "proxy")
         machine.systemctl("restart", UNIT)
         assert deliver(machine) == b"250 2.0.0 taken as 1.0"
+
+
+def test_password_is_a_credential_in_the_service(machine):
+    with machine.upstream(password_file(machine)) as upstream:
+        configure(machine, LOGIN.format(port=upstream.port), "proxy", "password")
+        assert deliver(machine) == b"250 2.0.0 taken as 1.0"
+    assert "open sesame" not in machine.journalctl("-o", "cat")
 
 
 def test_proxy_to_a_local_socket_in_the_service(machine):

@@ -15,6 +15,7 @@ from machine import UNITS, Machine
 from manual import literals, readme_block, section
 from processes import is_running
 from session import PATIENCE, PYTHON, environment, reset
+from upstream_tls import Account, ehlo
 
 MESSAGE = b"Subject: greetings\r\n\r\ntext\r\n"
 MESSAGE_ID = "03ee138b80854283b52b6fce238bfc85"
@@ -251,6 +252,28 @@ def test_proxy_reaches_only_the_addresses_that_are_given(machine):
                 client.begin("EHLO")
                 client.expect((b"MAIL FROM:<a@example.org>", verdict))
                 client.quit()
+
+
+LOGIN = "strategy=proxy\nupstream=127.0.0.1:{port}\nupstream-user=relay@example.org\nupstream-password=upstream-password\n"
+
+
+def password_file(machine):
+    """As the drop-in names it: for root alone."""
+    machine.put("/etc/smtpd/upstream-password", "open sesame\n", 0o600)
+    return {"EHLO": ehlo("AUTH PLAIN"), "AUTH": Account("relay@example.org", "open sesame")}
+
+
+def test_password_is_a_credential(machine):
+    with machine.upstream(password_file(machine)) as upstream:
+        text = LOGIN.format(port=upstream.port)
+        machine.configure(text.replace("upstream-password\n", "/etc/smtpd/upstream-password\n"), "proxy")
+        with machine.client() as client:
+            client.begin("EHLO")
+            client.expect((b"MAIL FROM:<a@example.org>", b"451 4.7.8 "))
+            client.quit()
+        machine.configure(text, "password")
+        assert deliver(machine) == b"250 2.0.0 taken as 1.0"
+    assert "open sesame" not in machine.journalctl("-o", "cat")
 
 
 @pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
