@@ -7,9 +7,8 @@
 #include "base/text.h"
 #include "smtp/address.h"
 
-/* "example.org", or ".example.org" with all its subdomains. */
-/* NOLINTNEXTLINE(misc-no-recursion): as deep as the configured name has dots in front, not the
- * peer's */
+/* "example.org", or ".example.org" with all its subdomains. It goes as deep as the configured name
+ * has dots in front; a peer's have no part in that. NOLINTNEXTLINE(misc-no-recursion) */
 static bool is_in_domain(const char *domain, const char *listed) {
         size_t n = strlen(domain), n_listed = strlen(listed);
 
