@@ -196,7 +196,8 @@ def test_a_transcript_has_none(release, tmp_path, mode):
         with open(tmp_path / "transcript", "rb") as file:
             done = subprocess.run(command(release, *engine.options(mode)), stdin=file, check=True,
                                   capture_output=True, timeout=PATIENCE, env=environment())
-        codes = [b"220"] + [b"250"] * 7 + [b"502", b"250", b"221"]
+        n_lines = done.stdout.count(b"\n250-") + 1  # of the reply to EHLO
+        codes = [b"220"] + [b"250"] * n_lines + [b"502", b"250", b"221"]
         assert re.findall(rb"^\d{3}", done.stdout, re.M) == codes
         assert b"STARTTLS" not in done.stdout and engine.requests == []
 
