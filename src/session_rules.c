@@ -149,7 +149,6 @@ static void judge_held(struct session *s) {
 void session_rules_deliver(struct session *s) {
         const struct subject subject = message_for_all(s);
         struct reply verdict;
-
         bool has_own_verdicts = server_has_own_verdicts(&s->server);
 
         if (!has_own_verdicts && rules_reply(s->log.config, &subject, &verdict)) {

@@ -51,9 +51,8 @@ int64_t spool_next(struct spool *s, uint64_t *from, uint64_t to, const char **re
 int spool_file(struct spool *s);
 
 /* A new descriptor that reads such a file from its beginning, for a program; the caller closes it.
- * It can neither write nor truncate, and has an offset of its own: nobody who has another one
- * notices what is done with it. Without /proc, each gets a copy. Returns a negative errno if that
- * fails. */
+ * It is read-only and has an offset of its own, or, without /proc, is of a copy: nobody who has
+ * another one notices what is done with it. Returns a negative errno if that fails. */
 int spool_open_again(int file);
 
 /* Likewise, for a program after which the message goes on. One that runs as root could open the
