@@ -106,7 +106,7 @@ void server_begin_chunk(struct server *s, const char *args, size_t n) {
 }
 
 void server_invite_chunks(struct server *s) {
-        if (s->reply.code < 400) {
+        if (s->reply.code == 354) {
                 s->phase = SERVER_IN_CHUNK;
                 s->done |= CHUNK;
                 invite(s, true);
