@@ -36,7 +36,7 @@ static void give_verdict(void *userdata, enum event_kind question, const char *a
                 reply_set(ret, choice < 40 ? 334 : 235, "", "%s", choice < 40 ? "QUJD" : "yes");
         else if (choice < 48 && question == SERVER_TLS)
                 reply_set(ret, 220, "2.0.0", "go ahead");
-        else if (choice < 48)
+        else if (choice < 48 || (choice < 63 && choice >= 61 && question == SERVER_DATA))
                 reply_set(ret, question == SERVER_DATA ? 354 : 250,
                           question == SERVER_DATA ? "" : "2.0.0", "OK");
         else if (choice < 55)

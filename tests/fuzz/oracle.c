@@ -232,7 +232,7 @@ static bool has_parameter(const char *line, size_t n, const char *parameter) {
 }
 
 /* After a refused DATA a line is obeyed only if none of a message looks like that (a tab ends no
- * verb, but may end the line). */
+ * verb, but may end the line). One with a NUL is not obeyed, and changes nothing. */
 static void judge_content(struct oracle *o, const char *line, size_t n,
                           const struct record *reply) {
         static const char *const may_follow[] = { "HELO", "EHLO", "LHLO", "MAIL",
@@ -242,7 +242,8 @@ static void judge_content(struct oracle *o, const char *line, size_t n,
         for (size_t i = 0; i < sizeof(may_follow) / sizeof(may_follow[0]); i++)
                 is_allowed |= has_verb(line, n, may_follow[i]);
         must(!o->is_data_refused || is_allowed || is_closed(o));
-        o->is_data_refused =
+        o->is_data_refused &= memchr(line, '\0', n) != NULL;
+        o->is_data_refused |=
                 has_verb(line, n, "DATA") && !memchr(line, '\t', n) && reply->code != 354;
 }
 
@@ -289,15 +290,18 @@ static bool is_chunk(const char *line, size_t n, const char **ret_args) {
 /* false: nobody knows how long it is. */
 static bool read_chunk(const char *args, size_t n, unsigned long long *ret_size,
                        bool *ret_is_last) {
-        char text[100], last[8] = "", more[2] = "";
+        char text[2100], last[8] = "", more[2] = "";
         int n_words, at = 0;
 
         while (n > 0 && (args[n - 1] == ' ' || args[n - 1] == '\t'))
                 n--;
-        if (n >= sizeof(text) || memchr(args, '\0', n) || memchr(args, '\t', n))
+        if (n >= sizeof(text))
                 return false;
         memcpy(text, args, n);
         text[n] = '\0';
+        /* Only ' ' is a blank, whatever sscanf() skips. */
+        if (strcspn(text, "\t\v\f\r") < n)
+                return false;
         n_words = sscanf(text, " %*[0-9]%n", &at);
         if (at == 0 || (text[at] != ' ' && text[at] != '\0') ||
             strspn(text, " ") + 31 < (size_t) at)
@@ -337,7 +341,8 @@ static bool judge_chunk(struct oracle *o, bool is_last) {
         const struct record *reply = hear(&copy, SERVER_REPLY);
 
         must(reply);
-        if (is_last && (is_asked || reply->code == 554 || reply->code == 552)) {
+        if (is_last &&
+            (is_asked || reply->code == 353 || reply->code == 554 || reply->code == 552)) {
                 goes_on = judge_delivery(o, &message, flaw);
                 text_clear(&message);
                 return goes_on;
