@@ -4,19 +4,23 @@
 #include "io/log.h"
 #include "session_log.h"
 
-void session_log_trace_command(struct session_log *s) {
+/* Not a part of its caller, which is asked at each step: lines have large buffers, and the compiler
+ * clears them (-ftrivial-auto-var-init). */
+__attribute__((noinline)) static void trace_command(struct session_log *s) {
         struct log_line l;
-        const char *command;
         size_t n;
+        const char *command = server_command(s->server, &n);
 
-        if (!s->config->trace || s->n_traced == s->server->n_commands)
-                return;
         s->n_traced = s->server->n_commands;
-        command = server_command(s->server, &n);
         log_start(&l, "trace");
         log_peer(&l, s->peer);
         log_chosen(&l, "command", "%.*s", (int) n, command);
         log_send(&l, LOG_DEBUG);
+}
+
+void session_log_trace_command(struct session_log *s) {
+        if (s->config->trace && s->n_traced != s->server->n_commands)
+                trace_command(s);
 }
 
 static void trace_line(const struct session_log *s, const char *line, size_t n) {
