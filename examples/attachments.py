@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Saves the attachments of a message in a directory, with strategy exec: for scanners.
 
     command=/path/to/attachments.py DIRECTORY

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Stores the message in a Maildir, with strategy exec.
 #
 #   command=/path/to/maildir.sh DIRECTORY

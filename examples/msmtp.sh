@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Sends the message by msmtp(1) to a mail server of its configuration, with strategy exec: for
 # one that wants a password, say.
 #

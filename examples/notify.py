@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Makes a push message of a mail, with strategy exec: for monitoring that can only send mail.
 
     command=/path/to/notify.py ntfy https://ntfy.sh/TOPIC

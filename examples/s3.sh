@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Stores the message as an object in S3, or in what speaks its protocol, with strategy exec.
 #
 #   command=/path/to/s3.sh https://BUCKET.s3.REGION.amazonaws.com REGION

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Hands the message to the system's mailer, with strategy exec. Its exit status, of sysexits.h, is the verdict.
 #
 #   command=/path/to/sendmail.sh [SENDMAIL]

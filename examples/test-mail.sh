@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # A test in the shell: runs a program that sends a mail to port $MAIL_PORT of 127.0.0.1, and waits for that mail.
 #
 #   test-mail.sh COMMAND [ARGUMENT...]

@@ -1,4 +1,5 @@
 #!/usr/bin/env -S python3 -m pytest
+# SPDX-License-Identifier: MIT
 """A fixture for pytest: a mail server for the application under test, and a wait for what it mails.
 
 The application is given `mails.port` of 127.0.0.1. Copy what is above the last line of "=" into a conftest.py.

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Makes a ticket of each mail, with strategy exec, in a system that takes JSON by HTTP.
 
     command=/path/to/ticket.py https://tickets.example/api/tickets

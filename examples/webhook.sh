@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Posts the message to a URL, with strategy exec.
 #
 #   command=/path/to/webhook.sh https://app.example/incoming

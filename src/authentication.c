@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* authentication.c - who answers a client's AUTH. */
 #include "authentication.h"
 

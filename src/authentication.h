@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* authentication.h - who answers a client's AUTH: the destination of its mail, or, with auth=any,
  * nobody. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* balancer.c - who the client is, by the word of a balancer. */
 #include "balancer.h"
 

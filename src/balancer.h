@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* balancer.h - a session that comes by way of a balancer (proxy-from). It begins with a header of
  * the PROXY protocol, which says who the client is; what comes after it is the client's.
  */

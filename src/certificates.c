@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* certificates.c - certificate and key, as smtpd-tls(8) sees them. */
 #include "certificates.h"
 

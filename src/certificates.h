@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* certificates.h - certificate and key, as smtpd-tls(8) sees them: for --check. */
 #pragma once
 

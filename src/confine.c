@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* confine.c - what a session does before the first octet of a stranger. */
 #include "confine.h"
 

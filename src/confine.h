@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* confine.h - what a session does before the first octet of a stranger: it starts its broker,
  * and gives up all else. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* filter.c - a process confines itself to a list of system calls. */
 #include "filter.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* filter.h - a process confines itself to a list of system calls, with seccomp(2): any other ends
  * it (SIGSYS).
  *

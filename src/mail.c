@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mail.c - the mail object under way. */
 #include "mail.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mail.h - the mail object under way (RFC 5321 section 2.3.1: envelope and content), and what its
  * strategy says of it. */
 #pragma once

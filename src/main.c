@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* main.c - smtpd: one SMTP or LMTP session on standard input and output. See smtpd(8).
  *
  * Finds out what it was given (descriptors, options, peer), runs the session, and says how it went

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* risks.c - what is allowed in a configuration, and yet risky. */
 #include "risks.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* risks.h - what is allowed in a configuration, and yet risky: the warnings of --check. */
 #pragma once
 

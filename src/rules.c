@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rules.c - what the configuration says to a step of the session before the strategy is asked. */
 #include "rules.h"
 

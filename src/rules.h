@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rules.h - what the configuration says to a step of the session before the strategy is asked:
  * reply= and delay=. */
 #pragma once

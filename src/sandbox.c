@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sandbox.c - a session confines itself: one short list of system calls, the same for all. */
 #include "sandbox.h"
 

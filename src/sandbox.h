@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sandbox.h - a session confines itself, before it reads what a stranger sends.
  *
  * From then on it can use the descriptors it has, ask its broker (broker/broker.h) and its TLS

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session.c - one session: the server's events are questions to the strategy, which answers. */
 #include "session.h"
 

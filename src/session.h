@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session.h - one SMTP or LMTP session, from the greeting to the end: server, strategy and channel
  * brought together. */
 #pragma once

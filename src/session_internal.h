@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session_internal.h - what the parts of a session share: the loop (session.c), TLS
  * (session_tls.c), and rules of the configuration (session_rules.c).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session_log.c - what a session tells the log and the service manager. */
 #include "session_log.h"
 

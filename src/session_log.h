@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session_log.h - what a session tells the log and the service manager. The fields are described in
  * smtpd(8). */
 #pragma once

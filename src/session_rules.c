@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session_rules.c - reply= and delay= in a session: before the strategy is asked. */
 #include <errno.h>
 

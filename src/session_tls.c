@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session_tls.c - a session and TLS: STARTTLS (RFC 3207), and TLS from the first octet
  * (RFC 8314).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session_trace.c - trace=yes: what is said in a session, in the log. */
 #include <string.h>
 

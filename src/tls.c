@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tls.c - the session's end of TLS. */
 #include "tls.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tls.h - the session's end of TLS: it asks an engine to speak TLS with its client, and speaks
  * SMTP in plain with the engine from then on. The key, and every library, are the engine's.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* upstreams.c - what upstreams show of their TLS. */
 #include "upstreams.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* upstreams.h - what upstreams show of their TLS: for --check=network. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* user.c - from root to a user without privileges. */
 #include "user.h"
 

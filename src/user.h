@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* user.h - from root to a user without privileges, once what needs them is done. */
 #pragma once
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures and the closing line of all tests. See tests/run."""
 
 import contextlib

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/acceptor.c - a fresh process for each connection, within limits. */
 #include "accept/acceptor.h"
 

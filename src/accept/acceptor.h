@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/acceptor.h - a fresh process for each connection, within limits. Knows no SMTP but the 421
  * that those get for whom there is no room.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/count.c - whether as many messages were accepted as were to come. */
 #include "accept/count.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/count.h - count=: whether as many messages were accepted as were to come. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/engine.c - a process that speaks TLS for our sessions, and may have the key. */
 #include "accept/engine.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/engine.h - a process that speaks TLS for our sessions, and may have the key: smtpd-tls(8).
  *
  * It is started before we change the user. Sessions ask it at a socket that they inherit; a keeper

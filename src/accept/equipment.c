@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/equipment.c - what sessions are given that we can have only before we change the user. */
 #include "accept/equipment.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/equipment.h - what sessions are given that we can have only before we change the user:
  * engines of TLS, and the password for upstreams.
  */

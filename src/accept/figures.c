@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/figures.c - what happened so far, in numbers. */
 #include "accept/figures.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/figures.h - what happened so far, in numbers: for `systemctl status`, metrics-file and
  * count. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/keeper.c - a process that starts the TLS engine, and starts it anew when it ends. */
 #include "accept/keeper.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/keeper.h - a process that starts the TLS engine, and starts it anew when it ends. It stays
  * who we were at the start: root may read the key again when the certificate is renewed. It reads
  * nothing but orders of the acceptor, an octet each.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/listeners.c - the sockets at which we listen. */
 #include "accept/listeners.h"
 

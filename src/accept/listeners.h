@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/listeners.h - the sockets at which we listen: those that we were given, and those that the
  * configuration names. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/metrics.c - metrics-file: the figures in the text format of Prometheus.
  *
  * It is written without fsync(2), which could keep clients waiting: after a crash of the host

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/metrics.h - metrics-file: the figures in the text format of Prometheus. A file of that
  * name is whole at every moment: each one is written beside it, and takes its name then. */
 #pragma once

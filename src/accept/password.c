@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/password.c - the password for upstreams, which is read while we may. */
 #include "accept/password.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/password.h - the password for upstreams, which is read while we may: sessions are another
  * user. Their broker gets a copy of it, if it cannot read the file itself.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/refusal.c - what clients get that are not served. */
 #include "accept/refusal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/refusal.h - what clients get that are not served: a 421, and one line in the log for many
  * of them. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/reload.c - the configuration in use, and how another one takes its place. */
 #include "accept/reload.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/reload.h - the configuration in use, and how another one takes its place (SIGHUP). */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/sessions.c - the sessions that run. */
 #include "accept/sessions.h"
 

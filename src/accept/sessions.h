@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/sessions.h - the sessions that run: each is a process of ours, and serves one source. */
 #pragma once
 

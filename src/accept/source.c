@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/source.c - where a connection comes from. */
 #include "accept/source.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/source.h - where a connection comes from, as max-connections-per-source counts it. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/spawn.c - a session is a process of its own.
  *
  * The child is made by vfork(2): it shares our memory until it executes us, and makes system calls

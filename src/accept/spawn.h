@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/spawn.h - a session is a process of its own, which executes this program afresh. This is
  * the one place that says what it inherits:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/status.c - what the service manager shows of us. */
 #include "accept/status.h"
 

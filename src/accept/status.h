@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* accept/status.h - what the service manager shows of us: the figures. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* base/array.h - the number of elements of an array whose declaration is in sight. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* base/ascii.h - letters and digits as protocols mean them: ASCII only, whatever the locale is. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* base/display.c - text of strangers, for what would take some of it for orders. */
 #include "base/display.h"
 

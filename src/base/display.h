@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* base/display.h - text of strangers, for what would take some of it for orders.
  *
  * A terminal obeys control characters: they are shown as "^[", "^?" and the like; C1 controls and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* base/text.c - a small printf(3). */
 #include "base/text.h"
 

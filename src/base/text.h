@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* base/text.h - the one way to build text: a small printf(3).
  *
  * printf's own machinery is some 200 KiB of the C library in the memory of each session, and 20 us

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/ask.c - the session's end: it asks, and waits as long as it has patience. */
 #include <errno.h>
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/broker.h - the broker: what a session has done for it that needs a name, a socket or a
  * program.
  *

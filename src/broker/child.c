@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/child.c - the process of a program, up to its execve(2). */
 #include "broker/child.h"
 

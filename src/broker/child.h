@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/child.h - the process of a program, up to its execve(2).
  *
  * The child is made by vfork(2): it shares our memory until it executes the program, which costs

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/engine.c - what a TLS engine answers. */
 #include "broker/engine.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/engine.h - what a TLS engine answers: smtpd-tls(8).
  */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/executable.c - the file of a program: where it is, and why it cannot be executed.
  *
  * execve(2) has one errno for many mistakes: ENOENT is also a missing interpreter, EACCES also a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/executable.h - the file of a program: where it is, and why it cannot be executed. */
 #pragma once
 

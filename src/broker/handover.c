@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/handover.c - the broker starts a TLS engine. */
 #include "broker/handover.h"
 

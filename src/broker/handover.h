@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/handover.h - the broker starts a TLS engine for its session's connection: smtpd-tls(8). */
 #pragma once
 

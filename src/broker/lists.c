@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/lists.c - the lists of GNU Mailman 2.1. */
 #include "broker/lists.h"
 

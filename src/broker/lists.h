@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/lists.h - the lists of GNU Mailman 2.1, as its directory has them.
  *
  * A list exists if its directory in `mailman-lists` has a config.pck (or config.pck.last,

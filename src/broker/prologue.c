@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/prologue.c - a process prepares a connection to an upstream. */
 #include "broker/prologue.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/prologue.h - what is said on a connection to an upstream before the session gets it:
  * STARTTLS, AUTH.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/request.c - what a session asks of its broker, and what is allowed. */
 #include "broker/request.h"
 

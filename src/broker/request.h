@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/request.h - what a session asks of its broker, and what is allowed. Pure: no descriptors.
  *
  * Both are the same program, one forked from the other: structs go over the socket as they are. A

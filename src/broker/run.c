@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/run.c - the broker runs a program. */
 #include "broker/run.h"
 

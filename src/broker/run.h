@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/run.h - the broker runs a program: starts it, reads what it says, ends it in time. */
 #pragma once
 

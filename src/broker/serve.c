@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/serve.c - the broker's end. */
 #include "broker/serve.h"
 

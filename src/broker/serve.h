@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/serve.h - the broker's end: one request after another, until the session ends. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/vector.c - the environment of a program. */
 #include "broker/vector.h"
 

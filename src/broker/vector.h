@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/vector.h - the environment of a program as execve(2) wants it: the variables of
  * smtpd-exec(7), and what it inherits of ours. */
 #pragma once

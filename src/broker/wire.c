@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/wire.c - octets, and descriptors, over the socket between a session and its broker. */
 #include "broker/wire.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* broker/wire.h - octets, and descriptors, over the socket between a session and its broker,
  * or a TLS engine. */
 #pragma once

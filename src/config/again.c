@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/again.c - the configuration file, when it is read again. */
 #include "config/again.h"
 

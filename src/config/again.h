@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/again.h - the configuration file, when it is read again. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/arguments.c - the command line: --name=value or --name value. */
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/auth.c - the option auth. */
 #include "config/auth.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/auth.h - the option auth: its values, and what does not go together with it. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/command.c - the value of "command": PROGRAM [ARG...].
  *
  * Words between blanks; "" and '' group. There is no shell, and no other sign means anything.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/config.h - the one vocabulary of command line and configuration file, parsed into struct
  * config.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/file.c - the configuration file.
  *
  *   file = *( line LF )    line = *BLANK [ name *BLANK "=" *BLANK value / "#" anything ] *BLANK

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/list.c - values that are lists: ITEM[,ITEM...]. */
 #include <stdlib.h>
 #include <string.h>

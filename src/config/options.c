@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/options.c - the table of options: one row each, with its default. */
 #include "config/options.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/options.h - the table of options.
  *
  * A new option is one row in options.c, and a field of struct config.

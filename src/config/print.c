@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/print.c - what people read: --help and --check; and what sessions are given. */
 #include <stdio.h>
 #include <string.h>

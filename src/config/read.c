@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/read.c - how command line and file fill a struct config, and what does not go together. */
 #include "config/read.h"
 

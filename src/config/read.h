@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/read.h - the way from texts to struct config: what the command line and the file share. */
 #pragma once
 

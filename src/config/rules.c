@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/rules.c - the values of "reply" and "delay": one rule each (smtp/match.h). */
 #include <stdlib.h>
 #include <string.h>

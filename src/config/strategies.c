@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/strategies.c - the strategies that there are, and which options each has. */
 #include "config/strategies.h"
 

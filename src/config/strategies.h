@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/strategies.h - what the rows of the strategies (deliver/delivery.h) say of the options.
  *
  * The table of strategies is the caller's, in struct config.

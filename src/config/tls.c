@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/tls.c - the options of TLS toward clients: their values, and what does not go together. */
 #include "config/tls.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/tls_arguments.c - the arguments of smtpd-tls(8). */
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/upstream.c - the options of TLS and AUTH toward upstreams: their values, and what does not
  * go together. */
 #include "config/upstream.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/upstream.h - the options of TLS and AUTH toward upstreams: their values, and what does not
  * go together. */
 #pragma once

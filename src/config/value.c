@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/value.c - numbers, words, names and addresses. */
 #include "config/value.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* config/value.h - kinds of values: each parses a text into a field of struct config, prints it
  * back, and frees it.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/client.c - an SMTP or LMTP client. RFC 5321 section 3.3 (transaction). */
 #include "deliver/client.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/client.h - an SMTP or LMTP client: one connection to one server.
  *
  * RFC 5321, RFC 2033, RFC 2920 (pipelining), and Postfix's XCLIENT. Straight-line: each call sends,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/client_auth.c - an exchange of AUTH that a client of ours has with a server. RFC 4954
  * section 4.
  *

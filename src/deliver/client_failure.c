@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/client_failure.c - what went wrong with a server: for the log, and for our client. */
 #include "base/text.h"
 #include "deliver/client.h"

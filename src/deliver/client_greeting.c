@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/client_greeting.c - how a connection with a server begins, and what the server offers.
  * RFC 5321 sections 3.1 (greeting) and 3.2 (EHLO, HELO); Postfix's XCLIENT. */
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/client_internal.h - what the parts of the client share. */
 #pragma once
 

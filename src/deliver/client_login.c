@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/client_login.c - AUTH toward a server: RFC 4954, with PLAIN (RFC 4616), LOGIN and XOAUTH2
  * (developers.google.com/gmail/imap/xoauth2-protocol).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/client_tls.c - TLS toward a server: STARTTLS (RFC 3207), and the engine's word on it. */
 #include <string.h>
 #include <unistd.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/delivery.c - finds a strategy; what strategies have in common. */
 #include "deliver/delivery.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/delivery.h - what becomes of a message: the interface of the strategies, and their table.
  *
  * A strategy is a struct delivery_ops at the end of its file and a row in strategies.c. The session

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/environment.c - the variables of smtpd-exec(7): the envelope, for a program. */
 #include "deliver/environment.h"
 

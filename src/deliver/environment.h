@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/environment.h - the variables of smtpd-exec(7): the envelope, for a program. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/exec.c - strategy exec: the user's program decides what becomes of the message. */
 #include <assert.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/gate.c - the administrator's filter. */
 #include "deliver/gate.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/gate.h - the administrator's filter: a program that is asked about a message before
  * anybody has it, under the contract of smtpd-exec(7).
  *

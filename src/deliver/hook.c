@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/hook.c - strategies that have a program run for each message. */
 #include "deliver/hook.h"
 

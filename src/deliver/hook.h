@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/hook.h - what the strategies have in common that have a program run for each message:
  * exec the user's, the others one of our own, under the same contract (smtpd-exec(7)). A helper of
  * ours may link libraries that the process which reads the network must not.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/journal.c - strategy journal: the message becomes an entry in the systemd journal, by our
  * helper smtpd-journal (helpers/journal.c). */
 #include "deliver/hook.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/maildir.c - strategy maildir: the message becomes a file in a Maildir, by our helper
  * smtpd-maildir (helpers/maildir.c). */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/mailman.c - strategy mailman: lists' addresses to GNU Mailman, others to the upstream.
  *
  * At RCPT each address is put to Mailman first: to the LMTP server of Mailman 3, whose answer to

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/mailman2.c - GNU Mailman 2.1. */
 #include "deliver/mailman2.h"
 

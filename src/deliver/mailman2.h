@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/mailman2.h - GNU Mailman 2.1: its wrapper program. Its lists are in broker/lists.h. */
 #pragma once
 

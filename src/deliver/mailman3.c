@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/mailman3.c - GNU Mailman 3. */
 #include "deliver/mailman3.h"
 

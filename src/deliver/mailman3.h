@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/mailman3.h - GNU Mailman 3: its LMTP server says what is a list, and takes a copy for
  * each of them.
  *

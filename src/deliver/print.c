@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/print.c - strategy print: the whole message to the output, in the format of the
  * ancestor's DebuggingServer. Byte for byte, with LF line ends. */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/program.c - have the broker run a program with a message. The contract is smtpd-exec(7).
  */
 #include "deliver/program.h"

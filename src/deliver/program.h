@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/program.h - run a program with a message: the contract of smtpd-exec(7).
  *
  * The program gets the complete message on standard input and the envelope in its environment, and

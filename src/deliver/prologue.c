@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/prologue.c - what is said on a connection to an upstream before a session gets it. */
 #include "deliver/prologue.h"
 

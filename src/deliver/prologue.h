@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/prologue.h - what is said on a connection to an upstream before a session gets it: the
  * greeting, STARTTLS, AUTH. By a process of its own: broker/prologue.h.
  */

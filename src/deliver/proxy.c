@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/proxy.c - strategy proxy: an upstream SMTP or LMTP server has the word, while our client
  * waits.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/relay.c - who may have us pass mail on, and to whom. */
 #include "deliver/relay.h"
 

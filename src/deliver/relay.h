@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/relay.h - who may have us pass mail on, and to whom. Nobody relays by accident.
  *
  * A recipient is allowed if its domain is in relay-to, or the client is in relay-from (loopback and

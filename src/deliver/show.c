@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/show.c - strategy show: the message goes to the output as a person reads it, by our
  * helper smtpd-show (helpers/show.c). */
 #include "base/text.h"

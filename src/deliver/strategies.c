@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/strategies.c - the table of strategies: a new one is a row here. */
 #include "deliver/delivery.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/text.c - the message as it is passed on. */
 #include "deliver/text.h"
 

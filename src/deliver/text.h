@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/text.h - the message as it is passed on: Received on top, X-Peer as the last header
  * field. What a filter adds is above Received, as of a server that comes after us.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/transaction.c - one SMTP or LMTP transaction with one server. */
 #include "deliver/transaction.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/transaction.h - one SMTP or LMTP transaction with one server (RFC 5321 section 3.3, RFC
  * 2033).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/upstream.c - the upstream of a session. */
 #include "deliver/upstream.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/upstream.h - the upstream of a session: the first of several servers that will have us,
  * asked live.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/verdict.c - what a program said of a message, as a reply: "The verdict" of smtpd-exec(7).
  *
  * A reply on standard output, or else the exit status. What seems to be a reply and is none never

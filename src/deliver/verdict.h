@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver/verdict.h - what a program said of a message, as a reply: smtpd-exec(7), The verdict. */
 #pragma once
 

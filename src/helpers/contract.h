@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/contract.h - our helpers' side of the contract of smtpd-exec(7). */
 #pragma once
 

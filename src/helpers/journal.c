@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/journal.c - smtpd-journal: the message on standard input becomes one entry in the systemd
  * journal.
  *

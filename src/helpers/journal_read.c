@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/journal_read.c - whether journald has stored an entry: it is read back.
  *
  * The library opens all files of the journal, old ones too, and there can be thousands. We look

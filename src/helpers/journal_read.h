@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/journal_read.h - whether journald has stored an entry: it is read back. */
 #pragma once
 

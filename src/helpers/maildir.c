@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/maildir.c - smtpd-maildir: the message on standard input becomes a file in a Maildir.
  *
  *     smtpd-maildir DIRECTORY [--x-peer]

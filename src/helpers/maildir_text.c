@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/maildir_text.c - a file of a Maildir: its name, and what is in it. */
 #include "helpers/maildir_text.h"
 

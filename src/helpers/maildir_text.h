@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/maildir_text.h - a file of a Maildir: its name, and what is in it. */
 #pragma once
 

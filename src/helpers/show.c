@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show.c - smtpd-show: the message on standard input, as a person reads it.
  *
  *     smtpd-show SECONDS

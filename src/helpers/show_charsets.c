@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_charsets.c - which character sets a message seems to name: RFC 2045 section 5.1
  * (charset=), RFC 2047 (=?NAME?), RFC 2231 (*=NAME'). No parser: too many do no harm. */
 #include "helpers/show_charsets.h"

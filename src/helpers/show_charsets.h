@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_charsets.h - character sets are loaded before the process confines itself: the C
  * library has most of them in files of their own. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_confine.c - what smtpd-show gives up. */
 #include "helpers/show_confine.h"
 

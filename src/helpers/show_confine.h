@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_confine.h - what smtpd-show gives up before it reads a stranger's words. */
 #pragma once
 

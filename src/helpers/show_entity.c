@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_entity.c - character references of HTML. */
 #include "helpers/show_entity.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_entity.h - character references of HTML: "&uuml;", "&#252;", "&#xfc;". */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_html.c - HTML as text: no parser of the language, but what mail needs of one.
  *
  * A tag begins with "<" and a letter, "/", "!" or "?"; it ends with the next ">" outside of quotes.

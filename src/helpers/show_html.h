@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_html.h - HTML as text. */
 #pragma once
 

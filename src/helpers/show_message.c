@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_message.c - a message as a person reads it. */
 #include "helpers/show_message.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_message.h - a message as a person reads it. The only file that knows of MIME, with
  * GMime (RFC 2045 to 2047, 2183, 2231). */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_page.c - the page that is shown. */
 #include "helpers/show_page.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/show_page.h - the page that is shown: UTF-8, and nothing in it is an order to a
  * terminal. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls.c - smtpd-tls: speaks TLS for a program that does not. The only user of OpenSSL.
  *
  * For one connection, by the contract of smtpd-tls(8), which is that of UCSPI-TLS on the side of

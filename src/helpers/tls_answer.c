@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_answer.c - what an engine tells on the control socket. */
 #include "helpers/tls_answer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_answer.h - what an engine tells on the control socket: "NAME=value" with a NUL each,
  * and one more NUL at the end if there is TLS from now on.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_check.h - what is wrong with the certificates and keys, said on standard output. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_children.c - a server's processes, one for each connection, and who asked for it.
  *
  * A session asks once, and a proxy again when it has lost its upstream: it needs one connection at

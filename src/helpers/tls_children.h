@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_children.h - a server's processes, one for each connection, and who asked for it. */
 #pragma once
 

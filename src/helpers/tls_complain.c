@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_complain.c - what is wrong with certificates and keys. */
 #include "helpers/tls_complain.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_complain.h - what is wrong with certificates and keys: lines of the log, or findings
  * of --check on standard output.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_confine.c - what the engine gives up.
  *
  * All files are read before. OpenSSL then needs memory, random numbers, and to know whether it was

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_confine.h - what the engine gives up: before it reads the key, and before it reads
  * the first octet of a peer.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_connection.h - one connection: the handshake, the answer, and then the relay. */
 #pragma once
 

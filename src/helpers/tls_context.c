@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_context.c - certificates, keys and rules become what OpenSSL makes connections from.
  *
  * Which ciphers and groups are good the library and the system's policy know; we only ask for a

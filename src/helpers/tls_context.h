@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_context.h - certificates, keys and rules become what OpenSSL makes connections from.
  *
  * What is wrong is said by tls_complain(): each fault by itself, with the file and what to do.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_facts.c - what a handshake has brought to light. */
 #include "helpers/tls_facts.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_facts.h - what a handshake has brought to light. */
 #pragma once
 

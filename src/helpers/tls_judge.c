@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_judge.c - what clients and neighbours will think of a certificate and its key.
  *
  * An expired certificate is a warning: most mail servers deliver all the same, and would deliver

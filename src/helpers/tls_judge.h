@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_judge.h - what clients and neighbours will think of a certificate and its key: things
  * that do not keep TLS from working.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_options.c - how smtpd-tls is called. */
 #include "helpers/tls_options.h"
 

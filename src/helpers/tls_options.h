@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_options.h - how smtpd-tls is called. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_receive.c - a request with its descriptors, from a socket of whole datagrams.
  *
  * Whoever asks may have been taken over by somebody: it can send what it likes, but not make us

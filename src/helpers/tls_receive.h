@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_receive.h - a request with its descriptors, from a socket of whole datagrams. */
 #pragma once
 

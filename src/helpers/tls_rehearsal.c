@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_rehearsal.c - a handshake with ourselves, in memory.
  *
  * OpenSSL 3 looks algorithms up when they are first used, which takes longer than to use them: each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_rehearsal.h - a handshake with ourselves, in memory. */
 #pragma once
 

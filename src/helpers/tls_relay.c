@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_relay.c - octets between a connection in cipher and a socket in clear. */
 #include "helpers/tls_relay.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_relay.h - a connection in cipher on one side, octets in clear on the other: each is
  * passed on to the other side, until both have said that nothing will follow.
  *

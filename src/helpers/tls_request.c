@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_request.c - what a server of TLS is asked. */
 #include "helpers/tls_request.h"
 

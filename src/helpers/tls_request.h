@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_request.h - what a server of TLS is asked: a datagram "Y", or "C" for TLS as the
  * client of a server, and "NAME=value", a NUL after each, with three descriptors: the connection,
  * where the answer goes, the connection in clear.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_self_signed.c - a certificate that nobody vouches for, made in memory. */
 #include "helpers/tls_self_signed.h"
 

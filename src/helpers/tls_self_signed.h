@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_self_signed.h - a certificate that nobody vouches for, made in memory: for
  * developers. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_serve.c - a server: it holds the key, and forks for each connection.
  *
  * It reads no octet of a peer: its children do. They all have one layout of memory, so that a child

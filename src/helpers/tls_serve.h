@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_serve.h - a server: it holds the key, and forks for each connection that it is asked
  * to speak TLS on.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_socket.c - the socket below TLS. */
 #include "helpers/tls_socket.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_socket.h - the socket below TLS: it never waits, whatever its flags are, which others
  * share, and raises no SIGPIPE.
  */

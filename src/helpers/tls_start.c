@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_start.c - a program that asks for TLS by itself (UCSPI-TLS,
  * http://www.suspectclass.com/~sgifford/ucspi-tls/). */
 #include "helpers/tls_start.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_start.h - a program that asks for TLS by itself: UCSPI-TLS, for one connection. */
 #pragma once
 

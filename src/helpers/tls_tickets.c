@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_tickets.c - tickets for clients that come back (RFC 5077, RFC 8446 section 4.6.1). */
 #include "helpers/tls_tickets.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_tickets.h - what a client can come back with: its session, encrypted with a key that
  * is in memory only.
  */

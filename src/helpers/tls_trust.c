@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_trust.c - whether the certificate of a server is what it has to be.
  *
  * RFC 7817, and RFC 6125: the name is the one that was configured, never one that a server says of

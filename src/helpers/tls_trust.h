@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_trust.h - whether the certificate of a server is what it has to be.
  */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_watch.c - whether the files of certificates and keys have changed.
  *
  * Who renews a certificate writes two files, one after the other: both are looked at only when

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* helpers/tls_watch.h - whether the files of certificates and keys have changed. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/channel.c - the connection to a peer. */
 #include "io/channel.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/channel.h - the connection to a peer: a buffered pair of descriptors with deadlines.
  *
  * Replies gather in the buffer and leave when we are about to wait for input, so that pipelining

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/connect.c - from "HOST[:PORT]" or "/SOCKET" to a connected descriptor. */
 #include "io/connect.h"
 

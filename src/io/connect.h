@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/connect.h - from "HOST[:PORT]" or "/SOCKET" to a connected descriptor. */
 #pragma once
 

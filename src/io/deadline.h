@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/deadline.h - points in time until which we wait: milliseconds of CLOCK_MONOTONIC. */
 #pragma once
 

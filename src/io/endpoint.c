@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/endpoint.c - names of places to connect to or to listen at. */
 #include "io/endpoint.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/endpoint.h - names of places to connect to or to listen at: HOST:PORT, [IPV6]:PORT or /SOCKET.
  */
 #pragma once

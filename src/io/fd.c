@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/fd.c - a descriptor that may block, written to with a deadline; system calls. */
 #include "io/fd.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/fd.h - a descriptor that may block, written to with a deadline; system calls for which not
  * every C library has a function. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/helper.c - programs of ours that a session or the acceptor starts. */
 #include "io/helper.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/helper.h - programs of ours that a session or the acceptor starts. */
 #pragma once
 

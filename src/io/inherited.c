@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/inherited.c - descriptors that whoever started us left open. */
 #include "io/inherited.h"
 

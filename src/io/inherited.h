@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/inherited.h - descriptors that whoever started us left open. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/listen.c - sockets at which connections arrive. */
 #include "io/listen.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/listen.h - sockets at which connections arrive: opened by us, or passed by whoever started us.
  */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/lock.c - the lock of whatever several processes write to. */
 #include "io/lock.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/lock.h - the lock of whatever several processes write to: file, pipe, socket or terminal.
  *
  * It is the process that has it (fcntl(2), F_SETLK): processes that share a description, as

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/log.c - the log. */
 #include "io/log.h"
 

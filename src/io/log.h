@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/log.h - the log: one line with fields, "what key=value key="a value with blanks"".
  *
  * It goes to standard error; with "<N>" priorities (sd-daemon(3)) when that is the journal; to

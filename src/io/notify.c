@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/notify.c - tells whoever started us how we are. */
 #include "io/notify.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/notify.h - tells whoever started us how we are: the service manager by sd_notify(3)'s
  * protocol, which is a datagram to $NOTIFY_SOCKET; an acceptor of ours by an octet for what it
  * counts.

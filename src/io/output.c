@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/output.c - the output: where messages are shown. */
 #include "io/output.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/output.h - the output: where messages are shown. It is standard error; of an acceptor that was
  * told where to listen, and of its sessions, the acceptor's standard output.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/patience.c - what ends a wait before its own time-out. */
 #include "io/patience.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/patience.h - what ends a wait before its own time-out: the same for everything that a session
  * waits for.
  *

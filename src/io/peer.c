@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/peer.c - who is at the other end. No look-ups: names are not asked for. */
 #include "io/peer.h"
 

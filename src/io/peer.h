@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/peer.h - who is at the other end. */
 #pragma once
 

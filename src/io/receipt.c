@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/receipt.c - messages whose 250 the client was not seen to hear yet. */
 #include "io/receipt.h"
 

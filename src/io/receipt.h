@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/receipt.h - messages whose 250 the client was told, and has not been seen to hear (RFC 1047:
  * it may send them again). */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/secret.c - a password, or a token: the first line of a file. */
 #include "io/secret.h"
 

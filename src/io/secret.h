@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/secret.h - a password, or a token: the first line of a file. */
 #pragma once
 

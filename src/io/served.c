@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/served.c - the address that a client has reached us at. */
 #include "io/served.h"
 

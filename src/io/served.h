@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/served.h - the address that a client has reached us at, and whether a connection of ours leads
  * to the same place: then it leads to us, and mail would go in circles.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/socket_file.c - the file of a local socket at which we listen, and whose it is. */
 #include "io/socket_file.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/socket_file.h - the file of a local socket at which we listen, and whose it is.
  *
  * Beside /SOCKET there is /SOCKET.lock. Whoever listens holds a lock on it, so that of two of us

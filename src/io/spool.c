@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/spool.c - the message at rest. */
 #include "io/spool.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/spool.h - the message at rest: in memory as long as it is small, then in a file without a
  * name.
  *

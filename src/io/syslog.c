@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/syslog.c - the system's log (RFC 3164). */
 #include "io/syslog.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/syslog.h - the system's log: /dev/log, in the format of RFC 3164 as syslog(3) has it, facility
  * mail. Unlike that it never waits longer than it is told: a syslogd that hangs holds up nobody.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io/wall_clock.h - the time of day: microseconds since 1970.
  *
  * Not time(2): there are variants of it, among which the loader chooses at each start. For a

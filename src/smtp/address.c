@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/address.c - mailboxes and paths. RFC 5321 section 4.1.2, 4.1.3; RFC 6531 section 3.3.
  *
  *   Path           = "<" [ A-d-l ":" ] Mailbox ">"  /  "<>"  /  "<" Local-part ">"  /  Mailbox

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/address.h - mailboxes and paths as MAIL and RCPT carry them.
  *
  * RFC 5321 section 4.1.2 (Path, Mailbox), 4.1.3 (address literals), RFC 6531 section 3.3 (UTF-8).

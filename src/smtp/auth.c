@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/auth.c - AUTH: base64, and the names of mechanisms. RFC 4954, RFC 4422 section 3.1. */
 #include "smtp/auth.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/auth.h - AUTH (RFC 4954): the values that both ends of an exchange have. */
 #pragma once
 

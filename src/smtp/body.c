@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/body.c - dots and line ends of message text. RFC 5321 sections 2.3.8, 4.1.1.4, 4.5.2.
  *
  *   message = *line "." CRLF      line = [ "." if it begins with one ] text CRLF

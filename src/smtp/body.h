@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/body.h - the message between DATA and the final dot: dots and line ends, both directions.
  * And what comes in chunks (RFC 3030), where dots are text.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/command.c - the arguments of MAIL and RCPT. RFC 5321 sections 4.1.1.2, 4.1.1.3, 4.1.1.11;
  * RFC 3461 section 4 (DSN).
  *

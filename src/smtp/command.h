@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/command.h - the arguments of MAIL and RCPT.
  *
  * RFC 5321 section 4.1.1.2 and 4.1.1.3, and the parameters of RFC 1870 (SIZE), RFC 6152 (BODY),

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/fields.c - header fields that a filter prints. RFC 5322 section 2.2. */
 #include "smtp/fields.h"
 

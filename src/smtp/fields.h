@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/fields.h - header fields that a filter prints, to be put on top of a message: smtpd-exec(7).
  *
  * RFC 5322 section 2.2 (fields), 2.2.3 (continuation lines), 2.1.1 (lines of 998 octets).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/login.c - an exchange of AUTH in which everybody is believed. */
 #include "smtp/login.h"
 

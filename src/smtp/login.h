@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/login.h - an exchange of AUTH in which everybody is believed: PLAIN (RFC 4616), and LOGIN as
  * clients speak it. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/match.c - rules for the steps of a session. */
 #include "smtp/match.h"
 

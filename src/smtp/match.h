@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/match.h - rules for the steps of a session: a reply of ours, or a delay.
  *
  *      reply = STEP PATTERN NNN [ x.y.z ] TEXT         delay = STEP PATTERN SECONDS

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/offer.c - what the server can do, and what its session is called. */
 #include <assert.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/proxy_header.c - the header of the PROXY protocol. The sections named are those of HAProxy's
  * proxy-protocol.txt.
  */

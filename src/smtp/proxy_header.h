@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/proxy_header.h - what a balancer says of its client before all else: the header of the PROXY
  * protocol, version 1 (a line) and version 2 (octets), as HAProxy's proxy-protocol.txt has them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/reply.c - SMTP replies as values. RFC 5321 section 4.2, RFC 2034, RFC 3463. */
 #include "smtp/reply.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/reply.h - SMTP replies as values: build, print, parse, compare.
  *
  * RFC 5321 section 4.2 (codes, lines, texts), RFC 2034 and RFC 3463 (enhanced status codes).

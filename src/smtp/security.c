@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/security.c - what an engine tells of its TLS. */
 #include "smtp/security.h"
 

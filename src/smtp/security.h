@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/security.h - what is known of the TLS that a session is spoken in, as its engine tells it.
  *
  * Pure. An engine says it once, after the handshake: "NAME=value" strings, each with its NUL,

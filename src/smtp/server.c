@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/server.c - the machine: from octets to lines, commands and text, and from answers to
  * replies. */
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/server.h - the server's side of an SMTP or LMTP session, as a machine that eats octets and
  * says what to do.
  *

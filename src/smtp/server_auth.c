@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/server_auth.c - AUTH: the server's side of an exchange. RFC 4954 section 4.
  *
  * What stands in its lines is a secret: they are forgotten when they are answered. Whether they are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/server_internal.h - what the parts of the server share: the machine (server.c), the text of
  * messages (server_message.c), their verdicts (server_verdicts.c), the verbs (verb.c) and AUTH
  * (server_auth.c). */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/server_message.c - the text of a message: what DATA invited, up to its dot; or the chunks of
  * BDAT, each of as many octets as it says. RFC 5321 section 4.1.1.4, RFC 3030 section 2.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/server_verdicts.c - the message is there: one verdict, or one for each recipient.
  *
  * RFC 2033 section 4.2 (LMTP); PRDR, of which there is a draft (draft-hall-prdr) and Exim. With

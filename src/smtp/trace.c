@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/trace.c - trace information. RFC 5321 sections 4.4 and 6.3. */
 #include "smtp/trace.h"
 

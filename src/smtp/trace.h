@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/trace.h - what a server reads from and adds to the header section: Received and X-Peer.
  *
  * RFC 5321 sections 4.4 (trace information) and 6.3 (loops).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* smtp/verb.c - the verb table, and one function for each verb. RFC 5321 sections 4.1.1 (commands)
  * and 4.1.4 (order). */
 #include <string.h>

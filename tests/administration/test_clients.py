@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Real clients through real super-servers: what arrives is compared byte for byte with what was
 sent.
 

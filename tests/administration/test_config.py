@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Command line and configuration file: one vocabulary, the same mistakes found in both, and each
 with its place."""
 

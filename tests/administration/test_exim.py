@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Exim as a client, with what it does whenever we offer it."""
 
 import re

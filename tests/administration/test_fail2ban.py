@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """examples/fail2ban: real lines of the log, and what a client would like them to be."""
 
 import re

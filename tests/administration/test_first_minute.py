@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A developer's first minute: each command of README's section, and of the examples in smtpd(8), is
 typed as it stands there, and mail is sent to it; then what applications are written with sends mail
 to the first of them."""

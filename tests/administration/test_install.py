@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What `meson install` puts where, and what of it can be tried without a system of its own: the
 sample configuration, and the completion in the shells."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the log says: lines that any program can read, whatever a client, an upstream or a program
 says; who has a message, who has not, and whose word it was."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The manual pages and README against the program: every example is tried, and what the source
 reads, writes and returns is in the manual. (The lines for super-servers are tried in
 test_inetd.py.)"""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The log where standard error is the client: /dev/log, as inetd's services have it. A syslogd of
 our own is there, or hangs, or is gone."""
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cpu.c - the processor time (user and system) of programs with all that they start, in turns.
  *
  *   cpu ROUNDS SESSION PROGRAM PROGRAM...

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fork.c - the floor, and a fork(2) that lives as long as it: what a process beside a session has
  * to cost. */
 #include <sys/socket.h>

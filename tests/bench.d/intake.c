@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* intake.c - how fast programs take a large message from one loopback TCP connection, in turns.
  *
  *   intake DIRECTORY OCTETS fixed|mixed ROUNDS PROGRAM...

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* load.c - how long a server takes for sessions of one message each, some of them at once.
  *
  *   load ADDRESS SESSIONS AT_ONCE

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* peak.c - the peak memory of a program, in KiB.
  *
  *   peak PROGRAM [ARGUMENT...]

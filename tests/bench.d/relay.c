@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* relay.c - how fast programs pass a large message on, from one loopback TCP connection to another,
  * in turns.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sink.c - a server that takes everything, and speaks just enough SMTP for it.
  *
  *   sink smtp|raw

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* spawn.c - what a process costs from exec to exit, for some programs in turns.
  *
  *   spawn ROUNDS SESSION PROGRAM PROGRAM...

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stand.c - a broker alone, for a client that is made by hand.
  *
  *   stand SOCKET PROGRAM WRAPPER LISTS MAILMAN ENGINE [UPSTREAM...]

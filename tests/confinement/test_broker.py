@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The broker (src/broker/): asked by hand, as a session that was taken over could ask; and what
 becomes of a message when it, or its session, ends in the middle. tests/broker.d/stand.c is a broker
 alone."""

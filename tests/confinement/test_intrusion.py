@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A session that is taken over gets nothing, however smtpd was started, and with every strategy: a
 running session is made to perform the system calls of an intruder (tests/sandbox.d/inject.c). Under
 systemd the unit's own filter is there as well; here ours is what ends the process. What each call

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a client makes us cost others: connections to upstreams, and the time that they are held
 open."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A session on a connection confines itself (src/sandbox.h, smtpd(8) "Sandbox"): what an intruder
 in it can still do, and that the session itself lacks nothing. The helper tests/sandbox.d/inject.c
 makes a session perform a system call of our choice. The build with sanitizers has no sandbox by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The units as they are installed, and every drop-in that is shipped as an example: systemd knows
 each setting, and what they leave open (`systemd-analyze security`) stays below what is written
 here. No systemd has to run."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From root to a user without privileges, in a single session."""
 
 import pwd

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd accepts connections itself: where it listens, who it becomes, what sessions get, limits,
 shortages, signals."""
 

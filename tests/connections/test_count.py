@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """count=: an acceptor that ends when so many messages were accepted, and says by its status whether
 they were."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What smtpd may be started with: every kind of standard input, output and error, and closed ones
 too."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd behind real balancers: HAProxy with each kind of header, and with examples/haproxy.cfg as
 it stands, but for the addresses; nginx."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Hostile clients by the hundred: honest ones are served meanwhile, memory and processes stay
 within their bounds, every session ends in bounded time, and nothing is delivered that no client has
 completed.

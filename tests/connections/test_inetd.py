@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd under the super-servers, each started with the very lines that smtpd(8), "Starting it", has
 for it: on port 25, as user nobody. Under inetd and xinetd standard error is the client: nothing but
 SMTP may come over the wire, whatever happens."""

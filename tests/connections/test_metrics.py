@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """metrics-file=: what an acceptor counts, in Prometheus' text format; whole at every moment, and
 right whatever sessions do."""
 

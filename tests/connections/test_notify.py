@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the service manager is told, at $NOTIFY_SOCKET: sd_notify(3)."""
 
 import socket

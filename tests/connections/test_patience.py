@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Whatever a session waits for, it ends in time: at its deadline, when it is told to stop, when its
 client has left. Each wait is made endless in turn and met by each of the three. Before anybody may
 have the message they end the wait, and nobody gets it; after that the answer is waited for, so that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who the client is: by the connection, and by the variables of whoever passes on what it says. A
 peer that somebody names and that cannot be read is nobody's friend: never local, never in
 relay-from, never a transcript."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Behind a balancer (proxy-from): who the client is, by the header of the PROXY protocol, and by
 nothing else. The header itself is read in unit-proxy-header; real balancers are in
 test_haproxy.py."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The hooks in examples/, run by smtpd with examples/session.txt as their first lines say, and with
 what the world may send."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Strategy exec, the contract of smtpd-exec(7), from both sides: what the client is told, and what
 the program was given.
 

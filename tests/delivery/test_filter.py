@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """filter=PROGRAM with strategies proxy and mailman: asked about the whole message before anybody
 has it. Whatever it says or does, nobody has a message that it did not let through, and what goes on
 is the client's text with the filter's fields on top. What ends the wait for it is in

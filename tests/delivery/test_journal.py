@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Strategy journal, with a real journald of our own (tests/lib/journald.py): what the client is
 told, and what is in the journal."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Strategy maildir: the message becomes a file in a Maildir, and 250 means that the disk has it.
 Each fault at each system call is in tests/sweep."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Strategy mailman with GNU Mailman 3: a real one (tests/lib/mailman3.py), asked afterwards what it
 holds and what it sent; and a scripted one (tests/lib/upstream.py) for what a real one does rarely.
 Beside it an upstream for all other recipients."""

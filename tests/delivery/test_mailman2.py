@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Strategy mailman with Mailman 2.1, before a stand-in for its wrapper (tests/mailman2-wrapper,
 which says what the real one does) and its folder of lists."""
 

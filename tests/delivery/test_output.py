@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The output, where print shows messages, and the log beside it: whole, one after the other,
 whoever else writes there, and whoever does not read."""
 

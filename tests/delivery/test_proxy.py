@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Strategy proxy before an upstream that misbehaves in every way at every step
 (tests/lib/upstream.py). What is always asked: the client's replies have the right class and come in
 time, and the upstream has a complete message only if we said 250, or its own reply was lost (and

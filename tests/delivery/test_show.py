@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Strategy show: the message as a person reads it, on the output. What a strategy that shows
 messages has to do with the output (lock, full disk, null device) is in test_output.py, for
 print."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The strategies as a table: what a row has to say, the template (tests/template), and the places
 where each has to appear."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """AUTH toward upstreams: upstream-user, upstream-password, upstream-auth. The password is looked
 for wherever it must not be."""
 

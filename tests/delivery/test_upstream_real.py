@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TLS and AUTH toward real mail servers: Postfix (STARTTLS, port 465, Dovecot's SASL), Exim
 (GnuTLS), Dovecot's submission server, aiosmtpd."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TLS toward upstreams: upstream-tls and its companions, with scripted upstreams
 (tests/lib/upstream_tls.py) and real ones."""
 

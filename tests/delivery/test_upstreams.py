@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Strategy proxy before real mail servers: Postfix (its test sink, and a private instance), Exim,
 aiosmtpd, and smtpd itself. Envelope and octets are compared with what was sent."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What no other test reaches (tests/coverage tells): the second failure after the first, servers
 that are not what they were, and system calls that fail at bad moments. What is asked is always the
 same: no 250 without the message, and the session goes on."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Bad days: clients that vanish, drip, flood or do not listen; signals; full disks; readers of
 standard error that are gone or asleep. Each test looks at both sides: what the client was told, and
 what was printed."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Each fuzz target for a short time, beginning with the transcripts and the corpus, and with the
 same random numbers each time: what is found comes of what was changed. tests/fuzz/run takes as long
 as one likes, and others. That everything in the corpus is replayed with sanitizers, without a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The promise under every fault: tests/sweep, in the part of it that has each kind of system call
 with each of its errors. The two builds share the points: one has the sandbox, the other sees wrong
 uses of memory. tests/sweep alone has all points for each."""

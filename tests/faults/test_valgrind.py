@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Sessions under valgrind: the release build, as it is installed, reads nothing that was never
 written, frees what it takes, and each process of it ends as it would otherwise. (The sanitizers,
 which run over the whole suite, see another build; no values that were never set; and leaks only of

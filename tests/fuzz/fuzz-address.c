@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/fuzz-address.c - paths, and the arguments of MAIL and RCPT. What is accepted is what it was,
  * within its limits, and holds nothing that could end a line or leave its place in another command.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/fuzz-broker.c - a request of a session that was taken over: what is let pass is what is
  * configured, and no more.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/fuzz-config.c - configuration file and command line: what is accepted can be printed, and
  * read again as the same.
  *

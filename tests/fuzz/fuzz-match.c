@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/fuzz-match.c - rules of reply= and delay=: a pattern matches what a table of all its
  * beginnings and all those of the text says, and no rule can say anything but one line of 4xx or
  * 5xx.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/fuzz-proxy.c - the header of a balancer: whole and cut it reads the same, nothing behind it
  * is taken, and a client that is named is an address as peer_parse() reads it, the very one that
  * the octets have.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/fuzz-reply.c - replies of an upstream: whole and cut they read the same, and what was read
  * can be said. */
 #include <assert.h>

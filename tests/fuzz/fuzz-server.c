@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/fuzz-server.c - a session: any octets, any verdicts, cut anywhere.
  *
  * The input is eight octets that choose the session and its verdicts, then what the client sends.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/fuzz-session.c - a whole session with a strategy: print, proxy or mailman.
  *
  * The input is eight octets that choose the configuration, and the pieces of which the world

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/fuzz-tls.c - what a server of TLS is asked, and what it answers: a whole request has values
  * where they are looked for, and an answer can be read as what was put into it. */
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/oracle.c - what a client must believe that it delivered. RFC 5321
  * sections 2.3.8, 4.1.1.4, 4.5.2; RFC 3030. */
 #include "oracle.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/oracle.h - what a client must believe that it delivered: a second, simple reading of what it
  * sent.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/replay.c - gives a fuzz target what it was given before, without a fuzzer: regressions show
  * in each run of the tests, with any compiler.
  *

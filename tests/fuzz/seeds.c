@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/seeds.c - makes the first inputs of the fuzzers from the transcripts.
  *
  * Usage: seeds DIRECTORY TRANSCRIPT... Writes server-N (the client of a session), session-N (the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/world.c - all that is outside of a session. RFC 5321, RFC 2033. */
 #include "world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz/world.h - all that is outside of a session: a client, upstream servers, and what happens
  * between them, without clock or network.
  *

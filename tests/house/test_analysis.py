@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Static analysis of src, with the flags of the release build: none of the analysers finds
 anything. Each finds things that the others do not, and a test of the test shows one: what it is
 here for.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What tests do if something is missing or not allowed; and of tests/bare what can be tested
 without making a system."""
 

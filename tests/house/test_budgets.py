@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The budgets that do not depend on how busy the machine is, or are so wide that the quickest of
 many runs keeps them; tests/bench measures the others too."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How many lines of the protocol and of the strategies the tests run: a part of them is enough to
 know. tests/coverage has the whole."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The form of the sources: tests/format for C, and lines of at most 100 columns."""
 
 import io

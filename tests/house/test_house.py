@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The rules of the house that a program can check: what the core may call, who includes whom, how
 long functions are, what files say at their top, and what linters make of the rest. CONTRIBUTING.md
 has the rules."""
@@ -334,6 +335,7 @@ def test_predicates_have_no_effect():
 # --- files ---------------------------------------------------------------------------------------
 
 LINES_MAX = 400
+LICENCE = "SPDX-License-Identifier: MIT"
 
 
 def too_long(lengths):
@@ -341,10 +343,30 @@ def too_long(lengths):
 
 
 def test_file_lengths():
+    """The line with the licence does not count."""
     files = [p for p in sources() if p.suffix == ".c"]
-    lengths = [(p.relative_to(SRC).as_posix(), p.read_text().count("\n")) for p in files]
+    lengths = [(p.relative_to(SRC).as_posix(), p.read_text().count("\n") - 1) for p in files]
     assert len(lengths) > 30 and too_long(lengths) == []
     assert too_long([("a.c", 400), ("b.c", 401)]) == ["b.c: 401"]
+
+
+def has_licence(name, text):
+    """Whether the text begins, after its interpreter, with the line that names the licence. Data
+    need none; units/sandbox becomes part of units."""
+    is_source = re.fullmatch(r".*\.([ch]|py|build|[1-8])|meson_options\.txt|units/(?!sandbox$).*",
+                             name)
+    first = re.compile(r'(#!.*\n)?(/\* %s \*/|(#|\.\\") %s)\n' % (LICENCE, LICENCE))
+    return bool(first.match(text)) or not (is_source or text.startswith("#!"))
+
+
+def test_sources_name_their_licence():
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License\n")
+    names = {p.relative_to(ROOT).as_posix(): p for p in repository()}
+    assert [name for name, path in names.items() if not name.startswith("tests/fuzz/corpus/")
+            and not has_licence(name, text_of(path))] == []
+    assert has_licence("run", f"#!/bin/sh\n# {LICENCE}\n") and has_licence("words", "a\n")
+    assert has_licence("a.c", f"/* {LICENCE} */\n") and not has_licence("a.c", "/* a.c - b */\n")
+    assert not has_licence("run", "#!/bin/sh\n") and not has_licence("a.py", f'"""a {LICENCE}"""')
 
 
 # --- rows ----------------------------------------------------------------------------------------
@@ -376,9 +398,9 @@ def test_rows_of_strategies_have_named_fields():
 
 @pytest.mark.parametrize("path", as_ids(sources()))
 def test_file_says_what_it_is(path):
-    """It opens with a comment that begins with its name, after a dash what it is."""
+    """After its licence comes a comment that begins with its name, after a dash what it is."""
     names = {path.name, path.relative_to(SRC).as_posix()}
-    match = re.match(r"/\* (\S+) - \S", path.read_text())
+    match = re.match(r"/\* SPDX.*\n/\* (\S+) - \S", path.read_text())
     assert match and match[1] in names
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Another compiler, another word size, another C library: smtpd and its unit tests build without a
 warning and pass, and sessions work on a pipe and on a connection, where they are confined."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd accepting connections, and clients of it. All waits are bounded, and nothing is left
 running."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a balancer says first: headers of the PROXY protocol."""
 
 import ipaddress

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A relay that is far away: whatever comes to it goes on after a while, in both directions.
 
     with Delay(("127.0.0.1", 2525), seconds=0.025) as relay:          # a round trip takes 50 ms

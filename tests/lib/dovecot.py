@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Configurations of Dovecot, which are written here as 2.3 has them, for the version that is
 installed."""
 

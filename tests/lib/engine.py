@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A TLS engine for tests, of Python's ssl module: what smtpd-tls(8) is by its contract, and what an
 engine can do wrong. A client for it: Secure is a session that can start TLS."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Exim, unpacked: it cannot be installed beside Postfix. It needs root."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A real systemd-journald of one's own: it listens in /run of a private mount name space, keeps its
 journal there, in memory, and ends with the test. No systemd has to run; without root it needs user
 name spaces."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Lines of the log, read as anybody's program reads them: words, then fields key=value or
 key="value"."""
 

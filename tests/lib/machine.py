@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A disposable machine: the real systemd as process 1, the real journald, and smtpd installed as
 `meson install` does it.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A real GNU Mailman 3 of a test's own: Debian's package `mailman3`, with its configuration,
 SQLite, queues and archives in a temporary folder, its ports on 127.0.0.1, and a sink
 (tests/lib/upstream.py) for what it sends. The LMTP runner is a process beside the others, so that a

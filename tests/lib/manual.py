@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the manual pages and README say, taken out of their source: sections, and the lines that a
 reader would type or copy."""
 

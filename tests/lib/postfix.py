@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A Postfix of our own: its configuration, queue and log are in a folder, and it listens at a port
 of 127.0.0.1. It needs root."""
 

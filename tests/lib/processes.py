@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What proc(5) says of processes that may end at any moment, also between two looks at them.
 
 Who reads a file of a process that is over, gets one of the errors GONE. Functions that look at many

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A session with smtpd, held by hand: the program with a socket (or whatever a test gives it) as
 standard input and output and a file as standard error, and what to make of the bytes that come out
 of it. All waits are bounded."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """For tests of TLS: certificates, and smtpd-tls as it is started for a connection and as a
 server."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A stand-in for smtpd-tls: the command line and the contract of the real one, without any TLS.
 What it does is up to files beside it, which a test writes; what it was started with is in
 others."""

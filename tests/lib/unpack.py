@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Programs of Debian packages that cannot be installed beside others: fetched with apt-get,
 unpacked, and not installed."""
 

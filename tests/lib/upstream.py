@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An upstream SMTP or LMTP server that does what a test tells it to do, and records what it was
 told.
 

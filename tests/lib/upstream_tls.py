@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Upstreams (tests/lib/upstream.py) with TLS and AUTH, and what a session says of them."""
 
 import base64

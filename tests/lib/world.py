@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A small world: /dev, /etc, /run, /srv, /usr/local, /usr/sbin, /var/log and a loopback of one's
 own, in private name spaces of mounts and of the network, so that servers run with the very lines of
 their manuals: on port 25, as user nobody, logging to /dev/log. Nothing of it is seen outside, and

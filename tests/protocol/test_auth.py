@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """AUTH: passed through to the upstream, which alone knows who is who (auth=upstream), and accepted
 from everybody (auth=any). transcripts/auth.txt and transcripts/core/auth.txt have what is said."""
 

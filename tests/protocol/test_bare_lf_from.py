@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """bare-lf-from=: own devices whose lines end with LF only; and nobody else's."""
 
 import pytest

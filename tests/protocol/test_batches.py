@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Batches (RFC 2920) through strategy proxy: what a client sends at once is asked at once, each
 answer finds its recipient, and whatever happens to the upstream in the middle, nobody who was
 refused gets the message and nobody who was welcome misses it."""

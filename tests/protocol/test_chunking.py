@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """BDAT (RFC 3030): what is delivered is what a second decoder makes of the chunks, or nothing,
 however they and the stream are cut. What is in them never runs, here or at an upstream."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """DSN (RFC 3461), mirrored: `proxy` offers it if the upstream does, and passes its parameters on as
 they came."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """No octet of a client becomes part of a header field that we vouch for: Received and X-Peer are
 what we have written, whatever the text begins with, and nothing of the text is lost. Two readers
 say so: Python's email parser, which Mailman uses, and a strict one below."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """LIMITS (RFC 9422): how many recipients a transaction can have, said in the reply to EHLO, and
 heard from upstreams. Exim from 4.98 on speaks it; the upstream here stands in for it, and for
 others."""

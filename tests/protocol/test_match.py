@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Patterns of reply= and delay=: our matcher against Python's fnmatch, without what that has beyond
 "*" and "?"."""
 

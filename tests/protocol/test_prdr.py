@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """PRDR: a client that asks for it hears a verdict for each recipient, as in LMTP, and then one for
 all. There is a draft (draft-hall-prdr) and one client, Exim: what that makes of the replies is the
 specification."""

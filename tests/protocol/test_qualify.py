@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Addresses without a domain: completed by qualify=, as they came, or refused by those who pass
 mail on. What the protocol does with them is in transcripts/addresses.txt and
 transcripts/core/domains.txt."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Recipients of one message: those that are equal share a copy, whoever gets it."""
 
 import pytest

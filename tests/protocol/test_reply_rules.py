@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """reply= and delay=: what the configuration says to a step of the session before anybody else is
 asked, with every strategy, in batches and in LMTP; what the log says of it; and what ends a
 delay."""

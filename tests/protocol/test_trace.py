@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """trace=yes: each command and each line of a reply is in the log, but no secret."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The transcripts, played through the program: with a client that waits for each reply, with one
 that sends everything at once, and with one that sends single octets. transcripts/README.md
 describes them."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The unit tests written in C, and the transcripts played to the core: each program that meson
 knows as a test, in both builds."""
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* inject.c - makes a process that waits in poll(2) perform one system call of our choice, as an
  * intruder in it could.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* preload.c - what the kernel or the program itself may do to a session, by LD_PRELOAD: injecting
  * failures from outside is no way, since a call that a tracer has made void is none that the filter
  * allows.

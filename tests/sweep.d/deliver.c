@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* deliver.c - a program for strategy exec that does what it should: the message, with its envelope,
  * becomes a file, all at once.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* engine.c - a TLS engine that speaks no TLS: what it is given it passes on as it is. The
  * contract is that of smtpd-tls(8), so a session takes it for TLS, and the client of the world
  * need not know any.

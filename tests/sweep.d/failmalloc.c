@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* failmalloc.c - a library for LD_PRELOAD that lets an allocation fail: $FAILMALLOC is "PID NUMBER
  * FILE", the process it is meant for, which allocation (from 1), with "+" behind the number that
  * and all later ones, and a file where the number of allocations so far is kept.

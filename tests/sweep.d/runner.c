@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* runner.c - runs smtpd again and again, each time with one thing that goes wrong, and tells what
  * became of it.
  *

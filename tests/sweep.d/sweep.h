@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sweep.h - what the parts of the runner (runner.c) share: one run of smtpd, in a world of clients
  * and servers (world.c), with one thing that goes wrong (trace.c). */
 #pragma once

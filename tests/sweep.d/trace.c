@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trace.c - runs smtpd under ptrace(2), counts its system calls, and makes one of them go wrong.
  *
  * Only the session is followed, its broker, and the broker's vfork(2) children until they execute

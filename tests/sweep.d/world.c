@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world.c - the world around smtpd: a client that plays a session, and servers to which mail is
  * passed on. One process, one loop; each of them can vanish at a given octet.
  *

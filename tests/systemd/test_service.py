@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd.service, which accepts the connections of smtpd.socket itself (Accept=no), under the real
 systemd (tests/lib/machine.py). Whatever a test does, the service has not failed unless the test
 says so, and no process of it is left."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd as it is installed, under the real systemd, with its units as they are shipped
 (tests/lib/machine.py). Whatever a test does, it leaves no session and no failed unit: the fixture
 looks after that."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd-tls.socket and smtpd-tls.service, under the real systemd (tests/lib/machine.py): who can
 ask for TLS, who can read the key."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The recipes for TLS of smtpd.socket(8), as they stand there, under the real systemd
 (tests/lib/machine.py)."""
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* strategies.c - a table with further rows: the template, and what has to be refused. */
 #include "deliver/delivery.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tally.c - strategy tally: each message becomes a line in the file $TALLY_FILE, and is discarded.
  *
  * A template: copy it to write a strategy; "Adding a strategy" in CONTRIBUTING.md says how. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TLS, as the session has it (src/tls.c): with each kind of engine, with engines that do wrong, and
 with somebody in between. The engine is one of tests/lib/engine.py; smtpd-tls has tests of its
 own."""

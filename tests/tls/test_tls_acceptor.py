@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TLS where connections are accepted: one process has the key, and every session asks it. Here a
 stand-in takes its place: what is tested is how it is started, kept alive and asked."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd-tls --check: what is wrong with certificates and keys, and what to do. And the same at a
 start."""
 

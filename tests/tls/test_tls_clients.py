@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TLS from a client's first octet to the message, with real clients: STARTTLS and TLS from the
 first octet, each at its port of one acceptor with the real engine."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The options of TLS toward clients: their values, their defaults, and what does not go
 together."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd-tls, the engine: its contract on the descriptors, with the TLS of Python and of openssl(1)
 at the other end."""
 

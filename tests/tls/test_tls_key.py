@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where connections are accepted, the real smtpd-tls has the key: certificates that cannot be used
 at the start and later, those that change, and who can read the key."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """smtpd-tls --serve: it holds the key, and forks for each connection."""
 
 import contextlib

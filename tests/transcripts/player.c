@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transcripts/player.c - plays the octets of a client to the core. */
 #include "player.h"
 

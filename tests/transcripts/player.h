@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transcripts/player.h - plays the octets of a client to the core, gives verdicts, and keeps a log
  * of the events.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transcripts/replay.c - plays transcripts to the core and compares what it says, and with what
  * they expect.
  *

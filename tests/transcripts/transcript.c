@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transcripts/transcript.c - reads transcript files. README.md describes the format. */
 #include "transcript.h"
 

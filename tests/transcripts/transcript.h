@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transcripts/transcript.h - reads transcript files. README.md describes the format. */
 #pragma once
 

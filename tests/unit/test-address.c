@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-address.c - smtp/address: what is a path and what is none, where it ends, and what UTF-8 is.
  *
  * The parser is compared with a table, with the grammar written a second time as a POSIX regular

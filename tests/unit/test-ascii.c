@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-ascii.c - base/ascii: numbers. */
 #include "base/ascii.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-auth.c - smtp/auth and smtp/login: base64, the mechanisms that are passed on, and who is
  * believed. */
 #include "smtp/login.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-batch.c - deferred answers: a caller that collects them later gives its client the same
  * replies, in the same order, as one that answers at once.
  *

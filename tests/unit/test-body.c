@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-body.c - smtp/body: dots and line ends, from the wire and to it.
  *
  * Both directions are compared with slow references that look at whole lines, for every short text,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-command.c - smtp/command: the arguments of MAIL and RCPT, and the replies to those that are
  * wrong. */
 #include "smtp/command.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-display.c - base/display: what a terminal and the journal are shown. */
 #include "base/display.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-fields.c - smtp/fields: which header fields of a filter's output are taken, and what is
  * wrong. */
 #include "smtp/fields.h"

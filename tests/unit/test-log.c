@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-log.c - lines of the log: what others say is bounded as it is written, and no line is broken
  * by it. */
 #include "io/log.h"

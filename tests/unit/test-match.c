@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-match.c - smtp/match: rules, and what their patterns are like.
  *
  * With an argument it answers instead: of each line "PATTERN TAB TEXT" on standard input, whether

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-proxy-header.c - smtp/proxy_header: who the client is by a header, what is none, and that
  * not an octet behind it is taken. */
 #include "smtp/proxy_header.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-relay.c - helpers/tls_relay: octets both ways, with a cipher that does what TLS may do. */
 #include "helpers/tls_relay.h"
 

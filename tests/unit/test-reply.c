@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-reply.c - smtp/reply: replies built, printed, parsed, compared; and that printing and
  * parsing are inverse. */
 #include "smtp/reply.h"

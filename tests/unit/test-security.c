@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-security.c - smtp/security: an engine's answer, whole or not, and what it says. */
 #include "smtp/security.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-server.c - smtp/server: which events come, in which order, and where the limits are.
  *
  * A session is written down as one line of words, one for each event:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-spool.c - io/spool: what was put in comes out, however it was cut, and only whole blocks
  * went to the file before. */
 #include "io/spool.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-text.c - base/text: the same as printf(3), for what it knows, in any room there is. */
 #include "base/text.h"
 

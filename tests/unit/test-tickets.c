@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-tickets.c - helpers/tls_tickets: a ticket is good for twelve hours at least, and for a day
  * at most. */
 #include "helpers/tls_tickets.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test-trace.c - smtp/trace: where the header section and its fields end, and how many Received
  * fields are among them. */
 #include "smtp/trace.h"

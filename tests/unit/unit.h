@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* unit.h - what the unit tests are written with: suites, assertions, tables, and octets at the very
  * end of their memory.
  *
