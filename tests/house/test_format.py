@@ -53,3 +53,10 @@ def test_c_has_the_width():
     assert len(paths) > 100
     assert [path for path in paths
             if any(len(line) > WIDTH for line in path.read_text().splitlines())] == []
+
+
+def test_meson_has_the_width():
+    paths = files("*meson.build", "meson_options.txt")
+    assert len(paths) > 5
+    assert [f"{path.relative_to(ROOT)}:{n}" for path in paths
+            for n, line in enumerate(path.read_text().splitlines(), 1) if len(line) > WIDTH] == []
