@@ -12,10 +12,10 @@ def page(name):
 
 
 def section(name, title):
-    """The lines of a section (.Sh) or subsection (.Ss), with its subsections."""
+    """The lines of a section (.Sh) or subsection (.Ss), with its subsections; in any letter case."""
     lines = page(name).splitlines()
-    (start,) = [n for n,
-                line in enumerate(lines) if re.fullmatch(rf"\.S[hs] {re.escape(title)}", line)]
+    heading = re.compile(rf"\.S[hs] {re.escape(title)}", re.I)
+    (start,) = [n for n, line in enumerate(lines) if heading.fullmatch(line)]
     ends = r"\.Sh " if lines[start].startswith(".Sh") else r"\.S[hs] "
     end = next((n for n in range(start + 1, len(lines)) if re.match(ends, lines[n])), len(lines))
     return lines[start + 1 : end]
