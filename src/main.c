@@ -210,10 +210,9 @@ static void complain(const char *where, const char *what) {
 
 static int help(const struct config *c) {
         puts("smtpd speaks one SMTP session on standard input and output, and hands each message "
-             "to a strategy.\n\n"
-             "usage: smtpd [--name=value ...]\n\n"
-             "Every option can be written --name value too, and is also a line name=value in the\n"
-             "configuration file; the command line wins.\n");
+             "to a strategy.\n\nusage: smtpd [--name=value ...]\n\nOptions can also be written "
+             "--name value, or as lines name=value in the configuration file.\nThe command line "
+             "takes precedence over the file.\n");
         config_help(c, stdout);
         puts("\nTry it: smtpd <session.txt. The manual is smtpd(8).");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;

@@ -84,6 +84,6 @@ void config_help(const struct config *c, FILE *out) {
                         fprintf(out, "%s%s:\n\n", o == options ? "" : "\n", o->group);
                 print_help(o, names, out);
         }
-        fputs("\nStrategies, and what becomes of a message:\n\n", out);
+        fputs("\nStrategies, and what they do with a message:\n\n", out);
         strategies_print(c, out);
 }

@@ -23,7 +23,7 @@ static const char *exec_check(const struct config *c) {
 
 const struct delivery_ops exec_ops = {
         .name = "exec",
-        .summary = "your program gets it, and decides: smtpd-exec(7)",
+        .summary = "runs your program, which decides: smtpd-exec(7)",
         .options = "command bare-lf-from",
         .check = exec_check,
         .needs = hook_needs,

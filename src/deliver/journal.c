@@ -21,7 +21,7 @@ static int journal_open(const struct delivery_context *x, struct delivery **ret)
 
 const struct delivery_ops journal_ops = {
         .name = "journal",
-        .summary = "it becomes an entry in the systemd journal",
+        .summary = "makes it an entry in the systemd journal",
         .options = "bare-lf-from",
         .needs = hook_needs,
         .require = journal_require,

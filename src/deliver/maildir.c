@@ -37,7 +37,7 @@ static const char *maildir_check(const struct config *c) {
 
 const struct delivery_ops maildir_ops = {
         .name = "maildir",
-        .summary = "it becomes a file in a Maildir",
+        .summary = "stores it as a file in a Maildir",
         .options = "maildir bare-lf-from",
         .check = maildir_check,
         .needs = hook_needs,

@@ -382,7 +382,7 @@ static const char *mailman_check(const struct config *c) {
 
 const struct delivery_ops mailman_ops = {
         .name = "mailman",
-        .summary = "lists go to GNU Mailman, all others to the upstream",
+        .summary = "passes mail for lists to GNU Mailman, all other mail to the upstream",
         .options = "mailman mailman-wrapper mailman-lists " UPSTREAM_OPTIONS " " RELAY_OPTIONS,
         .check = mailman_check,
         .needs_domain = true,

@@ -74,7 +74,7 @@ static void print_process_message(struct delivery *d, struct envelope *e, struct
 
 const struct delivery_ops print_ops = {
         .name = "print",
-        .summary = "it is shown: with --listen on standard output, else on standard error",
+        .summary = "prints it: on standard output with --listen, else on standard error",
         .options = "bare-lf-from",
         .needs_output = true,
         .open = print_open,

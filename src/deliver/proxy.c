@@ -154,7 +154,7 @@ static const char *proxy_check(const struct config *c) {
 
 const struct delivery_ops proxy_ops = {
         .name = "proxy",
-        .summary = "an upstream SMTP or LMTP server is asked live, and decides",
+        .summary = "passes it on to an upstream SMTP or LMTP server, which decides",
         .options = UPSTREAM_OPTIONS " " RELAY_OPTIONS,
         .check = proxy_check,
         .needs_domain = true,

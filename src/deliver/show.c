@@ -36,7 +36,7 @@ static void show_needs(const struct delivery *d, struct services *ret) {
 
 const struct delivery_ops show_ops = {
         .name = "show",
-        .summary = "it is shown as a person reads it: decoded, attachments listed",
+        .summary = "prints it as a person reads it: decoded, attachments listed",
         .options = "bare-lf-from",
         .needs_output = true,
         .needs = show_needs,

@@ -78,7 +78,7 @@ static void tally_process_message(struct delivery *d, struct envelope *e, struct
 /* Without .sender and .recipient everybody is welcome; without .close there is nothing to free. */
 const struct delivery_ops tally_ops = {
         .name = "tally",
-        .summary = "a line in the file $TALLY_FILE for each message",
+        .summary = "writes a line to the file $TALLY_FILE for each message",
         .open = tally_open,
         .process_message = tally_process_message,
 };
