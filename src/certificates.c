@@ -151,8 +151,8 @@ int certificates_check(const struct config *c, config_complaint *complain,
         if (!credential)
                 return check_by(program, c, complain, warn_of);
         text_format(what, sizeof(what),
-                    "%.200s is a credential of the unit, and not looked at "
-                    "here ($CREDENTIALS_DIRECTORY is not set)",
+                    "%.200s is a credential of the unit, which was not checked "
+                    "($CREDENTIALS_DIRECTORY is not set)",
                     credential);
         warn_of(option, what);
         return 0;

@@ -299,7 +299,7 @@ static int serve(const struct config *c, const struct descriptors *d, struct cha
         if (r == 0)
                 return EXIT_SUCCESS;
         if (r != -EINVAL) /* of that it has said why */
-                log_say(LOG_ERR, "there can be no session: %s", strerror(-r));
+                log_say(LOG_ERR, "cannot start the session: %s", strerror(-r));
         return refuse(c, channel, r == -EINVAL ? EX_CONFIG : EX_TEMPFAIL);
 }
 
@@ -325,7 +325,7 @@ static bool load_again(void *context, struct config *ret) {
 static int check_single_session(const struct config *c) {
         if (c->count > 0) {
                 log_say(LOG_ERR,
-                        "count=%llu is for accepting connections: use --listen, or remove it",
+                        "count=%llu is only for accepting connections: use --listen, or remove it",
                         (unsigned long long) c->count);
                 return EX_CONFIG;
         }

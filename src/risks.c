@@ -39,14 +39,14 @@ __attribute__((format(printf, 2, 3))) static void warn(const struct checking *k,
 static void check_network(const struct checking *k, const char *network) {
         if (peer_is_wide(network))
                 warn(k,
-                     "%.100s may send mail to anybody through this host (an open relay): list your "
+                     "%.100s may send mail to anyone through this host (an open relay): list your "
                      "own networks only",
                      network);
 }
 
 static void check_balancer(const struct checking *k, const char *network) {
         if (peer_is_wide(network))
-                warn(k, "%.100s may pretend to be any client: list your balancers only", network);
+                warn(k, "%.100s can claim to be any client: list your balancers only", network);
 }
 
 /* Whether it begins on this host. */
@@ -61,8 +61,8 @@ static bool is_here(const char *network) {
 static void check_proxy_tls(const struct checking *k, const char *network) {
         if (!is_here(network))
                 warn(k,
-                     "what clients say in TLS comes from %.100s in clear: let smtpd speak TLS "
-                     "(tls-certificate), unless nobody else is on that network",
+                     "mail that clients sent over TLS comes from %.100s in plain text: let smtpd "
+                     "speak TLS (tls-certificate), unless nobody else is on that network",
                      network);
 }
 
@@ -70,7 +70,7 @@ static void check_proxy_tls(const struct checking *k, const char *network) {
 static void check_domain(const struct checking *k, const char *domain) {
         if (*domain == '.' && !strchr(domain + 1, '.'))
                 warn(k,
-                     "%.255s has all domains below it (an open relay for them): list your own "
+                     "%.255s means all domains below it (an open relay for them): list your own "
                      "domains only",
                      domain);
 }
@@ -103,8 +103,7 @@ static void check_access(const struct checking *k, const struct config *c, const
                 error = access_as(user, path, mode);
         if (error == EACCES)
                 warn(k,
-                     "user %.64s has no access to %.300s, %s: chmod it, or the directories above "
-                     "it",
+                     "user %.64s has no access to %.300s, %s: chmod it or the directories above it",
                      user, path, consequence);
 }
 
@@ -128,13 +127,10 @@ static void check_writers(const struct checking *k, const char *path, const stru
         struct stat of_directory;
 
         if (is_writable_by_others(st))
-                warn(k, "%.300s can be written to by everybody: chmod o-w it", path);
+                warn(k, "everyone can write to %.300s: chmod o-w it", path);
         directory_of(path, directory);
         if (stat(directory, &of_directory) == 0 && is_writable_by_others(&of_directory))
-                warn(k,
-                     "everybody can put another file in the place of %.300s: chmod o-w its "
-                     "directory",
-                     path);
+                warn(k, "everyone can replace %.300s: chmod o-w its directory", path);
 }
 
 /* It is read by its interpreter, as the user. */
@@ -155,12 +151,11 @@ static void check_program(const struct checking *k, const struct config *c, cons
         struct stat st;
 
         if (executable_diagnose(name, path, 0, reason))
-                warn(k, "%.300s: %s; until it can be run, every message is answered 451", name,
-                     reason);
+                warn(k, "%.300s: %s; until it can be run, every message gets 451", name, reason);
         else if (stat(path, &st) == 0) {
                 check_writers(k, path, &st);
                 check_access(k, c, path, is_script(path) ? R_OK | X_OK : X_OK,
-                             "so that every message would be answered 451");
+                             "so every message would get 451");
         }
 }
 
@@ -177,7 +172,7 @@ static void check_directory(const struct checking *k, const struct config *c, co
         if (stat(path, &st) < 0)
                 warn(k, "%.300s: %s; until it is there, %s", path, strerror(errno), d->without);
         else if (!S_ISDIR(st.st_mode))
-                warn(k, "%.300s is no directory: name %s", path, d->purpose);
+                warn(k, "%.300s is not a directory: name %s", path, d->purpose);
         else
                 check_access(k, c, path, d->mode, d->consequence);
 }
@@ -186,8 +181,7 @@ static void check_endpoint(const struct checking *k, const char *endpoint) {
         const char *why = connect_resolve(endpoint);
 
         if (why)
-                warn(k, "%.300s: %s; until that changes, mail for it is answered 451", endpoint,
-                     why);
+                warn(k, "%.300s: %s; until that changes, mail for it gets 451", endpoint, why);
 }
 
 static void check_socket(const struct checking *k, const struct config *c, const char *path) {
@@ -199,10 +193,11 @@ static void check_socket(const struct checking *k, const struct config *c, const
                      "smtpd-tls.socket",
                      path, strerror(errno));
         else if (!S_ISSOCK(st.st_mode))
-                warn(k, "%.300s is no socket, and no client gets TLS: name that of smtpd-tls",
+                warn(k,
+                     "%.300s is not a socket, so no client gets TLS: name the socket of smtpd-tls",
                      path);
         else
-                check_access(k, c, path, W_OK, "so that no client would get TLS");
+                check_access(k, c, path, W_OK, "so no client would get TLS");
 }
 
 /* An upstream on another host. */
@@ -211,14 +206,13 @@ static void check_clear(const struct checking *k, const struct config *c, const 
                 return;
         if (c->upstream_tls == UPSTREAM_TLS_NO)
                 warn(k,
-                     "mail goes to %.300s in clear: choose upstream-tls=required or implicit, if "
-                     "it "
-                     "can do that",
+                     "mail goes to %.300s in plain text: choose upstream-tls=required or implicit, "
+                     "if it supports that",
                      upstream);
         else
                 warn(k,
-                     "whoever is between us and %.300s can have mail for it go in clear: choose "
-                     "upstream-tls=required or implicit, if it can do that",
+                     "an attacker between us and %.300s can force mail for it into plain text: "
+                     "choose upstream-tls=required or implicit, if it supports that",
                      upstream);
 }
 
@@ -228,16 +222,16 @@ static void check_password(const struct checking *k, const struct config *c, con
         if (*path != '/' || stat(path, &st) < 0) {
                 warn(k, "%.300s: %s; until it is there, nobody can log in to the upstream", path,
                      *path == '/' ? strerror(errno)
-                                  : "it is a credential of the unit, and not here");
+                                  : "it is a credential of the unit, which is not available here");
                 return;
         }
         if (st.st_mode & S_IRWXO)
                 warn(k,
-                     "%.300s is open to everybody on this host: chmod o= it, and change the "
-                     "password if they are not all trusted",
+                     "everyone on this host can read %.300s: chmod o= it, and change the password "
+                     "unless all of them are trusted",
                      path);
         if (!config_is_listening(c))
-                check_access(k, c, path, R_OK, "so that nobody could log in to the upstream");
+                check_access(k, c, path, R_OK, "so nobody could log in to the upstream");
 }
 
 /* A password for whoever answers. */
@@ -245,26 +239,23 @@ static void check_trust(const struct checking *k, const struct config *c) {
         if (c->upstream_tls > UPSTREAM_TLS_OPPORTUNISTIC && c->upstream_tls_verify.n > 0 &&
             strcmp(c->upstream_tls_verify.items[0], "no") == 0)
                 warn(k,
-                     "whoever answers in the upstream's place gets the %s: have it verified, by "
-                     "upstream-tls-ca=FILE, or pin its certificate (sha256:)",
+                     "an impostor of the upstream would get the %s: verify its certificate with "
+                     "upstream-tls-ca=FILE, or pin it (sha256:)",
                      c->upstream_user ? "password" : "mail");
 }
 
 /* Sooner or later: who serves finds it out by writing, at once, and logs that. */
 static void check_metrics(const struct checking *k, const struct config *c) {
         static const struct directory place = { "a file in a directory",
-                                                "no figures are written: mkdir it",
-                                                "so that no figures would be written",
-                                                W_OK | X_OK };
+                                                "no metrics are written: mkdir it",
+                                                "so no metrics would be written", W_OK | X_OK };
         char directory[PATH_MAX];
         struct stat st;
 
         directory_of(c->metrics_file, directory);
         check_directory(k, c, directory, &place);
         if (stat(c->metrics_file, &st) == 0 && S_ISDIR(st.st_mode))
-                warn(k,
-                     "%.300s is a directory, so that no figures would be written: name a file in "
-                     "it",
+                warn(k, "%.300s is a directory, so no metrics would be written: name a file in it",
                      c->metrics_file);
 }
 
@@ -277,12 +268,11 @@ static void check_file(const struct checking *k, const char *path) {
 
 static void check_directories(struct checking *k, const struct config *c) {
         static const struct directory lists = { "the lists directory of Mailman 2.1",
-                                                "no list is found",
-                                                "so that no list would be found", X_OK };
-        static const struct directory maildir = { "a directory to put messages into",
-                                                  "every message is answered 451: mkdir it",
-                                                  "so that every message would be answered 451",
-                                                  W_OK | X_OK };
+                                                "no list is found", "so no list would be found",
+                                                X_OK };
+        static const struct directory maildir = { "a directory for messages",
+                                                  "every message gets 451: mkdir it",
+                                                  "so every message would get 451", W_OK | X_OK };
 
         k->option = "mailman-lists";
         if (c->mailman_lists)
@@ -312,15 +302,15 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
                 check_file(&k, c->file);
                 if (*c->user && (config_is_listening(c) || geteuid() != 0))
                         check_access(&k, c, c->file, R_OK,
-                                     "so that it could not be read again at SIGHUP");
+                                     "so it could not be read again at SIGHUP");
         }
         k.option = "sandbox";
         if (c->sandbox && sandbox_missing())
                 warn(&k, "sessions are not confined: %s", sandbox_missing());
         k.option = "max-size";
         if (spool_check_files() < 0)
-                warn(&k, "long messages stay in memory: neither $TMPDIR nor /var/tmp nor /tmp has "
-                         "O_TMPFILE");
+                warn(&k, "long messages are kept in memory: neither $TMPDIR nor /var/tmp nor /tmp "
+                         "supports O_TMPFILE");
         k.option = "relay-from";
         for (size_t i = 0; i < c->relay_from.n; i++)
                 check_network(&k, c->relay_from.items[i]);
@@ -351,7 +341,7 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
                 check_password(&k, c, c->upstream_password);
         k.option = "auth";
         if (c->auth == AUTH_UPSTREAM && c->tls == TLS_NO)
-                warn(&k, "there is no TLS, so that only clients on this host are offered AUTH: set "
+                warn(&k, "without TLS, only clients on this host are offered AUTH: set "
                          "tls-certificate or tls-engine");
         k.option = "upstream";
         for (size_t i = 0; has_network && i < c->upstream.n; i++)

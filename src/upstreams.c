@@ -51,7 +51,7 @@ static void print_seen(const char *upstream, const struct prologue_result *r) {
         const struct security_server *s = &r->server;
 
         if (!r->is_secured) {
-                printf("# upstream %s: no TLS, in clear\n", upstream);
+                printf("# upstream %s: no TLS, plain text\n", upstream);
                 return;
         }
         printf("# upstream %s: %s %s\n", upstream, r->security.protocol, r->security.cipher);
@@ -82,10 +82,10 @@ static void look(const struct config *c, const struct prologue_plan *plan, const
         }
         if (!why)
                 return;
-        text_format(text, sizeof(text), "%.300s: %s; until that changes, mail for it is %s",
-                    upstream, why,
-                    c->upstream_tls == UPSTREAM_TLS_OPPORTUNISTIC ? "sent in clear"
-                                                                  : "answered 451");
+        text_format(text, sizeof(text), "%.300s: %s; until that changes, mail for it %s", upstream,
+                    why,
+                    c->upstream_tls == UPSTREAM_TLS_OPPORTUNISTIC ? "is sent in plain text"
+                                                                  : "gets 451");
         warn("upstream-tls", text);
 }
 

@@ -88,9 +88,9 @@ int user_give_up_root(const char *name) {
         name = *name ? name : user_default();
         r = user_become(name);
         if (r == -ENOENT)
-                log_say(LOG_ERR, "user=%s: there is no such user; name one that exists", name);
+                log_say(LOG_ERR, "user=%s: no such user; name one that exists", name);
         else if (r < 0)
-                log_say(LOG_ERR, "user=%s: cannot become this user: %s", name, strerror(-r));
+                log_say(LOG_ERR, "user=%s: cannot switch to this user: %s", name, strerror(-r));
         return r == -ENOENT ? EX_CONFIG : r < 0 ? EX_TEMPFAIL : 0;
 }
 

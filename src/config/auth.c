@@ -44,20 +44,20 @@ static void check_upstreams(struct reading *r, struct place place) {
                               "name an upstream that speaks SMTP");
         if (c->xclient)
                 read_complain(r, place,
-                              "auth=upstream makes no sense with xclient=yes: the upstream "
-                              "is told who the client is by one of the two; remove the other");
+                              "auth=upstream makes no sense with xclient=yes: both tell the "
+                              "upstream who the client is; remove one of the two");
         if (c->upstream_user)
                 read_complain(r, place,
                               "auth=upstream makes no sense with upstream-user: either we log in "
                               "to the upstream, or our clients do; remove one of the two");
         for (size_t i = 0; i < c->upstream.n; i++)
                 if (!is_private(c, c->upstream.items[i]))
-                        read_complain(r, place,
-                                      "auth=upstream: passwords for %.200s would go over a "
-                                      "network in clear: choose upstream-tls=required or "
-                                      "implicit, or an upstream on this host (a loopback "
-                                      "address, or a local socket)",
-                                      c->upstream.items[i]);
+                        read_complain(
+                                r, place,
+                                "auth=upstream: passwords would be sent to %.200s in plain text: "
+                                "choose upstream-tls=required or implicit, or an upstream on this "
+                                "host (a loopback address, or a local socket)",
+                                c->upstream.items[i]);
 }
 
 /* Whoever passes mail on for those who have authenticated must not believe everybody. */
@@ -68,8 +68,8 @@ void auth_check(struct reading *r) {
 
         if (c->auth == AUTH_ANY && has_judge)
                 read_complain(r, place,
-                              "auth=any makes no sense with strategy=%s: anybody could send "
-                              "mail to anywhere; use auth=upstream",
+                              "auth=any makes no sense with strategy=%s: anyone could send mail "
+                              "anywhere; use auth=upstream",
                               strategies_in_use(c));
         else if (c->auth == AUTH_UPSTREAM && !has_judge)
                 read_complain(r, place,

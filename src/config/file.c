@@ -29,7 +29,7 @@ static void take_line(struct reading *r, char *line, size_t n, struct place plac
         const struct option *o;
 
         if (memchr(line, '\0', n)) {
-                read_complain(r, place, "has a NUL octet: this is no text");
+                read_complain(r, place, "has a NUL octet: this is not a text file");
                 return;
         }
         name = trim(line, n);
@@ -42,7 +42,7 @@ static void take_line(struct reading *r, char *line, size_t n, struct place plac
         if (!o)
                 read_complain(r, place, "%.200s: unknown option; --help lists them", name);
         else if (!options_is_for_file(o))
-                read_complain(r, place, "%s: only for the command line", o->name);
+                read_complain(r, place, "%s: allowed on the command line only", o->name);
         else if (!value)
                 read_complain(r, place, "%s needs a value: write %s=%s", o->name, o->name,
                               o->syntax);

@@ -94,7 +94,7 @@ static bool parse_networks(const struct option *o, const char *value, void *fiel
 const struct kind value_endpoints =
         LIST(parse_endpoints, "HOST[:PORT], [IPV6]:PORT or /SOCKET, with a PORT from 1 to 65535");
 const struct kind value_listen =
-        LIST(parse_listen, "ADDRESS:PORT, [IPV6]:PORT, PORT (of loopback) or /SOCKET, with a PORT "
-                           "up to 65535 (0: one that is free)");
+        LIST(parse_listen, "ADDRESS:PORT, [IPV6]:PORT, PORT (on loopback) or /SOCKET, with a PORT "
+                           "up to 65535 (0: any free port)");
 const struct kind value_domains = LIST(parse_domains, "DOMAIN, or .DOMAIN with its subdomains");
 const struct kind value_networks = LIST(parse_networks, "ADDRESS[/BITS], or local");

@@ -67,7 +67,7 @@ static bool has_comment(const struct option *o, const char *value) {
  * it. Quotes and comments that have no meaning would become part of the value. */
 static const char *expected_form(const struct option *o, const char *value) {
         if (!is_text(value))
-                return "a text without control characters, and without blanks at its ends";
+                return "text without control characters and without blanks at either end";
         if (!o->kind->has_quotes && (*value == '"' || *value == '\''))
                 return "the value without quotes";
         if (has_comment(o, value))

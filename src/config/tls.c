@@ -177,13 +177,14 @@ static void check_files(struct reading *r) {
         struct place of_key = read_place(r, "tls-key");
 
         if (c->tls_certificate.n > CERTIFICATES_MAX)
-                read_complain(
-                        r, read_place(r, "tls-certificate"),
-                        "tls-certificate: there are %zu, and at most %d: one for each kind of key",
-                        c->tls_certificate.n, CERTIFICATES_MAX);
+                read_complain(r, read_place(r, "tls-certificate"),
+                              "tls-certificate: %zu certificates, but at most %d are possible: one "
+                              "for each kind of key",
+                              c->tls_certificate.n, CERTIFICATES_MAX);
         if (config_is_self_signed(c) && c->tls_certificate.n > 1)
                 read_complain(r, read_place(r, "tls-certificate"),
-                              "tls-certificate=" TLS_SELF_SIGNED ": there can be no other one");
+                              "tls-certificate=" TLS_SELF_SIGNED
+                              ": it must be the only certificate");
         if (config_is_self_signed(c) && c->tls_key.n > 0)
                 read_complain(r, of_key,
                               "tls-key makes no sense with tls-certificate=" TLS_SELF_SIGNED

@@ -174,11 +174,11 @@ static void check_verify(struct reading *r) {
                 n_words += !is_pin(verify->items[i]);
         if (n_words > 0 && verify->n > 1)
                 read_complain(r, read_place(r, "upstream-tls-verify"),
-                              "upstream-tls-verify: ca and no stand alone; only certificates "
-                              "(sha256:) can be several");
+                              "upstream-tls-verify: ca and no must be the only value; only sha256: "
+                              "can be given several times");
         if (verify->n > PINS_MAX)
                 read_complain(r, read_place(r, "upstream-tls-verify"),
-                              "upstream-tls-verify: there are %zu certificates, and at most %d",
+                              "upstream-tls-verify: %zu certificates, but at most %d are possible",
                               verify->n, PINS_MAX);
         if (c->upstream_tls == UPSTREAM_TLS_NO || !config_upstream_is_verified(c) ||
             c->upstream_tls_name)
@@ -186,8 +186,8 @@ static void check_verify(struct reading *r) {
         for (size_t i = 0; i < c->upstream.n; i++)
                 if (*c->upstream.items[i] == '/')
                         read_complain(r, read_place(r, "upstream"),
-                                      "upstream=%.200s: a socket has no name that a certificate "
-                                      "could be for: add upstream-tls-name=NAME",
+                                      "upstream=%.200s: a socket has no name to verify the "
+                                      "certificate against: add upstream-tls-name=NAME",
                                       c->upstream.items[i]);
 }
 
@@ -197,15 +197,15 @@ static void check_password(struct reading *r) {
 
         if (c->upstream_user && c->xclient)
                 read_complain(r, read_place(r, "xclient"),
-                              "xclient makes no sense with upstream-user: who logs in is somebody "
-                              "else than our client; remove one of the two");
+                              "xclient makes no sense with upstream-user: we log in, not our "
+                              "client; remove one of the two");
         if (!c->upstream_user || c->upstream_tls > UPSTREAM_TLS_OPPORTUNISTIC)
                 return;
         for (size_t i = 0; i < c->upstream.n; i++)
                 if (!endpoint_is_here(c->upstream.items[i]))
                         read_complain(r, read_place(r, "upstream-user"),
-                                      "upstream-user: the password would go to %.200s in clear: "
-                                      "choose upstream-tls=required or implicit",
+                                      "upstream-user: the password would be sent to %.200s in "
+                                      "plain text: choose upstream-tls=required or implicit",
                                       c->upstream.items[i]);
 }
 

@@ -147,7 +147,7 @@ static bool is_peer_set(const void *field) {
 
 const struct kind value_hostname = { parse_hostname, print_text, .expected = "a host name" };
 const struct kind value_user = { parse_user, print_text, is_text_set,
-                                 .expected = "the name of a user, or its number" };
+                                 .expected = "the name or number of a user" };
 const struct kind value_peer = {
         parse_peer, print_peer, is_peer_set,
         .expected = "ADDRESS, IPV4:PORT or [IPV6]:PORT, with a PORT from 1 to 65535"
@@ -223,7 +223,7 @@ const struct kind value_path = { parse_path, value_print_pointer, value_is_point
                                  value_clear_pointer, .expected = "a path that begins with /" };
 const struct kind value_any_path = { parse_any_path, value_print_pointer, value_is_pointer_set,
                                      value_clear_pointer,
-                                     .expected = "a path, absolute or from here" };
+                                     .expected = "an absolute or relative path" };
 
 /* --- of the command line only ----------------------------------------------------------------- */
 

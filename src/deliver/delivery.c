@@ -69,7 +69,7 @@ int delivery_check_output(const struct config *c) {
 
         if (output_fd() < 0) {
                 log_say(LOG_ERR,
-                        "strategy=%s has nowhere to print: %s is closed, or is the client's "
+                        "strategy=%s has nowhere to print: %s is closed or is the client's "
                         "connection (as under inetd); redirect it, or choose another strategy",
                         name, output_name());
                 return -EINVAL;
@@ -77,8 +77,7 @@ int delivery_check_output(const struct config *c) {
         if (!c->is_strategy_given && fd_is_null(output_fd())) {
                 log_say(LOG_ERR,
                         "cannot print: %s is /dev/null, where messages would be lost: redirect it, "
-                        "or "
-                        "choose a strategy (strategy=%s throws them away there)",
+                        "or choose a strategy (strategy=%s discards them there)",
                         output_name(), name);
                 return -EINVAL;
         }

@@ -10,7 +10,7 @@
 static const struct hook_helper helper = {
         .name = "smtpd-maildir",
         .strategy = "maildir",
-        .remedy = "install smtpd anew",
+        .remedy = "reinstall smtpd",
 };
 
 static int maildir_require(void) {
@@ -23,8 +23,8 @@ static int maildir_open(const struct delivery_context *x, struct delivery **ret)
 
         if (!program_make_absolute(x->config->maildir, directory)) {
                 log_say(LOG_ERR,
-                        "maildir=%.300s: cannot make a path that begins with / of it: "
-                        "name it so",
+                        "maildir=%.300s: cannot make an absolute path of it: use one that begins "
+                        "with /",
                         x->config->maildir);
                 return -EINVAL;
         }

@@ -548,11 +548,11 @@ def test_empty_file(smtpd, conf):
      "max-size=10MB: use a number of octets, or of K, M or G, such as 32M; 0 means no limit"),
     (b"max-size=99999999999999999999",
      "max-size=99999999999999999999: use a number of octets, or of K, M or G, such as 32M"),
-    (b"config=/dev/null", "config: only for the command line"),
-    (b"config", "config: only for the command line"),
-    (b"check", "check: only for the command line"),
-    (b"help=1", "help: only for the command line"),
-    (b"version", "version: only for the command line"),
+    (b"config=/dev/null", "config: allowed on the command line only"),
+    (b"config", "config: allowed on the command line only"),
+    (b"check", "check: allowed on the command line only"),
+    (b"help=1", "help: allowed on the command line only"),
+    (b"version", "version: allowed on the command line only"),
     (b"max-size=1\0", "has a NUL octet"),
     (b"\0", "has a NUL octet"),
     (b"# a comment \0", "has a NUL octet"),
@@ -767,13 +767,13 @@ RISKS = {
                        "command: {d}/on-mail: Permission denied (not executable: chmod +x"),
     "a directory": (lambda d: exec_of(d), "command: {d}: Permission denied (a directory"),
     "writable by others": (lambda d: exec_of(program(d / "on-mail", 0o757)),
-                           "command: {d}/on-mail can be written to by everybody"),
+                           "command: everyone can write to {d}/on-mail"),
     "in a directory of everybody's": (
         lambda d: d.chmod(0o777) or exec_of(program(d / "on-mail")),
-        "command: everybody can put another file in the place of {d}/on-mail"),
+        "command: everyone can replace {d}/on-mail"),
     "in a sticky directory": (lambda d: d.chmod(0o1777) or exec_of(program(d / "on-mail")), None),
     "open relay": (lambda d: ["--strategy=proxy", "--upstream=[::1]", "--relay-from=0.0.0.0/0"],
-                   "relay-from: 0.0.0.0/0 may send mail to anybody"),
+                   "relay-from: 0.0.0.0/0 may send mail to anyone"),
     "open relay, half": (lambda d: ["--strategy=proxy", "--upstream=[::1]",
                                     "--relay-from=::1,128.0.0.0/1"],
                          "relay-from: 128.0.0.0/1 may send"),
@@ -799,22 +799,22 @@ RISKS = {
                              "--proxy-from=192.0.2.0/24,local"], None),
     "balancers everywhere": (lambda d: ["--strategy=proxy", "--upstream=[::1]",
                                         "--proxy-from=0.0.0.0/0"],
-                             "proxy-from: 0.0.0.0/0 may pretend to be any client"),
+                             "proxy-from: 0.0.0.0/0 can claim to be any client"),
     "TLS at a balancer here": (lambda d: ["--strategy=proxy", "--upstream=[::1]",
                                           "--proxy-from=127.0.0.0/8,::1,local", "--proxy-tls=yes"],
                                None),
     "TLS at a balancer": (lambda d: ["--strategy=proxy", "--upstream=[::1]",
                                      "--proxy-from=127.0.0.1,192.0.2.9/32", "--proxy-tls=yes"],
-                          "proxy-tls: what clients say in TLS comes from 192.0.2.9/32 in clear"),
+                          "proxy-tls: mail that clients sent over TLS comes from 192.0.2.9/32 in plain text"),
     "a whole top-level domain": (lambda d: ["--strategy=proxy", "--upstream=[::1]",
                                             "--relay-to=a.example,.org"],
-                                 "relay-to: .org has all domains below it"),
+                                 "relay-to: .org means all domains below it"),
     "own domains": (lambda d: ["--strategy=proxy", "--upstream=[::1]",
                                "--relay-to=localhost,.example.org"], None),
     "wrapper": (lambda d: ["--strategy=mailman", f"--mailman-wrapper={d}/w",
                            f"--mailman-lists={d}"], "mailman-wrapper: {d}/w: No such file"),
     "lists": (lambda d: ["--strategy=mailman", f"--mailman-wrapper={program(d / 'w')}",
-                         f"--mailman-lists={d}/w"], "mailman-lists: {d}/w is no directory"),
+                         f"--mailman-lists={d}/w"], "mailman-lists: {d}/w is not a directory"),
     "upstream not asked for": (lambda d: ["--strategy=proxy", "--upstream=nonexistent.invalid"],
                                None),
     "upstream": (lambda d: ["--check=network", "--strategy=proxy",
@@ -848,7 +848,7 @@ def test_risk_is_warned_of(smtpd, tmp_path, options, warning):
 def test_configuration_that_everybody_can_write_is_warned_of(smtpd, conf):
     path = conf("strategy=print\n")
     os.chmod(path, 0o666)
-    assert f"smtpd: warning: config: {path} can be written to by everybody: chmod o-w it" in check(
+    assert f"smtpd: warning: config: everyone can write to {path}: chmod o-w it" in check(
         smtpd, config=path)[2]
 
 
@@ -871,7 +871,7 @@ def test_program_that_the_user_cannot_run(release, of_root, mode, options):
     is_named = options[:1] == ["--user=nobody"]  # a single session that root starts becomes it, too
     options = ["--listen=127.0.0.1:1025", *options] if "--listen=" not in options else options[:1]
     status, out, complaints = check(release, *exec_of(path), *options)
-    wanted = f"smtpd: warning: command: user nobody has no access to {path}, so that every message would be answered 451: chmod it, "
+    wanted = f"smtpd: warning: command: user nobody has no access to {path}, so every message would get 451: chmod it "
     wanted += "or the directories above it"
     assert status == 0
     assert complaints == ([wanted] if mode != 0o755
@@ -887,7 +887,7 @@ def test_configuration_that_the_user_cannot_read(release, of_root, folder_mode, 
     path.write_text("user=nobody\nlisten=127.0.0.1:0\nexit-idle-time=1\nstrategy=print\n")
     path.chmod(mode)
     (of_root / "d").chmod(folder_mode)
-    wanted = f"smtpd: warning: config: user nobody has no access to {path}, so that it could not be read again at SIGHUP: chmod it, "
+    wanted = f"smtpd: warning: config: user nobody has no access to {path}, so it could not be read again at SIGHUP: chmod it "
     wanted += "or the directories above it"
     assert check(release, config=path)[2] == ([wanted] if is_warned_of else [])
     status, _, err = run([release, f"--config={path}"])

@@ -375,7 +375,7 @@ def test_unknown_user_of_an_acceptor(smtpd, folder):
     need_root()
     status, said = start_that_fails(smtpd, folder, "--user=no-such-user")
     assert status == 78
-    assert b"user=no-such-user: there is no such user; name one that exists" in said
+    assert b"user=no-such-user: no such user; name one that exists" in said
 
 
 def test_user_is_not_for_others_than_root(release, folder):
@@ -712,7 +712,7 @@ def test_file_that_the_user_cannot_read_is_not_taken(smtpd, folder, config):
         assert greeting(acceptor) == "one.example"
 
 
-ONCE = b"a pipe, or a descriptor, can be read only once: name a file"
+ONCE = b"a pipe or a descriptor can be read only once: name a file"
 
 
 def test_configuration_that_became_a_fifo(smtpd, folder, config):
@@ -794,7 +794,7 @@ def test_configuration_on_a_file_system_that_hangs(smtpd, folder):
             assert time.monotonic() - then < 9
             wait_until(lambda: acceptor.log("not reloaded"), "an end of the wait")
             assert 9 < time.monotonic() - then < 15
-            assert b"no answer within 10 seconds; does its file system hang?" in acceptor.err()
+            assert b"not read within 10 seconds: does its file system hang?" in acceptor.err()
             assert greeting(acceptor) == "one.example"
         wait_until(lambda: zombies(acceptor.pid) == [], "its process to be reaped")
 

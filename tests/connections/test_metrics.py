@@ -330,13 +330,13 @@ def test_single_session_has_none(smtpd, tmp_path):
 @pytest.mark.parametrize("name, text",
                          [("", None),
                           ("no/x",
-                           b"/no: No such file or directory; until it is there, no figures are "
+                           b"/no: No such file or directory; until it is there, no metrics are "
                            b"written: mkdir it"),
                           ("metrics",
-                           b"metrics is a directory, so that no figures would be written: name a "
+                           b"metrics is a directory, so no metrics would be written: name a "
                            b"file in it"),
                           ("secret/x",
-                           b"user nobody has no access to .*/secret, so that no figures would be "
+                           b"user nobody has no access to .*/secret, so no metrics would be "
                            b"written: chmod it")])
 def test_check(smtpd, folder, file, name, text):  # noqa: F811
     (folder / "secret").mkdir(mode=0o755)

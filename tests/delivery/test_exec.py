@@ -910,7 +910,7 @@ def test_hook_that_cannot_run(smtpd, tmp_path, what):
     status, _, err = run(check(smtpd, program), cwd=tmp_path)
     (line,) = lines_of(err, "smtpd: ")
     assert status == 0 and line.startswith(f"smtpd: warning: command: {program}: {word}")
-    assert why in line and line.endswith("; until it can be run, every message is answered 451")
+    assert why in line and line.endswith("; until it can be run, every message gets 451")
 
 
 def bare(argv, setup=""):

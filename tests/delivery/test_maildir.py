@@ -312,9 +312,9 @@ def test_user_may_not_write(release, tmp_path):
                                   check=False)
             assert done.returncode == 0
             assert done.stderr == (
-                f"smtpd: warning: maildir: user 65534 has no access to {folder}, so that every "
-                f"message would be answered 451: "
-                "chmod it, or the directories above it\n").encode()
+                f"smtpd: warning: maildir: user 65534 has no access to {folder}, so every "
+                f"message would get 451: "
+                "chmod it or the directories above it\n").encode()
             with Session(argv, tmp_path, env=environment(TCPREMOTEIP="192.0.2.1")) as session:
                 session.begin("EHLO")
                 assert session.send_message(SMALL).startswith(b"451 4.3.0 cannot store")
@@ -356,9 +356,9 @@ def test_needs_a_directory(smtpd):
 
 @pytest.mark.parametrize("path, warning", [
     ("/nonexistent/x",
-     "/nonexistent/x: No such file or directory; until it is there, every message is answered 451: "
+     "/nonexistent/x: No such file or directory; until it is there, every message gets 451: "
      "mkdir it"),
-    ("/etc/passwd", "/etc/passwd is no directory: name a directory to put messages into"),
+    ("/etc/passwd", "/etc/passwd is not a directory: name a directory for messages"),
 ])
 def test_check_warns(smtpd, path, warning):
     status, out, err = run([smtpd, "--config=/dev/null", "--strategy=maildir", f"--maildir={path}",
@@ -378,5 +378,5 @@ def test_maildir_helper_is_missing(release, tmp_path):
                           f"--maildir={tmp_path}", "--check"])
     assert status == 78
     assert re.fullmatch(
-        rb"smtpd: strategy=maildir: smtpd-maildir is not installed \(cannot run \S+\): install "
-        rb"smtpd anew, or choose another strategy\n", err)
+        rb"smtpd: strategy=maildir: smtpd-maildir is not installed \(cannot run \S+\): "
+        rb"reinstall smtpd, or choose another strategy\n", err)

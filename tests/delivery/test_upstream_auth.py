@@ -330,13 +330,13 @@ def test_acceptor_of_root(release, password):
 
 MISTAKES = {
     "clear": (["--upstream=mail.example.com", "--upstream-user=a", "--upstream-password=/p"],
-              "the password would go to mail.example.com in clear: choose upstream-tls=required or "
+              "the password would be sent to mail.example.com in plain text: choose upstream-tls=required or "
               "implicit"),
     "opportunistic": (["--upstream=192.0.2.1", "--upstream-tls=opportunistic", "--upstream-user=a",
                        "--upstream-password=/p"],
-                      "the password would go to 192.0.2.1 in clear"),
+                      "the password would be sent to 192.0.2.1 in plain text"),
     "one of two": (["--upstream=localhost,mail.example.com", "--upstream-user=a",
-                    "--upstream-password=/p"], "would go to mail.example.com"),
+                    "--upstream-password=/p"], "would be sent to mail.example.com"),
     "no password": (["--upstream=localhost", "--upstream-user=a"],
                     "upstream-user needs upstream-password=FILE"),
     "no user": (["--upstream=localhost", "--upstream-password=/p"],

@@ -299,9 +299,9 @@ MISTAKES = {
     "name not used": (["--upstream=h", "--upstream-tls=opportunistic", "--upstream-tls-name=x"],
                       "upstream-tls-name needs upstream-tls-verify=ca"),
     "two words": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=ca,no"],
-                  "ca and no stand alone"),
+                  "ca and no must be the only value"),
     "word and pin": (["--upstream=h", "--upstream-tls=required",
-                      "--upstream-tls-verify=ca,sha256:" + "a" * 64], "ca and no stand alone"),
+                      "--upstream-tls-verify=ca,sha256:" + "a" * 64], "ca and no must be the only value"),
     "short pin": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=sha256:abc"],
                   "64 hexadecimal digits"),
     "no pin": (["--upstream=h", "--upstream-tls=required",
@@ -332,11 +332,11 @@ def check(release, *options, network=False):
 
 WARNINGS = {
     "clear": (["--upstream=mail.example.com"],
-              "upstream-tls: mail goes to mail.example.com in clear"),
+              "upstream-tls: mail goes to mail.example.com in plain text"),
     "opportunistic": (["--upstream=192.0.2.1:25", "--upstream-tls=opportunistic"],
-                      "whoever is between us and 192.0.2.1:25"),
+                      "an attacker between us and 192.0.2.1:25"),
     "not verified": (["--upstream=h", "--upstream-tls=required", "--upstream-tls-verify=no"],
-                     "upstream-tls-verify: whoever answers"),
+                     "upstream-tls-verify: an impostor of the upstream"),
     "here": (["--upstream=127.0.0.1,[::1],localhost,/run/socket"], None),
     "required": (["--upstream=mail.example.com", "--upstream-tls=required"], None),
 }
@@ -363,7 +363,7 @@ def test_check_network_says_what_it_sees(smtpd, pki, mode):
 FAULTS = {
     "self-signed": ("self", [],
                     r"its certificate cannot be verified \(.+\); until that changes, mail for it "
-                    r"is answered 451"),
+                    r"gets 451"),
     "other name": ("other", [], r"its certificate cannot be verified \(hostname mismatch\)"),
     "pin": ("self", ["--upstream-tls-verify=sha256:" + "0" * 64],
             "its certificate is not the one in upstream-tls-verify"),

@@ -431,7 +431,7 @@ def test_memory_forgets(release, tmp_path, mode, is_in_pieces):
 MISTAKES = {
     "auth=upstream makes no sense with strategy=print, which has no upstream: use auth=any": [
         "--auth=upstream"],
-    "auth=any makes no sense with strategy=proxy: anybody could send mail to anywhere; use "
+    "auth=any makes no sense with strategy=proxy: anyone could send mail anywhere; use "
     "auth=upstream": [
         "--strategy=proxy", "--upstream=127.0.0.1", "--auth=any"],
     "auth=any makes no sense with strategy=mailman": ["--strategy=mailman", "--auth=any"],
@@ -443,12 +443,12 @@ MISTAKES = {
     "auth=upstream makes no sense with upstream-user": [
         "--strategy=proxy", "--upstream=[::1]:587", "--upstream-user=a", "--upstream-password=/p",
         "--auth=upstream"],
-    "passwords for 192.0.2.2 would go over a network in clear: choose upstream-tls=required": [
+    "passwords would be sent to 192.0.2.2 in plain text: choose upstream-tls=required": [
         "--strategy=proxy", "--upstream=192.0.2.2", "--upstream-tls=opportunistic",
         "--auth=upstream"],
-    "passwords for 192.0.2.1 would go over a network in clear": [
+    "passwords would be sent to 192.0.2.1 in plain text": [
         "--strategy=proxy", "--upstream=localhost,192.0.2.1", "--auth=upstream"],
-    "passwords for mail.example.org:587 would go over a network in clear": [
+    "passwords would be sent to mail.example.org:587 in plain text": [
         "--strategy=proxy", "--upstream=mail.example.org:587", "--auth=upstream"],
 }
 

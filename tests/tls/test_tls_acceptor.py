@@ -155,7 +155,7 @@ def test_start_that_fails_after_the_engine(program, folder):
     need_root()
     status, said = start_that_fails(program, folder, "--tls-certificate=/a.pem",
                                     "--user=nosuchuser", "--tls-user=nobody")
-    assert status == 78 and b"user=nosuchuser: there is no such user" in said
+    assert status == 78 and b"user=nosuchuser: no such user" in said
     for note in notes(folder, "start"):
         wait_for_end(note["pid"])
 

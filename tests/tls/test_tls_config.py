@@ -47,7 +47,7 @@ def mistakes(smtpd, *options, **variables):
     *(("tls-client-ca", value, "the path of a file") for value in ("", "a/b", "..", "self-signed")),
     *(("tls-engine", value, "the path of a socket")
       for value in ("", "a", "127.0.0.1:25", "/" + "x" * 107)),
-    *(("tls-user", value, "the name of a user") for value in ("", "a b", "root:root")),
+    *(("tls-user", value, "the name or number of a user") for value in ("", "a b", "root:root")),
     *(("listen-tls", value, "ADDRESS:PORT")
       for value in ("", "127.0.0.1", "127.0.0.1:65536", "::1:465")),
 ])
@@ -118,11 +118,11 @@ def test_ucspi_tls_is_an_engine(smtpd):
     *(([f"--{option}"], f"{option.split('=')[0]} makes no sense without tls-certificate")
       for option in ("tls-key=/x", "tls-user=nobody", "tls-client=ask", "tls-minimum=1.3")),
     (["--tls-certificate=/a,/b,/c,/d,/e"],
-     "tls-certificate: there are 5, and at most 4: one for each kind of key"),
+     "tls-certificate: 5 certificates, but at most 4 are possible: one for each kind of key"),
     (["--tls-certificate=self-signed", f"--tls-certificate={FILE}"],
-     "tls-certificate=self-signed: there can be no other one"),
+     "tls-certificate=self-signed: it must be the only certificate"),
     ([f"--tls-certificate={FILE}", "--tls-certificate=self-signed"],
-     "tls-certificate=self-signed: there can be no other one"),
+     "tls-certificate=self-signed: it must be the only certificate"),
     (["--tls-certificate=self-signed", "--tls-key=/x"],
      "tls-key makes no sense with tls-certificate=self-signed, which has a key of its own"),
     ([f"--tls-certificate={FILE}", "--tls-key=/x,/y"],
@@ -241,7 +241,7 @@ def test_check_of_credentials(program, tmp_path):
     assert status == 0
     assert shown.items() >= {"tls-certificate": "certificate", "tls-key": "key"}.items()
     assert complaints == ["smtpd: warning: tls-certificate: certificate is a credential of the "
-                          "unit, and not looked at here "
+                          "unit, which was not checked "
                           "($CREDENTIALS_DIRECTORY is not set)"]
     assert notes(tmp_path, "start") == []
     status, shown, complaints = check(program, "--tls-certificate=certificate", "--tls-key=key",
@@ -273,7 +273,7 @@ def test_check_of_an_engine(release, tmp_path):
     assert warnings() == [": No such file or directory; until it is there, no client gets TLS: "
                           "systemctl start smtpd-tls.socket"]
     path.write_text("")
-    assert warnings() == [" is no socket, and no client gets TLS: name that of smtpd-tls"]
+    assert warnings() == [" is not a socket, so no client gets TLS: name the socket of smtpd-tls"]
     path.unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(path))
@@ -282,7 +282,7 @@ def test_check_of_an_engine(release, tmp_path):
         need_root()
         (warning,) = warnings("--listen=25", "--user=nobody")
     assert "user nobody has no access to" in warning
-    assert "so that no client would get TLS" in warning
+    assert "so no client would get TLS" in warning
 
 
 def test_listen_tls_is_listening(release):
