@@ -32,9 +32,9 @@ static int take_some(struct channel *client, struct proxy_header *h, int64_t dea
 }
 
 static const char *reason_of(int error) {
-        return error == -EBADMSG     ? "what came is none"
-               : error == -ENODATA   ? "it is not whole"
-               : error == -ETIMEDOUT ? "it did not come in five seconds"
+        return error == -EBADMSG     ? "the connection began with something else"
+               : error == -ENODATA   ? "the header is incomplete"
+               : error == -ETIMEDOUT ? "none came within five seconds"
                                      : patience_reason(error);
 }
 

@@ -340,8 +340,8 @@ static int start(struct acceptor *a) {
             (status = user_give_up_privileges(config_of(a)->user)) != 0)
                 return status;
         if (!spawn_is_possible()) {
-                log_say(LOG_ERR, "cannot accept connections: /proc is not mounted, and sessions "
-                                 "are started by it: mount -t proc proc /proc");
+                log_say(LOG_ERR, "cannot accept connections: /proc is not mounted, but sessions "
+                                 "are started through it: mount -t proc proc /proc");
                 return EX_TEMPFAIL;
         }
         if ((r = prepare(a)) < 0) {
@@ -364,7 +364,7 @@ static int start(struct acceptor *a) {
 static void turn_away(struct acceptor *a, size_t n_passed) {
         static const struct refusal why = {
                 "421 4.3.5 this server is not configured correctly, try again later\r\n",
-                "the configuration has mistakes", FIGURE_STOPPING
+                "the configuration has errors", FIGURE_STOPPING
         };
 
         refusal_to_all(&a->refusals, a->listeners, n_passed, a->signal_fd, &why);

@@ -48,9 +48,7 @@ static int check(const struct engine *e, const struct config *c, const struct li
         if (e->role == ENGINE_FOR_UPSTREAMS || c->tls_certificate.n > 0 || c->tls_engine ||
             (c->tls == TLS_NO && !first))
                 return 0;
-        log_say(LOG_ERR,
-                "cannot offer TLS at %s: tls-certificate=FILE is missing, or "
-                "tls-engine=/SOCKET",
+        log_say(LOG_ERR, "cannot offer TLS on %s: set tls-certificate=FILE or tls-engine=/SOCKET",
                 first ? first->address : "any address");
         return EX_CONFIG;
 }
@@ -213,8 +211,8 @@ static bool change(struct engine *e, const struct config *c) {
                 return false;
         config_tls_free(arguments);
         if (!is_same)
-                log_say(LOG_WARNING, "TLS goes on as before: options of certificate and key that "
-                                     "have changed need a restart");
+                log_say(LOG_WARNING, "TLS is unchanged: the changed options of certificate and key "
+                                     "need a restart");
         return renew(e);
 }
 
@@ -233,7 +231,7 @@ void engine_keep(struct engine *e) {
         log_say(LOG_ERR, "the keeper of the TLS engine (process %d) ended", (int) e->keeper);
         fd_close(&e->orders);
         if (is_fixed(e))
-                log_say(LOG_ERR, "TLS ends with the engine: restart smtpd");
+                log_say(LOG_ERR, "the TLS engine is not restarted if it ends: restart smtpd");
         else if (start_keeper(e) != 0)
                 fd_close(&e->orders);
 }

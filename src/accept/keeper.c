@@ -90,8 +90,8 @@ static int wait_until_ready(const struct keeper *k, pid_t pid, int ready) {
                 return 0;
         if (n == 0)
                 log_say(LOG_ERR,
-                        "the TLS engine is not ready within %d seconds; does the file "
-                        "system of its key hang?",
+                        "the TLS engine was not ready within %d seconds: does the file system of "
+                        "its key hang?",
                         READY_SECONDS);
         return exit_status_of(wait_for_end(pid, n == 0 ? 0 : deadline_now() + GRACE));
 }
@@ -124,12 +124,11 @@ static int start_engine(struct keeper *k) {
 static void say_end(pid_t pid, int status) {
         if (WIFSIGNALED(status))
                 log_say(LOG_ERR,
-                        "the TLS engine (process %d) ended by signal %d (%s): it is "
-                        "started anew",
+                        "the TLS engine (process %d) was killed by signal %d (%s): restarting it",
                         (int) pid, WTERMSIG(status), strsignal(WTERMSIG(status)));
         else
                 log_say(WEXITSTATUS(status) == 0 ? LOG_NOTICE : LOG_ERR,
-                        "the TLS engine (process %d) ended with status %d: it is started anew",
+                        "the TLS engine (process %d) exited with status %d: restarting it",
                         (int) pid, WEXITSTATUS(status));
 }
 
@@ -212,9 +211,9 @@ static void listen_to_engine(struct keeper *k) {
                 fd_close(&k->words);
                 return;
         }
-        log_say(LOG_NOTICE, "TLS: there is a new certificate or key: starting an engine for it");
+        log_say(LOG_NOTICE, "TLS: new certificate or key: starting an engine for it");
         if (replace(k) != 0)
-                log_say(LOG_ERR, "TLS goes on with the certificate and key from before");
+                log_say(LOG_ERR, "TLS goes on with the old certificate and key");
 }
 
 static void wait_and_act(struct keeper *k) {

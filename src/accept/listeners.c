@@ -45,12 +45,12 @@ static void complain(const char *endpoint, int error, const char *why) {
         const char *advice = "";
 
         if (error == -EADDRINUSE && *endpoint == '/')
-                advice = "; another program is there: stop it, or remove what it has left";
+                advice = "; another program uses it: stop it, or remove the socket it left";
         else if (error == -EADDRINUSE)
-                advice = "; another program is there: stop it, or choose another address";
+                advice = "; another program uses it: stop it, or choose another address";
         else if (error == -EACCES && *endpoint != '/')
-                advice = "; ports below 1024 are root's: start as root (user= says who to become), "
-                         "or choose another";
+                advice = "; ports below 1024 need root: start as root (user= names the user to "
+                         "switch to), or choose another";
         log_say(LOG_ERR, "cannot listen on %s: %s%s", endpoint, why, advice);
 }
 

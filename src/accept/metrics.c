@@ -30,21 +30,21 @@ static const struct row {
         const char *name, *type, *help, *label;
 } rows[] = {
         [FIGURE_STARTED] = { "smtpd_sessions_total", "counter", "Sessions started.", "" },
-        [FIGURE_OPEN] = { "smtpd_sessions_open", "gauge", "Sessions that run.", "" },
+        [FIGURE_OPEN] = { "smtpd_sessions_open", "gauge", "Sessions running now.", "" },
         [FIGURE_FULL] = { "smtpd_turned_away_total", "counter", "Clients that got no session.",
                           "{reason=\"max-connections\"}" },
         [FIGURE_SOURCE_FULL] = TURNED_AWAY("max-connections-per-source"),
         [FIGURE_SHORTAGE] = TURNED_AWAY("shortage"),
         [FIGURE_STOPPING] = TURNED_AWAY("stopping"),
         [FIGURE_2XX] = { "smtpd_messages_total", "counter",
-                         "Messages that a strategy was asked for, by their best verdict.",
+                         "Messages that a strategy got, by their best verdict.",
                          "{class=\"2xx\"}" },
         [FIGURE_4XX] = MESSAGES("4xx"),
         [FIGURE_5XX] = MESSAGES("5xx"),
         [FIGURE_REJECTED] = { "smtpd_rejected_total", "counter",
-                              "Lines of the log that begin with rejected.", "" },
+                              "Log lines that begin with rejected.", "" },
         [FIGURE_CRASHED] = { "smtpd_session_crashes_total", "counter",
-                             "Sessions that ended by a signal.", "" },
+                             "Sessions ended by a signal.", "" },
 };
 
 /* Returns its length. */
@@ -104,14 +104,14 @@ static const char *remedy(int error) {
         case EACCES:
         case EPERM: return "let our user write to its directory";
         case ENOENT:
-        case ENOTDIR: return "make its directory";
+        case ENOTDIR: return "create its directory";
         case EROFS: return "in a unit, name its directory in RuntimeDirectory= or ReadWritePaths=";
         case EISDIR:
         case ENOTEMPTY: return "name a file";
         case EFBIG:
         case ENOSPC:
-        case EDQUOT: return "it keeps its old figures until there is room";
-        default: return "it keeps its old figures";
+        case EDQUOT: return "it keeps the old metrics until there is room";
+        default: return "it keeps the old metrics";
         }
 }
 

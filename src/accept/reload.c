@@ -73,12 +73,12 @@ bool reload_again(struct reload *r) {
                  equipment_reload(r->equipment, r->spare, r->listeners) && take(r, r->spare) == 0;
         equipment_pass_on(r->equipment, r->spawn);
         if (is_new) {
-                log_say(LOG_NOTICE, "reloaded: new sessions have the new configuration "
-                                    "(listen, listen-tls, user and tls-user need a restart)");
+                log_say(LOG_NOTICE, "reloaded: new sessions use the new configuration (listen, "
+                                    "listen-tls, user and tls-user need a restart)");
                 r->config = r->spare;
                 r->spare = old;
         } else
-                log_say(LOG_ERR, "not reloaded: sessions go on with the old configuration");
+                log_say(LOG_ERR, "not reloaded: new sessions still use the old configuration");
         config_free(r->spare);
         notify_state("READY=1");
         return is_new;

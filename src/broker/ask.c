@@ -57,7 +57,7 @@ static int64_t soon(void) {
 /* --- one exchange ----------------------------------------------------------------------------- */
 
 static const char *reason_of(int error) {
-        return error == -ECONNRESET || error == -EPIPE ? "it is gone"
+        return error == -ECONNRESET || error == -EPIPE ? "it has ended"
                : error == -ETIMEDOUT                   ? "it does not answer"
                                                        : strerror(-error);
 }

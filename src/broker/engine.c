@@ -26,6 +26,6 @@ int engine_read_answer(int control, struct patience *p, int64_t deadline,
 const char *engine_reason(int error) {
         return error == -ECONNRESET  ? "the handshake failed"
                : error == -ETIMEDOUT ? "the handshake took too long"
-               : error == -EMSGSIZE  ? "the engine says too much"
+               : error == -EMSGSIZE  ? "the engine's answer is too long"
                                      : patience_reason(error);
 }

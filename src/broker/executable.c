@@ -121,9 +121,11 @@ static bool diagnose_way(struct diagnosis *d, int error) {
                            "user %u may not search the directory %.300s: chmod a+x it, or move the "
                            "program%s",
                            (unsigned) geteuid(), directory,
-                           is_below(directory, homes) ? "; ProtectHome= in a unit locks it" : "");
+                           is_below(directory, homes)
+                                   ? "; ProtectHome= in a unit makes it inaccessible"
+                                   : "");
         if (error == ENOENT && strpbrk(d->path, "~$"))
-                return say(d, error, "no shell replaces ~ and $: write them out");
+                return say(d, error, "no shell expands ~ and $: write them out");
         if (error == ENOENT && log_current_target() == LOG_TO_JOURNAL && is_below(d->path, hidden))
                 return say(d, error, "ProtectHome= and PrivateTmp= in a unit hide such files");
         if (error == ENOENT && find_above(d->path, is_missing, directory))
@@ -146,7 +148,7 @@ static bool diagnose_mode(struct diagnosis *d) {
         if (S_ISDIR(st.st_mode))
                 return say(d, EACCES, "a directory: name the program in it");
         if (!S_ISREG(st.st_mode))
-                return say(d, EACCES, "no regular file");
+                return say(d, EACCES, "not a regular file");
         if (is_noexec(d->path))
                 return say(d, EACCES,
                            "its file system is mounted noexec: move it to another, or "
@@ -172,7 +174,7 @@ static bool diagnose_env(struct diagnosis *d, char *name) {
         }
         if (!*name || *name == '-' || strpbrk(name, "=/") || executable_find(name, found))
                 return false;
-        return say(d, ENOENT, "%.100s in its first line is not found in PATH=%.300s", name,
+        return say(d, ENOENT, "%.100s in its first line is not in PATH=%.300s", name,
                    search_path());
 }
 
@@ -239,13 +241,13 @@ static bool diagnose_content(struct diagnosis *d, char *head, size_t n) {
         if (begins_with(head, n, "#!", 2))
                 return diagnose_first_line(d, head + 2);
         if (has_byte_order_mark(head, n))
-                return say(d, ENOEXEC,
-                           "a byte order mark stands before its #!: save it as UTF-8 "
-                           "without one");
+                return say(
+                        d, ENOEXEC,
+                        "there is a byte order mark before its #!: save it as UTF-8 without one");
         if (begins_with(head, n, "\177ELF", 4) && d->error == ENOENT)
-                return say(d, ENOENT, "the loader that it was linked with does not exist here");
+                return say(d, ENOENT, "its dynamic loader does not exist here");
         if (begins_with(head, n, "\177ELF", 4) && d->error == ENOEXEC)
-                return say(d, ENOEXEC, "incomplete, or for another machine");
+                return say(d, ENOEXEC, "incomplete, or built for another machine");
         if (d->error == ENOEXEC || (d->error == 0 && !memchr(head, '\0', n)))
                 return say(d, ENOEXEC,
                            "its first line does not begin with #!: write #!/bin/sh "

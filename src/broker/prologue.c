@@ -198,9 +198,10 @@ static int listen_to_speaker(const struct prologue *p, struct ends *e, int sessi
 }
 
 static const char *reason_of(int error) {
-        return error == -ECONNRESET || error == -EPROTO ? "the process that prepares it ended"
-               : error == -ETIMEDOUT                    ? "no answer in time"
-                                                        : patience_reason(error);
+        return error == -ECONNRESET || error == -EPROTO
+                       ? "the process that prepares the connection ended"
+               : error == -ETIMEDOUT ? "no answer in time"
+                                     : patience_reason(error);
 }
 
 /* The connection, or what has taken its place. */

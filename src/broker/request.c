@@ -39,15 +39,15 @@ static const char *check_run(const struct request *r, const struct services *s) 
         bool is_wrapper = r->index == REQUEST_WRAPPER;
 
         if (r->index > REQUEST_WRAPPER || (is_wrapper ? !s->wrapper : !s->program))
-                return "there is no such program";
+                return "no such program";
         if (r->milliseconds > INT_MAX)
-                return "it asks for too much time";
+                return "too much time";
         if (!is_wrapper)
                 return NULL;
         if (r->command >= LISTS_COMMANDS)
-                return "there is no such command of Mailman's";
+                return "no such Mailman command";
         if (!lists_is_name(r->list, strnlen(r->list, sizeof(r->list))))
-                return "that cannot be the name of a list";
+                return "not the name of a list";
         return NULL;
 }
 
@@ -55,14 +55,14 @@ static const char *check_connect(const struct request *r, const struct services 
         const char *port;
 
         if (!request_endpoint(s, r->index, &port))
-                return "there is no such endpoint";
-        return r->milliseconds > INT_MAX ? "it asks for too much time" : NULL;
+                return "no such endpoint";
+        return r->milliseconds > INT_MAX ? "too much time" : NULL;
 }
 
 static const char *check_list(const struct request *r, const struct services *s) {
         if (!s->lists)
-                return "there are no lists";
-        return r->index > REQUEST_TO_RUN ? "there is no such purpose" : NULL;
+                return "no lists are configured";
+        return r->index > REQUEST_TO_RUN ? "no such purpose" : NULL;
 }
 
 const char *request_check(const struct request *r, const struct services *s) {
@@ -75,7 +75,7 @@ const char *request_check(const struct request *r, const struct services *s) {
         };
 
         if (r->kind < REQUEST_RUN || r->kind > REQUEST_PEER)
-                return "there is no such request";
+                return "no such request";
         if (r->n_text > text_max[r->kind])
                 return "it is too long";
         if (r->kind == REQUEST_RUN)
@@ -83,9 +83,9 @@ const char *request_check(const struct request *r, const struct services *s) {
         if (r->kind == REQUEST_CONNECT)
                 return check_connect(r, s);
         if (r->kind == REQUEST_TLS)
-                return s->engine ? NULL : "there is no TLS engine";
+                return s->engine ? NULL : "no TLS engine is configured";
         if (r->kind == REQUEST_PEER)
-                return s->has_balancer ? NULL : "its peer is known";
+                return s->has_balancer ? NULL : "the peer is already known";
         return r->kind == REQUEST_LIST ? check_list(r, s) : NULL;
 }
 
@@ -97,8 +97,8 @@ const char *request_check_variables(const char *text, size_t n) {
                 const char *nul = memchr(text, '\0', (size_t) (end - text));
 
                 if (!nul || strncmp(text, request_variables[i], n_name) != 0)
-                        return "its variables are not those of a message";
+                        return "the variables are not those of a message";
                 text = nul + 1;
         }
-        return text == end ? NULL : "there are more variables than there should be";
+        return text == end ? NULL : "too many variables";
 }

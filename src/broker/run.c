@@ -65,7 +65,7 @@ static void end_line(struct run *r) {
         log_field(&l, "id", "%.48s", r->order->id);
         log_field(&l, "program", "%s", r->order->argv[0]);
         log_field(&l, "stderr", "%s",
-                  r->n_lines < LINES_MAX ? r->line : "(there is more, which is not logged)");
+                  r->n_lines < LINES_MAX ? r->line : "(further lines are not logged)");
         log_send(&l, LOG_NOTICE);
 }
 
@@ -175,7 +175,7 @@ static bool kill_run(struct run *r, int grace) {
         signal_run(r, SIGKILL); /* the rest of the group too */
         if (wait_for_end(r, -1, deadline_now() + grace) == 0)
                 return true;
-        log_say(LOG_ERR, "cannot end %.300s (process %d): it is left behind", r->order->argv[0],
+        log_say(LOG_ERR, "cannot kill %.300s (process %d): it is left behind", r->order->argv[0],
                 (int) r->pid);
         return false;
 }

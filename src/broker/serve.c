@@ -52,7 +52,7 @@ static struct {
 
 /* The session has been taken over, or is wrong. Either way it gets no more. */
 _Noreturn static void refuse(const char *why) {
-        log_say(LOG_ERR, "broker: ended, because the session asked what it must not: %s", why);
+        log_say(LOG_ERR, "broker: ended because of a forbidden request: %s", why);
         _exit(EX_PROTOCOL);
 }
 
@@ -71,7 +71,7 @@ static int open_message(bool goes_on) {
 
         if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY || flags & O_PATH ||
             fstat(message, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink > 0)
-                refuse("the message is not a file without a name");
+                refuse("the message is not an unnamed file");
         return goes_on ? spool_lend(message) : spool_open_again(message);
 }
 
@@ -110,7 +110,7 @@ static void run_wrapper(void) {
         if (r > 0)
                 run(argv);
         else
-                fail(r == 0 ? "there is no such list" : strerror(-r));
+                fail(r == 0 ? "no such list" : strerror(-r));
 }
 
 static void do_run(void) {
@@ -119,7 +119,7 @@ static void do_run(void) {
         if (mistake)
                 refuse(mistake);
         if (b.passed.n == 0)
-                refuse("there is no message with it");
+                refuse("no message came with it");
         if (!b.vector)
                 b.vector = vector_new(b.services);
         if (!b.vector)
@@ -213,12 +213,12 @@ static void do_tls(void) {
         int error;
 
         if (b.has_engine)
-                refuse("there is a TLS engine already");
+                refuse("the TLS engine was already started");
         if (b.passed.n != PASSED_MAX)
-                refuse("the descriptors for TLS are not three");
+                refuse("there must be three descriptors for TLS");
         for (size_t i = 0; i < b.passed.n; i++)
                 if (!handover_is_socket(b.passed.fds[i]))
-                        refuse("a descriptor for TLS is no stream socket");
+                        refuse("a descriptor for TLS is not a stream socket");
         for (size_t i = 0; i < b.passed.n; i++)
                 if (fd_is_outgoing(b.passed.fds[i]))
                         refuse("a descriptor for TLS is shared with others");
@@ -262,7 +262,7 @@ static void receive(void) {
         if ((mistake = request_check(&b.request, b.services)))
                 refuse(mistake);
         if ((b.request.kind == REQUEST_PEER) != (b.state == PEER_TO_BE_NAMED))
-                refuse("the peer is named first, and once");
+                refuse("the peer must be named first, and only once");
         if (wire_receive(SESSION, b.text, b.request.n_text, NULL, INT64_MAX) < 0)
                 _exit(EXIT_SUCCESS);
         b.text[b.request.n_text] = '\0';

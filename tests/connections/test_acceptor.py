@@ -106,7 +106,7 @@ def test_port_in_use(smtpd, folder):
         endpoint = "127.0.0.1:%d" % other.getsockname()[1]
         status, said = start_that_fails(smtpd, folder, listen=endpoint)
     assert status == 75
-    assert b"cannot listen on %s: Address already in use; another program is there: stop it" % endpoint.encode() in said
+    assert b"cannot listen on %s: Address already in use; another program uses it: stop it" % endpoint.encode() in said
 
 
 def test_port_can_be_had_again_at_once(release, folder):
@@ -160,7 +160,7 @@ def test_port_alone_that_is_in_use(release, folder):
             port = b"%d" % other.getsockname()[1]
             status, said = start_that_fails(release, folder, listen=port.decode())
         assert status == 75
-        assert b"cannot listen on %s: Address already in use; another program is there" % port in said
+        assert b"cannot listen on %s: Address already in use; another program uses it" % port in said
 
 
 def test_port_alone_without_ipv6(release, folder):
@@ -221,7 +221,7 @@ def test_stale_local_socket_of_others_is_left_alone(smtpd, folder):
             before = path.lstat().st_ino
             status, said = start_that_fails(smtpd, folder, listen=str(path))
             assert status == 75
-            assert b"cannot listen on %s: Address already in use; another program is there" % str(path).encode() in said
+            assert b"cannot listen on %s: Address already in use; another program uses it" % str(path).encode() in said
             assert path.lstat().st_ino == before and not (folder / "socket.lock").exists()
             other.close()
 
@@ -284,7 +284,7 @@ def test_live_local_socket_is_not(smtpd, folder, is_full):
             clients.enter_context(connect(path))
         status, said = start_that_fails(smtpd, folder, listen=path)
         assert status == 75
-        assert b"cannot listen on %s: Address already in use; another program is there" % path.encode() in said
+        assert b"cannot listen on %s: Address already in use; another program uses it" % path.encode() in said
         if is_full:
             other.accept()[0].close()
         clients.enter_context(connect(path))  # it is there, and the other one's
@@ -807,8 +807,8 @@ def test_without_proc(release, folder):
     """Said once, and not to each client."""
     status, said = start_that_fails(release, folder, prefix=without_proc())
     assert status == 75
-    assert (said == b"smtpd: cannot accept connections: /proc is not mounted, and sessions are "
-                    b"started by it: mount -t proc proc /proc\n")
+    assert (said == b"smtpd: cannot accept connections: /proc is not mounted, but sessions are "
+                    b"started through it: mount -t proc proc /proc\n")
 
 
 def test_limits_change_while_there_are_more_sessions(smtpd, folder, config):

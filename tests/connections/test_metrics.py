@@ -160,7 +160,7 @@ def test_every_ten_seconds(smtpd, folder, file):  # noqa: F811
     directory.rename(away)
     with (Acceptor(smtpd, folder, f"--metrics-file={file}") as acceptor,
           acceptor.client("EHLO") as client):
-        assert len(acceptor.log("cannot write metrics-file=.*: No such file or directory; make its "
+        assert len(acceptor.log("cannot write metrics-file=.*: No such file or directory; create its "
                                 "directory")) == 1
         away.rename(directory)
         wait_until(lambda: acceptor.log("metrics-file=.* is written again"), "the file",
@@ -230,7 +230,7 @@ def test_disk_full(smtpd, folder, file):  # noqa: F811
             client.read_to_end()
         assert acceptor.status() == 0
         assert len(acceptor.log("cannot write metrics-file=.*: No space left on device; it keeps "
-                                "its old figures")) == 1
+                                "the old metrics")) == 1
         assert acceptor.err().endswith(b"\nsmtpd.prom\nzeros\n")
     assert set(parse(acceptor.out_path.read_text()).values()) == {0}
 

@@ -440,7 +440,7 @@ def test_program_that_becomes_another_user_is_left_behind(release, tmp_path):
             verdict = session.reply()
             pids = {int(n) for n in re.findall(rb"process (\d+)\)", session.err())}
             assert verdict.startswith(b"451 ") and time.monotonic() - then < 3 + SLACK
-            assert re.search(rb"cannot end .*left behind", session.err())
+            assert re.search(rb"cannot kill .*left behind", session.err())
             assert b"duplicate possible" in session.err()
             assert session.ask(b"NOOP").startswith(b"250 ")
             assert session.end() == 0

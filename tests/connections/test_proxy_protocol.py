@@ -210,7 +210,7 @@ NONE = {
 @pytest.mark.parametrize("said", NONE.values(), ids=NONE)
 def test_no_header_no_word(release, tmp_path, said):
     codes_, log = talk(command(release, FROM), tmp_path, said)
-    assert codes_ == [] and end_of(log) == b"no PROXY header: what came is none"
+    assert codes_ == [] and end_of(log) == b"no PROXY header: the connection began with something else"
     line = one(log, "session")
     assert (line["peer"], line["via"], line["commands"]) == (b"unknown", b"127.0.0.1", b"0")
 
@@ -232,7 +232,7 @@ def test_half_a_header_and_silence(release, folder):
         wait_until(lambda: len(lines(acceptor.err(), "session")) == len(beginnings), "all lines")
         assert {end_of(b"smtpd: " + line)
                 for line in acceptor.log("session")} == {
-                        b"no PROXY header: it did not come in five seconds"}
+                        b"no PROXY header: none came within five seconds"}
 
 
 @pytest.mark.parametrize("said", [b"", v1()[:20], v2()[:14]], ids=["nothing", "v1", "v2"])
@@ -248,7 +248,7 @@ def test_half_a_header_and_the_end(smtpd, tmp_path, said, how):
             assert session.read_to_end() == b""
         assert session.status() == 0
         if how == "end":
-            assert end_of(session.err()) == (b"no PROXY header: it is not whole" if said
+            assert end_of(session.err()) == (b"no PROXY header: the header is incomplete" if said
                                              else b"the client closed the connection")
         assert not lines(session.err(), "message")
 

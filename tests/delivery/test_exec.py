@@ -829,7 +829,7 @@ def file_of(folder, content, mode=0o755):
 NO_FILE, NO_ACCESS = "No such file or directory", "Permission denied"
 NO_PROGRAM = "Exec format error"
 HOME = "/home"
-NO_MARK = "a byte order mark stands before its #!"
+NO_MARK = "there is a byte order mark before its #!"
 
 
 def interpreted_by(interpreter):
@@ -856,10 +856,10 @@ CANNOT_RUN = {
     "missing": (lambda folder: folder / "missing", NO_FILE, ""),
     "missing-directory": (lambda folder: folder / "no" / "hook", NO_FILE,
                           "there is no directory {hook.parent}"),
-    "shell-s-work": (lambda _: "~/hook", NO_FILE, "no shell replaces ~ and $"),
+    "shell-s-work": (lambda _: "~/hook", NO_FILE, "no shell expands ~ and $"),
     "missing-in-path": (lambda _: "no-such-program", NO_FILE, "not found in PATH={path}"),
     "directory": (lambda folder: folder, NO_ACCESS, "a directory: name the program in it"),
-    "fifo": (a_fifo, NO_ACCESS, "no regular file"),
+    "fifo": (a_fifo, NO_ACCESS, "not a regular file"),
     "bad-interpreter": (interpreted_by("/no/such"), NO_FILE,
                         "the interpreter /no/such in its first line does not exist: install it"),
     "bare-interpreter": (interpreted_by("python3"), NO_FILE,
@@ -1027,11 +1027,11 @@ def test_program_not_in_path_is_not_looked_for_in_root(release, tmp_path):
 
 
 ENV_HOOKS = {  # the first line; what is found
-    "missing": (b"#!/usr/bin/env no-such\n", "no-such in its first line is not found in PATH="),
+    "missing": (b"#!/usr/bin/env no-such\n", "no-such in its first line is not in PATH="),
     "windows": (b"#!/usr/bin/env sh\r\n", "its first line ends with CR LF, as on Windows"),
-    "arguments": (b"#!/usr/bin/env sh -e\n", "sh -e in its first line is not found in PATH="),
+    "arguments": (b"#!/usr/bin/env sh -e\n", "sh -e in its first line is not in PATH="),
     "shell-of-windows": (b"#!/bin/sh -e\r\n", "its first line ends with CR LF, as on Windows"),
-    "split": (b"#!/usr/bin/env -S no-such -e\n", "no-such in its first line is not found in PATH="),
+    "split": (b"#!/usr/bin/env -S no-such -e\n", "no-such in its first line is not in PATH="),
 }
 
 

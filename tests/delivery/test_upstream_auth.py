@@ -319,7 +319,7 @@ def test_acceptor_of_root(release, password):
             password.write_text("another, which only root can read\n")
             password.chmod(0o600)
             door.reload()
-            wait_until(lambda: b"the one that was read before is used" in door.err(),
+            wait_until(lambda: b"the old one is still used" in door.err(),
                        "the log line")
             assert f"cannot read upstream-password={password}: Permission denied".encode() in door.err()
             assert send().startswith(b"250 ") and len(account.said) == 2

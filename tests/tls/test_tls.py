@@ -423,8 +423,8 @@ BAD = {
     "dies-at-once": (dies_at_once, b"the handshake failed"),
     "dies-after-the-handshake": (dies_after_handshake, b"the handshake failed"),
     "says-half": (says_half, b"the handshake failed"),
-    "says-too-much": (says_too_much, b"the engine says too much"),
-    "says-far-too-much": (says_far_too_much, b"the engine says too much"),
+    "says-too-much": (says_too_much, b"the engine's answer is too long"),
+    "says-far-too-much": (says_far_too_much, b"the engine's answer is too long"),
     "says-why": (says_why, b"the ?rampart ? is lost"),
     "is-silent": (is_silent, b"the handshake took too long"),
 }

@@ -146,7 +146,7 @@ def test_engine_that_is_never_ready(program, folder):
     before = time.monotonic()
     status, said = start_that_fails(program, folder, "--tls-certificate=/a.pem")
     assert status == 75 and 8 < time.monotonic() - before < 16
-    assert b"the TLS engine is not ready within 10 seconds; does the file system of its key hang?" in said
+    assert b"the TLS engine was not ready within 10 seconds: does the file system of its key hang?" in said
     wait_for_end(notes(folder, "start")[0]["pid"])
 
 
@@ -185,9 +185,9 @@ def test_passed_socket_for_tls_without_a_certificate(program, folder):
         status, said = start_that_fails(program, folder, listen=None, env=env,
                                         fds={tls.fileno(): 3})
     address = b"%s:%d" % (b"127.0.0.1", tls.getsockname()[1]) if tls.fileno() >= 0 else b"127.0.0.1"
-    assert status == 78 and b"cannot offer TLS at 127.0.0.1:" in said
+    assert status == 78 and b"cannot offer TLS on 127.0.0.1:" in said
     assert address[:9] == b"127.0.0.1"
-    assert b"tls-certificate=FILE is missing, or tls-engine=/SOCKET" in said
+    assert b"set tls-certificate=FILE or tls-engine=/SOCKET" in said
 
 
 @pytest.mark.parametrize("n", range(4, 24, 2))
@@ -291,8 +291,8 @@ def test_engine_killed_between_sessions(program, folder, number):
         os.kill(first, number)
         second = engine_that_answers(door)
         assert second != first and second == door.engine and not is_running(first)
-        assert re.search(rb"the TLS engine \(process %d\) ended by signal %d \([A-Za-z ]+\): it is "
-                         rb"started anew" % (first, number), door.err())
+        assert re.search(rb"the TLS engine \(process %d\) was killed by signal %d \([A-Za-z ]+\): "
+                         rb"restarting it" % (first, number), door.err())
 
 
 def test_requests_wait_for_the_next_engine(program, folder):
@@ -567,7 +567,7 @@ def test_certificate_of_root_that_changes_its_name(program, folder, conf):
         keepers = door.keepers()
         conf("tls-certificate=/b.pem\n")
         door.reload()
-        assert (b"TLS goes on as before: options of certificate and key that have changed need a "
+        assert (b"TLS is unchanged: the changed options of certificate and key need a "
                 b"restart" in door.err())
         assert "--certificate=/a.pem" in notes(folder, "start")[-1]["argv"]
         assert door.keepers() == keepers
