@@ -129,7 +129,7 @@ static void lose_unheard(struct session *s, int error) {
 static void close_for(struct session *s, int error) {
         if (error == -ETIMEDOUT)
                 server_close(&s->server, 421, "4.4.2",
-                             "timeout: nothing came from you, closing connection");
+                             "timeout: no input from you, closing connection");
         else if (error == -ETIME)
                 server_close(&s->server, 421, "4.4.2",
                              "the session took too long, closing connection");

@@ -140,8 +140,9 @@ static void log_recipient(const struct envelope *e, const struct addressee *a) {
 static void log_refused_although(const struct session_log *s, const struct addressee *a) {
         struct log_line l;
 
-        log_start(&l, "duplicate possible: the client heard a refusal, and this recipient has the "
-                      "message");
+        log_start(
+                &l,
+                "duplicate possible: the client got a refusal, but this recipient has the message");
         log_id(&l, s);
         log_field(&l, "destination", "%s", destination_of(s->envelope, a));
         log_address(&l, "to", &a->recipient.address);
@@ -282,7 +283,7 @@ void session_log_abandoned(const struct session_log *s, enum session_end end) {
         log_start(&l, "abandoned");
         log_id(&l, s);
         if (end == GOES_ON && !server_is_closed(s->server))
-                log_field(&l, "reason", "the client began anew");
+                log_field(&l, "reason", "the client started over");
         else
                 log_reason(&l, "reason", s, end);
         log_kind(&l, s);
@@ -367,7 +368,7 @@ void session_log_gone(const struct peer *p, int priority) {
 
         log_start(&l, "session");
         log_peer(&l, p);
-        log_field(&l, "end", "the client was gone before it began");
+        log_field(&l, "end", "the client left before the session began");
         log_send(&l, priority);
 }
 

@@ -99,7 +99,7 @@ static void find_shared(const struct config *c) {
                 find_none("cannot connect to tls-engine=%s: %s", c->tls_engine,
                           strerror(-tls.request));
         else if (tls.request < 0)
-                find_none("$" INHERITED_TLS " is no descriptor");
+                find_none("$" INHERITED_TLS " is not a descriptor");
 }
 
 /* Whether it can be executed is seen then. */
@@ -119,7 +119,7 @@ static void find(const struct config *c, const struct channel *client) {
         if (find_ucspi())
                 tls.engine = ENGINE_UCSPI;
         else if (!is_socket(client))
-                find_none("the connection is no socket");
+                find_none("the connection is not a socket");
         else if (getenv(INHERITED_TLS) || c->tls_engine)
                 find_shared(c);
         else if (c->tls_certificate.n > 0)

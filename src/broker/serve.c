@@ -175,7 +175,7 @@ static int connect_in_clear(const char *endpoint, const char *port) {
         if (!result.is_for_clear ||
             b.services->prologue->config->upstream_tls != UPSTREAM_TLS_OPPORTUNISTIC)
                 return -1;
-        log_start(&l, "no TLS with the upstream: it is asked again in clear");
+        log_start(&l, "no TLS with the upstream: it is asked again in plain text");
         log_field(&l, "endpoint", "%s", endpoint);
         log_said(&l, "reason", "%s", result.why);
         log_send(&l, LOG_WARNING);

@@ -78,7 +78,7 @@ enum client_result client_read(struct client *c, uint64_t timeout, const char *s
                 c->n_in -= used;
         }
         parser->reply.by = c->rules->by;
-        return status == REPLY_BAD ? client_fail(c, CLIENT_NONSENSE, step, "the answer is no SMTP")
+        return status == REPLY_BAD ? client_fail(c, CLIENT_NONSENSE, step, "the reply is not SMTP")
                                    : CLIENT_OK;
 }
 
@@ -103,7 +103,7 @@ bool client_is_quiet(const struct client *c) {
 }
 
 enum client_result client_look(struct client *c) {
-        const char *step = "while we were silent";
+        const char *step = "between commands";
         struct reply unasked;
         enum client_result r;
 
@@ -115,7 +115,7 @@ enum client_result client_look(struct client *c) {
                 return CLIENT_OK;
         r = client_heed_421(c, read_reply(c, 1, step, &unasked), step, &unasked);
         if (r == CLIENT_OK || r == CLIENT_NONSENSE || r == CLIENT_SILENT)
-                r = client_fail(c, CLIENT_OUT_OF_STEP, step, "it answered before it was asked");
+                r = client_fail(c, CLIENT_OUT_OF_STEP, step, "unexpected reply");
         return r;
 }
 

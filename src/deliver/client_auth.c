@@ -75,7 +75,7 @@ static enum client_result read_rest(struct client *c, uint64_t timeout,
         if (status == REPLY_MORE)
                 r = client_read(c, timeout, "AUTH", &parser);
         if (status == REPLY_BAD || (r == CLIENT_OK && parser.reply.code == 334))
-                return fail(c, CLIENT_NONSENSE, "the answer is no SMTP");
+                return fail(c, CLIENT_NONSENSE, "the reply is not SMTP");
         *ret = parser.reply;
         ret->by = c->rules->by;
         return client_heed_421(c, r, "AUTH", ret);
@@ -95,8 +95,9 @@ static enum client_result hear(struct client *c, struct challenge *ret_challenge
         if (!is_challenge(ret_challenge))
                 return read_rest(c, timeout, ret_challenge, ret);
         reply_fix(ret, &go_on);
-        return take_challenge(ret_challenge) ? CLIENT_OK
-                                             : fail(c, CLIENT_NONSENSE, "the challenge is no text");
+        return take_challenge(ret_challenge)
+                       ? CLIENT_OK
+                       : fail(c, CLIENT_NONSENSE, "the challenge is not text");
 }
 
 /* One that our client has given up is not over there yet. */
@@ -124,7 +125,7 @@ enum client_result client_exchange(struct client *c, const char *line, size_t n,
         if (r != CLIENT_OK)
                 return r;
         if (ret->code < 400 && ret->code != 235 && (ret->code != 334 || is_end))
-                return fail(c, CLIENT_OUT_OF_STEP, "that is no answer to it");
+                return fail(c, CLIENT_OUT_OF_STEP, "this reply does not fit the command");
         c->standing = ret->code == 334   ? CLIENT_IN_EXCHANGE
                       : ret->code == 235 ? CLIENT_AUTHENTICATED
                                          : CLIENT_ANONYMOUS;

@@ -54,7 +54,7 @@ static bool say_our_fault(const struct client *c, struct reply *ret) {
                 reply_set(ret, 451, "4.7.5", "%s cannot be reached over TLS, try again later",
                           c->rules->title);
         else if (c->failure == CLIENT_LOCKED_OUT)
-                reply_set(ret, 451, "4.7.8", "%s does not take our credentials, try again later",
+                reply_set(ret, 451, "4.7.8", "%s rejected our credentials, try again later",
                           c->rules->title);
         else
                 return false;

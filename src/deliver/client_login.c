@@ -146,8 +146,7 @@ static void hide_secret(const struct mechanism *m, const struct client_login *l,
         encode(octets, n, wire);
         wire[TELLING] = '\0';
         if (strstr(reply->text, l->password) || strstr(reply->text, wire))
-                text_format(reply->text, sizeof(reply->text),
-                            "(left out: it repeats what we said)");
+                text_format(reply->text, sizeof(reply->text), "(omitted: it repeats what we said)");
         explicit_bzero(octets, sizeof(octets));
         explicit_bzero(wire, sizeof(wire));
 }
@@ -155,8 +154,8 @@ static void hide_secret(const struct mechanism *m, const struct client_login *l,
 static enum client_result fail_without_mechanism(struct client *c) {
         char why[sizeof(c->why)];
 
-        text_format(why, sizeof(why), "it offers no AUTH that was configured: %s",
-                    *c->auth ? c->auth : "none at all");
+        text_format(why, sizeof(why), "it offers no AUTH mechanism that is configured: %s",
+                    *c->auth ? c->auth : "none");
         return client_fail(c, CLIENT_LOCKED_OUT, "AUTH", why);
 }
 

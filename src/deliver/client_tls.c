@@ -29,7 +29,7 @@ static enum client_result say_starttls(struct client *c, struct prologue_result 
         if (ret->is_for_clear)
                 return client_refuse(c, CLIENT_INSECURE, step, &reply);
         if (r == CLIENT_OK && !client_is_quiet(c))
-                return fail_tls(c, step, "there are octets behind its 220");
+                return fail_tls(c, step, "octets follow its 220");
         return r;
 }
 

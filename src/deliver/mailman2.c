@@ -15,7 +15,7 @@
  * cannot execute, 5 and 6 called in a wrong way, 8 no such group. Only the first is the
  * recipient's. */
 static const struct program_verdict verdicts[] = {
-        { 0, { 250, "2.0.0", "taken by the list server" } },
+        { 0, { 250, "2.0.0", "accepted by the list server" } },
         { 1, { 550, "5.1.1", "no such list" } },
 };
 

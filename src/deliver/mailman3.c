@@ -4,8 +4,9 @@
 
 const struct fixed_reply mailman3_gone = { 451, "4.4.1",
                                            "the list server cannot be reached, try again later" };
-static const struct fixed_reply failed = { 451, "4.3.0",
-                                           "the list server did not take it, try again later" };
+static const struct fixed_reply failed = {
+        451, "4.3.0", "the list server did not accept the message, try again later"
+};
 
 /* Mailman's word, in ours. */
 static void say_failed(struct reply *ret) {

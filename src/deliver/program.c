@@ -80,10 +80,9 @@ static void log_duplicate(const struct run *r) {
         const struct envelope *e = r->envelope;
         struct log_line l;
 
-        start_log_line(r,
-                       "duplicate possible: the program did not end by itself, and may have "
-                       "delivered the message",
-                       &l);
+        start_log_line(
+                r, "duplicate possible: the program was killed, and may have delivered the message",
+                &l);
         log_number(&l, "recipients", e->n_addressees);
         for (size_t i = 0; i < e->n_addressees && log_has_room(&l); i++)
                 if (!e->addressees[i].is_held)

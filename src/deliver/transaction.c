@@ -21,7 +21,8 @@ void transaction_refuse(struct transaction *t, const struct reply *verdict) {
 }
 
 static void say_lost(const struct transaction *t, struct reply *ret) {
-        reply_set(ret, 451, "4.4.2", "%s was lost, try again later", t->client->rules->title);
+        reply_set(ret, 451, "4.4.2", "lost the connection to %s, try again later",
+                  t->client->rules->title);
 }
 
 static void make_verdict(const struct transaction *t, enum client_result result,
@@ -48,7 +49,7 @@ void transaction_verdict(const struct transaction *t, enum client_result result,
 
 /* Such a reply answers another question: the server may be waiting for a message by now. */
 static enum client_result fail_out_of_step(struct client *c, const char *step) {
-        return client_fail(c, CLIENT_OUT_OF_STEP, step, "that is no answer to it");
+        return client_fail(c, CLIENT_OUT_OF_STEP, step, "this reply does not fit the command");
 }
 
 /* Of a command that no message follows. */
@@ -77,7 +78,7 @@ bool transaction_check_size(const struct transaction *t, uint64_t size, struct r
         if (c->max_size == 0 || size <= c->max_size)
                 return true;
         reply_set(ret, is_promised ? 452 : 552, is_promised ? "4.3.4" : "5.3.4",
-                  "message too big: %s takes at most %llu octets", c->rules->title,
+                  "message too big: %s accepts at most %llu octets", c->rules->title,
                   (unsigned long long) c->max_size);
         return false;
 }
@@ -88,7 +89,7 @@ bool transaction_check_room(const struct transaction *t, struct reply *ret) {
         if (c->max_rcpts == 0 || c->n_rcpts < c->max_rcpts)
                 return true;
         reply_set(ret, 452, "4.5.3",
-                  "%s takes at most %u recipients: send the rest in another message",
+                  "%s accepts at most %u recipients: send the rest in another message",
                   c->rules->title, (unsigned) c->max_rcpts);
         return false;
 }
@@ -149,7 +150,7 @@ static bool check_message(const struct transaction *t, struct message *m, const 
         if (c->extensions & EXTENSION_8BITMIME || !c->rules->needs_8bitmime || !text_is_8bit(m))
                 return true;
         reply_set(ret, is_promised ? 451 : 554, is_promised ? "4.6.3" : "5.6.3",
-                  "%s does not take 8-bit text", c->rules->title);
+                  "%s does not support 8-bit text", c->rules->title);
         return false;
 }
 
@@ -208,8 +209,8 @@ static void heed_leftover(struct transaction *t, const char *id) {
         struct reply verdict;
 
         if (client_look(c) == CLIENT_OUT_OF_STEP) {
-                log_duplicates(t, 0, "duplicate possible: there was one reply too many", id);
-                reply_set(&verdict, 451, "4.5.0", "%s said too much, try again later",
+                log_duplicates(t, 0, "duplicate possible: one reply too many", id);
+                reply_set(&verdict, 451, "4.5.0", "%s sent too many replies, try again later",
                           c->rules->title);
                 transaction_refuse(t, &verdict);
         }
@@ -229,9 +230,7 @@ void transaction_commit(struct transaction *t, const char *id) {
                 if (r == CLIENT_OK && (i == 0 || c->rules->is_lmtp))
                         r = client_verdict(c, &verdict);
                 if (r != CLIENT_OK && is_said)
-                        log_duplicates(
-                                t, i,
-                                "duplicate possible: the reply to the final dot was not heard", id);
+                        log_duplicates(t, i, "duplicate possible: no reply to the final dot", id);
                 is_said &= r == CLIENT_OK;
                 make_verdict(t, r, &verdict);
                 t->addressees[i]->verdict = verdict;

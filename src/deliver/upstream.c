@@ -14,18 +14,19 @@ static const struct fixed_reply no_upstream = {
         451, "4.4.1", "no upstream server can be reached, try again later"
 };
 static const struct fixed_reply too_many_names = {
-        451, "4.7.0", "you have had too many names, try again in another session"
+        451, "4.7.0", "too many names in one session, try again in another"
 };
-static const struct fixed_reply log_in_again = { 421, "4.4.2",
-                                                 "the upstream server was lost: log in again" };
+static const struct fixed_reply log_in_again = {
+        421, "4.4.2", "lost the connection to the upstream server: log in again"
+};
 static const struct fixed_reply cannot_log_in = {
-        454, "4.7.0", "the upstream server cannot be asked now, try again later"
+        454, "4.7.0", "the upstream server is not available, try again later"
 };
 static const struct fixed_reply no_sender = { 503, "5.5.1", "the sender was refused" };
 static const struct fixed_reply no_smtputf8 = { 451, "4.6.7",
-                                                "the upstream server does not take SMTPUTF8" };
+                                                "the upstream server does not support SMTPUTF8" };
 static const struct fixed_reply no_dsn = { 451, "4.3.3",
-                                           "the upstream server does not take parameters of DSN" };
+                                           "the upstream server does not support DSN" };
 
 /* --- the connection --------------------------------------------------------------------------- */
 
@@ -225,7 +226,7 @@ static enum client_result say_again(struct upstream *u) {
         for (a = t->addressees; a < end && r == CLIENT_OK && reply_is_positive(&reply); a++)
                 r = say_rcpt(u, &(*a)->recipient, &reply);
         if (r == CLIENT_OK && !reply_is_positive(&reply))
-                r = client_refuse(&u->client, CLIENT_REFUSED, "the envelope, said again", &reply);
+                r = client_refuse(&u->client, CLIENT_REFUSED, "envelope, repeated", &reply);
         return r;
 }
 

@@ -97,7 +97,7 @@ void verdict_take_fields(struct fields *ret, const struct printed *p, struct rep
         if (mistake)
                 refuse(ret_ignored, rest, mistake, verdict);
         else if (!is_blank(rest))
-                ignore(ret_ignored, rest, "no header field: that and what follows is ignored");
+                ignore(ret_ignored, rest, "not a header field: it and the rest are ignored");
 }
 
 /* The reply is the first `n` octets. */
@@ -118,14 +118,14 @@ static void take_reply(const struct output *o, struct reply *ret, struct ignored
         struct reply said;
 
         if (o->text[3] == '-')
-                refuse(i, o->text, "no valid reply, so 451: print one line, " REPLY_FORMAT, ret);
+                refuse(i, o->text, "not a valid reply, so 451: print one line, " REPLY_FORMAT, ret);
         else if (!reply_parse_line(o->text, n, &said) || (said.code >= 300 && said.code < 400))
                 refuse(i, o->text,
-                       "no valid reply, so 451: print " REPLY_FORMAT
-                       ", or to standard error what is none",
+                       "not a valid reply, so 451: print " REPLY_FORMAT
+                       ", or print to standard error if it is none",
                        ret);
         else if (reply_is_positive(&said) && !reply_is_positive(ret))
-                ignore(i, o->text, "a 2xx reply counts with exit status 0 only");
+                ignore(i, o->text, "a 2xx reply counts only with exit status 0");
         else {
                 *ret = said;
                 if (ret->code == 421) /* would say that we close the session */
@@ -148,8 +148,9 @@ void verdict_judge(const struct program *p, const struct ending *e, const struct
         else if (begins_with_code(o->text))
                 take_reply(o, ret, ret_ignored);
         else if (has_byte_order_mark(o->text) && begins_with_code(o->text + 3))
-                refuse(ret_ignored, o->text, "no valid reply, so 451: print no byte order mark",
+                refuse(ret_ignored, o->text, "not a valid reply, so 451: print no byte order mark",
                        ret);
         else
-                ignore(ret_ignored, o->text, "the first line is no reply, the exit status counts");
+                ignore(ret_ignored, o->text,
+                       "the first line is not a reply, so the exit status counts");
 }

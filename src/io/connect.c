@@ -134,7 +134,7 @@ const char *connect_resolve(const char *endpoint) {
         if (*endpoint == '/')
                 return stat(endpoint, &st) < 0 ? strerror(errno)
                        : S_ISSOCK(st.st_mode)  ? NULL
-                                               : "it is no socket";
+                                               : "not a socket";
         if (!endpoint_split(endpoint, "25", &name))
                 return "malformed name";
         if ((r = getaddrinfo(name.host, name.port, &hints, &list)) != 0)

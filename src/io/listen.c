@@ -48,7 +48,7 @@ bool listen_is_loopback(const char *s) {
 
 static const char *reason(int error) {
         if (error == -EEXIST)
-                return "somebody else has a file of this name with .lock behind it; remove that";
+                return "another user has a file of this name with .lock appended; remove that";
         if (error == -EADDRNOTAVAIL)
                 return "not an address of this host; `ip address` lists those, 0.0.0.0 and [::] "
                        "are all of "

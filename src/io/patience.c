@@ -77,7 +77,7 @@ int patience_check(struct patience *p) {
 }
 
 const char *patience_reason(int error) {
-        return error == -ETIME       ? "no time is left"
+        return error == -ETIME       ? "the deadline has passed"
                : error == -ECANCELED ? "shutting down"
                : error == -EPIPE     ? "the client has left"
                                      : strerror(-error);

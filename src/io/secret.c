@@ -75,7 +75,7 @@ int secret_seal(const char *path) {
 
 const char *secret_reason(int error) {
         switch (-error) {
-        case EINVAL: return "it is no file";
+        case EINVAL: return "it is not a file";
         case ENODATA: return "its first line is empty";
         case EILSEQ: return "its first line has a NUL";
         case EMSGSIZE: return "its first line is longer than 8192 octets";

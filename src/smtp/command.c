@@ -283,8 +283,7 @@ static bool take_path(const char *s, size_t n, const struct words *w, const char
 
 static bool may_be_utf8(const struct address *a, bool is_smtputf8, struct reply *ret_reply) {
         if (a->is_utf8 && !is_smtputf8) {
-                reply_set(ret_reply, 553, "5.6.7",
-                          "an address beyond ASCII needs SMTPUTF8 in MAIL");
+                reply_set(ret_reply, 553, "5.6.7", "a non-ASCII address needs SMTPUTF8 in MAIL");
                 return false;
         }
         return true;
@@ -327,7 +326,7 @@ static bool take_recipient(const char *s, size_t n, const struct command_rules *
         if (!take_parameters(s, n, rules, NULL, ret->options, ret_reply))
                 return false;
         if (address_is_null(&ret->address)) {
-                reply_set(ret_reply, 501, "5.1.3", "there is no null recipient");
+                reply_set(ret_reply, 501, "5.1.3", "the recipient cannot be <>");
                 return false;
         }
         if (rules->needs_domain && *address_domain(&ret->address) == '\0' &&

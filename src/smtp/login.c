@@ -10,9 +10,9 @@
 #define USERNAME "VXNlcm5hbWU6"
 #define PASSWORD "UGFzc3dvcmQ6"
 
-static const struct fixed_reply welcome = { 235, "2.7.0", "welcome, whoever you are" };
+static const struct fixed_reply welcome = { 235, "2.7.0", "accepted without verification" };
 static const struct fixed_reply go_on = { 334, "", "" };
-static const struct fixed_reply given_up = { 501, "5.7.0", "authentication was given up" };
+static const struct fixed_reply given_up = { 501, "5.7.0", "authentication cancelled" };
 static const struct fixed_reply malformed = { 501, "5.5.2",
                                               "the response has no name, or is malformed" };
 

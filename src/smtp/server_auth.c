@@ -10,7 +10,7 @@
 #include "smtp/server_internal.h"
 
 static const struct fixed_reply too_long = { 500, "5.5.6", "the response is too long" };
-static const struct fixed_reply no_base64 = { 501, "5.5.2", "the response is no base64" };
+static const struct fixed_reply no_base64 = { 501, "5.5.2", "the response is not base64" };
 
 bool server_is_of_exchange(const struct server *s) {
         size_t at = 0;
@@ -109,7 +109,7 @@ void server_auth_begin(struct server *s, const char *args, size_t n) {
         else if (!auth_is_mechanism(args, n_name))
                 refuse(s, 501, "5.5.4", "syntax: AUTH mechanism [initial-response]");
         else if (!(n - at == 1 && args[at] == '=') && !auth_is_base64(args + at, n - at))
-                refuse(s, 501, "5.5.2", "the initial response is no base64");
+                refuse(s, 501, "5.5.2", "the initial response is not base64");
         else if (!auth_has_mechanism(s->mechanisms, args, n_name))
                 refuse(s, 504, "5.5.4", "this mechanism is not offered");
         else {

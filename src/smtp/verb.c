@@ -24,7 +24,7 @@ static struct command_rules command_rules(const struct server *s) {
 static void greet(struct server *s, const char *name, size_t n, bool is_extended) {
         for (size_t i = 0; i < n; i++)
                 if ((unsigned char) name[i] < ' ' || name[i] == '\x7f' || n > HELO_MAX) {
-                        server_say(s, 501, "5.5.4", "that is no host name");
+                        server_say(s, 501, "5.5.4", "not a host name");
                         return;
                 }
         memcpy(s->hello.name, name, n);
@@ -189,9 +189,9 @@ static const char *wrong_order(const struct server *s, const struct verb *v) {
                                         (s->done & CHUNK ? 0 : NO_CHUNK));
 
         if (v->is_of_tls && s->is_secure)
-                return "TLS is spoken already";
+                return "TLS is already active";
         if (v->is_of_auth && *s->authenticated)
-                return "you are authenticated already";
+                return "you are already authenticated";
         if (missing & HELLO)
                 return s->rules.is_lmtp ? "send LHLO first" : "send HELO or EHLO first";
         if (missing & SENDER)
@@ -320,7 +320,7 @@ void verb_run(struct server *s, const char *line, size_t n) {
         else if (s->is_overlong)
                 refuse(s, v, 500, "5.5.2", "line too long");
         else if (memchr(line, '\0', n))
-                refuse(s, v, 500, "5.5.2", "a NUL has no place in a command");
+                refuse(s, v, 500, "5.5.2", "a command cannot have a NUL");
         else if (!v)
                 refuse(s, NULL, 500, "5.5.2", "command not recognized");
         else

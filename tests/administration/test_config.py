@@ -824,7 +824,7 @@ RISKS = {
                           "upstream: {d}/s: No such file"),
     "upstream's file": (lambda d: ["--check=network", "--strategy=proxy",
                                    f"--upstream={program(d / 's')}"],
-                        "upstream: {d}/s: it is no socket"),
+                        "upstream: {d}/s: not a socket"),
     "upstreams by address": (lambda d: ["--check=network", "--strategy=proxy",
                                         "--upstream=[::1]:24,192.0.2.1"], None),
     "Mailman": (lambda d: ["--check=network", "--strategy=mailman",

@@ -46,8 +46,8 @@ def cut(value):
 
 
 @pytest.mark.parametrize(("said", "reason"), [
-    (b"RSET", b"the client began anew"),
-    (b"EHLO again", b"the client began anew"),
+    (b"RSET", b"the client started over"),
+    (b"EHLO again", b"the client started over"),
     (b"QUIT", b"221 goodbye"),
     (b"BDAT x", b"501 syntax: BDAT size [LAST], closing connection"),
     (b"", b"the client closed the connection"),

@@ -269,7 +269,7 @@ def test_file_that_is_no_lock_of_ours_is_left_alone(smtpd, folder, text):
     os.mkfifo(lock) if text is None else lock.write_text(text)
     status, said = start_that_fails(smtpd, folder, listen=f"{folder}/socket")
     assert status == 75
-    assert b"cannot listen on %s/socket: somebody else has a file" % str(folder).encode() in said
+    assert b"cannot listen on %s/socket: another user has a file" % str(folder).encode() in said
     assert lock.is_fifo() if text is None else lock.read_text() == text
 
 
@@ -1023,7 +1023,7 @@ def test_who_was_turned_away(smtpd, folder):
         assert refused_peers(acceptor, 1) == [{"peer": b"local", "uid": b"%d" % os.getuid()}]
 
 
-TIMEOUT = b"421 4.4.2 timeout: nothing came from you, closing connection"
+TIMEOUT = b"421 4.4.2 timeout: no input from you, closing connection"
 FIVE_SOURCES = [f"127.0.0.{n}" for n in range(2, 7)]
 
 

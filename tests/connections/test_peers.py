@@ -186,7 +186,7 @@ def test_client_that_has_gone(smtpd, env, options, peer):
                               stderr=subprocess.PIPE,
                               env=environment(**env), timeout=PATIENCE)
     assert done.returncode == 0 and printed(done.stderr) == []
-    assert b'smtpd: session peer=%s end="the client was gone before it began"\n' % peer in done.stderr
+    assert b'smtpd: session peer=%s end="the client left before the session began"\n' % peer in done.stderr
 
 
 # --- by the environment ---------------------------------------------------------------------------
@@ -436,7 +436,7 @@ def test_acceptor_says_who_a_client_was(release, folder, listen):
             assert client.read_to_end() == b""
         (line,) = wait_until(lambda: acceptor.log("session"), "the log")
     peer = "local" if not name else f"{name[0]} port={name[1]}"
-    assert line == b'session peer=%s end="the client was gone before it began"' % peer.encode()
+    assert line == b'session peer=%s end="the client left before the session began"' % peer.encode()
 
 
 # --- descriptors that nobody told us of -----------------------------------------------------------

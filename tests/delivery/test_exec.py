@@ -307,7 +307,7 @@ def test_nul_in_the_reply(smtpd, tmp_path):
         assert session.end() == 0
 
 
-NO_REPLY = "the first line is no reply, the exit status counts"
+NO_REPLY = "the first line is not a reply, so the exit status counts"
 IGNORED_OUTPUT = {  # standard output, exit status; what is logged of it (None: nothing), and why
     "nothing": (b"", 0, None, ""),
     "a reply": (b"250 2.0.0 fine\n", 0, None, ""),
@@ -320,11 +320,11 @@ IGNORED_OUTPUT = {  # standard output, exit status; what is logged of it (None: 
     "an empty line first": (b"\n550 nobody\n", 0, r"\x0a550 nobody", NO_REPLY),
     "more lines": (b"550 no\r\n250 fine\r\nx\n", 0, r"250 fine\x0d\x0ax", "only the first line"),
     "a CR": (b"550 5.1.1 a\r250 2.0.0 b\n", 0, "250 2.0.0 b", "only the first line"),
-    "2xx and a failure": (b"250 2.0.0 fine\n", 75, "250 2.0.0 fine", "with exit status 0 only"),
-    "2xx and a signal": (b"250 2.0.0 fine\n", -9, "250 2.0.0 fine", "with exit status 0 only"),
+    "2xx and a failure": (b"250 2.0.0 fine\n", 75, "250 2.0.0 fine", "only with exit status 0"),
+    "2xx and a signal": (b"250 2.0.0 fine\n", -9, "250 2.0.0 fine", "only with exit status 0"),
     "several lines": (b"550-5.7.1 a\n550 5.7.1 b\n", 0, r"550-5.7.1 a\x0a550 5.7.1 b", "one line"),
-    "no reply": (b"354 go ahead\n", 0, "354 go ahead", "no valid reply, so 451"),
-    "a date": (b"2026-11-27 stored\n", 0, "2026-11-27 stored", "to standard error what is none"),
+    "no reply": (b"354 go ahead\n", 0, "354 go ahead", "not a valid reply, so 451"),
+    "a date": (b"2026-11-27 stored\n", 0, "2026-11-27 stored", "print to standard error if it is none"),
     "a mark": (b"\xef\xbb\xbf550 no\n", 0, r"\xef\xbb\xbf550 no", "print no byte order mark"),
     "a long reply": (b"550 5.1.1 " + b"x " * 300 + b"\n", 0, "x " * 50, "at most 512 octets"),
     "much": (b"y\n" * 100_000, 0, r"y\x0a" * 128 + "...", NO_REPLY),

@@ -110,7 +110,7 @@ def test_the_first_line_that_is_no_field_ends_them(release, tmp_path, script, sa
         return
     assert verdict == TAKEN and on_top(texts[0]) == top
     assert rb'ignored="%s"' % ignored in log or rb"ignored=%s " % ignored in log
-    assert b"no header field: that and what follows is ignored" in log
+    assert b"not a header field: it and the rest are ignored" in log
 
 
 @pytest.mark.parametrize("body, verdict", [

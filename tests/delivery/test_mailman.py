@@ -18,7 +18,7 @@ from upstream import Body, Upstream, close, deaf, last, reset, silent
 HOSTNAME = b"mx.example.com"
 LARGE = b"the quick brown fox jumps over the lazy dog\r\n" * 20000  # 900 kB
 LIST, OTHER, THIRD = b"test@example.com", b"other@example.com", b"third@example.com"
-UNHEARD = b"duplicate possible: the reply to the final dot was not heard "
+UNHEARD = b"duplicate possible: no reply to the final dot "
 NO_LIST = b"550 Requested action not taken: mailbox unavailable\r\n"
 count = itertools.count(1)
 

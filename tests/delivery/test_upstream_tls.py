@@ -204,7 +204,7 @@ WRONG = {
     "stripped": (lambda pki: {}, "does not offer STARTTLS"),
     "refused": (lambda pki: secure(pki["good"], STARTTLS=b"454 4.7.0 not now\r\n"),
                 "454 4.7.0 not now"),
-    "octets behind the 220": (injected, "octets behind its 220"),
+    "octets behind the 220": (injected, "octets follow its 220"),
     "no TLS behind the 220": (lambda pki: secure(pki["good"],
                                                  STARTTLS=[
                                                      lambda c: (c.send(b"220 go\r\n"), c.more(),
@@ -283,7 +283,7 @@ def test_opportunistic_goes_on_in_clear(smtpd, tmp_path, pki, case, n_connection
 def test_opportunistic_takes_no_injection(smtpd, tmp_path, pki):
     with Upstream(injected(pki)) as up:
         outcome = play(proxy(smtpd, up, "--upstream-tls=opportunistic"), tmp_path)
-        check_refused(outcome, up, "octets behind its 220")
+        check_refused(outcome, up, "octets follow its 220")
 
 
 # --- the configuration ----------------------------------------------------------------------------

@@ -291,7 +291,7 @@ def test_idle_client(smtpd, tmp_path, stage):
         then = time.monotonic()
         session.begin(stage)
         assert replies(session.read_to_end()) == [(421,
-                                                   b"4.4.2 timeout: nothing came from you, closing "
+                                                   b"4.4.2 timeout: no input from you, closing "
                                                    b"connection")]
         assert 0.8 < time.monotonic() - then < 5
         assert session.status() == 0 and session.messages() == []

@@ -186,7 +186,7 @@ static size_t find_addressee(const struct envelope *e, size_t from, const char *
 /* Whether a server gave one reply too many in this session: its yes to a message may be spoiled
  * then. */
 static bool is_spoiled(void) {
-        static const char said[] = "duplicate possible: there was one reply too many";
+        static const char said[] = "duplicate possible: one reply too many";
         const char *err;
         size_t n = world_stderr(&err);
 

@@ -281,7 +281,7 @@ def test_upstream_is_lost(smtpd, tmp_path, step):
             assert got.startswith(b"451 4.4.2 "), got
         session.expect((b"NOOP", b"250 "), (b"RSET", b"250 "),
                        (b"MAIL FROM:<a@example.org>",
-                        b"421 4.4.2 the upstream server was lost: log in again"))
+                        b"421 4.4.2 lost the connection to the upstream server: log in again"))
         assert session.read_to_end() == b"" and len(up.connections) == 1
 
 
@@ -299,7 +299,7 @@ def test_auth_with_mailman(smtpd, tmp_path):
         assert session.send_message(SMALL).startswith(b"451 4.4.2 ")
         session.expect((b"MAIL FROM:<a@example.org>", b"250 "),
                        (b"RCPT TO:<b@example.com>",
-                        b"421 4.4.2 the upstream server was lost: log in again"))
+                        b"421 4.4.2 lost the connection to the upstream server: log in again"))
         assert session.read_to_end() == b"" and len(up.connections) == 1
 
 

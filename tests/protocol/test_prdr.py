@@ -134,7 +134,7 @@ def test_prdr_and_lost_upstream(smtpd, tmp_path):
         each, first, second, final = send(session, b"b@example.com", b"c@example.com")
         assert (each, first, second[:9], final) == (EACH, YES, b"451 4.4.2", YES)
         assert session.end() == 0
-    (line,) = lines(session.err(), "duplicate possible: the reply to the final dot was not heard")
+    (line,) = lines(session.err(), "duplicate possible: no reply to the final dot")
     assert line["to"] == b"<c@example.com>"
 
 

@@ -370,7 +370,7 @@ def test_a_pipe_is_no_connection(smtpd, tmp_path):
         while not (line := process.stdout.readline()).startswith(b"454 4.7.0 "):
             assert line
         out, err = process.communicate(b"QUIT\r\n", PATIENCE)
-        assert out.startswith(b"221 ") and b"cannot start TLS: the connection is no socket\n" in err
+        assert out.startswith(b"221 ") and b"cannot start TLS: the connection is not a socket\n" in err
 
 
 # --- engines that do wrong -----------------------------------------------------------------------
