@@ -304,8 +304,8 @@ static int store(struct entry *e) {
         if (is_readable) {
                 r = journal_read_back(&files, contract_variable("SMTPD_ID"), &e->text);
                 if (r == -ETIME)
-                        return not_stored("duplicate possible: is the storage of journald full, or "
-                                          "is it stuck",
+                        return not_stored("duplicate possible: the entry is not in the journal (is "
+                                          "its storage full, or journald stuck?)",
                                           r);
                 if (r < 0)
                         return not_stored("duplicate possible: the entry cannot be read back from "
@@ -314,8 +314,8 @@ static int store(struct entry *e) {
                 return contract_reply("250 2.0.0 stored in the journal", EX_OK);
         }
         if ((r = wait_until_taken(journald)) < 0)
-                return not_stored("duplicate possible: journald was not seen to take the entry", r);
-        return contract_reply("250 2.0.0 taken by the journal", EX_OK);
+                return not_stored("duplicate possible: journald did not confirm the entry", r);
+        return contract_reply("250 2.0.0 accepted by the journal", EX_OK);
 }
 
 int main(int argc, char **argv) {

@@ -41,16 +41,16 @@ static bool is_full(int error) {
 /* What to do about it. */
 static const char *remedy_of(int error, char room[static 96]) {
         if (error == EACCES || error == EPERM) {
-                text_format(room, 96, ": user %u has to be able to write there: chown or chmod it",
+                text_format(room, 96, ": user %u must be able to write there: chown or chmod it",
                             (unsigned) geteuid());
                 return room;
         }
         if (error == ENOENT)
-                return ": make the directory, or correct maildir=";
+                return ": create the directory, or correct maildir=";
         if (error == ENOTDIR)
                 return ": name a directory in maildir=";
         if (error == EROFS)
-                return ": if a unit has made it so, ReadWritePaths= there";
+                return ": if a unit makes it read-only, add ReadWritePaths= there";
         return "";
 }
 
@@ -90,11 +90,11 @@ static int open_all(struct maildir *m) {
         if ((m->top = open_directory(AT_FDCWD, m->path)) < 0)
                 return fail(m, "open", "", errno);
         if ((m->tmp = open_or_make(m, "tmp")) < 0)
-                return fail(m, "open or make", "tmp", errno);
+                return fail(m, "open or create", "tmp", errno);
         if ((m->new = open_or_make(m, "new")) < 0)
-                return fail(m, "open or make", "new", errno);
+                return fail(m, "open or create", "new", errno);
         if ((cur = open_or_make(m, "cur")) < 0)
-                return fail(m, "open or make", "cur", errno);
+                return fail(m, "open or create", "cur", errno);
         close(cur);
         return 0;
 }
@@ -136,7 +136,7 @@ static int write_file(struct maildir *m, bool has_x_peer) {
         int fd = make_file(m), error;
 
         if (fd < 0)
-                return fail(m, "make a file in", "tmp", errno);
+                return fail(m, "create a file in", "tmp", errno);
         error = name_file(m, fd);
         if (error == 0)
                 error = -maildir_write(fd, has_x_peer);
@@ -164,7 +164,7 @@ static int publish(const struct maildir *m) {
                 error = errno;
                 unlinkat(m->new, m->final, 0);
                 fputs("duplicate possible: the message was in new for a moment\n", stderr);
-                return fail(m, "bring to disk", "new", error);
+                return fail(m, "sync", "new", error);
         }
         return contract_reply("250 2.0.0 stored in the Maildir", EX_OK);
 }

@@ -56,7 +56,7 @@ static int run_connection(const struct tls_options *o, bool is_silent) {
 
         if (!is_stream(WIRE) || !is_stream(CONTROL) || !is_stream(CLEAR)) {
                 log_say(LOG_ERR,
-                        "smtpd-tls: descriptors 0, 3 and 4 have to be sockets: see smtpd-tls(8)");
+                        "smtpd-tls: descriptors 0, 3 and 4 must be sockets: see smtpd-tls(8)");
                 return EX_USAGE;
         }
         if (!peer_of_socket(WIRE, &c.peer))

@@ -18,14 +18,15 @@ int tls_check(const struct tls_options *o) {
 
         tls_complain_on_stdout();
         if (r < 0)
-                tls_complain(TLS_ERROR, "cannot become the user %s: %s", o->user,
-                             r == -ENOENT ? "there is none of that name" : strerror(-r));
+                tls_complain(TLS_ERROR, "cannot switch to user %s: %s", o->user,
+                             r == -ENOENT ? "no such user" : strerror(-r));
         else {
                 tls_context_start();
                 SSL_CTX_free(tls_context_new(o));
         }
         if (filter_missing())
-                tls_complain(TLS_WARNING, "what speaks with clients is not confined: %s",
+                tls_complain(TLS_WARNING,
+                             "the processes that read from clients are not confined: %s",
                              filter_missing());
         return fflush(stdout) != 0 ? EX_TEMPFAIL : tls_complain_errors() > 0 ? EX_CONFIG : EX_OK;
 }

@@ -26,12 +26,12 @@ const char *tls_children_refusal(uint64_t asker) {
         unsigned n = 0;
 
         if (children.n == CHILDREN_MAX)
-                return "there are too many connections at once";
+                return "too many connections";
         if (asker == TLS_ASKER_UNKNOWN)
                 return NULL;
         for (size_t i = 0; i < children.n; i++)
                 n += children.all[i].asker == asker;
-        return n < PER_ASKER ? NULL : "whoever asked has two connections already";
+        return n < PER_ASKER ? NULL : "the requester already has two connections";
 }
 
 void tls_children_add(pid_t child, uint64_t asker) {

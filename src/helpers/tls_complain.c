@@ -44,5 +44,5 @@ const char *tls_complain_reason(void) {
                 reason = ERR_SYSTEM_ERROR(error) ? strerror(ERR_GET_REASON(error))
                                                  : ERR_reason_error_string(error);
         ERR_clear_error();
-        return reason ? reason : "the library does not say why";
+        return reason ? reason : "OpenSSL gives no reason";
 }

@@ -41,7 +41,8 @@ static void say_unconfined(void) {
         static bool is_said;
 
         if (!is_said)
-                log_say(LOG_WARNING, "TLS: what speaks with clients is not confined: %s",
+                log_say(LOG_WARNING,
+                        "TLS: the processes that read from clients are not confined: %s",
                         filter_missing() ? filter_missing() : "the filter is too long");
         is_said = true;
 }

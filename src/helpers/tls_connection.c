@@ -80,7 +80,7 @@ static const char *wait_for_peer(const struct tls_connection *c, int wanted, int
         if (n == 0)
                 return c->server ? "the server took too long for the handshake"
                                  : "the client took too long for the handshake";
-        return n > 0 && fds[1].revents ? "nobody waits for the handshake any more" : NULL;
+        return n > 0 && fds[1].revents ? "nobody is waiting for the handshake any more" : NULL;
 }
 
 static const char *reason_of(SSL *ssl, const struct tls_connection *c, int result) {
@@ -93,8 +93,8 @@ static const char *reason_of(SSL *ssl, const struct tls_connection *c, int resul
                 return tls_trust_judge(c->server, ssl, room);
         if (result == RELAY_BROKEN)
                 return tls_complain_reason();
-        return c->server ? "the server left during the handshake"
-                         : "the client left during the handshake";
+        return c->server ? "the server closed the connection during the handshake"
+                         : "the client closed the connection during the handshake";
 }
 
 /* NULL: there is TLS; or why there is none. */

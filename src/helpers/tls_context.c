@@ -54,11 +54,11 @@ static void complain_of_file(const char *what, const char *path) {
         const struct passwd *us = errno == EACCES ? getpwuid(geteuid()) : NULL;
 
         if (us)
-                tls_complain(TLS_ERROR,
-                             "cannot read the %s %s: the user %s may not; let that user read it, "
-                             "or hand it "
-                             "over as a credential (LoadCredential= of systemd.exec(5))",
-                             what, path, us->pw_name);
+                tls_complain(
+                        TLS_ERROR,
+                        "cannot read the %s %s: user %s is not permitted to; let that user read "
+                        "it, or pass it as a credential (LoadCredential= in systemd.exec(5))",
+                        what, path, us->pw_name);
         else
                 tls_complain(TLS_ERROR, "cannot read the %s %s: %s", what, path, strerror(errno));
 }
@@ -85,14 +85,14 @@ static bool are_all(int n, const char *path) {
         if (n > 0 && is_at_end())
                 return true;
         if (n == 0)
-                tls_complain(TLS_ERROR,
-                             "there is no certificate in %s: it has to be PEM, our own certificate "
-                             "first",
-                             path);
+                tls_complain(
+                        TLS_ERROR,
+                        "no certificate in %s: it must be in PEM format, our own certificate first",
+                        path);
         else
                 tls_complain(TLS_ERROR,
-                             "cannot read the certificate %s: number %d in it is damaged or cut "
-                             "off: write the file anew",
+                             "cannot read the certificate %s: number %d in it is damaged or "
+                             "truncated: replace the file",
                              path, n + 1);
         return false;
 }
@@ -122,10 +122,10 @@ static EVP_PKEY *read_key(const char *path) {
         EVP_PKEY *key = file ? PEM_read_bio_PrivateKey(file, NULL, no_passphrase, NULL) : NULL;
 
         if (file && !key)
-                tls_complain(TLS_ERROR,
-                             "there is no key in %s that can be read: it has to be PEM, without a "
-                             "passphrase",
-                             path);
+                tls_complain(
+                        TLS_ERROR,
+                        "no readable key in %s: it must be in PEM format, without a passphrase",
+                        path);
         BIO_free(file);
         ERR_clear_error();
         return key;
@@ -146,8 +146,8 @@ static bool is_new_kind(SSL_CTX *context, const EVP_PKEY *key, const char *path)
                 if (EVP_PKEY_get_base_id(X509_get0_pubkey(find_certificate(context, n))) ==
                     EVP_PKEY_get_base_id(key)) {
                         tls_complain(TLS_ERROR,
-                                     "the certificate %s is the second one for a key of its kind: "
-                                     "leave one of them away",
+                                     "the certificate %s is the second one for the same kind of "
+                                     "key: remove one of them",
                                      path);
                         return false;
                 }
@@ -161,8 +161,8 @@ static void use_pair(SSL_CTX *context, STACK_OF(X509) * certificates, EVP_PKEY *
 
         if (X509_check_private_key(own, key) != 1)
                 tls_complain(TLS_ERROR,
-                             "the key in %s does not belong to the first certificate in %s: name "
-                             "the file of its key",
+                             "the key in %s does not match the first certificate in %s: name the "
+                             "file of the matching key",
                              key_path, path);
         else if (is_new_kind(context, key, path) &&
                  SSL_CTX_use_cert_and_key(context, own, key, certificates, 1) != 1)
@@ -191,8 +191,8 @@ static void load_pair(SSL_CTX *context, const char *path, const char *key_path,
 
 static void load_self_signed(SSL_CTX *context, const struct tls_options *o) {
         if (o->role == TLS_CHECK)
-                tls_complain(TLS_WARNING, "the certificate is made anew at each start, and signed "
-                                          "by its own key: that is for tests only");
+                tls_complain(TLS_WARNING, "the certificate is self-signed, and new at each start: "
+                                          "it is for tests only");
         tls_self_signed_use(context, o->hostname);
 }
 
@@ -280,8 +280,8 @@ static void load_authorities(SSL_CTX *context, const char *ca) {
                                         : SSL_CTX_load_verify_file(context, ca);
         if (is_loaded != 1)
                 tls_complain(TLS_ERROR,
-                             "cannot read the authorities %s: %s: it has to be PEM, or a "
-                             "directory of that, as /etc/ssl/certs is",
+                             "cannot read the authorities %s: %s: it must be a file in PEM format, "
+                             "or a directory like /etc/ssl/certs",
                              ca, tls_complain_reason());
 }
 

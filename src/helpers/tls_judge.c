@@ -33,12 +33,12 @@ static void judge_dates(const X509 *certificate, const char *path) {
 
         if (X509_cmp_current_time(begin) > 0)
                 tls_complain(TLS_WARNING,
-                             "the certificate %s is valid from %s on only: is the clock right?",
-                             path, format_date(begin, date));
+                             "the certificate %s is not valid before %s: is the clock right?", path,
+                             format_date(begin, date));
         if (X509_cmp_current_time(end) < 0)
                 tls_complain(TLS_WARNING,
-                             "the certificate %s has expired on %s: clients that verify it turn "
-                             "away; renew it",
+                             "the certificate %s expired on %s: clients that verify it reject it; "
+                             "renew it",
                              path, format_date(end, date));
 }
 
@@ -61,19 +61,17 @@ void tls_judge_certificate(X509 *certificate, int n_more, const char *path,
         judge_dates(certificate, path);
         if (is_self_signed)
                 tls_complain(TLS_WARNING,
-                             "the certificate %s is signed by its own key: clients that verify it "
-                             "turn away",
+                             "the certificate %s is self-signed: clients that verify it reject it",
                              path);
         else if (n_more == 0)
                 tls_complain(TLS_WARNING,
-                             "in %s there is our own certificate only: clients that verify it need "
-                             "those between it and a known issuer, too "
-                             "(with Let's Encrypt: fullchain.pem)",
+                             "%s has only our own certificate: clients that verify it also need "
+                             "the intermediate ones (with Let's Encrypt: fullchain.pem)",
                              path);
         if (o->hostname && !is_for(certificate, o->hostname))
                 tls_complain(TLS_WARNING,
-                             "the certificate %s is not for %s: clients that verify it turn away; "
-                             "have that name in it, or name another hostname",
+                             "the certificate %s is not for %s: clients that verify it reject it; "
+                             "get one for that name, or change hostname",
                              path, o->hostname);
 }
 
@@ -82,7 +80,7 @@ void tls_judge_key_file(const char *path, const struct tls_options *o) {
 
         if (stat(path, &st) == 0 && (st.st_mode & S_IRWXO) != 0)
                 tls_complain(o->role == TLS_CHECK ? TLS_ERROR : TLS_WARNING,
-                             "the key %s is open to everybody on this host: chmod o= %s, and have "
-                             "a new one made if they are not all trusted",
+                             "everyone on this host can read the key %s: chmod o= %s, and replace "
+                             "it unless all of them are trusted",
                              path, path);
 }

@@ -12,31 +12,28 @@
 
 static const char usage[] =
         "Usage: smtpd-tls [OPTION...] [PROGRAM [ARGUMENT...]]\n"
-        "TLS for the one connection on descriptor 0: at once, or when PROGRAM asks for it\n"
+        "TLS for the connection on descriptor 0: at once, or when PROGRAM asks for it\n"
         "(UCSPI-TLS). See smtpd-tls(8).\n"
         "\n"
-        "  --certificate=FILE     certificate and those that lead to its issuer, PEM; twice: RSA, "
-        "ECDSA;\n"
-        "                         \"self-signed\" with --serve: one is made for --hostname\n"
-        "  --key=FILE             its key, in the same order; default: in the file of the "
-        "certificate\n"
-        "  --minimum=1.2|1.3      the oldest version that is spoken (1.2)\n"
-        "  --client=no|ask        whether clients are asked for a certificate (no)\n"
-        "  --client-ca=FILE       by whom those may be issued\n"
-        "  --hostname=NAME        what the certificate is for\n"
-        "  --connect              be the client: the connection leads to a server, or with "
-        "--serve\n"
-        "                         connections do; no certificate\n"
-        "  --name=NAME            with --connect: whom the server's certificate has to be for\n"
-        "  --verify=ca|no|sha256:HEX  whether it is verified (no); or is one of these\n"
-        "  --ca=FILE|DIRECTORY    who may have issued it, PEM\n"
-        "  --timeout=SECONDS      for the handshake, at most 60 (60)\n"
-        "  --user=NAME            with --serve: who to become once the key is read; with --check: "
-        "who\n"
-        "                         will read it\n"
-        "  --serve                any number of connections, asked for on descriptor 0\n"
-        "  --check                says what is wrong with certificate and key\n"
-        "  --help, --version";
+        "  --certificate=FILE     certificate and intermediates, PEM; twice: RSA and ECDSA;\n"
+        "                         self-signed, with --serve: make one for --hostname\n"
+        "  --key=FILE             its key, in the same order (default: the certificate's file)\n"
+        "  --minimum=1.2|1.3      oldest accepted version of TLS (default: 1.2)\n"
+        "  --client=no|ask        whether to ask clients for a certificate (default: no)\n"
+        "  --client-ca=FILE       authorities for clients' certificates, PEM\n"
+        "  --hostname=NAME        name that the certificate is for\n"
+        "  --connect              be the client: the connection leads to a server, or with\n"
+        "                         --serve each connection does; needs no certificate\n"
+        "  --name=NAME            with --connect: name that the server's certificate must be for\n"
+        "  --verify=ca|no|sha256:HEX\n"
+        "                         with --connect: how to verify that certificate (default: no)\n"
+        "  --ca=FILE|DIRECTORY    with --connect: trusted authorities, PEM\n"
+        "  --timeout=SECONDS      longest handshake, at most 60 (default: 60)\n"
+        "  --user=NAME            with --serve: user to switch to after the key is read; with\n"
+        "                         --check: user who will read it\n"
+        "  --serve                serve connections on request, on the socket on descriptor 0\n"
+        "  --check                check certificate and key\n"
+        "  --help, --version      show this; show the version";
 
 enum which {
         HELP,
@@ -166,14 +163,14 @@ static const char *find_contradiction(const struct tls_options *o) {
         if (o->n_certificates == 0)
                 return "--certificate= is missing: the file of a certificate";
         if (o->n_keys > 0 && o->n_keys != o->n_certificates)
-                return "--key= has to be there as often as --certificate=, or not at all";
+                return "--key= must be given as often as --certificate=, or not at all";
         if (tls_options_is_self_signed(o) && o->n_keys > 0)
-                return "--certificate=self-signed makes its own key: leave --key= away";
+                return "--certificate=self-signed makes its own key: remove --key=";
         if (tls_options_is_self_signed(o) && o->role == TLS_ONE_CONNECTION)
-                return "--certificate=self-signed is for --serve only: each connection would have "
-                       "another";
+                return "--certificate=self-signed is for --serve only: otherwise each connection "
+                       "would have another";
         if (o->program && o->role != TLS_ONE_CONNECTION)
-                return "there are no arguments but options with --serve and --check";
+                return "--serve and --check take options only, no arguments";
         if (o->client_ca && !o->is_client_asked)
                 return "--client-ca= does nothing without --client=ask";
         return NULL;
@@ -186,8 +183,8 @@ static int complain(const char *what) {
 
 static int refuse(const char *name, const char *value) {
         if (!value)
-                return complain("one of --serve and --check, once");
-        fprintf(stderr, "smtpd-tls: --%s=%s: this cannot be its value; see --help\n", name, value);
+                return complain("give --serve or --check, only one of them, and only once");
+        fprintf(stderr, "smtpd-tls: --%s=%s: not a valid value; see --help\n", name, value);
         return EX_USAGE;
 }
 

@@ -121,9 +121,9 @@ static enum end reap(void) {
                 tls_children_remove(pid);
                 if (has_crashed(status)) {
                         log_say(LOG_ERR,
-                                "TLS: the process of a connection ended by %s %d: starting anew, "
-                                "with another layout of memory",
-                                WIFSIGNALED(status) ? "signal" : "itself, status",
+                                "TLS: the process of a connection %s %d: restarting, with another "
+                                "memory layout",
+                                WIFSIGNALED(status) ? "was killed by signal" : "exited with status",
                                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
                         end = CHILD_CRASHED;
                 }
@@ -150,12 +150,11 @@ static enum end look_at_files(const struct server *s) {
         switch (files) {
         case TLS_WATCH_SAME: break;
         case TLS_WATCH_NEW:
-                log_say(LOG_INFO, "TLS: there is a new certificate or key: starting anew");
+                log_say(LOG_INFO, "TLS: new certificate or key: restarting");
                 return NEW_CERTIFICATE;
         case TLS_WATCH_LOCKED:
-                log_say(LOG_WARNING,
-                        "TLS: there is a new certificate or key, and this user may not "
-                        "read it: start anew what has started us");
+                log_say(LOG_WARNING, "TLS: new certificate or key, but this user may not read it: "
+                                     "restart what has started us");
                 break;
         }
         return GOING_ON;
@@ -169,7 +168,7 @@ static bool serve_asker(struct server *s, size_t asker, const sigset_t *unblocke
                 switch (tls_receive(s->fds[asker].fd, s->options->is_connecting, &c)) {
                 case TLS_REQUEST_LATER: return true;
                 case TLS_REQUEST_NEVER: return false;
-                case TLS_REQUEST_WRONG: log_dropped(s, "it is not one of smtpd-tls(8)"); break;
+                case TLS_REQUEST_WRONG: log_dropped(s, "not a request as in smtpd-tls(8)"); break;
                 case TLS_REQUEST:
                         if (s->is_listening) /* a session has one of these connections */
                                 c.asker = s->names[asker];
@@ -311,7 +310,7 @@ static void be_told_who_asks(void) {
         const int yes = 1;
 
         if (setsockopt(REQUESTS, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) < 0)
-                log_say(LOG_WARNING, "TLS: cannot find out which process asks: %s",
+                log_say(LOG_WARNING, "TLS: cannot find out which process sent the request: %s",
                         strerror(errno));
 }
 
@@ -343,8 +342,8 @@ static int prepare(struct server *s) {
         else
                 tls_tickets_offer(s->context);
         if (o->user && (r = user_become(o->user)) < 0) {
-                log_say(LOG_ERR, "TLS: cannot become the user %s: %s", o->user,
-                        r == -ENOENT ? "there is none of that name" : strerror(-r));
+                log_say(LOG_ERR, "TLS: cannot switch to user %s: %s", o->user,
+                        r == -ENOENT ? "no such user" : strerror(-r));
                 return r == -ENOENT ? EX_CONFIG : EX_TEMPFAIL;
         }
         tell_ready(s);
@@ -359,8 +358,8 @@ int tls_serve(const struct tls_options *o) {
         enum end end;
 
         if (is_listening < 0) {
-                log_say(LOG_ERR, "smtpd-tls: descriptor 0 has to be a socket of type "
-                                 "SOCK_SEQPACKET: see smtpd-tls(8)");
+                log_say(LOG_ERR, "smtpd-tls: descriptor 0 must be a socket of type SOCK_SEQPACKET: "
+                                 "see smtpd-tls(8)");
                 return EX_USAGE;
         }
         s.options = o;

@@ -67,7 +67,7 @@ int tls_start(char **argv, bool *ret_is_silent) {
 
         if (socketpair(AF_UNIX, SOCK_STREAM, 0, control) < 0 ||
             socketpair(AF_UNIX, SOCK_STREAM, 0, clear) < 0)
-                return fail("make sockets");
+                return fail("create sockets");
         pid = fork();
         if (pid < 0)
                 return fail("fork");

@@ -90,6 +90,6 @@ const char *tls_trust_judge(const struct tls_trust *t, SSL *ssl,
                 if (is_pinned(t->pins[i], digits))
                         return NULL;
         text_format(room, TLS_TRUST_REASON_MAX,
-                    "the server's certificate is another one than was pinned: sha256:%s", digits);
+                    "the server's certificate is not a pinned one: sha256:%s", digits);
         return room;
 }

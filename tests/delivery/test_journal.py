@@ -435,8 +435,9 @@ def case_full_disk(folder, smtpd):
 
 
 WROTE_NOTHING = b"cannot write to the journal: Connection timed out"
-MAYBE = b"duplicate possible: is the storage of journald full, or is it stuck: Timer expired"
-NOT_TAKEN = b"duplicate possible: journald was not seen to take the entry: "
+MAYBE = (b"duplicate possible: the entry is not in the journal (is its storage full, or "
+         b"journald stuck?): Timer expired")
+NOT_TAKEN = b"duplicate possible: journald did not confirm the entry: "
 BAD_DAYS = {  # how long at most, and what the log says
     case_stopped: (2, None), case_never_there: (2, None), case_stalled: (14, MAYBE),
     case_stalled_for_nobody: (14, NOT_TAKEN + b"Timer expired"),
@@ -504,7 +505,7 @@ def test_unprivileged(journald, readable, tmp_path):
     argv = as_user(journald, NOBODY, None, command(readable, "--strategy=journal"))
     with Session(argv, tmp_path, env=environment(TMPDIR="/tmp")) as session:
         session.begin("EHLO")
-        assert session.send_message(SMALL) == b"250 2.0.0 taken by the journal"
+        assert session.send_message(SMALL) == b"250 2.0.0 accepted by the journal"
         assert session.end() == 0
         entry, = stored(journald, session)
     assert only(entry, "SMTPD_TEXT") == with_x_peer(SMALL.replace(b"\r\n", b"\n"), "local")
@@ -521,7 +522,7 @@ def test_entry_can_be_written_in_part_only(journald, readable, tmp_path):
         session.begin("EHLO")
         assert session.send_message(text).startswith(
             b"451 4.3.0 the journal did not store the message")
-        assert session.send_message(SMALL) == b"250 2.0.0 taken by the journal"
+        assert session.send_message(SMALL) == b"250 2.0.0 accepted by the journal"
         assert session.end() == 0
         assert b"cannot write to the journal: File too large" in session.err()
         assert b"duplicate possible" not in session.err()
@@ -530,7 +531,7 @@ def test_entry_can_be_written_in_part_only(journald, readable, tmp_path):
 
 
 @pytest.mark.parametrize("octets, verdict", [
-    (31 * 1024 * 1024, b"250 2.0.0 taken by the journal"),
+    (31 * 1024 * 1024, b"250 2.0.0 accepted by the journal"),
     (32 * 1024 * 1024, b"552 5.3.4 too big for the journal: at most 32 MiB with the envelope"),
 ], ids=["31-MiB", "32-MiB"])
 def test_large_message_of_nobody(journald, readable, tmp_path, octets, verdict):

@@ -252,12 +252,12 @@ def with_maildir_on(argv, maildir, options):
 
 @pytest.mark.parametrize("options, size, reply, reason", [
     ("ro", 100, b"451 4.3.0 cannot store",
-     b"cannot make a file in %s/tmp: Read-only file system: if a unit has made it so, "
-     b"ReadWritePaths= there"),
+     b"cannot create a file in %s/tmp: Read-only file system: if a unit makes it "
+     b"read-only, add ReadWritePaths= there"),
     ("size=300k", 1_000_000, b"452 4.3.1 no space",
      b"cannot write a file in %s/tmp: No space left on device"),
     ("nr_inodes=4", 100, b"452 4.3.1 no space",
-     b"cannot make a file in %s/tmp: No space left on device"),
+     b"cannot create a file in %s/tmp: No space left on device"),
 ], ids=["read-only", "full", "no-inodes"])
 def test_cannot_be_written(smtpd, maildir, options, size, reply, reason):
     """Nothing is left behind, and the log says where it failed."""
@@ -285,11 +285,11 @@ def test_maildir_largest_file(smtpd, tmp_path, maildir):
 
 @pytest.mark.parametrize("make, reason", [
     (lambda p: p.rmdir(),
-     "cannot open %s/: No such file or directory: make the directory, or correct maildir="),
+     "cannot open %s/: No such file or directory: create the directory, or correct maildir="),
     (lambda p: (p.rmdir(), p.write_text("")),
      "cannot open %s/: Not a directory: name a directory in maildir="),
     (lambda p: (p / "new").write_text(""),
-     "cannot open or make %s/new: Not a directory: name a directory in maildir="),
+     "cannot open or create %s/new: Not a directory: name a directory in maildir="),
 ], ids=["missing", "file", "file-in-it"])
 def test_is_none(smtpd, tmp_path, maildir, make, reason):
     make(maildir)
@@ -321,8 +321,8 @@ def test_user_may_not_write(release, tmp_path):
                 os.chown(folder, 65534, 65534)
                 assert session.send_message(SMALL) == STORED
                 assert session.end() == 0
-                assert said(session) == [f"cannot open or make {folder}/tmp: Permission denied: "
-                                         f"user 65534 has to be able to write "
+                assert said(session) == [f"cannot open or create {folder}/tmp: Permission denied: "
+                                         f"user 65534 must be able to write "
                                          "there: chown or chmod it".encode()]
             (path,) = (folder / "new").iterdir()
             assert path.stat().st_uid == 65534

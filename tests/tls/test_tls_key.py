@@ -119,12 +119,12 @@ def test_self_signed(program, folder):
 
 def break_key(pair, folder):
     pair.key.write_text("nothing")
-    return b"there is no key in "
+    return b"no readable key in "
 
 
 def take_key_of_another(pair, folder):
     shutil.copy(Certificate(folder, name="other.example").key, pair.key)
-    return b"does not belong to the first certificate in "
+    return b"does not match the first certificate in "
 
 
 def remove_key(pair, folder):
@@ -134,7 +134,7 @@ def remove_key(pair, folder):
 
 def break_certificate(pair, folder):
     pair.certificate.write_text("nothing")
-    return b"there is no certificate in "
+    return b"no certificate in "
 
 
 def remove_certificate(pair, folder):
@@ -200,7 +200,7 @@ def test_key_that_comes_after_its_certificate(program, folder, pair):
         first = shown(door)
         put(new.certificate, pair.certificate)
         wait_until(lambda: shown(door) == first
-                   and b" does not belong to the first certificate in " in door.err(), "the reason")
+                   and b" does not match the first certificate in " in door.err(), "the reason")
         for _ in range(3):
             assert shown(door) == first
         put(new.key, pair.key)

@@ -87,7 +87,7 @@ def test_peer_of_the_request_is_logged(engine, ours):
 def test_an_asker_has_two_connections(engine, ours, tmp_path, shape):
     """Where all ask on one socket, a process; where each connects, a connection. Others have as
     many."""
-    refused = "smtpd: TLS: a request was dropped: whoever asked has two connections already\n"
+    refused = "smtpd: TLS: a request was dropped: the requester already has two connections\n"
     with (Server([engine, *ours.options], path_of(shape, tmp_path)) as server,
           contextlib.ExitStack() as stack):
         server.wait_until_ready()
@@ -134,7 +134,7 @@ def test_wrong_requests_are_dropped(engine, ours, tmp_path, data, shape):
         asker = server.asker_of()
         with server.ask(data, asker=asker.dup()) as one:
             assert one.answer() == ({}, False) and one.clear.recv(1) == b""
-        assert server.process.stderr.readline().decode() == "smtpd: TLS: a request was dropped: it is not one of smtpd-tls(8)\n"
+        assert server.process.stderr.readline().decode() == "smtpd: TLS: a request was dropped: not a request as in smtpd-tls(8)\n"
         with server.ask(asker=asker) as one:
             one.talk()
 
@@ -189,7 +189,7 @@ def test_log_is_not_ended(released, ours, at, kind):
             sockets[at] = given
             send_request(server.asker, REQUEST, *sockets)
             reader.settimeout(PATIENCE)
-            assert reader.recv(1000).endswith(b"a request was dropped: it is not one of "
+            assert reader.recv(1000).endswith(b"a request was dropped: not a request as in "
                                               b"smtpd-tls(8)\n")
             given.sendall(b"a line\n")
             assert its_reader.recv(1000) == b"a line\n"
@@ -269,7 +269,7 @@ def test_child_that_crashes(engine, ours, number):
             os.kill(first, number)
             status, log = server.end()
             assert status == 75
-            assert f"smtpd: TLS: the process of a connection ended by signal {number.value}: starting anew" in log
+            assert f"smtpd: TLS: the process of a connection was killed by signal {number.value}: restarting" in log
             other.clear.sendall(b"221 bye\r\n")  # it goes on
             assert other.peer.recv(100) == b"221 bye\r\n"
 
@@ -326,8 +326,8 @@ def test_new_certificate(engine, folder, tmp_path, shape):
             assert serial(one) == was
             status, log = server.end()
             assert (status, log) == (0,
-                                     "smtpd: TLS: there is a new certificate or key: starting "
-                                     "anew\n")
+                                     "smtpd: TLS: new certificate or key: "
+                                     "restarting\n")
             one.clear.sendall(b"still here")
             assert one.peer.recv(100) == b"still here"
         server.process.stderr.close()
@@ -379,7 +379,7 @@ def test_self_signed_of_the_server(engine):
     (["--certificate=/nonexistent"], 78,
      "cannot read the certificate /nonexistent: No such file or directory"),
     (["--certificate=self-signed", "--hostname=x", "--user=nosuchuser"], 78,
-     "there is none of that name")])
+     "no such user")])
 def test_cannot_start(engine, options, status, said):
     with Server([engine, *options]) as server:
         assert os.read(server.ready_fd, 100) == b""
