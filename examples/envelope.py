@@ -4,8 +4,8 @@
 
     smtpd --strategy=exec --command=examples/envelope.py <examples/session.txt
 
-What it prints to standard error appears in the log of smtpd. To refuse a message, print a reply such as
-"550 5.7.1 not here" to standard output, or exit with a status of smtpd-exec(7).
+What it prints to standard error appears in the log of smtpd. To refuse a message, print a reply
+such as "550 5.7.1 not here" to standard output, or exit with a status of smtpd-exec(7).
 """
 
 import os

@@ -5,8 +5,9 @@
     command=/path/to/notify.py ntfy https://ntfy.sh/TOPIC
     command=/path/to/notify.py slack https://hooks.slack.com/services/...
 
-Subject and the beginning of the text are sent. slack is also what Mattermost and others take. If the service does not answer 2xx
-this program ends with a status that is not 0, and the client keeps the mail.
+Subject and the beginning of the text are sent. slack is also what Mattermost and others take. If
+the service does not answer 2xx this program ends with a status that is not 0, and the client keeps
+the mail.
 """
 
 import email

@@ -1,19 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# A test in the shell: runs a program that sends a mail to port $MAIL_PORT of 127.0.0.1, and waits for that mail.
+# A test in the shell: runs a program that sends a mail to port $MAIL_PORT of 127.0.0.1, and waits
+# for that mail.
 #
 #   test-mail.sh COMMAND [ARGUMENT...]
 #
-# Prints the mail. Exit status 1 if none comes within ten seconds. In $SMTPD may be the path of smtpd.
+# Prints the mail. Exit status 1 if none comes within ten seconds. In $SMTPD may be the path of
+# smtpd.
 set -eu
 [ $# -gt 0 ] || { echo 'usage: test-mail.sh COMMAND [ARGUMENT...]' >&2; exit 64; }
 folder=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || :; rm -rf "$folder"' EXIT
 mkdir "$folder/mails"
 
-"${SMTPD:-smtpd}" --listen=127.0.0.1:0 --strategy=maildir --maildir="$folder/mails" --user="$(id -u)" 2>"$folder/log" &
+"${SMTPD:-smtpd}" --listen=127.0.0.1:0 --strategy=maildir --maildir="$folder/mails" \
+	--user="$(id -u)" 2>"$folder/log" &
 server=$!
-until MAIL_PORT=$(sed -n 's/.*listening address=127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$folder/log") && [ "$MAIL_PORT" ]; do
+until MAIL_PORT=$(sed -n 's/.*listening address=127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$folder/log") &&
+	[ "$MAIL_PORT" ]; do
 	kill -0 "$server" || { cat "$folder/log" >&2; exit 1; }
 	sleep 0.1
 done

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A fixture for pytest: a mail server for the application under test, and a wait for what it mails.
 
-The application is given `mails.port` of 127.0.0.1. Copy what is above the last line of "=" into a conftest.py.
+The application is given `mails.port` of 127.0.0.1. For conftest.py: what is above the line of "=".
 """
 
 import mailbox
@@ -16,16 +16,16 @@ import pytest
 
 
 class Mails:
-    """The messages that have come, as email.message.Message; what smtpd adds is in Return-Path and Delivered-To."""
+    """The messages that have come, as email.message.Message; smtpd adds the envelope to them."""
 
     def __init__(self, folder):
-        argv = [os.environ.get("SMTPD", "smtpd"), "--listen=127.0.0.1:0", "--strategy=maildir", f"--maildir={folder}"]
+        argv = [os.environ.get("SMTPD", "smtpd"), "--listen=127.0.0.1:0"]
+        argv += ["--strategy=maildir", f"--maildir={folder}"]
         argv += [f"--user={os.geteuid()}"] * (os.geteuid() == 0)
         self.folder = folder
         self.process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
         said = self.process.stderr.readline()
-        match = re.search(r"listening address=127\.0\.0\.1:(\d+)", said)
-        assert match, said
+        assert (match := re.search(r"listening address=127\.0\.0\.1:(\d+)", said)), said
         self.port = int(match[1])
 
     def all(self):
@@ -35,7 +35,7 @@ class Mails:
         """The first n."""
         deadline = time.monotonic() + seconds
         while len(found := self.all()) < n:
-            assert time.monotonic() < deadline, f"{len(found)} of {n} mails have come in {seconds} s"
+            assert time.monotonic() < deadline, f"{len(found)} of {n} mails in {seconds} s"
             time.sleep(0.02)
         return found[:n]
 
@@ -55,6 +55,6 @@ def mails(tmp_path):
 
 def test_it(mails):
     with smtplib.SMTP("127.0.0.1", mails.port) as client:
-        client.sendmail("shop@example.org", ["bob@example.net"], "Subject: Your order\r\n\r\nThank you!\r\n")
+        client.sendmail("shop@example.org", ["bob@example.net"], "Subject: Your order\n\nThanks!\n")
     (mail,) = mails.wait()
     assert mail["Subject"] == "Your order" and mail["Delivered-To"] == "bob@example.net"

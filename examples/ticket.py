@@ -4,8 +4,9 @@
 
     command=/path/to/ticket.py https://tickets.example/api/tickets
 
-The token is in the file $TICKET_TOKEN_FILE, if that is set. The number of the ticket is in the reply that the client gets. 404
-says that there is no such queue, which is final; all else that is not 2xx is temporary.
+The token is in the file $TICKET_TOKEN_FILE, if that is set. The number of the ticket is in the
+reply that the client gets. 404 says that there is no such queue, which is final; all else that is
+not 2xx is temporary.
 """
 
 import email
@@ -31,7 +32,8 @@ def ticket(message):
         "title": str(message["Subject"] or "(no subject)"),
         "from": str(message["From"] or os.environ["SMTPD_MAIL_FROM"]),
         "queues": os.environ["SMTPD_RCPT_TO"].split("\n"),
-        "message_id": str(message["Message-ID"] or os.environ["SMTPD_ID"]),  # the same one if the mail comes again
+        # The same one if the mail comes again.
+        "message_id": str(message["Message-ID"] or os.environ["SMTPD_ID"]),
         "text": part.get_content() if part else "",
     }
 
@@ -41,10 +43,11 @@ if len(sys.argv) != 2:
 content = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
 body = json.dumps(ticket(content)).encode()
 try:
-    with urllib.request.urlopen(
-        urllib.request.Request(sys.argv[1], body, {"Content-Type": "application/json"} | token()), timeout=60
-    ) as answer:
+    headers = {"Content-Type": "application/json"} | token()
+    request = urllib.request.Request(sys.argv[1], body, headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
         print(f"250 2.0.0 ticket {int(json.load(answer)['id'])}")
 except urllib.error.HTTPError as error:
     print("the ticket system says", error, file=sys.stderr)
-    print("550 5.1.1 there is no such queue" if error.code == 404 else "451 4.3.0 no ticket now, try again later")
+    print("550 5.1.1 there is no such queue" if error.code == 404
+          else "451 4.3.0 no ticket now, try again later")
