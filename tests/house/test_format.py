@@ -2,6 +2,7 @@
 """The form of the sources: tests/format for C, and lines of at most 100 columns."""
 
 import io
+import re
 import subprocess
 import tokenize
 
@@ -55,8 +56,18 @@ def test_c_has_the_width():
             if any(len(line) > WIDTH for line in path.read_text().splitlines())] == []
 
 
-def test_meson_has_the_width():
-    paths = files("*meson.build", "meson_options.txt")
-    assert len(paths) > 5
+# What cannot be broken: a line of systemd's or fail2ban's that takes no other form.
+ONE_LINE = re.compile(r"Exec(Start|StopPost)=|failregex = ")
+
+
+def test_scripts_have_the_width():
+    """Shell, Meson, units, configuration. A tab is one column."""
+    paths = [path for path in files(
+        "*meson.build", "meson_options.txt", "*.sh", "*.conf*", "*.cfg", "units", "debian/tests",
+        ".ci", ".clang-tidy", "tests/*", "examples/filter-*", "completion/generate")
+        if path.suffix not in (".c", ".h", ".md", ".py", ".txt") and "corpus" not in path.parts
+        and not path.read_text().startswith("#!/usr/bin/python3")]
+    assert len(paths) > 50
     assert [f"{path.relative_to(ROOT)}:{n}" for path in paths
-            for n, line in enumerate(path.read_text().splitlines(), 1) if len(line) > WIDTH] == []
+            for n, line in enumerate(path.read_text().splitlines(), 1)
+            if len(line) > WIDTH and not ONE_LINE.match(line)] == []
