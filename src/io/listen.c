@@ -9,7 +9,6 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -104,13 +103,11 @@ static int listen_address(const struct sockaddr *address, socklen_t n, struct li
 }
 
 static int bind_file(const char *path, struct socket_file *file, struct listener *ret) {
-        mode_t mask = umask(0111);
         struct sockaddr_un address;
         int r;
 
         endpoint_local(path, &address);
         r = listen_address((const struct sockaddr *) &address, sizeof(address), ret);
-        umask(mask);
         if (r == 0 && (r = socket_file_note(path, file)) < 0)
                 close(ret->fd);
         return r;

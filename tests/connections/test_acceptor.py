@@ -195,11 +195,13 @@ def test_wrong_value(release, folder, option):
 # --- local sockets --------------------------------------------------------------------------------
 
 
-def test_local_socket_is_for_everybody_and_goes_with_us(smtpd, folder):
+@pytest.mark.parametrize("umask, mode", [("0", 0o777), ("022", 0o755), ("0117", 0o660)])
+def test_local_socket_is_for_whom_the_umask_leaves_and_goes_with_us(smtpd, folder, umask, mode):
     path = folder / "socket"
     with Acceptor(smtpd, folder, listen=str(path),
+                  prefix=["sh", "-c", f'umask {umask}; exec "$@"', "sh"],
                   **(NOBODY if os.geteuid() == 0 else {})) as acceptor:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o666
+        assert stat.S_IMODE(path.stat().st_mode) == mode
         acceptor.serve_one()
     assert not path.exists() and not (folder / "socket.lock").exists()
 
@@ -1105,7 +1107,8 @@ def test_mapped_address_is_the_ipv4_address(release, folder):
 def test_source_of_a_local_socket_is_a_user(release, folder):
     need_root()
     with Acceptor(release, folder, "--max-connections-per-source=1",
-                  listen=str(folder / "socket")) as acceptor:
+                  listen=str(folder / "socket"),
+                  prefix=["sh", "-c", 'umask 0; exec "$@"', "sh"]) as acceptor:
         with acceptor.client("EHLO"):
             with acceptor.client() as again:
                 assert again.refusal() == TOO_MANY_FROM_YOU
