@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The custom class of the manual of Python's smtpd module, as a program for strategy exec.
+"""The custom class of the manual of Python's smtpd.py, as a program for strategy exec.
 
     smtpd --strategy=exec --command=examples/envelope.py <examples/session.txt
 

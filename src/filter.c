@@ -124,7 +124,7 @@ static void on_stopped_call(int signal_number, siginfo_t *info, void *context) {
         size_t n = (size_t) info->si_syscall;
 
         (void) context;
-        say("smtpd: the sandbox stopped the system call ");
+        say(PROGRAM ": the sandbox stopped the system call ");
         say(n < ELEMENTS(call_names) && call_names[n] ? call_names[n] : "(unknown)");
         say("\n");
         signal(signal_number, SIG_DFL);

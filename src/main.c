@@ -209,12 +209,14 @@ static void complain(const char *where, const char *what) {
 }
 
 static int help(const struct config *c) {
-        puts("smtpd speaks one SMTP session on standard input and output, and hands each message "
-             "to a strategy.\n\nusage: smtpd [--name=value ...]\n\nOptions can also be written "
+        puts(PROGRAM
+             " speaks one SMTP session on standard input and output, and hands each message "
+             "to a strategy.\n\nusage: " PROGRAM
+             " [--name=value ...]\n\nOptions can also be written "
              "--name value, or as lines name=value in the configuration file.\nThe command line "
              "takes precedence over the file.\n");
         config_help(c, stdout);
-        puts("\nTry it: smtpd <session.txt. The manual is smtpd(8).");
+        puts("\nTry it: " PROGRAM " <session.txt. The manual is " PROGRAM "(8).");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
@@ -223,7 +225,7 @@ static int version(void) {
         static const char *const features[] = { "journal", "maildir", "show", "tls" };
         char program[PATH_MAX], name[32];
 
-        fputs("smtpd " VERSION, stdout);
+        fputs(PROGRAM " " VERSION, stdout);
         for (size_t i = 0; i < ELEMENTS(features); i++) {
                 text_format(name, sizeof(name), "smtpd-%s", features[i]);
                 printf(" %c%s", helper_find(name, program) ? '+' : '-', features[i]);

@@ -61,8 +61,8 @@ static bool is_here(const char *network) {
 static void check_proxy_tls(const struct checking *k, const char *network) {
         if (!is_here(network))
                 warn(k,
-                     "mail that clients sent over TLS comes from %.100s in plain text: let smtpd "
-                     "speak TLS (tls-certificate), unless nobody else is on that network",
+                     "mail that clients sent over TLS comes from %.100s in plain text: let " PROGRAM
+                     " speak TLS (tls-certificate), unless nobody else is on that network",
                      network);
 }
 
@@ -189,8 +189,8 @@ static void check_socket(const struct checking *k, const struct config *c, const
 
         if (stat(path, &st) < 0)
                 warn(k,
-                     "%.300s: %s; until it is there, no client gets TLS: systemctl start "
-                     "smtpd-tls.socket",
+                     "%.300s: %s; until it is there, no client gets TLS: systemctl start " PROGRAM
+                     "-tls.socket",
                      path, strerror(errno));
         else if (!S_ISSOCK(st.st_mode))
                 warn(k,

@@ -30,7 +30,7 @@ static int drop_capabilities(void) {
 }
 
 const char *user_default(void) {
-        return getpwnam("smtpd") ? "smtpd" : "nobody";
+        return getpwnam(PROGRAM) ? PROGRAM : "nobody";
 }
 
 /* What is known of a user: by its name, or else by its number only. */

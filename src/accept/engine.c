@@ -231,7 +231,7 @@ void engine_keep(struct engine *e) {
         log_say(LOG_ERR, "the keeper of the TLS engine (process %d) ended", (int) e->keeper);
         fd_close(&e->orders);
         if (is_fixed(e))
-                log_say(LOG_ERR, "the TLS engine is not restarted if it ends: restart smtpd");
+                log_say(LOG_ERR, "the TLS engine is not restarted if it ends: restart " PROGRAM);
         else if (start_keeper(e) != 0)
                 fd_close(&e->orders);
 }

@@ -59,6 +59,6 @@ bool password_read_again(struct password *p, const struct config *c) {
                 return true;
         log_say(is_same ? LOG_WARNING : LOG_ERR, "cannot read upstream-password=%s: %s%s",
                 c->upstream_password, secret_reason(r),
-                is_same ? "; the old one is still used: restart smtpd after a change" : "");
+                is_same ? "; the old one is still used: restart " PROGRAM " after a change" : "");
         return is_same;
 }

@@ -139,7 +139,7 @@ int spawn_set_config(struct spawn *s, const struct config *c) {
 /* The configuration as a file of the session's own: a shared one would have one place to read from.
  * Returns a descriptor or a negative errno. */
 static int config_file(const struct spawn *s) {
-        int fd = memfd_create("smtpd.conf", MFD_CLOEXEC), error;
+        int fd = memfd_create(PROGRAM ".conf", MFD_CLOEXEC), error;
 
         if (fd < 0 || pwrite(fd, s->text, s->n_text, 0) == (ssize_t) s->n_text)
                 return fd < 0 ? -errno : fd;
@@ -186,7 +186,7 @@ static bool arrange_descriptors(const struct start *s) {
 }
 
 static void become_session(struct start *s) {
-        static char name[] = "smtpd", tls[] = "--tls=implicit";
+        static char name[] = PROGRAM, tls[] = "--tls=implicit";
         char *argv[7] = { name, s->config_option, s->peer_option };
         size_t n = 3;
 

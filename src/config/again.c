@@ -86,7 +86,7 @@ int again_open(const char *name) {
 
         if (read_passed(name) >= 0)
                 return -ESPIPE;
-        file = memfd_create("smtpd.conf", MFD_CLOEXEC);
+        file = memfd_create(PROGRAM ".conf", MFD_CLOEXEC);
         if (file < 0)
                 return -errno;
         error = fill(name, file);

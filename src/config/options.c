@@ -113,7 +113,7 @@ const struct option options[] = {
                  "sessions confine themselves, if the kernel supports it") },
         { UNSET("peer", peer, peer, "ADDRESS[:PORT]", "from the connection",
                 "the client's address, if standard input is not a socket") },
-        { UNSET("user", user, user, "NAME|UID", "smtpd if there is such a user, else nobody",
+        { UNSET("user", user, user, "NAME|UID", PROGRAM " if there is such a user, else nobody",
                 "if started as root, switch to this user, except for a transcript") },
         { SIZE("max-size", max_size, 32M,
                "longest message, in octets or with K, M, G; 0: no limit"),

@@ -10,7 +10,7 @@
 static const struct hook_helper helper = {
         .name = "smtpd-maildir",
         .strategy = "maildir",
-        .remedy = "reinstall smtpd",
+        .remedy = "reinstall " PROGRAM,
 };
 
 static int maildir_require(void) {

@@ -138,7 +138,7 @@ static void add_envelope(struct entry *e) {
 
         add_text(e, "MESSAGE_ID", MESSAGE_ID);
         add_text(e, "PRIORITY", "6");
-        add_text(e, "SYSLOG_IDENTIFIER", "smtpd");
+        add_text(e, "SYSLOG_IDENTIFIER", PROGRAM);
         add_text(e, "SYSLOG_FACILITY", "2"); /* mail */
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
                 add_text(e, names[i], contract_variable(names[i]));

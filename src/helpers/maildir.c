@@ -175,7 +175,7 @@ int main(int argc, char **argv) {
         int status;
 
         if (argc < 2) {
-                fputs("usage: smtpd-maildir DIRECTORY [--x-peer] (smtpd runs it)\n", stderr);
+                fputs("usage: smtpd-maildir DIRECTORY [--x-peer] (" PROGRAM " runs it)\n", stderr);
                 return EX_TEMPFAIL;
         }
         signal(SIGXFSZ, SIG_IGN); /* write(2) says it, too */

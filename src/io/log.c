@@ -97,7 +97,7 @@ void log_start(struct log_line *l, const char *what) {
         if (the_log.target == LOG_TO_JOURNAL)
                 append(l, "<N>", 3); /* log_send() puts the priority in */
         else if (the_log.target == LOG_TO_STDERR)
-                append(l, "smtpd: ", 7);
+                append(l, PROGRAM ": ", sizeof(PROGRAM ": ") - 1);
         append_escaped(l, what, room(l));
 }
 

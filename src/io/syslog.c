@@ -60,7 +60,7 @@ static size_t format(char *line, int priority, const char *text, size_t n) {
         struct tm t = { 0 };
 
         localtime_r(&now, &t);
-        return text_format(line, LINE_ROOM, "<%d>%.*s %s%d %02d:%02d:%02d smtpd[%d]: %.*s",
+        return text_format(line, LINE_ROOM, "<%d>%.*s %s%d %02d:%02d:%02d " PROGRAM "[%d]: %.*s",
                            LOG_MAIL | priority, 3, &months[3 * (size_t) t.tm_mon],
                            t.tm_mday < 10 ? " " : "", t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec,
                            (int) getpid(), (int) n, text);

@@ -20,7 +20,7 @@ EXAMPLES = sorted(ROOT.glob("units/*.d/*.conf.example"))
 LIMIT = 3
 LIMITS = {"proxy": 11}
 
-# An administrator's second port: see units/smtpd@.service.in.
+# An administrator's second port: see units/smtpd@.service.
 SECOND_PORT = {
     "smtpd-second.socket": "[Socket]\nListenStream=2525\n[Install]\nWantedBy=sockets.target\n",
     "smtpd-second@.service": "[Service]\nExecStart=/usr/sbin/smtpd "
@@ -88,7 +88,7 @@ def as_installed(root, example):
 
 def shipped(suffix):
     """Names of units of ours; each source in units/ that is one, and the second port's."""
-    names = {p.name.removesuffix(".in") for p in (ROOT / "units").glob(f"*{suffix}*")
+    names = {p.name for p in (ROOT / "units").glob(f"*{suffix}*")
              if p.is_file()} | set(SECOND_PORT)
     return sorted(name for name in names if name.endswith(suffix))
 
