@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +18,6 @@
 #include <unistd.h>
 
 #include "accept/acceptor.h"
-#include "base/array.h"
 #include "base/ascii.h"
 #include "base/text.h"
 #include "certificates.h"
@@ -27,7 +25,6 @@
 #include "deliver/delivery.h"
 #include "io/channel.h"
 #include "io/fd.h"
-#include "io/helper.h"
 #include "io/inherited.h"
 #include "io/listen.h"
 #include "io/log.h"
@@ -39,6 +36,7 @@
 #include "session_log.h"
 #include "upstreams.h"
 #include "user.h"
+#include "version.h"
 
 /* --- descriptors ------------------------------------------------------------------------------ */
 
@@ -220,20 +218,6 @@ static int help(const struct config *c) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
-/* The helpers that are found, not those that were built: each can be a package of its own. */
-static int version(void) {
-        static const char *const features[] = { "journal", "maildir", "show", "tls" };
-        char program[PATH_MAX], name[32];
-
-        fputs(PROGRAM " " VERSION, stdout);
-        for (size_t i = 0; i < ELEMENTS(features); i++) {
-                text_format(name, sizeof(name), "smtpd-%s", features[i]);
-                printf(" %c%s", helper_find(name, program) ? '+' : '-', features[i]);
-        }
-        putchar('\n');
-        return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
-}
-
 static unsigned n_warnings;
 
 static void warn(const char *option, const char *what) {
@@ -374,7 +358,7 @@ int main(int argc, char **argv) {
         if (the.config.action == ACTION_HELP)
                 return help(&the.config);
         if (the.config.action == ACTION_VERSION)
-                return version();
+                return version_print();
         if (the.config.action == ACTION_CHECK || the.config.action == ACTION_CHECK_NETWORK)
                 return check(&the.config, mistakes);
         if (S_ISSOCK(d.in.st_mode) || getenv("LISTEN_FDS"))

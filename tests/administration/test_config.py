@@ -181,17 +181,23 @@ def test_help_is_true_of_every_option(smtpd):
 
 def test_version(smtpd):
     said = run([smtpd, "--version"])[1].decode()
-    assert re.fullmatch(r"smtpd \d+(\.\d+)*( [+-](journal|maildir|show|tls)){4}\n", said)
+    features, *reasons = said.splitlines()
+    assert re.fullmatch(r"smtpd \d+(\.\d+)*( [+-](journal|maildir|show|tls|sandbox)){5}", features)
+    missing = [word for word in features.split() if word.startswith("-")]
+    assert [reason.split(": ", 1)[0] for reason in reasons] == missing, "each has its reason"
+    assert ("-sandbox: this build has it off by default" in reasons) == ("sanitize" in smtpd)
 
 
 def test_version_names_the_helpers_found(smtpd, tmp_path):
     """Each is a package of its own: what was built says nothing about what is here."""
     program = shutil.copy(smtpd, tmp_path)
     for there in (False, True):
-        said = run([program, "--version"])[1].decode().split()[2:]
+        said = run([program, "--version"])[1].decode()
         for name in ("journal", "maildir", "show", "tls"):
             installed = os.access(f"/usr/libexec/smtpd/smtpd-{name}", os.X_OK)
-            assert f"{'+' if there or installed else '-'}{name}" in said
+            assert f" {'+' if there or installed else '-'}{name} " in said.replace("\n", " ")
+            reason = f"-{name}: cannot run /usr/libexec/smtpd/smtpd-{name}\n"
+            assert (reason in said) == (not there and not installed)
             (tmp_path / f"smtpd-{name}").write_text("#!/bin/sh\n")
             (tmp_path / f"smtpd-{name}").chmod(0o755)
 

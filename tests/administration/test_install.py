@@ -121,16 +121,30 @@ def test_second_installation_keeps_the_configuration(tmp_path):
     assert conf.read_text() == "strategy=print\n"
 
 
-@pytest.mark.parametrize("options, env, reason", [
-    (["-Djournal=disabled"], {}, "the option journal is disabled"),
-    ([], {"PKG_CONFIG": "/nonexistent"}, "install libsystemd-dev and pkg-config"),
-], ids=["disabled", "not-found"])
-def test_configuring_without_the_journal_says_so(tmp_path, options, env, reason):
-    argv = [need("meson"), "setup", *options, str(tmp_path / "build"), str(ROOT)]
-    done = subprocess.run(argv, env=os.environ | env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"smtpd-journal is not built, so that strategy=journal, the default under systemd, cannot work: {reason}" in done.stdout
-    assert re.search(r"strategy journal\s*: NO", done.stdout)
+MISSING = {
+    "nothing": ([], {}, {}),
+    "disabled": (["-Djournal=disabled", "-Dshow=disabled", "-Dtls=disabled", "-Dsandbox=false"], {}, {
+        "journal": "the option journal is disabled; strategy journal is the default under systemd",
+        "show": "the option show is disabled",
+        "tls": "the option tls is disabled",
+        "sandbox": "the option sandbox is false"}),
+    "not-found": (["-Db_sanitize=undefined"], {"PKG_CONFIG": "/nonexistent"}, {
+        "journal": "cannot find libsystemd: install libsystemd-dev and pkg-config; "
+                   "strategy journal is the default under systemd",
+        "show": "cannot find GMime >= 3.2: install libgmime-3.0-dev and pkg-config",
+        "tls": "cannot find OpenSSL >= 3.0: install libssl-dev and pkg-config",
+        "sandbox": "sanitizers and coverage make more system calls than it allows"})}
+
+
+@pytest.mark.parametrize("options, env, reasons", MISSING.values(), ids=MISSING)
+def test_configuring_says_what_is_missing(tmp_path, options, env, reasons):
+    said = output_of(need("meson"), "setup", *options, str(tmp_path / "build"), str(ROOT),
+                     env=os.environ | env)
+    summary = said.split("Features\n")[1].split("\n\n")[0]
+    features = dict(re.findall(r"^    (\S+) *: (.*)$", summary, re.M))
+    wanted = dict.fromkeys(("journal", "show", "tls", "sandbox", "completion"), "YES")
+    wanted |= {feature: f"NO: {reason}" for feature, reason in reasons.items()}
+    assert wanted.items() <= features.items()
 
 
 def test_other_prefix_is_in_manuals_and_units(tmp_path):
