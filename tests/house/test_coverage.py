@@ -17,7 +17,7 @@ def test_lines():
     need("gcov", "meson")
     run = subprocess.run([ROOT / "tests/coverage", "-k", PART], stdin=subprocess.DEVNULL,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         timeout=600, text=True, check=False)
+                         timeout=1800, text=True, check=False)
     found = re.findall(r"^( *([0-9.]+) %.* src/(?:smtp|deliver))$", run.stdout, re.M)
     NOTES.extend(line for line, _ in found)
     assert len(found) == 2 and all(float(percent) >= 95 for _, percent in found), run.stdout[-6000:]
