@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* version.c - what this build can do on this system.
  *
  * A helper counts if it is found, not if it was built: each can be a package of its own.

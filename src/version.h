@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* version.h - what this build can do on this system. */
 #pragma once
 

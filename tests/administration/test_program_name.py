@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Called otherwise than smtpd: -Dprogram-name= gives its name to the program, its pages, units,
 user and identifier at once, and no text that is installed names another one."""
 
