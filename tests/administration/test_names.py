@@ -270,7 +270,8 @@ def is_known_word(word, known):
 
 
 FIXTURES = "\n".join((ROOT / name).read_text() for name in (
-    "meson.build", "tests/conftest.py", "tests/sweep", "tests/template/meson.build"))
+    "meson.build", "tests/conftest.py", "tests/sweep", "tests/template/meson.build",
+    "tests/administration/test_config.py"))
 
 
 def unknown_words(text, known):
