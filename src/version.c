@@ -25,9 +25,11 @@ static bool is_found(const char *feature, char path[static PATH_MAX]) {
 }
 
 int version_print(void) {
-        const char *unconfined = SANDBOX ? sandbox_missing() : "this build has it off by default";
+        const char *unconfined = sandbox_missing();
         char path[PATH_MAX];
 
+        if (!unconfined && !SANDBOX)
+                unconfined = "this build has it off by default";
         fputs(PROGRAM " " VERSION, stdout);
         for (size_t i = 0; i < ELEMENTS(features); i++)
                 printf(" %c%s", is_found(features[i], path) ? '+' : '-', features[i]);
