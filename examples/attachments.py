@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Saves the attachments of a message in a directory, with strategy exec: for scanners.
+"""Saves the attachments of a message in a directory, with strategy exec: for scanners that mail.
 
     command=/path/to/attachments.py DIRECTORY
 
-Nothing of the message can choose another directory, or replace a file. A message without an
-attachment is refused.
+Nothing in the message can name another directory or replace a file. A message without an attachment
+is refused.
 """
 
 import email

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The custom class of the manual of Python's smtpd.py, as a program for strategy exec.
+"""A program for strategy exec: the example class in the manual of Python's smtpd.py.
 
     smtpd --strategy=exec --command=examples/envelope.py <examples/session.txt
 
-What it prints to standard error appears in the log of smtpd. To refuse a message, print a reply
-such as "550 5.7.1 not here" to standard output, or exit with a status of smtpd-exec(7).
+What it prints on standard error appears in the log of smtpd. To refuse a message, print a reply
+such as "550 5.7.1 not here" on standard output, or exit with one of the statuses in smtpd-exec(7).
 """
 
 import os

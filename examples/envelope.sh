@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The custom class of the manual of Python's smtpd.py, as a shell script for strategy exec.
+# A shell script for strategy exec: the example class in the manual of Python's smtpd.py.
 #
 #   smtpd --strategy=exec --command=examples/envelope.sh <examples/session.txt
 #

@@ -4,8 +4,8 @@
 #
 #   command=/path/to/maildir.sh DIRECTORY
 #
-# As in maildir(5): written to tmp, on disk, and only then moved to new. Whatever fails on the way
-# is a temporary failure.
+# As in maildir(5): the message is written to tmp, synced, and only then moved to new. Any error is
+# a temporary failure.
 set -u
 umask 077
 maildir=${1:?usage: maildir.sh DIRECTORY}

@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Sends the message by msmtp(1) to a mail server of its configuration, with strategy exec: for
-# one that wants a password, say.
+# Sends the message with msmtp(1) to a mail server in msmtp's configuration, with strategy exec; for
+# instance one that requires a password.
 #
 #   command=/path/to/msmtp.sh [ACCOUNT]
 #
-# If that server refuses the message, its own words are the reply; whatever else fails is
-# temporary. Whoever can connect can send mail this way: listen on loopback or a local socket
-# only.
+# If that server refuses the message, its refusal is the reply; any other error is a temporary
+# failure. Anyone who can connect to smtpd can send mail this way: listen on loopback or a local
+# socket only.
 set -u
 account=${1:-default}
 

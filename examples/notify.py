@@ -1,13 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Makes a push message of a mail, with strategy exec: for monitoring that can only send mail.
+"""Sends a push notification for a mail, with strategy exec; for monitoring that can only send mail.
 
     command=/path/to/notify.py ntfy https://ntfy.sh/TOPIC
     command=/path/to/notify.py slack https://hooks.slack.com/services/...
 
-Subject and the beginning of the text are sent. slack is also what Mattermost and others take. If
-the service does not answer 2xx this program ends with a status that is not 0, and the client keeps
-the mail.
+It sends the subject and the beginning of the text. Mattermost and others accept the slack format
+too. If the service does not answer 2xx, the exit status is not 0, and the client keeps the mail.
 """
 
 import email

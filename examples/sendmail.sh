@@ -1,17 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Hands the message to the system's mailer, with strategy exec. Its exit status, of sysexits.h, is
+# Passes the message to the system's sendmail, with strategy exec. Its exit status (sysexits.h) is
 # the verdict.
 #
 #   command=/path/to/sendmail.sh [SENDMAIL]
 #
-# Whoever can connect can send mail to everybody this way: listen on loopback or a local socket
-# only.
+# Anyone who can connect to smtpd can send mail to anyone this way: listen on loopback or a local
+# socket only.
 set -eu
 sendmail=${1:-/usr/sbin/sendmail}
 
-# One argument for each recipient, whatever characters are in it. The list comes on descriptor 3:
-# standard input is the message.
+# One argument for each recipient, whatever characters it contains. The list is read from descriptor
+# 3, because standard input is the message.
 set --
 while IFS= read -r recipient <&3; do
 	set -- "$@" "$recipient"
@@ -19,5 +19,5 @@ done 3<<EOT
 $SMTPD_RCPT_TO
 EOT
 
-# <> is the null sender. Nothing behind -- can be taken for an option.
+# <> is the null sender. Nothing after -- is taken for an option.
 exec "$sendmail" -i -f "${SMTPD_MAIL_FROM:-<>}" -- "$@"

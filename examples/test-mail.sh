@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# A test in the shell: runs a program that sends a mail to port $MAIL_PORT of 127.0.0.1, and waits
-# for that mail.
+# A test as a shell script: runs a program that sends a mail to port $MAIL_PORT of 127.0.0.1, and
+# waits for that mail.
 #
 #   test-mail.sh COMMAND [ARGUMENT...]
 #
-# Prints the mail. Exit status 1 if none comes within ten seconds. In $SMTPD may be the path of
-# smtpd.
+# Prints the mail; the exit status is 1 if none arrives within ten seconds. $SMTPD can be set to the
+# path of smtpd.
 set -eu
 [ $# -gt 0 ] || { echo 'usage: test-mail.sh COMMAND [ARGUMENT...]' >&2; exit 64; }
 folder=$(mktemp -d)

@@ -1,6 +1,6 @@
 #!/usr/bin/env -S python3 -m pytest
 # SPDX-License-Identifier: MIT
-"""A fixture for pytest: a mail server for the application under test, and a wait for what it mails.
+"""A pytest fixture: a mail server for the application under test, which waits for its mails.
 
 The application is given `mails.port` of 127.0.0.1. For conftest.py: what is above the line of "=".
 """
@@ -16,7 +16,7 @@ import pytest
 
 
 class Mails:
-    """The messages that have come, as email.message.Message; smtpd adds the envelope to them."""
+    """The messages received so far, as email.message.Message; smtpd adds the envelope to them."""
 
     def __init__(self, folder):
         argv = [os.environ.get("SMTPD", "smtpd"), "--listen=127.0.0.1:0"]

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Makes a ticket of each mail, with strategy exec, in a system that takes JSON by HTTP.
+"""Opens a ticket for each mail, with strategy exec, in a system that accepts JSON over HTTP.
 
     command=/path/to/ticket.py https://tickets.example/api/tickets
 
-The token is in the file $TICKET_TOKEN_FILE, if that is set. The number of the ticket is in the
-reply that the client gets. 404 says that there is no such queue, which is final; all else that is
-not 2xx is temporary.
+The file $TICKET_TOKEN_FILE has the token, if that is set. The client gets the ticket's number in
+the reply. A 404 means that there is no such queue, which is a permanent failure; anything else but
+2xx is a temporary one.
 """
 
 import email

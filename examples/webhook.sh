@@ -4,9 +4,9 @@
 #
 #   command=/path/to/webhook.sh https://app.example/incoming
 #
-# The body is the message as it came (message/rfc822), the envelope is in header fields. The
-# message is accepted if the answer is 2xx. curl's exit statuses are not those of sysexits.h (67
-# is "login denied", and would be "no such recipient"): hence the 75.
+# The body is the unchanged message (message/rfc822), and header fields have the envelope. The
+# message is accepted if the response is 2xx. curl's exit statuses are not those of sysexits.h: 67
+# is "login denied", but would mean "no such recipient". Hence the 75.
 set -u
 url=${1:?usage: webhook.sh URL}
 
