@@ -67,6 +67,10 @@ static ssize_t cipher_end(void *context) {
         return k >= 0 ? 1 : outcome(context, k);
 }
 
+static bool cipher_has_more(void *context) {
+        return SSL_has_pending(context) == 1;
+}
+
 /* --- the handshake ---------------------------------------------------------------------------- */
 
 /* Waits for the peer. Returns NULL, or why that has no use any more. */
@@ -171,7 +175,8 @@ void tls_connection_refuse(const struct tls_connection *c, const char *reason) {
 }
 
 static void relay(SSL *ssl, const struct tls_connection *c) {
-        const struct relay_cipher cipher = { ssl, cipher_read, cipher_write, cipher_end };
+        const struct relay_cipher cipher = { ssl, cipher_read, cipher_write, cipher_end,
+                                             cipher_has_more };
         struct tls_answer a = { .n = 0 };
         char room[TLS_TRUST_REASON_MAX];
         const char *reason = c->server ? tls_trust_judge(c->server, ssl, room) : NULL;

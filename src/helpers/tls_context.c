@@ -25,6 +25,8 @@
 #include "helpers/tls_judge.h"
 #include "helpers/tls_self_signed.h"
 
+enum { READ_AHEAD = 64 * 1024 /* octets: some records at a time */ };
+
 /* Without a file it costs less not to look for what is in it. */
 void tls_context_start(void) {
         const char *named = getenv("OPENSSL_CONF");
@@ -253,6 +255,8 @@ static void set_common_rules(SSL_CTX *context, const struct tls_options *o) {
                                           SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                           SSL_MODE_RELEASE_BUFFERS);
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+        SSL_CTX_set_read_ahead(context, 1);
+        SSL_CTX_set_default_read_buffer_len(context, READ_AHEAD);
 }
 
 static void set_rules(SSL_CTX *context, const struct tls_options *o) {

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* What an operation of the cipher returns if that is no number of octets. */
@@ -28,6 +29,8 @@ struct relay_cipher {
         ssize_t (*read)(void *context, char *data, size_t n);
         ssize_t (*write)(void *context, const char *data, size_t n);
         ssize_t (*end)(void *context); /* says that nothing will follow; > 0: it is said */
+        /* whether octets have left the connection that no read has returned yet */
+        bool (*has_more)(void *context);
 };
 
 enum {

@@ -15,16 +15,27 @@
 #include "io/deadline.h"
 #include "unit.h"
 
-enum { KEY = 0x5a, MUCH = 3 * 1024 * 1024, STATUS = 100 /* less the relay's result */ };
+enum {
+        KEY = 0x5a,
+        MUCH = 3 * 1024 * 1024,
+        STATUS = 100, /* less the relay's result */
+        AHEAD = 3 * RELAY_PIECE,
+        RECORD = 1000,
+};
 
 /* Every other operation does not go on at first: as with the peer's new keys, or half a record. */
 struct cipher {
         int connection;
-        bool is_odd;    /* it stops and starts */
-        unsigned n;     /* operations */
+        bool is_odd; /* it stops and starts */
+        unsigned n_reads, n_writes;
         size_t n_begun; /* octets of the write that has not gone on; the same must come again */
         char begun[RELAY_PIECE];
         ssize_t reads_as; /* what each read returns, if not 0 */
+        bool is_ahead;    /* it has read more of the connection than a read returns */
+        char ahead[AHEAD];
+        size_t at, n_ahead;
+        size_t n_read, n_good; /* it breaks after so many octets, if not 0: */
+        bool is_broken;        /* it says so once */
 };
 
 static void encipher(char *data, size_t n) {
@@ -32,8 +43,8 @@ static void encipher(char *data, size_t n) {
                 data[i] = (char) (data[i] ^ KEY);
 }
 
-static bool stops(struct cipher *c) {
-        return c->is_odd && c->n++ % 2 == 0;
+static bool stops(const struct cipher *c, unsigned *n) {
+        return c->is_odd && (*n)++ % 2 == 0;
 }
 
 static ssize_t in_relay_terms(ssize_t k, int waiting) {
@@ -42,13 +53,41 @@ static ssize_t in_relay_terms(ssize_t k, int waiting) {
         return errno == EAGAIN ? waiting : RELAY_LOST;
 }
 
+static ssize_t read_record(struct cipher *c, char *data) {
+        size_t n = c->n_ahead - c->at < RECORD ? c->n_ahead - c->at : RECORD;
+
+        if (c->is_broken)
+                return RELAY_LOST;
+        c->is_broken = c->n_good > 0 && c->n_read == c->n_good;
+        if (c->is_broken)
+                return RELAY_BROKEN;
+        c->n_read += n;
+        memcpy(data, c->ahead + c->at, n);
+        encipher(data, n);
+        c->at += n;
+        return (ssize_t) n;
+}
+
+static ssize_t read_ahead(struct cipher *c, char *data) {
+        ssize_t k = 1;
+
+        if (c->at == c->n_ahead) {
+                c->at = 0;
+                k = recv(c->connection, c->ahead, AHEAD, MSG_DONTWAIT);
+                c->n_ahead = k > 0 ? (size_t) k : 0;
+        }
+        return k > 0 ? read_record(c, data) : in_relay_terms(k, RELAY_WANTS_INPUT);
+}
+
 static ssize_t cipher_read(void *context, char *data, size_t n) {
         struct cipher *c = context;
         ssize_t k;
 
         if (c->reads_as != 0)
                 return c->reads_as;
-        if (stops(c))
+        if (c->is_ahead)
+                return read_ahead(c, data);
+        if (stops(c, &c->n_reads))
                 return RELAY_WANTS_ROOM;
         k = recv(c->connection, data, c->is_odd ? n % 5000 + 1 : n, MSG_DONTWAIT);
         if (k > 0)
@@ -67,7 +106,7 @@ static ssize_t cipher_write(void *context, const char *data, size_t n) {
         ck_assert_mem_eq(data, c->begun, c->n_begun);
         memcpy(c->begun, data, n);
         c->n_begun = n;
-        if (stops(c))
+        if (stops(c, &c->n_writes))
                 return RELAY_WANTS_ROOM;
         memcpy(copy, data, part);
         encipher(copy, part);
@@ -80,10 +119,16 @@ static ssize_t cipher_end(void *context) {
         struct cipher *c = context;
         char farewell = KEY; /* a NUL */
 
-        if (stops(c))
+        if (stops(c, &c->n_writes))
                 return RELAY_WANTS_ROOM;
         return in_relay_terms(send(c->connection, &farewell, 1, MSG_DONTWAIT | MSG_NOSIGNAL),
                               RELAY_WANTS_ROOM);
+}
+
+static bool cipher_has_more(void *context) {
+        const struct cipher *c = context;
+
+        return c->at < c->n_ahead;
 }
 
 static const struct cipher plain = { .is_odd = false };
@@ -105,7 +150,8 @@ static struct ends start(struct cipher c) {
         ck_assert(socketpair(AF_UNIX, SOCK_STREAM, 0, clear) == 0);
         e.pid = fork();
         if (e.pid == 0) {
-                const struct relay_cipher cipher = { &c, cipher_read, cipher_write, cipher_end };
+                const struct relay_cipher cipher = { &c, cipher_read, cipher_write, cipher_end,
+                                                     cipher_has_more };
 
                 close(connection[0]);
                 close(clear[0]);
@@ -186,7 +232,7 @@ static void expect(int fd, const char *text, size_t n) {
 }
 
 START_TEST(much_goes_both_ways_at_once) {
-        struct ends e = start_with((struct cipher) { .is_odd = _i == 1 });
+        struct ends e = start_with((struct cipher) { .is_odd = _i == 1, .is_ahead = _i == 2 });
         pid_t writers[] = { write_much(e.peer, true), write_much(e.session, false) }, reader;
 
         reader = fork();
@@ -319,6 +365,18 @@ START_TEST(cipher_gives_up) {
 }
 END_TEST
 
+/* What came before is there, of the same read of the connection. */
+START_TEST(cipher_gives_up_later) {
+        struct ends e = start_with((struct cipher) { .is_ahead = true, .n_good = 2 * RECORD });
+        char said[3 * RECORD] = "", heard[3 * RECORD];
+
+        encipher(said, sizeof(said));
+        ck_assert_int_eq(send(e.peer, said, sizeof(said), 0), sizeof(said));
+        ck_assert_int_eq(recv(e.session, heard, sizeof(heard), MSG_WAITALL), 2 * RECORD);
+        ck_assert_int_eq(result_of(&e), RELAY_BROKEN);
+}
+END_TEST
+
 /* While nothing is to be read of it, as the session does not take what there is. */
 START_TEST(peer_resets_meanwhile) {
         struct ends e = start_with(plain);
@@ -335,12 +393,13 @@ int main(void) {
         Suite *suite = suite_create("relay");
         TCase *tcase = unit_tcase(suite, "relay");
 
-        tcase_add_loop_test(tcase, much_goes_both_ways_at_once, 0, 2);
+        tcase_add_loop_test(tcase, much_goes_both_ways_at_once, 0, 3);
         tcase_add_loop_test(tcase, what_was_not_taken_is_still_there, 0, 2);
         tcase_add_loop_test(tcase, each_side_ends_by_itself, 0, 2);
         tcase_add_loop_test(tcase, session_is_gone, 0, 2);
         tcase_add_test(tcase, peer_is_stuck);
         UNIT_TABLE(tcase, cipher_gives_up, ends_of_cipher);
+        tcase_add_test(tcase, cipher_gives_up_later);
         tcase_add_test(tcase, peer_resets_meanwhile);
         return unit_run(suite);
 }
