@@ -154,7 +154,7 @@ def completion(shell):
     with tempfile.NamedTemporaryFile() as file:
         file.write(help_.stdout)
         file.flush()
-        argv = [PYTHON, ROOT / "completion/generate", shell, file.name]
+        argv = [PYTHON, ROOT / "completion/generate", shell, "smtpd", file.name]
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
