@@ -16,10 +16,10 @@ enum {
         TO_ALL = 1,         /* seconds */
 };
 
-void refusal_log(struct refusals *r, size_t n_sessions) {
+void refusal_log_rest(struct refusals *r, size_t n_sessions) {
         struct log_line line;
 
-        if (r->n == 0 || deadline_now() < r->next_line)
+        if (r->n == 0)
                 return;
         log_start(&line, "refused");
         log_field(&line, "address", "%s", r->address);
@@ -30,6 +30,11 @@ void refusal_log(struct refusals *r, size_t n_sessions) {
         log_send(&line, LOG_WARNING);
         r->n = 0;
         r->next_line = deadline_now() + PAUSE;
+}
+
+void refusal_log(struct refusals *r, size_t n_sessions) {
+        if (deadline_now() >= r->next_line)
+                refusal_log_rest(r, n_sessions);
 }
 
 /* A client that has said something already loses our last words if that is left unread: a reset

@@ -33,6 +33,9 @@ void refusal_say(struct refusals *r, const struct listener *l, int connection,
 /* Logs: the first refusal at once, others together a while later. `n_sessions` is how many run. */
 void refusal_log(struct refusals *r, size_t n_sessions);
 
+/* Logs at once what has had no line yet: nobody will ask again. */
+void refusal_log_rest(struct refusals *r, size_t n_sessions);
+
 /* Refuses whoever waits at the first `n` listeners, and whoever else comes within a second, or
  * until `stop_fd` is readable. If nobody waits it returns at once. */
 void refusal_to_all(struct refusals *r, const struct listeners *l, size_t n, int stop_fd,

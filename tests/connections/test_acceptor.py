@@ -1136,6 +1136,18 @@ def test_flood_of_refusals_is_a_line_each_second(smtpd, folder):
         assert {reason for reason, _ in refusals(acceptor)} == {"max-connections"}
 
 
+def test_refusals_are_in_the_log_at_the_end(release, folder):
+    """Those that would have had a line a second later, too."""
+    with Acceptor(release, folder, "--max-connections=1") as acceptor, acceptor.client("EHLO"):
+        for _ in range(5):
+            with connect(acceptor.address) as client:
+                assert read_all(client) == TOO_MANY
+        acceptor.signal(signal.SIGTERM)
+        acceptor.process.wait(PATIENCE)
+        acceptor.has_ended = True
+        assert sum(n for reason, n in refusals(acceptor) if reason == "max-connections") == 5
+
+
 # --- shortages ------------------------------------------------------------------------------------
 
 N_FAILURES = 300
