@@ -216,6 +216,16 @@ static void check_clear(const struct checking *k, const struct config *c, const 
                      upstream);
 }
 
+static void check_authorities(const struct checking *k, const struct config *c, const char *path) {
+        struct stat st;
+
+        if (stat(path, &st) < 0)
+                warn(k, "%.300s: %s; until it is there, nothing is served", path, strerror(errno));
+        else
+                check_access(k, c, path, S_ISDIR(st.st_mode) ? R_OK | X_OK : R_OK,
+                             "so no upstream could be verified");
+}
+
 static void check_password(const struct checking *k, const struct config *c, const char *path) {
         struct stat st;
 
@@ -294,6 +304,26 @@ static void check_programs(struct checking *k, const struct config *c) {
                 check_program(k, c, c->mailman_wrapper);
 }
 
+static void check_destinations(struct checking *k, const struct config *c, bool has_network) {
+        k->option = "upstream-tls";
+        for (size_t i = 0; i < c->upstream.n; i++)
+                check_clear(k, c, c->upstream.items[i]);
+        k->option = "upstream-tls-ca";
+        if (c->upstream_tls_ca)
+                check_authorities(k, c, c->upstream_tls_ca);
+        k->option = "upstream-tls-verify";
+        check_trust(k, c);
+        k->option = "upstream-password";
+        if (c->upstream_password)
+                check_password(k, c, c->upstream_password);
+        k->option = "upstream";
+        for (size_t i = 0; has_network && i < c->upstream.n; i++)
+                check_endpoint(k, c->upstream.items[i]);
+        k->option = "mailman";
+        if (has_network && c->mailman)
+                check_endpoint(k, c->mailman);
+}
+
 void risks_warn(const struct config *c, bool has_network, config_complaint *warn_of) {
         struct checking k = { .warn = warn_of };
 
@@ -304,6 +334,10 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
                         check_access(&k, c, c->file, R_OK,
                                      "so it could not be read again at SIGHUP");
         }
+        k.option = "user";
+        if (*c->user && c->action != ACTION_SERVE && user_is_root(c->user))
+                warn(&k, "sessions run as root, who may do anything here: name a user without "
+                         "privileges, or leave it out");
         k.option = "sandbox";
         if (c->sandbox && sandbox_missing())
                 warn(&k, "sessions are not confined: %s", sandbox_missing());
@@ -331,22 +365,9 @@ void risks_warn(const struct config *c, bool has_network, config_complaint *warn
         k.option = "tls-engine";
         if (c->tls_engine)
                 check_socket(&k, c, c->tls_engine);
-        k.option = "upstream-tls";
-        for (size_t i = 0; i < c->upstream.n; i++)
-                check_clear(&k, c, c->upstream.items[i]);
-        k.option = "upstream-tls-verify";
-        check_trust(&k, c);
-        k.option = "upstream-password";
-        if (c->upstream_password)
-                check_password(&k, c, c->upstream_password);
         k.option = "auth";
         if (c->auth == AUTH_UPSTREAM && c->tls == TLS_NO)
                 warn(&k, "without TLS, only clients on this host are offered AUTH: set "
                          "tls-certificate or tls-engine");
-        k.option = "upstream";
-        for (size_t i = 0; has_network && i < c->upstream.n; i++)
-                check_endpoint(&k, c->upstream.items[i]);
-        k.option = "mailman";
-        if (has_network && c->mailman)
-                check_endpoint(&k, c->mailman);
+        check_destinations(&k, c, has_network);
 }

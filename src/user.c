@@ -56,6 +56,25 @@ static int find(const char *name, struct user *ret) {
         return 0;
 }
 
+static void complain_of_absence(const char *option, const char *name) {
+        log_say(LOG_ERR, "%s=%s: no such user; name one that exists", option, name);
+}
+
+int user_check(const char *option, const char *name) {
+        struct user u;
+
+        if (!*name || find(name, &u) != -ENOENT)
+                return 0;
+        complain_of_absence(option, name);
+        return EX_CONFIG;
+}
+
+bool user_is_root(const char *name) {
+        struct user u;
+
+        return find(name, &u) == 0 && u.uid == 0;
+}
+
 static void set_environment(const struct passwd *entry) {
         setenv("HOME", entry ? entry->pw_dir : "/", 1);
         if (entry) {
@@ -88,7 +107,7 @@ int user_give_up_root(const char *name) {
         name = *name ? name : user_default();
         r = user_become(name);
         if (r == -ENOENT)
-                log_say(LOG_ERR, "user=%s: no such user; name one that exists", name);
+                complain_of_absence("user", name);
         else if (r < 0)
                 log_say(LOG_ERR, "user=%s: cannot switch to this user: %s", name, strerror(-r));
         return r == -ENOENT ? EX_CONFIG : r < 0 ? EX_TEMPFAIL : 0;
