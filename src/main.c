@@ -232,6 +232,9 @@ static int check(const struct config *c, int mistakes) {
                 return mistakes;
         if (delivery_check(c->strategy) < 0)
                 return EX_CONFIG;
+        if ((status = user_check("user", c->user)) != 0 ||
+            (status = user_check("tls-user", c->tls_user)) != 0)
+                return status;
         if ((status = certificates_check(c, complain, warn)) != 0)
                 return status;
         risks_warn(c, c->action == ACTION_CHECK_NETWORK, warn);
@@ -246,16 +249,19 @@ static int check(const struct config *c, int mistakes) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
-/* Tells a client that there will be no session, and why the administrator has to look into the log.
+/* Tells a client that there will be no session; why, the administrator has in the log.
  * A person at a terminal has seen that already; a client that begins with TLS would not understand.
  */
 static int refuse(const struct config *c, struct channel *channel, int status) {
-        static const char reply[] =
+        static const char misconfigured[] =
                 "421 4.3.5 this server is not configured correctly, try again later\r\n";
+        static const char unable[] =
+                "421 4.3.0 this server cannot serve you now, try again later\r\n";
+        const char *reply = status == EX_TEMPFAIL ? unable : misconfigured;
 
         channel->timeout = 10;
         if (c->tls != TLS_IMPLICIT && !isatty(channel->in) && !isatty(channel->out)) {
-                channel_write(channel, reply, sizeof(reply) - 1);
+                channel_write(channel, reply, strlen(reply));
                 channel_hang_up(channel);
         }
         return status;
@@ -355,10 +361,11 @@ int main(int argc, char **argv) {
         take_signals(&the.patience);
         channel_init(&the.channel, STDIN_FILENO, STDOUT_FILENO, &the.patience);
         mistakes = load(&given, &the.config);
-        if (the.config.action == ACTION_HELP)
-                return help(&the.config);
-        if (the.config.action == ACTION_VERSION)
-                return version_print();
+        if (the.config.action == ACTION_HELP || the.config.action == ACTION_VERSION) {
+                int status = the.config.action == ACTION_HELP ? help(&the.config) : version_print();
+
+                return mistakes == EX_USAGE ? mistakes : status;
+        }
         if (the.config.action == ACTION_CHECK || the.config.action == ACTION_CHECK_NETWORK)
                 return check(&the.config, mistakes);
         if (S_ISSOCK(d.in.st_mode) || getenv("LISTEN_FDS"))
