@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "config/value.h"
 #include "io/connect.h"
 #include "io/listen.h"
+#include "smtp/address.h"
 
 /* Whether nothing but blanks follows, up to the next comma. */
 static bool is_end(const char *s) {
@@ -67,15 +69,32 @@ static bool parse_listen(const struct option *o, const char *value, void *field)
         return value_parse_list(value, field, listen_is_endpoint);
 }
 
-static bool is_domain(const char *s) {
-        char name[HOSTNAME_MAX + 1];
+/* As it stands in an address: no dot at its end, and nothing that is no domain's. */
+static bool is_domain(const char *value) {
+        char path[2 + DOMAIN_MAX + 2];
+        size_t n = text_format(path, sizeof(path), "x@%s", value), used;
+        struct address a;
 
-        return value_hostname.parse(NULL, s, name) && strcmp(s, ".") != 0;
+        return address_parse_path(path, n, &a, &used) == ADDRESS_OK && used == n && !a.is_utf8 &&
+               strcmp(address_domain(&a), value) == 0;
+}
+
+static bool parse_domain(const struct option *o, const char *value, void *field) {
+        (void) o;
+        return is_domain(value) && value_set_pointer(field, value);
+}
+
+const struct kind value_domain = { parse_domain, value_print_pointer, value_is_pointer_set,
+                                   value_clear_pointer,
+                                   .expected = "DOMAIN, without a dot at either end" };
+
+static bool is_domain_pattern(const char *s) {
+        return is_domain(*s == '.' ? s + 1 : s);
 }
 
 static bool parse_domains(const struct option *o, const char *value, void *field) {
         (void) o;
-        return value_parse_list(value, field, is_domain);
+        return value_parse_list(value, field, is_domain_pattern);
 }
 
 static bool parse_networks(const struct option *o, const char *value, void *field) {
@@ -96,5 +115,6 @@ const struct kind value_endpoints =
 const struct kind value_listen =
         LIST(parse_listen, "ADDRESS:PORT, [IPV6]:PORT, PORT (on loopback) or /SOCKET, with a PORT "
                            "up to 65535 (0: any free port)");
-const struct kind value_domains = LIST(parse_domains, "DOMAIN, or .DOMAIN with its subdomains");
+const struct kind value_domains =
+        LIST(parse_domains, "DOMAIN, or .DOMAIN for its subdomains, without a dot at the end");
 const struct kind value_networks = LIST(parse_networks, "ADDRESS[/BITS], or local");

@@ -131,7 +131,7 @@ const struct option options[] = {
           GROUP("Rules, tests and exceptions") },
         { UNSET("delay", delay_rules, delay, "RULE", NULL,
                 "STEP PATTERN SECONDS: wait before that step is answered"),
-          .max = YEAR },
+          .min = 1, .max = YEAR },
         { UNSET("qualify", domain, qualify, "DOMAIN", NULL,
                 "domain to add to addresses without one") },
         { UNSET("bare-lf-from", networks, bare_lf_from, "ADDRESS[/BITS]", NULL,

@@ -46,8 +46,8 @@ void strategies_having(const struct config *c, const struct option *o,
         *ret = '\0';
         for (const struct delivery_ops *const *s = c->strategies; *s; s++)
                 if (has_option(*s, o->name))
-                        n += text_format(ret + n, STRATEGIES_TEXT_MAX - n, "%s%s", n > 0 ? " " : "",
-                                         (*s)->name);
+                        n += text_format(ret + n, STRATEGIES_TEXT_MAX - n, "%s%s",
+                                         n > 0 ? ", " : "", (*s)->name);
 }
 
 bool strategies_allow(const struct config *c, const struct option *o) {

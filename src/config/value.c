@@ -6,11 +6,9 @@
 #include <string.h>
 
 #include "base/ascii.h"
-#include "base/text.h"
 #include "config/options.h"
 #include "io/connect.h"
 #include "io/endpoint.h"
-#include "smtp/address.h"
 
 /* --- numbers ---------------------------------------------------------------------------------- */
 
@@ -24,6 +22,14 @@ static bool parse_number(const struct option *o, const char *value, void *field)
 
 static void print_number(const void *field, FILE *out) {
         fprintf(out, "%llu", (unsigned long long) *(const uint64_t *) field);
+}
+
+/* "never", or what else stands for no number in --help and --check. */
+static bool parse_optional_number(const struct option *o, const char *value, void *field) {
+        if (!o->fallback || strcmp(value, o->fallback) != 0)
+                return parse_number(o, value, field);
+        *(uint64_t *) field = 0;
+        return true;
 }
 
 static bool is_number_set(const void *field) {
@@ -49,10 +55,10 @@ static bool parse_size(const struct option *o, const char *value, void *field) {
 }
 
 const struct kind value_number = { parse_number, print_number, .expected = "a number" };
-const struct kind value_optional_number = { parse_number, print_number, is_number_set,
+const struct kind value_optional_number = { parse_optional_number, print_number, is_number_set,
                                             .expected = "a number" };
 const struct kind value_seconds = { parse_number, print_number, .expected = "a number of seconds" };
-const struct kind value_optional_seconds = { parse_number, print_number, is_number_set,
+const struct kind value_optional_seconds = { parse_optional_number, print_number, is_number_set,
                                              .expected = "a number of seconds" };
 const struct kind value_size = {
         parse_size, print_number,
@@ -97,7 +103,7 @@ static bool parse_hostname(const struct option *o, const char *value, void *fiel
         for (const char *p = value; *p; p++)
                 if (!ascii_is_alnum(*p) && !strchr(others, *p))
                         return false;
-        if (n == 0 || n > HOSTNAME_MAX)
+        if (n == 0 || n > HOSTNAME_MAX || *value == '.' || strstr(value, ".."))
                 return false;
         memcpy(field, value, n + 1);
         return true;
@@ -195,21 +201,6 @@ static bool parse_any_path(const struct option *o, const char *value, void *fiel
         (void) o;
         return *value && value_set_pointer(field, value);
 }
-
-/* As it stands in an address: no dot at its end, and nothing that is no domain's. */
-static bool parse_domain(const struct option *o, const char *value, void *field) {
-        char path[2 + DOMAIN_MAX + 2];
-        size_t n = text_format(path, sizeof(path), "x@%s", value), used;
-        struct address a;
-
-        (void) o;
-        return address_parse_path(path, n, &a, &used) == ADDRESS_OK && used == n && !a.is_utf8 &&
-               strcmp(address_domain(&a), value) == 0 && value_set_pointer(field, value);
-}
-
-const struct kind value_domain = { parse_domain, value_print_pointer, value_is_pointer_set,
-                                   value_clear_pointer,
-                                   .expected = "DOMAIN, without a dot at either end" };
 
 const struct kind value_endpoint = {
         parse_endpoint, value_print_pointer, value_is_pointer_set, value_clear_pointer,

@@ -45,6 +45,7 @@ bool value_parse_list(const char *value, struct list *list, bool (*is_item)(cons
 bool value_add_to_list(struct list *list, char *item);
 bool value_parse_word(const char *value, const char *yes, const char *no, bool *ret);
 bool value_set_pointer(char **field, const char *value);
+
 void value_print_pointer(const void *field, FILE *out);
 bool value_is_pointer_set(const void *field);
 void value_clear_pointer(void *field);

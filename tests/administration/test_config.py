@@ -55,7 +55,7 @@ OPTIONS = {
         ("[::1]:1025,localhost:smtp, /run/smtpd/socket",
          "[::1]:1025,localhost:smtp,/run/smtpd/socket"),
     ),
-    "user": (None, ("nobody", "nobody"), ("_smtpd-2", "_smtpd-2")),
+    "user": (None, ("nobody", "nobody"), ("65534", "65534")),
     "max-connections": ("100", ("1", "1"), ("1000000", "1000000")),
     "max-connections-per-source": ("20", ("1", "1"), ("1000000", "1000000")),
     "stop-timeout": ("10", ("1", "1"), ("31536000", "31536000")),
@@ -75,7 +75,7 @@ NUMBERS = ["", "0", "-1", "+5", "ten", "1x", "0x10", "1.5", "5 5", "999999999999
 NO_PORTS = ["abc", "-1", "+25", "0x10", "65536", "99999", "4294967321", "25:25", "2 5"]
 MISTAKES = {
     "strategy": ["", "Print", "print ", "nonsense", "print,print"],
-    "hostname": ["", "a b", "m\u00fcller.example", "a\tb", "<script>", "x" * 256],
+    "hostname": ["", ".", ".a", "a..b", "a b", "m\u00fcller.example", "a\tb", "<script>", "x" * 256],
     "protocol": ["", "esmtp", "LMTP", "smtp "],
     "auth": ["", "yes", "Any", "plain", "any "],
     "max-size": ["", "-1", "+5", "M", "1T", "1KB", "1.5M", "1 M", "lots", "4611686018427387905",
@@ -145,7 +145,8 @@ def test_help_lists_every_option(smtpd):
     listed = set(re.findall(r"^  --([a-z-]+)", out.decode(), re.M))
     assert (status, err) == (0, b"")
     assert listed >= {"config", *OPTIONS, *ACTIONS}
-    assert run([smtpd, "--help"])[1] == run([smtpd, "--help", "--nonsense"])[1]
+    assert run([smtpd, "--help", "--nonsense"]) == (
+        64, out, b"smtpd: command line: --nonsense: unknown option; --help lists them\n")
 
 
 def test_help_is_for_a_terminal(release):
@@ -209,6 +210,45 @@ def test_full_stdout_is_an_error(smtpd, action):
                               stdin=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, env=environment(), timeout=PATIENCE)
     assert done.returncode == 74
+
+
+@pytest.mark.parametrize("option", ["user", "tls-user"])
+def test_user_has_to_exist(smtpd, option):
+    status, out, complaints = check(smtpd, f"--{option}=_nobody-of-this-name", "--listen=0",
+                                    "--tls-certificate=self-signed")
+    assert (status, out) == (78, {})
+    assert f"smtpd: {option}=_nobody-of-this-name: no such user; name one that exists" in complaints
+
+
+def test_root_is_warned_of(smtpd):
+    for user in ("root", "0"):
+        status, _, (complaint,) = check(smtpd, f"--user={user}", "--listen=25")
+        assert status == 0 and complaint.startswith("smtpd: warning: user: sessions run as root")
+
+
+def test_authorities_that_are_not_there_are_warned_of(smtpd):
+    status, _, complaints = check(smtpd, "--strategy=proxy", "--upstream=127.0.0.1",
+                                  "--upstream-tls=required", "--upstream-tls-ca=/nonexistent")
+    assert status == 0 and complaints == [
+        "smtpd: warning: upstream-tls-ca: /nonexistent: No such file or directory; until it is "
+        "there, nothing is served"]
+
+
+def test_limit_that_is_none_can_be_said(smtpd):
+    for option, none in (("exit-idle-time", "never"), ("count", "no limit")):
+        assert check(smtpd, "--listen=25", f"--{option}={none}")[0] == 0
+
+
+@pytest.mark.parametrize("domain", ["ok.example.", ".ok.example.", "a..b", ".", ".."])
+def test_domain_that_no_address_has(smtpd, domain):
+    status, _, (complaint,) = check(smtpd, "--strategy=proxy", "--upstream=127.0.0.1",
+                                    f"--relay-to={domain}")
+    assert status == 64 and f"relay-to={domain}: use DOMAIN" in complaint
+
+
+def test_delay_of_nothing(smtpd):
+    status, _, (complaint,) = check(smtpd, "--delay=rcpt * 0")
+    assert status == 64 and complaint.endswith("SECONDS between 1 and 31536000")
 
 
 def test_actions_read_no_session(smtpd):
