@@ -81,7 +81,9 @@ enum confinement confine(const struct config *c, const struct channel *client, b
         const struct sandbox_sockets sockets = { broker_socket(), tls_request_socket(),
                                                  tls_farewell_socket() };
 
-        if (!c->sandbox || (is_transcript && channel_has_input(client)))
+        if (is_transcript && (!c->sandbox || channel_has_input(client)))
                 return CONFINEMENT_NONE;
+        if (!c->sandbox)
+                return NOT_CONFINED;
         return sandbox_enter(&sockets, descriptors_of(c)) ? CONFINED : NOT_CONFINED;
 }

@@ -50,6 +50,8 @@ static void answer(struct session *s, enum mail_answer answer, const struct reci
                    const struct reply *verdict) {
         switch (answer) {
         case MAIL_ANSWERED:
+                if (!r && !reply_is_positive(verdict))
+                        s->patience->stage = PATIENCE_IDLE;
                 session_log_verdict(&s->log, r, verdict);
                 server_answer(&s->server, verdict);
                 mail_accept(&s->mail, s->server.n_recipients);
@@ -290,14 +292,10 @@ static bool take_leave(struct session *s) {
         return (!session_ends[s->end].is_ours && s->receipt.n == 0) || channel_hang_up(s->channel);
 }
 
-/* Whether all is to end, and its client, between messages, has heard the verdicts. */
-static bool is_of_no_concern(const struct session *s) {
-        return s->patience->stop_deadline != INT64_MAX && s->patience->stage == PATIENCE_IDLE &&
-               s->receipt.n == 0;
-}
-
 static void finish(struct session *s) {
-        bool is_brief = is_of_no_concern(s);
+        /* all is to end, and its client, between messages, has heard the verdicts */
+        bool is_brief = s->patience->stop_deadline != INT64_MAX &&
+                        s->patience->stage == PATIENCE_IDLE && s->receipt.n == 0;
 
         on_reset(s);
         session_flush(s);

@@ -395,6 +395,15 @@ def test_acceptor_that_stops_ends_idle_sessions_at_once_and_lets_transactions_en
 # --- several verdicts, one deadline ---------------------------------------------------------------
 
 
+def test_session_whose_mail_was_refused_is_idle(release, folder):
+    with Acceptor(release, folder, "--strategy=proxy", "--upstream=127.0.0.1:1") as acceptor:
+        with acceptor.client("EHLO") as client:
+            assert client.ask(b"MAIL FROM:<a@b.example>").startswith(b"451 ")
+            then = time.monotonic()
+            acceptor.signal(signal.SIGTERM)
+            assert client.read_to_end().startswith(b"421 4.3.2 ") and time.monotonic() - then < SLACK
+
+
 def test_verdicts_of_many_recipients_share_the_deadline(smtpd, tmp_path):
     """Each within its own time; together they would take 8 seconds."""
 
