@@ -295,7 +295,7 @@ static bool take_sender(const char *s, size_t n, const struct command_rules *rul
         if (!take_parameters(s, n, rules, ret, ret->options, ret_reply))
                 return false;
         if (rules->needs_domain && !address_is_null(&ret->address) &&
-            *address_domain(&ret->address) == '\0') {
+            *address_domain(&ret->address) == '\0' && !address_is_postmaster(&ret->address)) {
                 reply_set(ret_reply, 501, "5.1.7", "the sender's address needs a domain");
                 return false;
         }

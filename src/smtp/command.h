@@ -14,7 +14,8 @@
 #include "smtp/address.h"
 #include "smtp/reply.h"
 
-enum { OPTIONS_MAX = 512 }; /* octets of all the parameters of one command */
+/* octets of all the parameters of one command: ORCPT has an address once more (RFC 3461) */
+enum { OPTIONS_MAX = 1024 };
 
 /* What can be offered in the EHLO reply if the destination can do it too: these are promises about
  * the whole way of a message, and that every reply has an enhanced code. PIPELINING, SIZE and HELP

@@ -109,6 +109,7 @@ void server_end_transaction(struct server *s) {
         s->done &= HELLO;
         s->n_idle_errors += s->n_recipients == 0 ? s->n_refused : 0;
         s->n_recipients = s->n_rcpts = s->n_refused = 0;
+        s->size = 0;
         s->is_smtputf8 = s->is_prdr = false;
 }
 

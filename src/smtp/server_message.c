@@ -142,6 +142,7 @@ size_t server_take_chunk(struct server *s, char *in, size_t n, struct event *ret
 /* Says s->reply. */
 static void refuse_chunk(struct server *s) {
         s->phase = SERVER_COMMANDS;
+        s->uninvited = A_CHUNK;
         server_say_reply(s);
         if (s->done & SENDER && s->phase != SERVER_CLOSED)
                 server_reset(s);

@@ -67,7 +67,7 @@ static void do_rcpt(struct server *s, const char *args, size_t n) {
                 server_emit(s, SERVER_RECIPIENT);
                 return;
         }
-        if (status == COMMAND_OK)
+        if (!has_room)
                 reply_set(&s->reply, 452, "4.5.3",
                           "too many recipients: send the rest in another message");
         server_refuse(s, status == COMMAND_BAD ? REFUSED_NOBODY : REFUSED_RECIPIENT);
@@ -219,6 +219,16 @@ static void refuse(struct server *s, const struct verb *v, int code, const char 
                 s->uninvited = AN_EXCHANGE;
 }
 
+/* A sender is refused with it, who has a line in the log. */
+static void refuse_in_clear(struct server *s, const struct verb *v, const char *args, size_t n) {
+        struct command_rules rules = command_rules(s);
+
+        if (v->run == do_mail &&
+            command_parse_mail(args, n, &rules, &s->sender, &s->reply) == COMMAND_OK)
+                s->refused = REFUSED_SENDER;
+        refuse(s, v, 530, "5.7.0", "must issue a STARTTLS command first");
+}
+
 /* TLS that is required is judged before order, and that before syntax (RFC 5321 section 4.1.4). */
 static void run_verb(struct server *s, const struct verb *v, const char *args, size_t n) {
         const char *complaint = wrong_order(s, v);
@@ -227,10 +237,10 @@ static void run_verb(struct server *s, const struct verb *v, const char *args, s
         s->uninvited = NO_CONTENT;
         if (v->is_of_tls && s->rules.tls == SERVER_NO_TLS)
                 refuse(s, v, 502, "5.5.1", "TLS is not available here");
+        else if (s->rules.tls == SERVER_TLS_REQUIRED && !s->is_secure && !v->is_in_clear)
+                refuse_in_clear(s, v, args, n);
         else if (v->is_of_auth && s->rules.auth == SERVER_NO_AUTH)
                 refuse(s, v, 502, "5.5.1", "authentication is not available here");
-        else if (s->rules.tls == SERVER_TLS_REQUIRED && !s->is_secure && !v->is_in_clear)
-                refuse(s, v, 530, "5.7.0", "must issue a STARTTLS command first");
         else if (complaint)
                 refuse(s, v, 503, "5.5.1", complaint);
         else if ((v->argument == NO_ARGUMENT && n > 0) || (v->argument == ONE_ARGUMENT && n == 0)) {
@@ -279,16 +289,24 @@ bool server_count_command(struct server *s) {
 /* Whether the line is no command, but what a refused one announced. A message could have any line
  * that is not of these; a response has no blank. */
 static bool is_uninvited(const struct server *s, const struct verb *v) {
-        return (s->uninvited == A_MESSAGE && (!v || !v->may_follow || s->is_overlong)) ||
-               (s->uninvited == AN_EXCHANGE && (!v || s->is_overlong));
+        if (s->uninvited == NO_CONTENT)
+                return false;
+        if (!v || s->is_overlong)
+                return true;
+        /* one chunk comes after the other, in a pipelined group */
+        return s->uninvited != AN_EXCHANGE && !v->may_follow &&
+               (s->uninvited != A_CHUNK || v->content != A_CHUNK);
 }
 
 static void close_for_uninvited(struct server *s) {
-        server_close(s, 554, "5.5.1",
-                     s->uninvited == A_MESSAGE
-                             ? "the message came although DATA was refused, closing connection"
-                             : "the exchange went on although AUTH was refused, closing "
-                               "connection");
+        static const char *const complaints[] = {
+                [A_MESSAGE] = "the message came although DATA was refused, closing connection",
+                [A_CHUNK] = "the message came although BDAT was refused, closing connection",
+                [AN_EXCHANGE] = "the exchange went on although AUTH was refused, closing "
+                                "connection",
+        };
+
+        server_close(s, 554, "5.5.1", complaints[s->uninvited]);
 }
 
 /* A whole command, without its line end. */

@@ -404,8 +404,11 @@ static const struct {
           .log = "R220 R502 H(c) R250 R502 R502" },
         { TEXT(MAIL "DATA\r\nEHLO c\r\n" MAIL "MAIL x\r\nVRFY\r\nNOOP\r\nRSET\r\n"
                     "STARTTLS\r\nEHLO c\r\n" ENVELOPE),
-          .log = "R220 R530 R530 H(c) R250 R530 R530 R530 R250 R250 X "
+          .log = "R220 R530s R530 H(c) R250 R530s R530 R530 R250 R250 X "
                  "L R220 Z H(c) R250 S(a@b) R250 T(d@e) R250",
+          .rules = { .tls = SERVER_TLS_REQUIRED } },
+        /* whatever else it may be, it comes after TLS */
+        { TEXT("AUTH PLAIN\r\nNOOP\r\n"), .log = "R220 R530 R250",
           .rules = { .tls = SERVER_TLS_REQUIRED } },
         { TEXT("DATA\r\na\r\n"), .log = "R220 R530 R554 X C",
           .rules = { .tls = SERVER_TLS_REQUIRED } },
@@ -414,7 +417,7 @@ static const struct {
         { TEXT(READY "DATA\r\nSTARTTLS\r\n"), .log = READY_LOG " D R451 X R554 X C",
           .answers = "250 250 451", .rules = { .tls = SERVER_TLS_OFFERED } },
         { TEXT("LHLO c\r\n" MAIL "STARTTLS\r\nLHLO c\r\n" MAIL),
-          .log = "R220 H(c) R250 R530 L R220 Z H(c) R250 S(a@b) R250", .flags = LMTP,
+          .log = "R220 H(c) R250 R530s L R220 Z H(c) R250 S(a@b) R250", .flags = LMTP,
           .rules = { .tls = SERVER_TLS_REQUIRED } },
         { TEXT("X\r\nEHLO c\r\nX\r\nSTARTTLS\r\nX\r\n"),
           .log = "R220 R500 H(c) R250 R500 L R220 Z R421 X C",
