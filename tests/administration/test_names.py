@@ -350,3 +350,26 @@ def test_wrong_replies_are_found():
     assert list(unknown_replies("421 4.3.5, 421 4.3.6 and 552 5.3.5")) == ["421 4.3.6", "552 5.3.5"]
     text = "`550 5.1.1 no such recipient`, `550 5.1.1 no such person`, `552 5.3.4 message too big: "
     assert list(unknown_replies(text + "at most 5 octets`")) == ["no such person"]
+
+
+# --- lines of the log ----------------------------------------------------------------------------
+
+
+def promised_lines():
+    """In NEWS: what others may rely on."""
+    return re.findall(r"^\| `(\w+)((?: [a-z]+=)+)` \|", text_of("NEWS.md"), re.M)
+
+
+def unknown_parts(word, fields):
+    """Of such a line: what the source does not write."""
+    begins = set(re.findall(r'log_start\(&?\w+, "([^"]+)"\)', SOURCE))
+    written = set(re.findall(r'log_\w+\(&?\w+(?:->\w+)?, "([a-z]+)"', SOURCE))
+    return [name for name in fields.replace("=", "").split() if name not in written] + (
+        [] if word in begins else [word])
+
+
+def test_promised_lines_of_the_log():
+    lines = promised_lines()
+    assert len(lines) >= 9 and {"message", "session", "rejected"} <= {word for word, _ in lines}
+    assert [unknown_parts(*line) for line in lines if unknown_parts(*line)] == []
+    assert unknown_parts("mesage", " peer= pear=") == ["pear", "mesage"]
