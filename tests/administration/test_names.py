@@ -163,7 +163,7 @@ OTHERS_FILES = """
     /var/lib/prometheus/node-exporter
     /etc/smtpd/upstream-password /etc/smtpd/certificate.pem /etc/smtpd/key.pem
     /etc/smtpd/clients.pem /etc/smtpd/submission.conf /run/smtpd.socket
-    /run/smtpd-metrics/smtpd.prom
+    /run/smtpd-metrics/smtpd.prom /etc/mailin/mailin.conf
     /socket /socket.lock /bits /test_
 """.split()
 
@@ -205,7 +205,8 @@ def test_files_exist(release, installed, name):
 
 # Names without a folder, of others.
 OTHERS_NAMES = """
-    mailman3.service inetd.conf sysexits.h new.conf mail.txt mails.txt
+    mailman3.service inetd.conf clamd.conf sysexits.h smtpd.py new.conf mail.txt mails.txt
+    mailin.socket
     smtpd-NAME.socket smtpd-NAME@.service test_NAME.py
 """.split()
 

@@ -71,3 +71,17 @@ def test_scripts_have_the_width():
     assert [f"{path.relative_to(ROOT)}:{n}" for path in paths
             for n, line in enumerate(path.read_text().splitlines(), 1)
             if len(line) > WIDTH and not ONE_LINE.match(line)] == []
+
+
+def overlong_markdown(text):
+    """Numbers of the lines that are too long; tables, commands and links cannot be broken."""
+    return [n for n, line in enumerate(text.splitlines(), 1)
+            if len(line) > WIDTH and not re.match(r"\||    |.*(?:https?://|\]\()\S*$", line)]
+
+
+def test_markdown_has_the_width():
+    paths = files("*.md", "debian/*.README.Debian")
+    assert len(paths) > 5
+    found = {path.relative_to(ROOT): overlong_markdown(path.read_text()) for path in paths}
+    assert {path: numbers for path, numbers in found.items() if numbers} == {}
+    assert overlong_markdown(f"| {'x ' * 60}|\n    {'x ' * 60}\n{'x ' * 60}\n") == [3]
