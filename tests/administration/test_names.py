@@ -123,6 +123,26 @@ def unknown_settings(text):
 
 
 @functools.cache
+def values():
+    """Of the options that have only certain ones, as --help lists them."""
+    said = subprocess.run([BUILDS["release"] / "smtpd", "--help"], capture_output=True, text=True,
+                          check=True).stdout
+    found = {name: set(listed.split("|")) for name, listed in
+             re.findall(r"^  --([a-z-]+)=([a-z0-9.]+(?:\|[a-z0-9.]+)+)(?= |$)", said, re.M)}
+    return found | {"strategy": set(re.findall(r'\.name = "([a-z]+)",\n +\.summary', SOURCE))}
+
+
+# In its general form; of the template; of a transcript's own option.
+OTHERS_VALUES = {("strategy", "name"), ("strategy", "tally"), ("auth", "protected")}
+
+
+def unknown_values(text):
+    return [f"{name}={value}" for name, value in
+            re.findall(r"(?<![\w.$/?&\"'])(?:--)?([a-z][a-z-]*)=([a-z0-9][a-z0-9.]*[a-z0-9])", text)
+            if value not in values().get(name, {value}) and (name, value) not in OTHERS_VALUES]
+
+
+@functools.cache
 def build_options():
     text = (ROOT / "meson_options.txt").read_text()
     return set(re.findall(r"^option\('([a-z-]+)'", text, re.M))
@@ -136,7 +156,8 @@ def unknown_build_options(text):
 @pytest.mark.parametrize("name", MARKDOWN + MANUALS + SCRIPTS)
 def test_options_exist(release, name):
     text = text_of(name)
-    wrong = [*unknown_options(name, text), *unknown_settings(text), *unknown_build_options(text)]
+    wrong = [*unknown_options(name, text), *unknown_settings(text), *unknown_values(text),
+             *unknown_build_options(text)]
     assert wrong == []
 
 
@@ -149,6 +170,9 @@ def test_wrong_options_are_found(release):
     assert list(unknown_options("a", "smtpd-tls --serve")) == []
     assert list(unknown_options("a", "smtpd --serve")) == ["--serve"]
     assert unknown_settings("`relay-to=a`, relay-too=b, verdict=c, AcceptNo=") == ["relay-too="]
+    assert {"no", "starttls", "required", "implicit"} == values()["tls"] and len(values()) > 10
+    assert unknown_values("tls=required, --tls=requird, `strategy=jurnal`") == ["tls=requird",
+                                                                                "strategy=jurnal"]
     assert unknown_build_options("-Djournal=disabled -Djurnal=enabled") == ["-Djurnal="]
 
 
