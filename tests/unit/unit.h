@@ -133,6 +133,15 @@ static inline void unit_try_each(const TCase *tcase, const char *name, void (*te
 /* Runs `test` once for each row of a table, with the row's index in _i. */
 #define UNIT_TABLE(tcase, test, rows) unit_try_each(tcase, #test, test, 0, (int) ELEMENTS(rows))
 
+/* Tests of all that there is try each n-th only, if $UNIT_STEP is n: in an emulator, for example.
+ */
+static inline unsigned unit_step(void) {
+        const char *step = getenv("UNIT_STEP");
+        int n = step ? atoi(step) : 1;
+
+        return n > 0 ? (unsigned) n : 1;
+}
+
 /* A copy that ends where the buffer ends: reading past its end is noticed by the sanitizers. */
 static inline char *unit_copy(char *buffer, size_t size, const char *s, size_t n) {
         if (n > size)
