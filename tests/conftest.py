@@ -59,7 +59,7 @@ def pytest_sessionfinish(session):
 # several processes can have them (pytest-xdist).
 LONG = [f"test_{name}.py"
         for name in ("sweep", "coverage", "analysis", "valgrind", "intrusion", "restraint", "proxy",
-                     "acceptor", "exec")]
+                     "acceptor", "exec", "reproducible")]
 WHOLE = [f"test_{name}.py"
          for name in ("fuzz", "ports", "service", "mailman", "upstreams", "systemd", "tls_server",
                       "tls_service", "tls_systemd")]
