@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* base/ascii.h - letters and digits as protocols mean them: ASCII only, whatever the locale is. */
+/* base/ascii.h - letters and digits as protocols define them: ASCII only, independent of the
+ * locale. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,8 +30,8 @@ static inline bool ascii_is_equal(const char *a, const char *b, size_t n) {
         return true;
 }
 
-/* The number that the digits at the beginning of a text are; UINT64_MAX if it is that or larger.
- * Returns the end of the digits. */
+/* Reads the decimal digits at the beginning of a text; UINT64_MAX if the number is that large or
+ * larger. Returns the end of the digits. */
 static inline const char *ascii_read_number(const char *s, uint64_t *ret) {
         for (*ret = 0; ascii_is_digit(*s); s++) {
                 unsigned digit = (unsigned) (*s - '0');
@@ -40,7 +41,7 @@ static inline const char *ascii_read_number(const char *s, uint64_t *ret) {
         return s;
 }
 
-/* The number, if the whole text is one and at most `max`; else false. */
+/* Reads the number if the whole text is one and it is at most `max`; otherwise returns false. */
 static inline bool ascii_parse_number(const char *s, uint64_t max, uint64_t *ret) {
         return ascii_is_digit(*s) && *ascii_read_number(s, ret) == '\0' && *ret <= max;
 }

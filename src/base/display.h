@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* base/display.h - text of strangers, for what would take some of it for orders.
+/* base/display.h - makes text from strangers safe for a terminal and for the journal.
  *
- * A terminal obeys control characters: they are shown as "^[", "^?" and the like; C1 controls and
- * those that turn the direction of writing as "<U+202e>"; an octet of C1 that is no part of a
- * UTF-8 character as "<9b>". The journal takes "<0>" at a line's beginning for a priority, and
- * begins a line after a NUL, and in the middle of one that is too long for it. So it gets "<6>"
- * before each line, which is all that it takes away, and lines of at most DISPLAY_LINE octets.
+ * A terminal interprets control characters. They are shown as "^[", "^?" and the like; C1 controls
+ * and characters that change the direction of writing as "<U+202e>"; a C1 octet outside a UTF-8
+ * character as "<9b>". The journal takes "<0>" at the beginning of a line for a priority, and
+ * breaks lines at a NUL and at its maximum length. It therefore gets "<6>" before each line, which
+ * it removes, and lines of at most DISPLAY_LINE octets.
  */
 #pragma once
 
@@ -25,9 +25,9 @@ struct display {
         size_t column; /* octets of the line so far */
 };
 
-/* The room for what n octets become, with those that were pending. */
+/* The room that display_text() needs for n octets and those pending. */
 #define DISPLAY_ROOM(n) (4 * ((n) + DISPLAY_CHARACTER) + 1)
 
-/* Writes to `out` what is to be shown of the text, and returns the number of octets. The beginning
- * of a character at its end is pending until the next call: a line's end leaves nothing so. */
+/* Writes the safe form of the text to `out`, and returns the number of octets. An incomplete
+ * character at the end is kept until the next call; after a line end nothing is pending. */
 size_t display_text(struct display *d, const char *data, size_t n, char *out);

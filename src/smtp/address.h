@@ -27,34 +27,36 @@ struct address {
 
 enum address_status { ADDRESS_OK, ADDRESS_BAD, ADDRESS_TOO_LONG };
 
-/* Parses a path at the beginning of `s`: "<" [route ":"] mailbox ">", or a bare mailbox as the
- * lenient servers of old take it. With `*ret_used` the octets it took. "<>" and a local part
- * without domain parse; whether they are allowed depends on the command. */
+/* Parses a path at the beginning of `s`: "<" [route ":"] mailbox ">", or a bare mailbox, as lenient
+ * servers accept it. Sets `*ret_used` to the number of octets used. "<>" and a local part without a
+ * domain are parsed; whether they are allowed depends on the command. */
 enum address_status address_parse_path(const char *s, size_t n, struct address *ret,
                                        size_t *ret_used);
 
-/* The domain, or "" where there is none. */
+/* The domain, or "" if there is none. */
 const char *address_domain(const struct address *a);
 
 static inline bool address_is_null(const struct address *a) {
         return a->text[0] == '\0';
 }
 
-/* Completes an address that has no domain and is not null. ADDRESS_TOO_LONG: it is left as it was.
+/* Adds a domain to an address that has none and is not null. If the result is ADDRESS_TOO_LONG, the
+ * address is unchanged.
  */
 enum address_status address_qualify(struct address *a, const char *domain);
 
-/* As it is meant: without the quotes and backslashes that a local part may be written with (RFC
- * 5321 section 4.1.2). */
+/* Writes the address without the quotes and backslashes of a quoted local part (RFC 5321
+ * section 4.1.2). */
 void address_plain(const struct address *a, char ret[static ADDRESS_MAX + 1]);
 
 /* <Postmaster>, in any letter case: the one recipient that needs no domain (RFC 5321
  * section 4.5.1). */
 bool address_is_postmaster(const struct address *a);
 
-/* Whether they are one mailbox: the same octets, but the domain in any letter case. */
+/* Whether two addresses are the same mailbox: the same octets, with the domain in any letter case.
+ */
 bool address_is_same(const struct address *a, const struct address *b);
 
-/* Length of the well-formed UTF-8 sequence (RFC 3629) of two to four octets at `s`, 0 where there
+/* Length of the well-formed UTF-8 sequence (RFC 3629) of two to four octets at `s`, or 0 if there
  * is none. */
 size_t utf8_length(const char *s, size_t n);

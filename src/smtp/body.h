@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/body.h - the message between DATA and the final dot: dots and line ends, both directions.
- * And what comes in chunks (RFC 3030), where dots are text.
+/* smtp/body.h - the message between DATA and the final dot: dots and line ends, in both directions.
+ * Also the chunks of BDAT (RFC 3030), in which a dot is text.
  *
  * RFC 5321 sections 2.3.8 (only CRLF ends a line), 4.1.1.4 (only CRLF.CRLF ends a message)
  * and 4.5.2 (transparency). Inside smtpd a message has LF line ends and no added dots. For text t
@@ -27,9 +27,9 @@ enum body_status {
         BODY_BARE_LF, /* an LF after no CR */
 };
 
-/* Decodes in place: of `n` octets, `*ret_used` are consumed, and their decoded form stands at the
- * beginning of `data`, `*ret_decoded` octets of it (never more than were consumed). Takes a message
- * cut at any byte. */
+/* Decodes in place. Of `n` octets, `*ret_used` are consumed; `data` then begins with their decoded
+ * form of `*ret_decoded` octets, never more than were consumed. A message can be cut at any octet.
+ */
 enum body_status body_decode(struct body_decoder *b, char *data, size_t n, size_t *ret_used,
                              size_t *ret_decoded);
 
@@ -38,8 +38,8 @@ struct body_encoder {
         bool in_line; /* the last octet was not an LF */
 };
 
-/* Encodes from `in` to `out`, as much as fits; returns the octets written, `*ret_used` those read.
- * `out_size` is at least 3. */
+/* Encodes as much of `in` as fits into `out`. Returns the number of octets written, and sets
+ * `*ret_used` to the number read. `out_size` is at least 3. */
 size_t body_encode(struct body_encoder *b, const char *in, size_t n, size_t *ret_used, char *out,
                    size_t out_size);
 

@@ -2,8 +2,8 @@
 /* smtp/command.h - the arguments of MAIL and RCPT.
  *
  * RFC 5321 section 4.1.1.2 and 4.1.1.3, and the parameters of RFC 1870 (SIZE), RFC 6152 (BODY),
- * RFC 6531 (SMTPUTF8), RFC 4954 (AUTH), RFC 3461 (DSN) and PRDR. A further parameter is a further
- * row in the table in command.c.
+ * RFC 6531 (SMTPUTF8), RFC 4954 (AUTH), RFC 3461 (DSN) and PRDR. A new parameter is a new row of
+ * the table in command.c.
  */
 #pragma once
 
@@ -17,10 +17,11 @@
 /* octets of all the parameters of one command: ORCPT has an address once more (RFC 3461) */
 enum { OPTIONS_MAX = 1024 };
 
-/* What can be offered in the EHLO reply if the destination can do it too: these are promises about
- * the whole way of a message, and that every reply has an enhanced code. PIPELINING, SIZE and HELP
- * are about this connection, and every session has them. EXTENSIONS_LOCAL is what a message needs
- * whose way ends here; nobody here sends a notice that DSN promises. */
+/* Extensions that the EHLO reply offers only if the destination supports them too, because they are
+ * promises about the message's whole path or about the destination's replies. PIPELINING, SIZE and
+ * HELP concern this connection only, and are always offered. EXTENSIONS_LOCAL are those for
+ * messages that are delivered here; DSN is not among them, because nobody here sends notifications.
+ */
 enum extension {
         EXTENSION_8BITMIME = 1 << 0,
         EXTENSION_SMTPUTF8 = 1 << 1,
@@ -73,8 +74,8 @@ enum command_status {
         COMMAND_BAD,     /* it was not */
 };
 
-/* Parse what follows the verb, without the line end. COMMAND_OK and the result, or else the reply
- * to give. */
+/* Parse the arguments after the verb, without the line end. Set `ret` and return COMMAND_OK, or set
+ * `ret_reply` to the reply to give. */
 enum command_status command_parse_mail(const char *args, size_t n,
                                        const struct command_rules *rules, struct sender *ret,
                                        struct reply *ret_reply);
@@ -82,9 +83,9 @@ enum command_status command_parse_rcpt(const char *args, size_t n,
                                        const struct command_rules *rules, struct recipient *ret,
                                        struct reply *ret_reply);
 
-/* Among such options, the parameter of this keyword ("RET"), with its value: `*ret_n` octets. NULL:
- * it was not given. */
+/* Finds the parameter with this keyword ("RET") in options as above; sets `*ret_n` to its length
+ * including the value. NULL if it was not given. */
 const char *command_find_option(const char *options, const char *keyword, size_t *ret_n);
 
-/* Whether one of them is DSN's: RET, ENVID, NOTIFY or ORCPT. */
+/* Whether the options contain a parameter of DSN: RET, ENVID, NOTIFY or ORCPT. */
 bool command_has_dsn(const char *options);

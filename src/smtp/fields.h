@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/fields.h - header fields that a filter prints, to be put on top of a message: smtpd-exec(7).
+/* smtp/fields.h - header fields that a filter prints, for the top of a message: smtpd-exec(7).
  *
  * RFC 5322 section 2.2 (fields), 2.2.3 (continuation lines), 2.1.1 (lines of 998 octets).
  */
@@ -24,8 +24,8 @@ struct printed {
         bool has_reply; /* the first line is one, and may end with CR LF */
 };
 
-/* The fields in it: from the line after the reply to the first line that is none, which begins at
- * `*ret_used`. What comes after that is not looked at. A line of blanks is none either: some
- * readers take it for the end of the header section. Returns NULL, or what is wrong and what to do;
- * then there are no fields. */
+/* Takes the fields from a filter's output: from the line after the reply to the first line that is
+ * not a field, which begins at `*ret_used`. The rest is not checked. A line of blanks is not a
+ * field, because some readers take it for the end of the header section. Returns NULL; or, without
+ * any fields, a text that says what is wrong and what to do. */
 const char *fields_take(struct fields *ret, const struct printed *p, size_t *ret_used);

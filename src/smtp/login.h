@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/login.h - an exchange of AUTH in which everybody is believed: PLAIN (RFC 4616), and LOGIN as
- * clients speak it. */
+/* smtp/login.h - AUTH that accepts every login: PLAIN (RFC 4616), and LOGIN as clients speak it. */
 #pragma once
 
 #include <stddef.h>
@@ -12,7 +11,7 @@
 
 enum { LOGIN_USER_MAX = 255 };
 
-/* Starts zeroed; after it has ended it begins anew. */
+/* Starts zeroed, and can be reused after an exchange has ended. */
 struct login {
         enum login_state {
                 LOGIN_IDLE,
@@ -23,7 +22,7 @@ struct login {
         char name[LOGIN_USER_MAX + 1]; /* the client's, as it said it: the last that was whole */
 };
 
-/* A line as SERVER_AUTH has it (smtp/server.h). The answer is 334 and a challenge, 235 if it is
- * well formed, or a refusal. */
+/* Takes a line as in SERVER_AUTH (smtp/server.h). The reply is 334 with a challenge, 235 if the
+ * response is well formed, or a refusal. */
 void login_step(struct login *l, const char *line, size_t n, struct challenge *ret_challenge,
                 struct reply *ret);

@@ -3,8 +3,9 @@
  *
  *      reply = STEP PATTERN NNN [ x.y.z ] TEXT         delay = STEP PATTERN SECONDS
  *
- * A pattern has "*" for any number of characters and "?" for one, and no other sign of its own;
- * letters of ASCII match in either case. It costs at most its length times that of the text.
+ * In a pattern, "*" matches any number of characters and "?" one; nothing else is special, and
+ * ASCII letters match in either case. Matching takes at most (length of pattern) * (length of text)
+ * steps.
  */
 #pragma once
 
@@ -14,7 +15,7 @@
 
 #include "smtp/reply.h"
 
-/* What the pattern is held against. */
+/* What the pattern is compared with. */
 enum match_step {
         MATCH_CONNECT, /* the client's address */
         MATCH_HELO,    /* its name */
@@ -24,7 +25,7 @@ enum match_step {
         MATCH_MESSAGE, /* likewise, when the message is complete */
 };
 
-/* A rule, in pieces of its text. */
+/* A parsed rule. The pointers point into its text. */
 struct match_rule {
         enum match_step step;
         const char *pattern;
@@ -32,14 +33,14 @@ struct match_rule {
         const char *action; /* what comes after the pattern */
 };
 
-/* false if it is none. */
+/* Parses a rule. Returns false if the text is not one. */
 bool match_read(const char *text, struct match_rule *ret);
 
-/* The action as a reply: 4xx or 5xx, so that no rule can accept anything, with an enhanced code of
- * x.7.1 if it has none. false if it is no such reply. */
+/* Parses the action as a reply: 4xx or 5xx, so that no rule can accept anything. The enhanced code
+ * defaults to x.7.1. Returns false if it is not such a reply. */
 bool match_read_reply(const struct match_rule *r, struct reply *ret);
 
-/* The action as a number of seconds, from 1 to `max`. false if it is none. */
+/* Parses the action as a number of seconds, from 1 to `max`. Returns false if it is not. */
 bool match_read_seconds(const struct match_rule *r, uint64_t max, uint64_t *ret);
 
 bool match_is_like(const char *text, const char *pattern, size_t n_pattern);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/proxy_header.h - what a balancer says of its client before all else: the header of the PROXY
- * protocol, version 1 (a line) and version 2 (octets), as HAProxy's proxy-protocol.txt has them.
+/* smtp/proxy_header.h - the header of the PROXY protocol, in which a balancer names its client:
+ * version 1 (a line) and version 2 (binary), as specified in HAProxy's proxy-protocol.txt.
  *
- * Pure. It takes the octets of the header as they come, and never one behind it: the next one is
- * the client's. Nothing of it is believed here; whoever reads it knows from whom it comes.
+ * Pure. Takes the octets of the header as they arrive, and none after it: the next one is the
+ * client's. The caller decides whether the sender may be believed.
  */
 #pragma once
 
@@ -35,7 +35,7 @@ struct proxy_header {
         char octets[PROXY_HEADER_MAX];
 };
 
-/* Takes octets, `*ret_used` of the n: all of them, unless the header has ended or is none. It is
- * not asked again then. */
+/* Takes `*ret_used` of n octets: all of them, unless the header is complete or invalid. Must not be
+ * called again after that. */
 enum proxy_status proxy_header_take(struct proxy_header *h, const char *in, size_t n,
                                     size_t *ret_used);

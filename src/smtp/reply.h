@@ -2,7 +2,7 @@
 /* smtp/reply.h - SMTP replies as values: build, print, parse, compare.
  *
  * RFC 5321 section 4.2 (codes, lines, texts), RFC 2034 and RFC 3463 (enhanced status codes).
- * Used by everything that has something to say to a client or hears something from an upstream.
+ * Used for replies to clients and for replies from upstreams.
  */
 #pragma once
 
@@ -41,7 +41,7 @@ struct reply {
 __attribute__((format(printf, 4, 5))) void reply_set(struct reply *ret, int code,
                                                      const char *enhanced, const char *format, ...);
 
-/* A reply of ours that is always the same, small enough to be a constant. */
+/* A constant reply of ours. */
 struct fixed_reply {
         short code;
         char enhanced[6];
@@ -54,9 +54,9 @@ void reply_fix(struct reply *ret, const struct fixed_reply *fixed);
  * octets. Returns the octets written. */
 size_t reply_format(const struct reply *r, char out[static REPLY_WIRE_MAX]);
 
-/* A parser of the replies an upstream sends. It is fed octets as they come, keeps bounded memory
- * whatever comes, and knows nothing of descriptors. Starts zeroed, except for `take` and `taker`;
- * after REPLY_DONE or REPLY_BAD begin with another. */
+/* A parser for an upstream's replies. It is fed octets as they arrive, and needs bounded memory
+ * whatever arrives. Starts zeroed, except for `take` and `taker`; use a new one after REPLY_DONE or
+ * REPLY_BAD. */
 struct reply_parser {
         struct reply reply; /* what has been read of it so far */
         size_t n_text;      /* octets in reply.text */
@@ -76,17 +76,15 @@ enum reply_status {
         REPLY_BAD,
 };
 
-/* Takes octets of a reply. `*ret_used` is how many of the n; the rest belongs to what follows. A
- * bare LF ends a line too: replies are shown to people and obeyed by code, and carry no framing of
- * a message. */
+/* Takes `*ret_used` of n octets; the rest belongs to what follows the reply. A bare LF ends a line
+ * too, which is harmless because a reply frames no message. */
 enum reply_status reply_parse(struct reply_parser *p, const char *in, size_t n, size_t *ret_used);
 
 /* Reads a reply of one line, "NNN[ x.y.z][ text]" without its line end; false if it is none. What
  * is beyond REPLY_LINE_MAX is dropped. */
 bool reply_parse_line(const char *line, size_t n, struct reply *ret);
 
-/* A refusal for ever, or of the whole session (421), as one for now: 451, and its enhanced code of
- * class 4. */
+/* Turns a permanent refusal, or a 421, into a 451 with an enhanced code of class 4. */
 void reply_make_temporary(struct reply *r);
 
 /* "us", "upstream", ... */
@@ -104,10 +102,10 @@ static inline bool reply_is_permanent(const struct reply *r) {
         return r->code >= 500;
 }
 
-/* The one of two verdicts that speaks for both when only one reply can be given: a temporary
- * failure before a permanent one (the client then tries again, and nothing is lost), any failure
- * before success, else `a`. */
+/* Chooses one of two verdicts if only one reply can be given: a temporary failure rather than a
+ * permanent one (the client tries again, and nothing is lost), any failure rather than success,
+ * otherwise `a`. */
 const struct reply *reply_worst(const struct reply *a, const struct reply *b);
 
-/* The one that leaves most: success, then a temporary failure, else `a`. */
+/* The better of two verdicts: success, then a temporary failure, otherwise `a`. */
 const struct reply *reply_best(const struct reply *a, const struct reply *b);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/security.h - what is known of the TLS that a session is spoken in, as its engine tells it.
+/* smtp/security.h - what is known about a session's TLS, as reported by its engine.
  *
- * Pure. An engine says it once, after the handshake: "NAME=value" strings, each with its NUL,
- * and one more NUL; the names are those of Apache's mod_ssl, as UCSPI-TLS wants it. Whatever
- * the values are (a server's name and a certificate are the client's choice), they come out as
- * printable ASCII.
+ * Pure. An engine reports once, after the handshake: "NAME=value" strings, each followed by a NUL,
+ * and one more NUL. The names are those of Apache's mod_ssl, as in UCSPI-TLS. The client chooses
+ * some of the values (the server's name, its certificate); they are turned into printable ASCII.
  */
 #pragma once
 
@@ -26,7 +25,7 @@ struct security {
         bool is_at_balancer;  /* it ends there, and a balancer says so: smtp/proxy_header.h */
 };
 
-/* Who a server is that TLS is spoken with, likewise. */
+/* The same about a server that we speak TLS with. */
 struct security_server {
         char names[256]; /* its certificate is for these */
         char subject[128];
@@ -40,13 +39,13 @@ static inline bool security_is_on(const struct security *s) {
         return *s->protocol != '\0';
 }
 
-/* Whether the answer has come to its end. */
+/* Whether the answer is complete. */
 bool security_is_whole(const char *answer, size_t n);
 
-/* Sets a field to a value as it came: as much of it as there is room for, with a NUL. */
+/* Sets a field to a received value, truncated to the room, with a NUL. */
 void security_set(char *out, size_t room, const char *value, size_t n);
 
-/* Reads one that has. */
+/* Reads a complete answer. */
 void security_read(struct security *ret, const char *answer, size_t n);
 
 /* The same of the server's certificate; also of an answer that broke off. */

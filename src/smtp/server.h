@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/server.h - the server's side of an SMTP or LMTP session, as a machine that eats octets and
- * says what to do.
+/* smtp/server.h - the server's side of an SMTP or LMTP session, as a state machine that takes
+ * octets and returns events.
  *
  * RFC 5321 (SMTP), RFC 2033 (LMTP), RFC 2920 (pipelining), RFC 1870 (SIZE), RFC 6152 (8BITMIME),
  * RFC 6531 (SMTPUTF8), RFC 2034 (enhanced codes), RFC 3207 (STARTTLS), RFC 4954 (AUTH), RFC 9422
  * (LIMITS), RFC 3030 (CHUNKING, without BINARYMIME).
  *
- * It owns no descriptor, clock, memory or log. The caller feeds it and does what its events say:
+ * It owns no descriptor, clock, memory or log. The caller feeds it and handles its events:
  *
  *      for (;;) {
  *              used = server_step(s, in, n, &event);
@@ -213,8 +213,8 @@ const char *server_protocol(const struct server *s);
 
 void server_init(struct server *s, const struct server_rules *rules);
 
-/* Takes octets and says what to do next. Returns how many of the n it used; the caller presents the
- * rest again. It may overwrite those it used (text is decoded in place). */
+/* Takes octets and returns the next event. Returns how many of the n octets it used; the caller
+ * passes the rest again. It may overwrite those it used (text is decoded in place). */
 size_t server_step(struct server *s, char *in, size_t n, struct event *ret);
 
 /* Whether there is a sender: MAIL was accepted, or its answer is deferred. */
@@ -222,14 +222,14 @@ bool server_has_sender(const struct server *s);
 
 /* Whether each recipient of this transaction has a verdict of its own. */
 bool server_has_own_verdicts(const struct server *s);
-/* Of a message at its SERVER_END: its last chunk had no line end. It has one now, which `size`
- * counts. */
+/* At SERVER_END of a message: whether its last chunk had no line end. One was added, and is
+ * included in `size`. */
 bool server_lacks_line_end(const struct server *s);
 
-/* Whether `reply` is the last one. */
+/* Whether `reply` is the session's last one. */
 bool server_is_closed(const struct server *s);
 
-/* The verdict on the last question. A 421 closes the session. */
+/* Answers the last question. A 421 closes the session. */
 void server_answer(struct server *s, const struct reply *verdict);
 
 /* Instead of server_answer() to SERVER_SENDER or SERVER_RECIPIENT: the question has been passed on,

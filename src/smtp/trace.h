@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/trace.h - what a server reads from and adds to the header section: Received and X-Peer.
+/* smtp/trace.h - what a server reads from the header section and adds to it: Received.
  *
  * RFC 5321 sections 4.4 (trace information) and 6.3 (loops).
  */
@@ -18,7 +18,7 @@ enum header_line {
         HEADER_NO_FIELD,   /* the fields have ended */
 };
 
-/* Watches a message go by and finds where its header section ends. Starts zeroed. */
+/* Scans a message as it arrives and finds the end of its header section. Starts zeroed. */
 struct header_scan {
         /* octets before the first empty line; of the whole text as long as there is none */
         uint64_t n_header;
@@ -42,8 +42,8 @@ void header_scan(struct header_scan *h, const char *text, size_t n);
 
 enum { HOPS_MAX = 100, RECEIVED_MAX = 3072 };
 
-/* What a Received field says. Texts may be "" where there is nothing to say; octets that have no
- * place in a header field become '?'. */
+/* The parts of a Received field. Empty strings are left out; octets that are not allowed in a
+ * header field become '?'. */
 struct received {
         const char *helo, *address; /* of the client; address "local" where there is none */
         const char *hostname;       /* ours */
@@ -59,5 +59,6 @@ enum { DATE_MAX = 48 };
 /* A date-time of RFC 5322 section 3.3, in UTC, of seconds since 1970. */
 void date_format(int64_t seconds, char out[static DATE_MAX]);
 
-/* Prints the field, folded, with an LF after each line, and a NUL. Returns its octets. */
+/* Formats the field, folded, with an LF after each line, and a NUL. Returns the number of octets.
+ */
 size_t received_format(const struct received *r, char out[static RECEIVED_MAX]);
