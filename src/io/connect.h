@@ -10,14 +10,13 @@
 /* Whether `s` is HOST, HOST:PORT, [IPV6], [IPV6]:PORT or /SOCKET. */
 bool connect_is_endpoint(const char *s);
 
-/* Connects to it; `port` is for those that name none. The addresses of a name are tried in order,
- * each for at most `timeout` seconds, and as long as there is patience. Returns a descriptor that
- * is closed on exec and does not block; or a negative errno, and in
- * `*ret_why` what failed last, as a constant text. A name is looked up as getaddrinfo(3) does it,
- * an address is not. */
+/* Connects to an endpoint; `port` is the default port. The addresses of a host name are tried in
+ * order, each for at most `timeout` seconds, until `p` ends the wait. Returns a non-blocking
+ * descriptor that is closed on exec; or a negative errno, and in `*ret_why` the last failure as a
+ * constant text. Host names are looked up with getaddrinfo(3); addresses are not. */
 int connect_to(const char *endpoint, const char *port, uint64_t timeout, struct patience *p,
                const char **ret_why);
 
-/* Looks a name up, as connect_to() would, without connecting. Returns NULL if there is an address
- * (or a local socket), or why not, as a constant text. */
+/* Looks up the host name of an endpoint as connect_to() does, without connecting. Returns NULL if
+ * there is an address or a local socket; otherwise the reason as a constant text. */
 const char *connect_resolve(const char *endpoint);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/deadline.h - points in time until which we wait: milliseconds of CLOCK_MONOTONIC. */
+/* io/deadline.h - deadlines: milliseconds of CLOCK_MONOTONIC. */
 #pragma once
 
 #include <limits.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* io/endpoint.h - names of places to connect to or to listen at: HOST:PORT, [IPV6]:PORT or /SOCKET.
+/* io/endpoint.h - names of endpoints to connect to or to listen on: HOST:PORT, [IPV6]:PORT or
+ * /SOCKET.
  */
 #pragma once
 
@@ -13,15 +14,15 @@ struct endpoint {
         char host[ENDPOINT_HOST_MAX + 1], port[ENDPOINT_PORT_MAX + 1]; /* the port in digits */
 };
 
-/* Splits HOST[:PORT]; `port` is for those that name none, or NULL if they have to. PORT is a number
+/* Splits HOST[:PORT]; `port` is the default port, or NULL if the port is required. PORT is a number
  * from 0 to 65535, smtp or submission. */
 bool endpoint_split(const char *s, const char *port, struct endpoint *ret);
 
-/* The socket's address if host and port are numbers: its size, or 0. getaddrinfo(3) would do it
- * too, and brings its machinery along. */
+/* Makes the socket address if host and port are numeric. Returns its size, or 0. (getaddrinfo(3)
+ * would cost time and memory.) */
 socklen_t endpoint_address(const struct endpoint *e, struct sockaddr_storage *ret);
 
-/* Whether it is on this host, as far as its name says: a local socket, or loopback. */
+/* Whether the endpoint is on this host by its name: a local socket, or loopback. */
 bool endpoint_is_here(const char *s);
 
 /* The address of /SOCKET; false if it is too long. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* io/fd.h - a descriptor that may block, written to with a deadline; system calls for which not
- * every C library has a function. */
+/* io/fd.h - descriptors: writing with a deadline, checks, and system calls for which some C
+ * libraries have no function. */
 #pragma once
 
 #include <linux/close_range.h>
@@ -12,13 +12,13 @@
 
 #include "io/patience.h"
 
-/* The descriptor whose number is in this variable: made for us, and not for programs that we run.
- * -1 if there is none. */
+/* The descriptor whose number is in this environment variable, or -1. It is for us, and not for
+ * programs that we run. */
 int fd_passed(const char *variable);
 
-/* Writes n octets to whatever fd is (socket, pipe, terminal, file). Returns 0, what patience_wait()
- * returns when it has to wait (-ETIMEDOUT at the deadline), or what write(2) failed with. `*data`
- * and `*n` are what is left then. The descriptor's flags, which others may share, stay as they are.
+/* Writes n octets to a socket, pipe, terminal or file. Returns 0, the negative errno of write(2),
+ * -ETIMEDOUT at the deadline, or what else patience_wait() returns; `*data` and `*n` are then what
+ * is left. The descriptor's flags, which other processes may share, are not changed.
  */
 int fd_write(int fd, struct patience *p, const char **data, size_t *n, int64_t deadline);
 
@@ -26,33 +26,32 @@ static inline int fd_write_all(int fd, const char *data, size_t n, int64_t deadl
         return fd_write(fd, NULL, &data, &n, deadline);
 }
 
-/* A pipe that we write to becomes one that does not block, without a change for those who share its
- * description: it is opened anew under the same number. Nothing happens if that is not allowed. */
+/* Makes a pipe that we write to non-blocking without affecting those who share its description, by
+ * reopening it under the same number. Does nothing if that is not permitted. */
 void fd_make_own(int fd);
 
-/* Whether it is /dev/null, by whatever name: what is written there is nowhere. */
+/* Whether the descriptor is /dev/null, under any name. */
 bool fd_is_null(int fd);
 bool fd_is_null_device(const struct stat *st);
 
-/* Whether this is the journal: $JOURNAL_STREAM is its device and inode (systemd.exec(5)). */
+/* Whether this is the journal: $JOURNAL_STREAM has its device and inode (systemd.exec(5)). */
 bool fd_is_journal(const struct stat *st);
 
-/* Whether a socket leads to somebody whom others who share it speak to as well, as the journal: it
- * was connected on this host to something that has a name, or it is our standard error. A client's
- * connection, or one of a pair, does not. */
+/* Whether a socket may be shared with other processes, as the journal's is: it is connected to a
+ * named socket of this host, or is our standard error. A client's connection and one end of a pair
+ * are not. */
 bool fd_is_outgoing(int fd);
 
-/* Closes it, if it is one, and makes it -1. */
+/* Closes a descriptor unless it is negative, and sets it to -1. */
 void fd_close(int *fd);
 
-/* A pipe that programs do not inherit, and whose reading end does not block. Returns 0 or a
- * negative errno. */
+/* Makes a close-on-exec pipe whose read end does not block. Returns 0 or a negative errno. */
 int fd_make_pipe(int ret[static 2]);
 
 /* Lowers RLIMIT_NOFILE to n. */
 void fd_set_limit(size_t n);
 
-/* Returns 0 if n more descriptors can be had at once, as far as RLIMIT_NOFILE goes, or -EMFILE. */
+/* Returns 0 if RLIMIT_NOFILE has room for n more descriptors, or -EMFILE. */
 int fd_check_room(size_t n);
 
 /* close_range(2) of `first` and all above; flags are 0 or CLOSE_RANGE_CLOEXEC. Safe after vfork(2).

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* io/helper.h - programs of ours that a session or the acceptor starts. */
+/* io/helper.h - finds the helper programs that a session or the acceptor starts. */
 #pragma once
 
 #include <limits.h>
 #include <stdbool.h>
 
-/* Finds one by its name: beside the running program (in the build directory), or else where it is
- * installed, whose path is in `ret` in any case. false if it cannot be executed there either. */
+/* Finds a helper by its name: beside the running program (in the build directory), or else where it
+ * is installed. Returns false if it cannot be executed there either; `ret` has that path then. */
 bool helper_find(const char *name, char ret[static PATH_MAX]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/inherited.h - descriptors that whoever started us left open. */
+/* io/inherited.h - inherited descriptors. */
 #pragma once
 
 /* Tells a session the number of the socket that asks its acceptor's TLS engine. */
@@ -17,10 +17,10 @@
 #define INHERITED_UCSPI_IN "SSLREADFD"
 #define INHERITED_UCSPI_OUT "SSLWRITEFD"
 
-/* Closes those that nobody told us of: all but the standard ones, those of systemd's protocol
- * (sd_listen_fds(3)), those that a variable SMTPD_..._FD or SSL...FD has, and those that an
- * argument names
- * ("--config=/dev/fd/63", a shell's <(...)). Before anything else is opened. */
+/* Closes all inherited descriptors that are not announced: all but the standard ones, those of
+ * systemd's protocol (sd_listen_fds(3)), those that a variable SMTPD_..._FD or SSL...FD has, and
+ * those that an argument names
+ * ("--config=/dev/fd/63", a shell's <(...)). Must be called before anything is opened. */
 void inherited_close(char **argv);
 
 /* How many descriptors systemd's protocol passes to us, from LISTEN_PASSED on. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/listen.h - sockets at which connections arrive: opened by us, or passed by whoever started us.
+/* io/listen.h - listening sockets: opened by us, or inherited.
  */
 #pragma once
 
@@ -24,7 +24,7 @@ struct listener {
 /* Whether `s` is HOST:PORT, [IPV6]:PORT, PORT (of loopback) or /SOCKET. */
 bool listen_is_endpoint(const char *s);
 
-/* Whether it is, and only programs on this host can come there by the network. */
+/* Whether it is one of these, and accepts network connections from this host only. */
 bool listen_is_loopback(const char *s);
 
 /* Listens there. A name may have several addresses: those of protocols that are in use here have to
@@ -33,8 +33,8 @@ bool listen_is_loopback(const char *s);
  * most `room`; or a negative errno, and why as a constant text. */
 int listen_at(const char *endpoint, struct listener *ret, size_t room, const char **ret_why);
 
-/* Makes a listener of a descriptor that was passed, which moves to another number. false if nobody
- * listens there. */
+/* Makes a listener of an inherited descriptor, which moves to another number. Returns false if it
+ * is not a listening socket. */
 bool listen_adopt(int fd, const char *name, struct listener *ret);
 
 /* Closes it. */

@@ -5,11 +5,11 @@
  * /dev/log, facility mail, when standard error is closed or is the client's connection, as under
  * inetd. Nothing in a value can end the line or begin a field: quotes, backslashes, control and
  * non-ASCII octets are escaped as \xHH. Nothing that others say can push a field out of the line:
- * values are bounded as they are written, and end with "..." within their quotes if they were
- * longer.
+ * values are limited in length as written, and longer ones end with "..." inside their quotes.
  *
- * A line waits for nobody for long: a tenth of a second until a message of another session is over
- * (io/lock.h), and then it goes out without the lock; some seconds for whoever reads the log.
+ * A line never waits for long: a tenth of a second for the end of another session's message
+ * (io/lock.h), after which it is written without the lock; and some seconds for a slow reader of
+ * the log.
  */
 #pragma once
 
@@ -22,10 +22,11 @@
 
 enum log_target { LOG_TO_STDERR = 1, LOG_TO_JOURNAL, LOG_TO_SYSLOG };
 
-/* Before the first line, and before files and sockets are out of reach. */
+/* Must be called before the first line, and before files and sockets are out of reach. */
 void log_open(enum log_target target);
 
-/* From now on no line waits for other processes that write there: clients would wait with us. */
+/* From now on no line waits for other processes that write to the log (in the acceptor all clients
+ * would wait). */
 void log_be_quick(void);
 
 enum log_target log_current_target(void);
@@ -56,8 +57,8 @@ void log_number(struct log_line *l, const char *key, uint64_t number);
 void log_peer(struct log_line *l, const struct peer *p); /* peer, and port, uid, via if known */
 void log_send(struct log_line *l, int priority);
 
-/* Whether a client's words fit in whole, with a key. */
+/* Whether a value of LOG_CHOSEN_MAX still fits, with its key. */
 bool log_has_room(const struct log_line *l);
 
-/* A line of words for people, and of ours only: with words of others it is a line with fields. */
+/* Logs a text for people. Text from others must not be in it: use fields for that. */
 __attribute__((format(printf, 2, 3))) void log_say(int priority, const char *format, ...);

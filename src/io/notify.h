@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* io/notify.h - tells whoever started us how we are: the service manager by sd_notify(3)'s
- * protocol, which is a datagram to $NOTIFY_SOCKET; an acceptor of ours by an octet for what it
+/* io/notify.h - status for the process that started us: for the service manager by the protocol of
+ * sd_notify(3), a datagram to $NOTIFY_SOCKET; for our acceptor by one octet per event, which it
  * counts.
  *
- * Where there is no such variable, or nobody listens, nothing happens.
+ * Without these variables, and if nobody listens, the functions do nothing.
  */
 #pragma once
 
@@ -12,13 +12,13 @@
 /* Where the acceptor counts what its sessions do: the number of a descriptor. */
 #define NOTIFY_COUNTER "SMTPD_COUNTER_FD"
 
-/* Before the first of the others. */
+/* Must be called before the other functions. */
 void notify_open(void);
 
-/* Nobody is told anything any more. */
+/* Ends all notifications. */
 void notify_close(void);
 
-/* Has the acceptor count this: a message, by its best verdict; a line of the log. */
+/* Events that the acceptor counts: a message, by its best verdict; a `rejected` line of the log. */
 enum notify_event {
         NOTIFY_2XX = '2',
         NOTIFY_4XX = '4',
@@ -27,15 +27,15 @@ enum notify_event {
 };
 void notify_count(enum notify_event event);
 
-/* Whether an acceptor of ours has started us. */
+/* Whether our acceptor started this session. */
 bool notify_has_acceptor(void);
 
-/* Whether somebody wants to know. */
+/* Whether the service manager wants to be notified. */
 bool notify_is_wanted(void);
 
-/* Says an assignment, such as "READY=1", or several, each on a line. */
+/* Sends an assignment, such as "READY=1", or several, one on each line. */
 void notify_state(const char *state);
 
-/* Says what `systemctl status` shows: one line, formatted by text_format(). What is not printable
- * ASCII in it is shown as '?'. */
+/* Sets the status that `systemctl status` shows: one line, formatted by text_format(). Characters
+ * other than printable ASCII become '?'. */
 __attribute__((format(printf, 1, 2))) void notify_status(const char *format, ...);

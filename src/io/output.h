@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* io/output.h - the output: where messages are shown. It is standard error; of an acceptor that was
- * told where to listen, and of its sessions, the acceptor's standard output.
+/* io/output.h - the output: where messages are printed. It is standard error, or with --listen the
+ * acceptor's standard output.
  *
- * Sessions share it. A message that is begun has it for itself until its end; one that cannot be
- * written to its end is taken back where that is possible, at the end of a file. What a terminal or
- * the journal would take for orders is shown instead (base/display.h).
+ * Sessions share it, and lock it for each message. If a message cannot be written completely and
+ * the output is a file, it is truncated to where the message began. Control characters are made
+ * safe for a terminal and the journal (base/display.h).
  */
 #pragma once
 
@@ -13,20 +13,22 @@
 
 #include "io/patience.h"
 
-/* Tells a session the number of the descriptor that its acceptor passes on. */
+/* The environment variable with the number of the descriptor that the acceptor passes to a session.
+ */
 #define OUTPUT_VARIABLE "SMTPD_OUTPUT_FD"
 
-/* -1 means that there is none. The name is for people. */
+/* Sets the output; -1: there is none. The name is for error messages. */
 void output_set(int fd, const char *name);
 
 int output_fd(void);
 const char *output_name(void);
 
-/* A message. Nothing is to be logged until it ends: standard error may be the same. */
+/* Begins a message and writes parts of it. Nothing may be logged until output_end(): standard error
+ * may be the same file. */
 void output_begin(struct patience *p, int64_t deadline);
 void output_show(const char *data, size_t n);
 
-/* `error` is 0, or a negative errno: why there is no more of it. Returns 0 if all of it was
- * written; or why not, -EBUSY if another message was not over at the deadline, or what
- * patience_wait() returns. */
+/* Ends a message. `error` is 0, or the negative errno that cut it short. Returns 0 if all of it was
+ * written; otherwise a negative errno: -EBUSY if another message held the lock until the deadline,
+ * or what patience_wait() returned. */
 int output_end(int error);

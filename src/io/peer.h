@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/peer.h - who is at the other end. */
+/* io/peer.h - the peer of a connection. */
 #pragma once
 
 #include <netinet/in.h>
@@ -9,60 +9,61 @@ struct peer {
         char address[INET6_ADDRSTRLEN]; /* without brackets and zone, IPv4-mapped IPv6 as IPv4;
                                          * "local" if there is none, "unknown" if it cannot be told
                                          */
-        char port[6];                   /* "" where there is none */
+        char port[6];                   /* "" if there is none */
         long uid, pid;                  /* of a local socket's peer (SO_PEERCRED), else -1 */
-        char via[INET6_ADDRSTRLEN];     /* the balancer that says who it is; "": there is none */
+        char via[INET6_ADDRSTRLEN];     /* the balancer that named it; "": there is none */
 };
 
 enum { PEER_TEXT_MAX = INET6_ADDRSTRLEN + 8 };
 
-/* The peer that has this address, as accept(2) writes it. */
+/* The peer with this address, as accept(2) returns it. */
 void peer_of_address(const struct sockaddr *address, struct peer *ret);
 
-/* The peer of a connected socket; false if fd is none, or not connected any more. */
+/* The peer of a connected socket. Returns false if fd is not one, or not connected any more. */
 bool peer_of_socket(int fd, struct peer *ret);
 
-/* The peer that whoever started us names in the environment: systemd, xinetd(8), stunnel(8),
- * tcpserver(1), socat(1) and ncat(1) have variables for it. It is "unknown" if one of them is no
- * address, or two are different ones. false if none is set. */
+/* The peer named in the environment by systemd, xinetd(8), stunnel(8), tcpserver(1), socat(1) or
+ * ncat(1). It is "unknown" if one of their variables is not an address, or two are different
+ * addresses. Returns false if none is set. */
 bool peer_of_environment(struct peer *ret);
 
 /* Removes these variables. */
 void peer_clear_environment(void);
 
-/* Whether it can be somebody on this host who only passes on what the peer says: it is local, or
- * has a loopback address. */
+/* Whether it may be a program on this host that passes on what the real client says: it is local,
+ * or has a loopback address. */
 bool peer_is_here(const struct peer *p);
 
-/* The peer is one of which only this is known: somebody says who it is, and we cannot read it. It
- * is in no network. */
+/* A peer that is named in a form that we cannot parse. It is in no network. */
 void peer_unknown(struct peer *ret);
 bool peer_is_unknown(const struct peer *p);
 
-/* The peer is a balancer: its client is, of whom nothing is known as long as it does not say it. */
+/* Makes the peer the balancer (`via`) of a client that is not known yet. */
 void peer_set_via(struct peer *p);
 
-/* It says it, as peer_parse() reads it; or "": it names nobody. false if that is no address. */
+/* Sets the balancer's client, in the form of peer_parse(), or "" if it names none. Returns false if
+ * it is not an address. */
 bool peer_set_client(struct peer *p, const char *client);
 
-/* Whether it is a balancer's own connection (a health check), or one for which it names nobody. */
+/* Whether it is a balancer's own connection (a health check), or one for which it names no client.
+ */
 bool peer_is_of_balancer(const struct peer *p);
 
-/* Reads "ADDRESS[:PORT]", where an IPv6 address with a port stands in brackets, or "local". */
+/* Reads "ADDRESS[:PORT]", with brackets around an IPv6 address that has a port, or "local". */
 bool peer_parse(const char *s, struct peer *ret);
 
-/* Writes what peer_parse() reads. */
+/* Formats the peer for peer_parse(). */
 void peer_format(const struct peer *p, char ret[static PEER_TEXT_MAX + 1]);
 
-/* The peer of which nothing is known. */
+/* A peer without an address: "local". */
 void peer_local(struct peer *ret);
 
 /* Whether `network` is ADDRESS or ADDRESS/BITS, or "local". */
 bool peer_is_network(const char *network);
 
-/* Whether the peer belongs to it; "local" are those without an address. */
+/* Whether the peer is in this network; "local" matches those without an address. */
 bool peer_is_in(const struct peer *p, const char *network);
 
-/* Whether it is hardly one's own: larger than /8 in IPv4 or /16 in IPv6, also if an IPv6 network
- * stands for the IPv4 one. */
+/* Whether a network is too large to be one's own: larger than /8, or /16 for IPv6, or an IPv6
+ * network that contains such an IPv4 one. */
 bool peer_is_wide(const char *network);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* io/receipt.h - messages whose 250 the client was told, and has not been seen to hear (RFC 1047:
- * it may send them again). */
+/* io/receipt.h - messages whose 250 was sent but is not known to have arrived (RFC 1047: the client
+ * may send them again). */
 #pragma once
 
 #include <stddef.h>
@@ -24,9 +24,9 @@ struct receipt {
         struct receipt_message messages[RECEIPT_MESSAGES];
 };
 
-/* A 250 for this message is about to be said; and this recipient of it has it. */
+/* Notes that a 250 for this message is about to be sent, and a recipient who has it. */
 void receipt_add(struct receipt *r, const char *id);
 void receipt_add_recipient(struct receipt *r, const char *address);
 
-/* Forgets them all if the peer has all that was sent. */
+/* Forgets all messages if the peer has everything that was sent. */
 void receipt_settle(struct receipt *r, const struct channel *c);

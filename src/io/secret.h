@@ -7,12 +7,11 @@ enum { SECRET_MAX = 8 * 1024 };
 /* Opens the file. Returns a descriptor or a negative errno. */
 int secret_open(const char *path);
 
-/* Reads the secret, wherever the descriptor's offset is. Returns 0, or a negative errno. */
+/* Reads the secret from the beginning of the file. Returns 0 or a negative errno. */
 int secret_read(int fd, char ret[static SECRET_MAX + 1]);
 
-/* A copy of it in memory, which nobody can change any more. Returns a descriptor or a negative
- * errno. */
+/* Copies the secret into a sealed file in memory. Returns a descriptor or a negative errno. */
 int secret_seal(const char *path);
 
-/* What such an errno means. */
+/* A text for such an errno. */
 const char *secret_reason(int error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* io/served.h - the address that a client has reached us at, and whether a connection of ours leads
- * to the same place: then it leads to us, and mail would go in circles.
+/* io/served.h - the address at which the client reached us, to detect a connection of ours that
+ * leads back to this server: a mail loop.
  */
 #pragma once
 
@@ -24,5 +24,5 @@ struct served {
 /* Of the client's connection. */
 void served_read(struct served *s, int fd);
 
-/* Whether the connection, which we have made, is to that address. */
+/* Whether a connection that we have made leads to that address. */
 bool served_is_reached(const struct served *s, int fd);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* io/wall_clock.h - the time of day: microseconds since 1970.
  *
- * Not time(2): there are variants of it, among which the loader chooses at each start. For a
- * session that asks once or twice this takes far longer than it saves.
+ * It does not use time(2): the loader has to choose among its variants at each start, which costs a
+ * session more than it saves.
  */
 #pragma once
 
