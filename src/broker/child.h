@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/child.h - the process of a program, up to its execve(2).
+/* broker/child.h - starts the process of a program, up to execve(2).
  *
  * The child is made by vfork(2): it shares our memory until it executes the program, which costs
  * nothing however large we are, and between the two it makes system calls only.
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Where the parent has the output, if it has one, and a program that is to have it too. */
+/* The descriptor of the output, in the parent and in a program that gets it. */
 enum { CHILD_OUTPUT = 3 };
 
 /* What the program is started with. */
@@ -23,6 +23,6 @@ struct child {
         volatile int error; /* errno of what the child could not do, 0 if it runs the program */
 };
 
-/* Starts it, in a process group of its own. Returns the process, which is to be waited for even
- * after an error; or -1. */
+/* Starts the program in its own process group. Returns the pid, which must be waited for even if
+ * `error` is set; or -1. */
 pid_t child_start(struct child *s);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/executable.h - the file of a program: where it is, and why it cannot be executed. */
+/* broker/executable.h - the file of a program: finds it, and diagnoses why it cannot be executed.
+ */
 #pragma once
 
 #include <limits.h>
@@ -9,8 +10,8 @@
 
 enum { EXECUTABLE_REASON_MAX = 1024 };
 
-/* The file of a program: itself if its name has a slash, else the first of that name in $PATH that
- * can be executed, or else the first that cannot. NULL if there is none. */
+/* Finds the file of a program: the name itself if it has a slash; otherwise the first executable
+ * file of that name in $PATH, or else the first one. Returns NULL if there is none. */
 const char *executable_find(const char *name, char path[static PATH_MAX]);
 
 /* Says why a program cannot be executed, and what to do: "Permission denied (not executable: chmod

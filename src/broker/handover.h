@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/handover.h - the broker starts a TLS engine for its session's connection: smtpd-tls(8). */
+/* broker/handover.h - starts a TLS engine for the session's connection: smtpd-tls(8). */
 #pragma once
 
 #include <stdbool.h>
 
 #include "broker/wire.h"
 
-/* What an engine speaks with. */
+/* Whether a descriptor is a stream socket, as an engine needs. */
 bool handover_is_socket(int fd);
 
-/* Starts it with the connection, its control socket and the plain side as descriptors 0, 3 and
- * 4. It outlives us: a session that ends must not cut its farewell. Returns 0, or the negative
- * errno of what could not be done. */
+/* Starts the engine with the connection, its control socket and the plain side as descriptors 0, 3
+ * and 4. It outlives us, so that it can still close TLS properly when the session ends. Returns 0
+ * or a negative errno. */
 int handover_start(const char *path, char *const *argv, const struct passed *passed);

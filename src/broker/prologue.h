@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/prologue.h - what is said on a connection to an upstream before the session gets it:
- * STARTTLS, AUTH.
+/* broker/prologue.h - prepares a connection to an upstream before the session gets it: STARTTLS,
+ * AUTH.
  *
- * A process of its own says it, for the broker is not confined, and no session has the password. It
- * can ask the broker for nothing but TLS on this very connection. The session begins anew with
- * EHLO.
+ * A separate process does this, because the broker is not confined and no session may have the
+ * password. It can ask the broker only for TLS on this connection. The session then begins again
+ * with EHLO.
  */
 #pragma once
 
@@ -16,7 +16,7 @@
 #include "smtp/reply.h"
 #include "smtp/security.h"
 
-/* What became of a connection. */
+/* The result for a connection. */
 struct prologue_result {
         uint32_t failure;    /* enum client_result of deliver/client.h; 0: it can be handed over */
         uint32_t is_greeted; /* its greeting was heard */
@@ -53,11 +53,12 @@ struct prologue {
         int64_t deadline;   /* io/deadline.h */
 };
 
-/* In that process: asks for TLS, which begins with the next octet of the connection. Returns 0 or a
- * negative errno. */
+/* In the separate process: requests TLS, beginning with the next octet of the connection. Returns 0
+ * or a negative errno. */
 int prologue_ask_tls(const struct prologue *p);
 
-/* In the broker: has a connection prepared, and takes it. What is readable at `session` ends it;
- * -1: there is no session. Returns what the session gets, or -1, with the reason in the result. */
+/* In the broker: has a connection prepared, and takes ownership of it. Input on `session` cancels
+ * it; -1: there is no session. Returns the descriptor for the session; or -1, with the reason in
+ * `ret`. */
 int prologue_run(const struct prologue_plan *plan, const char *endpoint, int connection,
                  int session, int64_t deadline, struct prologue_result *ret);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/request.h - what a session asks of its broker, and what is allowed. Pure: no descriptors.
+/* broker/request.h - requests from a session to its broker, and which ones are allowed. Pure: no
+ * descriptors.
  *
- * Both are the same program, one forked from the other: structs go over the socket as they are. A
- * request is a struct request and n_text octets; descriptors may go with its first octet. So is an
- * answer. The session may have been taken over: nothing in a request is believed.
+ * Both ends are the same program, one forked from the other, so structs are sent as they are. A
+ * request is a struct request and n_text octets, with descriptors on its first octet; an answer has
+ * the same form. The session may have been taken over: nothing in a request is trusted.
  */
 #pragma once
 
@@ -78,7 +79,7 @@ struct answer {
 
 struct prologue_plan;
 
-/* What a broker does for its session, and nothing else. */
+/* What a broker may do for its session. */
 struct services {
         int client; /* its connection, as long as the broker is not there yet */
         const struct peer *peer;
@@ -97,15 +98,15 @@ struct services {
         char *const *engine_argv;
 };
 
-/* Which it is, and the port where it names none; NULL: there is no such endpoint. */
+/* The endpoint with this index, and its default port; NULL if there is no such endpoint. */
 const char *request_endpoint(const struct services *s, uint32_t index, const char **ret_port);
 
-/* What is wrong with a request that claims to have this many octets of text, or NULL. */
+/* What is wrong with a request, including its n_text; NULL if it is allowed. */
 const char *request_check(const struct request *r, const struct services *s);
 
-/* What is wrong with the variables, or NULL: each of those that the session has to say of a
- * message, "NAME=value" with its NUL, once and in the order of the table. */
+/* What is wrong with the variables, or NULL. There must be each of request_variables as
+ * "NAME=value" with its NUL, once and in that order. */
 const char *request_check_variables(const char *text, size_t n);
 
-/* Their names, each with its "=". */
+/* The names of the variables that a session supplies, each with its "=". */
 extern const char *const request_variables[REQUEST_VARIABLES];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/run.h - the broker runs a program: starts it, reads what it says, ends it in time. */
+/* broker/run.h - runs a program in the broker: starts it, reads its output, and kills it at its
+ * deadline. */
 #pragma once
 
 #include "broker/request.h"
@@ -14,8 +15,8 @@ struct order {
         int session;           /* something to read there: cancel; its end: kill all, and end too */
 };
 
-/* Looks whether a program of that name can be run now. Returns 0, or -1 and why not. */
+/* Checks whether a program of that name can be run now. Returns 0, or -1 and the reason. */
 int run_check(const char *name, char ret_reason[static ANSWER_REASON_MAX + 1]);
 
-/* What came of it; its standard output is in `ret_output`. */
+/* Runs the program; the result is in `ret`, its standard output in `ret_output`. */
 void run_order(const struct order *o, struct answer *ret, char ret_output[static ANSWER_TEXT_MAX]);

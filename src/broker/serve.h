@@ -4,6 +4,6 @@
 
 #include "broker/request.h"
 
-/* In a process of its own, which keeps nothing of what it has but the log and the session's socket.
- * What a session must not ask is logged, and ends it. */
+/* Runs in its own process, which closes everything but the log and the session's socket. A
+ * forbidden request is logged, and ends it. */
 _Noreturn void serve(const struct services *s, int session);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/vector.h - the environment of a program as execve(2) wants it: the variables of
- * smtpd-exec(7), and what it inherits of ours. */
+/* broker/vector.h - the environment of a program for execve(2): the variables of smtpd-exec(7), and
+ * what it inherits from ours. */
 #pragma once
 
 #include "broker/request.h"
 
-/* Room for it, with what does not change. NULL if memory is out. */
+/* Allocates the vector with its constant part. Returns NULL if memory runs out. */
 char **vector_new(const struct services *s);
 
-/* Puts the variables in, which request_check_variables() likes. They stay in use. */
+/* Adds variables that request_check_variables() has accepted. They must stay valid. */
 void vector_set(char **vector, char *variables);

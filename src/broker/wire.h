@@ -18,8 +18,8 @@ struct passed {
  * -ETIMEDOUT at the deadline (io/deadline.h), or what sendmsg(2) failed with. */
 int wire_send(int fd, const void *data, size_t n, const struct passed *passed, int64_t deadline);
 
-/* Receives n octets, and with them descriptors, if any come. Those that come besides, and all
- * if `ret_passed` is NULL, are closed. Returns 0, -ECONNRESET at the end, -ETIMEDOUT at the
+/* Receives n octets, and the descriptors that come with them. Descriptors beyond PASSED_MAX, and
+ * all if `ret_passed` is NULL, are closed. Returns 0, -ECONNRESET at the end, -ETIMEDOUT at the
  * deadline, or what recvmsg(2) failed with. */
 int wire_receive(int fd, void *data, size_t n, struct passed *ret_passed, int64_t deadline);
 
