@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* deliver/client.h - an SMTP or LMTP client: one connection to one server.
  *
- * RFC 5321, RFC 2033, RFC 2920 (pipelining), and Postfix's XCLIENT. Straight-line: each call sends,
- * waits, and returns how it went. With CLIENT_OK there is the server's reply, whatever it says;
- * with anything else there is none to go by, and the connection is closed.
+ * RFC 5321, RFC 2033, RFC 2920 (pipelining), and Postfix's XCLIENT. Each call sends, waits, and
+ * returns the result. With CLIENT_OK there is a reply from the server, positive or not; with any
+ * other result there is no usable reply, and the connection is closed.
  */
 #pragma once
 
@@ -20,8 +20,8 @@
 #include "smtp/command.h"
 #include "smtp/reply.h"
 
-/* Seconds for each step, for the reply to the final dot (RFC 5321 section 4.5.3.2.6: 600), and for
- * a connection to come about. */
+/* Seconds for each step, for the reply to the final dot (RFC 5321 section 4.5.3.2.6: 600), and to
+ * connect. */
 enum {
         CLIENT_SECONDS = UPSTREAM_SECONDS,
         CLIENT_DOT_SECONDS = UPSTREAM_DOT_SECONDS,
@@ -89,73 +89,73 @@ struct client {
         size_t n_in;
 };
 
-/* How long anything may take: that of the session. */
+/* The session's patience, which limits every wait. */
 struct patience *client_patience(const struct client *c);
 
-/* Connects to an endpoint (which of the broker's, and its name for the log), hears its greeting and
- * introduces us. The rules stay in use while it is open. */
+/* Connects to an endpoint (its index at the broker, and its name for the log), reads the greeting
+ * and says EHLO, LHLO or HELO. The rules must stay valid while it is open. */
 enum client_result client_open(struct client *c, unsigned index, const char *endpoint,
                                const struct client_rules *rules);
 
-/* The parts of that, for whoever has the connection already: it is nobody's yet; it is `fd`; the
- * greeting; EHLO, HELO or LHLO, under a name. */
+/* The parts of client_open(), if there is a connection already: initialise; take `fd`; read the
+ * greeting; say EHLO, HELO or LHLO with a name. */
 void client_begin(struct client *c, const char *endpoint, const struct client_rules *rules);
 void client_take(struct client *c, int fd);
 enum client_result client_greet(struct client *c);
 enum client_result client_introduce(struct client *c, const char *name);
 
-/* Whether it is there, has answered all and said no more than that, as far as it is known yet. */
+/* Whether it is open, owes no replies, and has not sent anything else yet. */
 bool client_is_quiet(const struct client *c);
 
-/* Says nothing, and finds out whether to go on: CLIENT_IN_VAIN if the session is to end,
- * CLIENT_LOST if the server has closed the connection, CLIENT_OUT_OF_STEP if it says something.
- * While answers are owed the last two cannot be told. */
+/* Checks, without sending, whether to go on: CLIENT_IN_VAIN if the session is to end, CLIENT_LOST
+ * if the server has closed the connection, CLIENT_OUT_OF_STEP if it sent something unexpected.
+ * While replies are owed the last two cannot be detected. */
 enum client_result client_look(struct client *c);
 
-/* AUTH, or the next line of its exchange, without line end. `ret` is 334, whose text is in
- * `ret_challenge` as it came, 235, or a refusal. */
+/* Sends AUTH or the next line of its exchange, given without line end. `ret` is 334, with its
+ * unchanged text in `ret_challenge`; 235; or a refusal. */
 enum client_result client_exchange(struct client *c, const char *line, size_t n,
                                    struct challenge *ret_challenge, struct reply *ret);
 
-/* Commands are put, and their answers got in the same order. If c->is_pipelined, several may be put
- * before the first answer is got (RFC 2920); they leave with the first. Parameters that the server
- * did not offer are left out. */
+/* The put functions queue a command, and client_get() gets the replies in the same order. If
+ * c->is_pipelined, several commands may be queued before the first client_get(), which sends them
+ * (RFC 2920). Parameters that the server did not offer are left out. */
 void client_put_mail(struct client *c, const struct sender *s);
 void client_put_rcpt(struct client *c, const struct recipient *r);
 void client_put_rset(struct client *c);
 enum client_result client_get(struct client *c, const char *step, struct reply *ret);
 
-/* DATA. `ret` is the reply; 354 is yes. */
+/* Sends DATA. `ret` is the reply; 354 means to go on. */
 enum client_result client_data(struct client *c, struct reply *ret);
 
-/* Text of the message, LF lines. */
+/* Sends text of the message, with LF line ends. */
 enum client_result client_send(struct client *c, const char *text, size_t n);
 
-/* The final dot, to be followed by client_verdict(), once or for each recipient (LMTP).
- * client_look() before it: what the server says earlier is not said of the whole message. */
+/* Sends the final dot; then call client_verdict() once, or for each recipient (LMTP). Call
+ * client_look() before it: a reply that came earlier is not about the whole message. */
 enum client_result client_end(struct client *c);
 enum client_result client_verdict(struct client *c, struct reply *ret);
 
-/* Closes without a word: a message that has begun has no end then. */
+/* Closes without QUIT: a message under way stays incomplete. */
 void client_abort(struct client *c);
 
-/* The same, because something went wrong. Returns `result`; CLIENT_IN_VAIN if the session is to
- * end. */
+/* The same after a failure, which is recorded. Returns `result`, or CLIENT_IN_VAIN if the session
+ * is to end. */
 enum client_result client_fail(struct client *c, enum client_result result, const char *step,
                                const char *what);
 
-/* The same, because of its reply. */
+/* The same after a refusal by the server. */
 enum client_result client_refuse(struct client *c, enum client_result result, const char *step,
                                  const struct reply *reply);
 
-/* Says in the log what went wrong, if that was not said yet: on a line of its own, or as a field.
+/* Logs a recorded failure once: as a line of its own, or as a field.
  */
 void client_log(struct client *c);
 void client_log_reason(const struct client *c, struct log_line *l);
 
-/* With what words it refused us, or hung up, as a temporary failure; or ours, if it is to do with
- * TLS and credentials. false if there are none. */
+/* The server's words when it refused us or closed, as a temporary failure; or ours, for TLS and
+ * credentials. Returns false if there are none. */
 bool client_said(const struct client *c, struct reply *ret);
 
-/* Says QUIT, does not wait for the answer, closes. Nothing if it is not open. */
+/* Sends QUIT and closes without waiting for the reply. Does nothing if it is not open. */
 void client_close(struct client *c);

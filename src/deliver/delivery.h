@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/delivery.h - what becomes of a message: the interface of the strategies, and their table.
+/* deliver/delivery.h - the interface of the strategies, and their table.
  *
  * A strategy is a struct delivery_ops at the end of its file and a row in strategies.c. The session
- * asks it as the client goes on; every verdict it gives is the reply that the client gets. 250 is
- * the destination's word: a verdict is preset to 451, and becomes positive only when the
- * destination has the whole message. A strategy that says nothing accepts nothing.
+ * calls it at each step of the client; every verdict it gives is the reply that the client gets.
+ * 250 is the destination's word: a verdict is preset to 451, and becomes positive only when the
+ * destination has the whole message. A strategy that sets no verdict accepts nothing.
  */
 #pragma once
 
@@ -26,7 +26,7 @@
 
 enum { ENVELOPE_ID_MAX = 47 };
 
-/* An accepted recipient, and what becomes of the message for it. */
+/* An accepted recipient, and its verdict. */
 struct addressee {
         struct recipient recipient;
         struct reply verdict; /* until the message goes to the strategy: the answer to RCPT */
@@ -66,7 +66,7 @@ struct message {
         struct spool spool;         /* last: it is large */
 };
 
-/* The state of a strategy in a session. A strategy has its own behind this. */
+/* The state of a strategy in a session; each strategy defines its own. */
 struct delivery;
 
 /* What a strategy has of its session. */
@@ -79,12 +79,12 @@ struct delivery_context {
         const char *authenticated; /* as in the envelope, as long as the session */
 };
 
-/* The row of a strategy. It has to set .name, .open and .process_message, and to have both of .put
- * and .collect or neither, and so of .mechanisms and .authenticate, or it does not start. All else
- * is optional. */
+/* The row of a strategy. It must set .name, .open and .process_message, and both or neither of .put
+ * and .collect, and of .mechanisms and .authenticate; otherwise smtpd does not start. All else is
+ * optional. */
 struct delivery_ops {
         const char *name;
-        const char *summary; /* what becomes of a message, for --help */
+        const char *summary; /* what it does with a message, for --help */
 
         /* Of the options that not every strategy has, the names of those it has, with blanks
          * between; NULL: none. An option that is in no row is for all. */
@@ -97,42 +97,41 @@ struct delivery_ops {
         bool needs_domain; /* of each address: it passes mail on */
         bool needs_output; /* it shows messages: io/output.h */
 
-        /* Looks for programs of ours that the strategy runs. Returns 0, or -EINVAL if one is not
-         * installed (it has said which). NULL: it runs none. */
+        /* Checks that the helpers which the strategy runs are installed. Returns 0, or -EINVAL
+         * after logging which one is not. NULL: it runs none. */
         int (*require)(void);
 
-        /* For one session, before it is confined: what has a name is opened here. Returns 0,
-         * -EINVAL if the strategy cannot work as configured (it has said why), or another negative
-         * errno. */
+        /* Opens the strategy for a session, before that is confined: anything with a name must be
+         * opened here. Returns 0, -EINVAL if the strategy cannot work as configured (it has logged
+         * why), or another negative errno. */
         int (*open)(const struct delivery_context *x, struct delivery **ret);
 
-        /* What the session's broker does for it (broker/broker.h), in `*ret`: to run programs, to
-         * connect and to open what has a name the session cannot do itself. Asked after open().
-         * NULL: nothing, and there is no broker. */
+        /* Sets in `*ret` what the session's broker may do for it (broker/broker.h): run programs,
+         * connect, and open names, which the session cannot do itself. Called after open(). NULL:
+         * nothing, and there is no broker. */
         void (*needs)(const struct delivery *d, struct services *ret);
 
-        /* At HELO, EHLO, LHLO: what can be offered to the client. It is preset to EXTENSIONS_LOCAL
-         * and the configured limits, which may be lowered. NULL: it stays so. */
+        /* At HELO, EHLO, LHLO: sets what to offer to the client. It is preset to EXTENSIONS_LOCAL
+         * and the configured limits, which may be lowered. NULL: the preset is used. */
         void (*hello)(struct delivery *d, const char *helo, struct offer *o);
 
-        /* After hello(): the mechanisms of AUTH that somebody takes for it, with blanks between
-         * them; "": nobody does at present. */
+        /* After hello(): the AUTH mechanisms to offer, separated by blanks; "": none at present. */
         const char *(*mechanisms)(struct delivery *d);
 
-        /* AUTH: passes on a line as SERVER_AUTH has it (smtp/server.h). The answer is 334 with a
-         * challenge, 235, or a refusal. It gets the next line only after a 334. */
+        /* AUTH: answers a line as in SERVER_AUTH (smtp/server.h), with 334 and a challenge, 235, or
+         * a refusal. It gets the next line only after a 334. */
         void (*authenticate)(struct delivery *d, const char *line, size_t n,
                              struct challenge *ret_challenge, struct reply *ret_verdict);
 
-        /* Asked at MAIL and RCPT, while the client waits. The verdict is preset to 451: say yes by
-         * the destination's own words, or by delivery_sender_ok and delivery_recipient_ok. NULL:
-         * all are welcome. */
+        /* Asked at MAIL and RCPT, while the client waits. The verdict is preset to 451; accept with
+         * the destination's own reply, or with delivery_sender_ok and delivery_recipient_ok. NULL:
+         * all are accepted. */
         void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
         void (*recipient)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
-        /* Whether a recipient is `a`, who is accepted, or put and not collected. If so the strategy
-         * is not asked about it, and finds it among the addressees with .same set: it is answered
-         * as `a` was, and gets what `a` gets. NULL: the strategy is asked about all. */
+        /* Whether a recipient is the same as `a`, which was accepted, or put and not collected yet.
+         * The strategy is then not asked about it: it gets the same reply and verdict as `a`, and
+         * is among the addressees with .same set. NULL: the strategy is asked about all. */
         bool (*is_same)(const struct delivery *d, const struct addressee *a,
                         const struct recipient *r);
 
@@ -145,15 +144,15 @@ struct delivery_ops {
         bool (*put)(struct delivery *d, const struct envelope *e, struct addressee *a);
         void (*collect)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
-        /* The message is complete. Sets the verdict of each addressee that has its own, which is
-         * preset to 451; never to a 421. Those that are held are no matter of the strategy's, which
-         * was not asked about them either; there are others. */
+        /* The message is complete: delivers it, and sets the verdict of each addressee, which is
+         * preset to 451; never to a 421. Skips addressees with .is_held, about which it was not
+         * asked either; there is at least one other. */
         void (*process_message)(struct delivery *d, struct envelope *e, struct message *m);
 
         void (*reset)(struct delivery *d); /* the transaction is over. NULL: nothing to do */
 
-        /* There is no transaction, and the client has been silent for a while: what is held open
-         * for it elsewhere can be let go. NULL: nothing is. */
+        /* There is no transaction, and the client has been silent for a while: connections held for
+         * it can be closed. NULL: there are none. */
         void (*idle)(struct delivery *d);
 
         void (*close)(struct delivery *d); /* frees what open() made. NULL: nothing to do */
@@ -162,21 +161,22 @@ struct delivery_ops {
 /* The table, in strategies.c; NULL is its end. */
 extern const struct delivery_ops *const delivery_strategies[];
 
-/* Looks whether it can work, without opening it. Returns 0, or -EINVAL (it has said why not). */
+/* Checks whether a strategy can work, without opening it. Returns 0, or -EINVAL after logging why
+ * not. */
 int delivery_check(const struct delivery_ops *strategy);
 
-/* Opens it, if its row is complete. Returns as its open() does. */
+/* Opens a strategy, if its row is complete. Returns as its open() does. */
 int delivery_open(const struct delivery_ops *strategy, const struct delivery_context *x,
                   struct delivery **ret);
 
-/* For strategies that show messages: whether there is an output, and one that messages are not lost
- * on by mistake. Returns 0, or -EINVAL (it has said why not). */
+/* For strategies that print messages: checks that there is an output, and that messages are not
+ * lost there by mistake. Returns 0, or -EINVAL after logging why not. */
 int delivery_check_output(const struct config *c);
 
-/* The one for those who asked for none: journal where that is where we belong, or else print. */
+/* The default strategy: journal if `is_for_journal`, otherwise print. */
 const struct delivery_ops *delivery_default(bool is_for_journal);
 
-/* Welcome. */
+/* The positive replies to MAIL and RCPT. */
 extern const struct fixed_reply delivery_sender_ok, delivery_recipient_ok;
 
 /* With split=yes, to a recipient of another destination than that of the transaction. */
@@ -185,6 +185,6 @@ extern const struct fixed_reply delivery_elsewhere;
 /* The same verdict for all. */
 void delivery_verdict(struct envelope *e, const struct reply *verdict);
 
-/* What is said when the message cannot be kept: `error` is the spool's negative errno, which is
+/* The verdict if the message cannot be stored; `error` is the spool's negative errno, which is
  * logged. */
 void delivery_storage_verdict(int error, struct reply *ret);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/gate.h - the administrator's filter: a program that is asked about a message before
- * anybody has it, under the contract of smtpd-exec(7).
+/* deliver/gate.h - filter=: a program that is asked about a message before any destination has it,
+ * under the contract of smtpd-exec(7).
  *
  * Used by strategies proxy and mailman. It can refuse the message for all of its recipients, or let
  * it go on with header fields on top.
@@ -26,12 +26,13 @@ void gate_close(struct gate *g);
 
 void gate_needs(const struct gate *g, struct services *ret);
 
-/* At RCPT: takes room for the recipient in what the filter is told. If there is none it returns
- * false, and the verdict is 452. */
+/* At RCPT: reserves room for the recipient in the filter's environment. Returns false and the
+ * verdict 452 if there is none. */
 bool gate_reserve(struct gate *g, const struct recipient *r, struct reply *ret_verdict);
 
-/* Whether the message goes on, and with which fields it has on top. If not, all addressees have the
- * filter's verdict, and the destination is what the log says of the filter. */
+/* Asks the filter. Returns true if the message is to be passed on, with its added fields set in the
+ * message. Otherwise all addressees have the filter's verdict, and the envelope's destination names
+ * the filter for the log. */
 bool gate_ask(struct gate *g, struct envelope *e, struct message *m);
 
 /* The transaction is over. */

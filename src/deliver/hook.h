@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/hook.h - what the strategies have in common that have a program run for each message:
- * exec the user's, the others one of our own, under the same contract (smtpd-exec(7)). A helper of
- * ours may link libraries that the process which reads the network must not.
+/* deliver/hook.h - shared by the strategies that run a program for each message: exec runs the
+ * user's, the others one of our helpers, under the same contract (smtpd-exec(7)). A helper may link
+ * libraries, which the process that reads the network must not.
  */
 #pragma once
 
@@ -29,7 +29,7 @@ struct hook_helper {
 /* A state whose argv has room for n words and NULL. Returns 0 or a negative errno. */
 int hook_new(const struct config *c, size_t n, struct delivery **ret);
 
-/* Whether the helper is installed: 0, or -EINVAL (it has said what to do). */
+/* Checks that the helper is installed. Returns 0, or -EINVAL after logging what to do. */
 int hook_require(const struct hook_helper *h);
 
 /* A state whose argv is the helper and these words, up to NULL. They stay in use. Returns 0,

@@ -12,8 +12,8 @@ struct mailman2_copy {
         struct program wrapper;
 };
 
-/* Whose the address is, by its lists directory. The verdict is a yes, or a temporary failure if
- * that cannot be known. */
+/* Finds out to whom the address belongs, from the lists directory. The verdict is positive, or a
+ * temporary failure if that is unknown. */
 enum mailman_owner mailman2_find(const struct config *c, const struct envelope *e,
                                  const struct recipient *recipient, struct reply *ret_verdict);
 
@@ -24,10 +24,10 @@ bool mailman2_begin(const struct config *c, const struct envelope *e, struct mes
                     struct reply *ret);
 void mailman2_end(void);
 
-/* All that can fail before the wrapper runs. If it does, the list's verdict says why, and it
+/* Does everything that can fail before the wrapper runs. On failure it sets the list's verdict and
  * returns false. */
 bool mailman2_prepare(const struct config *c, const struct envelope *e, struct addressee *list,
                       struct mailman2_copy *ret);
 
-/* Runs it: the list has its verdict. */
+/* Runs the wrapper, and sets the list's verdict. */
 void mailman2_deliver(struct mailman2_copy *copy);

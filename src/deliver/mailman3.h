@@ -2,14 +2,15 @@
 /* deliver/mailman3.h - GNU Mailman 3: its LMTP server says what is a list, and takes a copy for
  * each of them.
  *
- * Described in Mailman's src/mailman/runners/lmtp.py. Its answer to RCPT says whether the address
- * is a list's; it knows no pipelining, and speaks of errors of its own as of unknown addresses.
+ * Described in Mailman's src/mailman/runners/lmtp.py. Its reply to RCPT says whether the address
+ * belongs to a list. It does not support pipelining, and uses the same reply for its own errors as
+ * for unknown addresses.
  */
 #pragma once
 
 #include "deliver/transaction.h"
 
-/* Whose an address is. */
+/* To whom an address belongs. */
 enum mailman_owner { MAILMAN_LIST, MAILMAN_OTHER, MAILMAN_UNKNOWN };
 
 struct mailman3 {
@@ -34,16 +35,16 @@ void mailman3_init(struct mailman3 *m, const struct delivery_context *x);
 void mailman3_reset(struct mailman3 *m);
 void mailman3_close(struct mailman3 *m);
 
-/* Whose the address is. The verdict is Mailman's yes, or a temporary failure if that cannot be
- * known: never is it said to be another's if it might be a list's. One that was silent once in a
- * transaction is not waited for again. */
+/* Finds out to whom the address belongs. The verdict is Mailman's positive reply, or a temporary
+ * failure if that is unknown: an address that may belong to a list is never taken for another's. A
+ * Mailman that timed out once in a transaction is not asked again. */
 enum mailman_owner mailman3_find(struct mailman3 *m, const struct recipient *recipient,
                                  struct reply *ret_verdict);
 
-/* The list's transaction up to, but without, the final dot. If it does not come so far, the list's
- * verdict says why, and it returns false. */
+/* Performs the list's transaction up to, but without, the final dot. On failure it sets the list's
+ * verdict and returns false. */
 bool mailman3_send(struct mailman3 *m, struct mailman3_copy *copy, struct addressee **list,
                    const struct sender *s, struct message *message, const struct trace *trace);
 
-/* The dot, and the list's verdict. */
+/* Sends the dot, and sets the list's verdict. */
 void mailman3_commit(struct mailman3_copy *copy, const char *id);

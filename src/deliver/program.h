@@ -13,7 +13,7 @@
 #include "deliver/delivery.h"
 #include "smtp/fields.h"
 
-/* What an exit status says. */
+/* The verdict for an exit status. */
 struct program_verdict {
         int status;
         struct fixed_reply verdict;
@@ -36,23 +36,23 @@ struct program {
         struct fields *fields;
 };
 
-/* The words of the command line of a program, and what becomes of them: it runs in /, but its name
- * is relative to where we are. `ret_path` stays in use. */
+/* Make the argv of a program from the words of its command line. The program runs in /, so a
+ * relative name is made absolute, in `ret_path`, which must stay valid. */
 size_t program_count_words(char *const *command);
 void program_make_argv(char *const *command, char **ret_argv, char ret_path[static PATH_MAX]);
 
-/* A path as somebody wrote it, from the root on. Links stay. Returns false if that is not possible.
+/* Makes a path absolute, without resolving links. Returns false if that is not possible.
  */
 bool program_make_absolute(const char *path, char ret[static PATH_MAX]);
 
-/* All that can fail before it runs, but for what the broker does. If it does it returns false, and
- * `ret_refusal` is the refusal. */
+/* Does everything that can fail before the program runs, except in the broker. On failure it sets
+ * `ret_refusal` and returns false. */
 bool program_check(const struct program *p, const struct envelope *e, struct message *m,
                    struct reply *ret_refusal);
 
-/* Runs it with the message, and sets the verdict of all addressees to what it says. */
+/* Runs the program with the message, and sets the verdict of all addressees. */
 void program_run(const struct program *p, struct envelope *e, struct message *m);
 
-/* The same, without a word to the addressees: `ret` is what it says. A filter's fields are empty
- * unless it lets the message go on. */
+/* The same, but sets `ret` instead of the addressees' verdicts. A filter's fields are empty unless
+ * it accepts the message. */
 void program_ask(const struct program *p, struct envelope *e, struct message *m, struct reply *ret);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/prologue.h - what is said on a connection to an upstream before a session gets it: the
- * greeting, STARTTLS, AUTH. By a process of its own: broker/prologue.h.
+/* deliver/prologue.h - prepares a connection to an upstream before a session gets it: the greeting,
+ * STARTTLS, AUTH. Runs in a process of its own: broker/prologue.h.
  */
 #pragma once
 
@@ -8,11 +8,11 @@
 
 #include "broker/prologue.h"
 
-/* Whether there is anything to say. */
+/* Whether connections need this. */
 bool prologue_is_needed(const struct config *c);
 
 /* Reads the password, before we are confined. */
 void prologue_read_password(const struct prologue_plan *plan);
 
-/* Says it. */
+/* Prepares a connection. */
 void prologue_speak(const struct prologue *p, struct prologue_result *ret);

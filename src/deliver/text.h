@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* deliver/text.h - the message as it is passed on: Received on top, X-Peer as the last header
- * field. What a filter adds is above Received, as of a server that comes after us.
+ * field. The fields of a filter are above Received, as if a server after us had added them.
  *
- * Nothing of the message becomes a part of what we add. A line that is no header field ends the
- * header section, and gets an empty line before it, as Postfix and Exim do it; but if the first
- * line is "From ...", as in an mbox, it becomes a field X-Mailbox-Line, as with Postfix.
+ * Nothing in the message can become part of what we add. A line that is not a header field ends the
+ * header section, and an empty line is inserted before it, as in Postfix and Exim. But a first line
+ * "From ...", as in an mbox, becomes a field X-Mailbox-Line, as in Postfix.
  */
 #pragma once
 
@@ -23,13 +23,14 @@ struct trace {
 void text_trace(const struct config *c, const struct envelope *e, const struct message *m,
                 struct trace *ret);
 
-/* Returns true if it may be passed on (no loop, and no NUL), or else sets the refusal. */
+/* Returns true if the message may be passed on (no loop, no NUL); otherwise sets the refusal. */
 bool text_check(const struct message *m, struct reply *ret);
 
-/* Whether there is an octet over 127 in it. If it cannot be read, text_send() will say so. */
+/* Whether the message contains an octet over 127. If it cannot be read, text_send() reports that.
+ */
 bool text_is_8bit(struct message *m);
 
-/* Its octets with what we add, as RFC 1870 counts them. */
+/* The size of the message with what we add, in octets as RFC 1870 counts them. */
 uint64_t text_size(const struct message *m, const struct trace *t);
 
 /* Sends it, without the final dot. */

@@ -2,9 +2,9 @@
 /* deliver/transaction.h - one SMTP or LMTP transaction with one server (RFC 5321 section 3.3, RFC
  * 2033).
  *
- * It goes over a connection that its owner makes and closes, and may come after another one. Each
- * step is one question: CLIENT_OK with the server's reply, or anything else if there is none, and
- * the connection is closed then. transaction_verdict() makes of both what our client hears.
+ * The owner makes and closes the connection, which can have several transactions one after another.
+ * Each step returns CLIENT_OK with the server's reply, or another result without one, after which
+ * the connection is closed. transaction_verdict() turns either into the reply for our client.
  *
  * If the client is pipelined, MAIL and RCPTs can be put before they are asked; transaction_begin()
  * and transaction_recipient() then get their answers, in the same order.
@@ -31,17 +31,17 @@ struct transaction {
         size_t n_addressees;
 };
 
-/* Begins anew, with nobody. */
+/* Resets the transaction, without recipients. */
 void transaction_forget(struct transaction *t);
 
-/* Returns true if the server takes messages of that size, or else sets the refusal: a temporary one
- * if that was promised, since then it is no fault of our client's. */
+/* Returns true if the server accepts messages of that size; otherwise sets the refusal, a temporary
+ * one if we had promised that size to our client. */
 bool transaction_check_size(const struct transaction *t, uint64_t size, struct reply *ret);
 
-/* Likewise, whether the server takes one more RCPT. It sends the rest in another message. */
+/* The same for one more RCPT; our client sends the others in another message. */
 bool transaction_check_room(const struct transaction *t, struct reply *ret);
 
-/* Puts MAIL, after RSET if the connection needs one. */
+/* Queues MAIL, after RSET if the connection needs one. */
 void transaction_put(const struct transaction *t, const struct sender *s);
 
 /* MAIL. */
@@ -57,19 +57,20 @@ enum client_result transaction_recipient(const struct transaction *t, const stru
 enum client_result transaction_send(struct transaction *t, struct message *m,
                                     const struct trace *trace, struct reply *ret);
 
-/* If the message was sent: finds out whether the server still waits for the dot. If it does not,
- * its addressees have the verdict, and it returns false. */
+/* If the message was sent: checks that the server still waits for the dot. If not, sets the verdict
+ * of its addressees and returns false. */
 bool transaction_confirm(struct transaction *t);
 
-/* The final dot, and the verdict of each addressee. `id` is the message's, for the log. */
+/* Sends the final dot, and sets the verdict of each addressee. `id` is the message's, for the log.
+ */
 void transaction_commit(struct transaction *t, const char *id);
 
-/* If the message was sent without its dot, the server does not get it. */
+/* Closes the connection if the message was sent without its dot, so that the server discards it. */
 void transaction_abort(struct transaction *t);
 
-/* What our client hears after a step: `reply` if the result was CLIENT_OK and it answers such a
- * question, else a temporary failure. Never a 421, which would close our session. The log has what
- * went wrong. */
+/* Turns the result of a step into the reply for our client: `reply` unchanged if the result was
+ * CLIENT_OK and it is a valid reply to that step; otherwise a temporary failure, never 421, which
+ * would close our session. Failures are logged. */
 void transaction_verdict(const struct transaction *t, enum client_result result,
                          struct reply *reply);
 

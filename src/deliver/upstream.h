@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/upstream.h - the upstream of a session: the first of several servers that will have us,
- * asked live.
+/* deliver/upstream.h - the upstream of a session: the first of several servers that accepts us.
  *
- * Used by strategies proxy and mailman. It is one transaction, and what is done if the connection
- * is lost: until the final dot a lost server is connected to once more, and the envelope said
- * again; after it there is no second try (RFC 1047). There is none either if our client has
- * authenticated: only it knows how.
+ * Used by strategies proxy and mailman. It is one transaction, with recovery if the connection is
+ * lost: before the final dot the server is connected to once more and the envelope is repeated;
+ * after it there is no second attempt (RFC 1047). Nor is there one if our client has authenticated,
+ * since only the client can do that again.
  */
 #pragma once
 
@@ -41,7 +40,7 @@ struct upstream {
 /* Returns 0 or a negative errno. */
 int upstream_init(struct upstream *u, const struct delivery_context *x);
 
-/* These are the functions of struct delivery_ops, asked of the upstream. */
+/* The functions of struct delivery_ops, for the upstream. */
 void upstream_hello(struct upstream *u, const char *helo, struct offer *o);
 void upstream_sender(struct upstream *u, const struct envelope *e, struct reply *ret_verdict);
 void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *ret_verdict);
@@ -55,13 +54,13 @@ void upstream_collect(struct upstream *u, struct addressee *a, struct reply *ret
 void upstream_reset(struct upstream *u);
 void upstream_idle(struct upstream *u);
 
-/* Whether our client has authenticated, with an upstream of this session: that one only is its. */
+/* Whether our client has authenticated with an upstream; then no other one can be used. */
 static inline bool upstream_is_authenticated(const struct upstream *u) {
         return *u->authenticated != '\0';
 }
 
 /* Sends DATA and the message, without the final dot: transaction_commit() or transaction_abort() is
- * next. If there is no sending it the addressees have the verdict, and it returns false. */
+ * next. If the message cannot be sent it sets the addressees' verdicts and returns false. */
 bool upstream_send(struct upstream *u, struct message *m, const struct trace *trace);
 
 void upstream_close(struct upstream *u);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/verdict.h - what a program said of a message, as a reply: smtpd-exec(7), The verdict. */
+/* deliver/verdict.h - turns the output and exit status of a program into a reply: smtpd-exec(7),
+ * The verdict. */
 #pragma once
 
 #include "deliver/program.h"
@@ -17,7 +18,7 @@ struct output {
         char text[OUTPUT_MAX + 1];
 };
 
-/* Adds to the output what there is room for, with '?' for NUL. */
+/* Appends as much as there is room for, with '?' for NUL. */
 void output_add(struct output *o, const char *data, size_t n);
 
 /* How a program ended. */
@@ -35,14 +36,15 @@ struct ignored {
         bool is_invalid;    /* it was to be a reply, and is none: the verdict is 451 */
 };
 
-/* Whether its first line is a reply, or claims to be one: then verdict_judge() has judged it. */
+/* Whether the first line is a reply, or looks like one: verdict_judge() has then used or refused
+ * it. */
 bool verdict_has_reply(const struct output *o);
 
-/* Of a filter that lets the message go on: its header fields. If they cannot be added the verdict
+/* Takes the header fields of a filter that accepted the message. If they are invalid the verdict
  * becomes 451. */
 void verdict_take_fields(struct fields *ret, const struct printed *p, struct reply *verdict,
                          struct ignored *ret_ignored);
 
-/* Sets the verdict. */
+/* Sets the verdict, and what was ignored. */
 void verdict_judge(const struct program *p, const struct ending *e, const struct output *o,
                    struct reply *ret, struct ignored *ret_ignored);
