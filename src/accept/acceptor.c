@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/acceptor.c - a fresh process for each connection, within limits. */
+/* accept/acceptor.c - accepts connections, within limits, and starts a process for each. */
 #include "accept/acceptor.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/acceptor.h - a fresh process for each connection, within limits. Knows no SMTP but the 421
- * that those get for whom there is no room.
+/* accept/acceptor.h - accepts connections, within limits, and starts a process for each. Its only
+ * SMTP is the 421 for clients that it turns away.
  *
- * Each connection is served by this program, executed afresh, in an address space of its own:
+ * Each connection is served by this program, executed again with its own address space;
  * accept/spawn.h says what it inherits.
  */
 #pragma once
@@ -14,12 +14,12 @@
 /* What it was given. */
 struct acceptor_start {
         struct config *config;
-        int mistakes;                /* what config_load() returned for it */
-        struct listeners *listeners; /* the passed ones; the configuration's are added */
+        int mistakes;                /* what config_load() returned */
+        struct listeners *listeners; /* the inherited ones; those of the configuration are added */
         reload_load *load;           /* for SIGHUP */
         void *context;               /* of load */
 };
 
-/* Listens where the configuration says too, gives up root, and serves until SIGTERM or SIGINT. If
- * it cannot serve it tells those who wait at passed sockets. Returns an exit status. */
+/* Opens the configured sockets too, gives up root, and serves until SIGTERM or SIGINT. If it cannot
+ * serve, it refuses the clients that wait on inherited sockets. Returns an exit status. */
 int acceptor_run(const struct acceptor_start *s);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/count.c - whether as many messages were accepted as were to come. */
+/* accept/count.c - count=: ends the acceptor after a number of accepted messages. */
 #include "accept/count.h"
 
 #include <sysexits.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/count.h - count=: whether as many messages were accepted as were to come. */
+/* accept/count.h - count=: ends the acceptor after a number of accepted messages. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,10 +7,10 @@
 #include "accept/figures.h"
 #include "config/config.h"
 
-/* Never without count=. */
+/* Whether count= is reached; never without count=. */
 bool count_is_reached(const struct config *c, const struct figures *f);
 
-/* At the end of an acceptor that could serve, when its last session has ended: counts what that has
- * said, says how many there were, and returns the exit status, by which whoever started us learns
- * whether all came. Without count= that is 0. */
+/* The exit status of an acceptor that has served, after its last session has ended. Without count=
+ * it is 0. With count= this reads the last figures, logs how many messages were accepted, and
+ * returns 0 if there were enough, otherwise EX_TEMPFAIL. */
 int count_exit_status(const struct config *c, struct figures *f);

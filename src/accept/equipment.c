@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/equipment.c - what sessions are given that we can have only before we change the user. */
+/* accept/equipment.c - what sessions get that must be obtained before we switch the user. */
 #include "accept/equipment.h"
 
 void equipment_init(struct equipment *ret) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/equipment.h - what sessions are given that we can have only before we change the user:
- * engines of TLS, and the password for upstreams.
+/* accept/equipment.h - what sessions get that must be obtained before we switch the user: TLS
+ * engines, and the password for upstreams.
  */
 #pragma once
 
@@ -13,20 +13,21 @@ struct equipment {
         struct password password;
 };
 
-/* Nothing is there yet. */
+/* Initialises it without any. */
 void equipment_init(struct equipment *ret);
 
-/* Starts and reads what the configuration wants. Returns 0 or an exit status, having said why. */
+/* Starts and reads what the configuration needs. Returns 0, or an exit status after logging why. */
 int equipment_start(struct equipment *e, const struct config *c, const struct listeners *l);
 
-/* The same with another configuration. False, having said why, if that is not to be used. */
+/* The same with another configuration. Returns false after logging why if that configuration must
+ * not be used. */
 bool equipment_reload(struct equipment *e, const struct config *c, const struct listeners *l);
 
-/* Later sessions get it. */
+/* Passes it on to new sessions. */
 void equipment_pass_on(const struct equipment *e, struct spawn *s);
 
-/* When there is something to read of a keeper: see engine_keep(). */
+/* To be called when a keeper's socket is readable: see engine_keep(). */
 void equipment_keep(struct equipment *e);
 
-/* The engines end. */
+/* Ends the engines. */
 void equipment_stop(struct equipment *e);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/figures.c - what happened so far, in numbers. */
+/* accept/figures.c - counters for the service manager, metrics-file= and count=. */
 #include "accept/figures.h"
 
 #include <stddef.h>

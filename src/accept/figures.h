@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/figures.h - what happened so far, in numbers: for `systemctl status`, metrics-file and
- * count. */
+/* accept/figures.h - counters for `systemctl status`, metrics-file= and count=. */
 #pragma once
 
 #include <stdint.h>
@@ -8,7 +7,7 @@
 /* In the order of metrics-file. */
 enum figure {
         FIGURE_STARTED,     /* sessions */
-        FIGURE_OPEN,        /* those of them that run */
+        FIGURE_OPEN,        /* running */
         FIGURE_FULL,        /* clients that were turned away: of max-connections */
         FIGURE_SOURCE_FULL, /* of max-connections-per-source */
         FIGURE_SHORTAGE,
@@ -26,8 +25,8 @@ struct figures {
         uint64_t n[FIGURES];
 };
 
-/* Adds what sessions have written. One that was taken over can write what it likes, and as much:
- * it can count wrongly, and keep us no longer than a full pipe does. */
+/* Adds the events that sessions have written. A session that was taken over can falsify the
+ * counters, but delay us no longer than reading a full pipe takes. */
 void figures_read(struct figures *f);
 
 /* All clients that were turned away. */

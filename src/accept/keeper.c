@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/keeper.c - a process that starts the TLS engine, and starts it anew when it ends. */
+/* accept/keeper.c - a process that starts the TLS engine, and restarts it when it ends. */
 #include "accept/keeper.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/listeners.c - the sockets at which we listen. */
+/* accept/listeners.c - the listening sockets. */
 #include "accept/listeners.h"
 
 #include <errno.h>

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/listeners.h - the sockets at which we listen: those that we were given, and those that the
- * configuration names. */
+/* accept/listeners.h - the listening sockets: inherited ones and those in the configuration. */
 #pragma once
 
 #include <stddef.h>
@@ -15,16 +14,16 @@ struct listeners {
         struct listener items[LISTENERS_MAX];
 };
 
-/* Takes the listening sockets that we were given: by systemd (sd_listen_fds(3)), or as standard
- * input (inetd(8), wait). Those whose name begins with "tls" are for TLS from the first octet.
- * `ret` has none yet. false if it stays so. */
+/* Takes inherited listening sockets: from systemd (sd_listen_fds(3)), or as standard input
+ * (inetd(8), wait). Those whose name begins with "tls" are for TLS from the first octet. `ret` must
+ * be empty. Returns false if there are none. */
 bool listeners_take_passed(struct listeners *ret);
 
-/* Adds those of the options `listen` and `listen-tls`. Says of each address that cannot be had why.
- * Returns 0 or an exit status. */
+/* Opens those of the options `listen` and `listen-tls`. Logs each address that is unavailable, with
+ * the reason. Returns 0 or an exit status. */
 int listeners_open(struct listeners *l, const struct config *c);
 
-/* Logs where we listen, and what becomes of messages. */
+/* Logs a `listening` line for each socket. */
 void listeners_say(const struct listeners *l, const struct config *c);
 
 void listeners_close(struct listeners *l);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/metrics.h - metrics-file: the figures in the text format of Prometheus. A file of that
- * name is whole at every moment: each one is written beside it, and takes its name then. */
+/* accept/metrics.h - metrics-file: writes the figures in Prometheus' text format. The file is
+ * replaced atomically: each version is written beside it and renamed. */
 #pragma once
 
 #include <limits.h>
@@ -14,13 +14,12 @@ struct metrics {
         int error;           /* of the last attempt, as an errno; 0: it is written */
 };
 
-/* When there is something to do: io/deadline.h. */
+/* When to call metrics_keep() next: io/deadline.h. */
 int64_t metrics_next(const struct metrics *m);
 
-/* Writes the figures to the file of this name (NULL: there is to be none) if it is time, or if it
- * has another name than before: the old one is removed, since it would never change again. The
- * first failure is logged. */
+/* Writes the figures to this file (NULL: to none) if it is time, or if the name has changed; then
+ * the old file is removed. The first of several failures is logged. */
 void metrics_keep(struct metrics *m, const char *file, const struct figures *f);
 
-/* The same for the last time. */
+/* Writes the figures for the last time. */
 void metrics_end(struct metrics *m, const struct figures *f);

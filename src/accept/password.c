@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/password.c - the password for upstreams, which is read while we may. */
+/* accept/password.c - the password for upstreams, read before we switch the user. */
 #include "accept/password.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/password.h - the password for upstreams, which is read while we may: sessions are another
- * user. Their broker gets a copy of it, if it cannot read the file itself.
+/* accept/password.h - the password for upstreams, read before we switch the user. The sessions'
+ * brokers get a copy if they cannot read the file themselves.
  */
 #pragma once
 
@@ -13,12 +13,12 @@ struct password {
         char *path; /* of the file that it is from */
 };
 
-/* Nothing is read yet. */
+/* Initialises it without a password. */
 void password_init(struct password *ret);
 
-/* Returns 0, or an exit status, having said why. */
+/* Reads the configured file. Returns 0, or an exit status after logging why. */
 int password_read(struct password *p, const struct config *c);
 
-/* The same with another configuration. If the file cannot be read any more the copy stays, and that
- * is said. False: there is none of this file. */
+/* The same with another configuration. If the file cannot be read any more, the old copy stays in
+ * use, which is logged. Returns false if there is no copy of this file. */
 bool password_read_again(struct password *p, const struct config *c);

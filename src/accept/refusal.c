@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/refusal.c - what clients get that are not served. */
+/* accept/refusal.c - refuses clients that get no session. */
 #include "accept/refusal.h"
 
 #include <poll.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/refusal.h - what clients get that are not served: a 421, and one line in the log for many
- * of them. */
+/* accept/refusal.h - refuses clients that get no session: a 421, and one log line for many of them.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -10,14 +10,13 @@
 #include "accept/listeners.h"
 #include "io/peer.h"
 
-/* What such a client is told (a whole reply line), and why in the log. Both texts are constant. It
- * is counted as `figure`. */
+/* The reply (a complete line), the reason for the log, both constant, and the figure to count. */
 struct refusal {
         const char *reply, *reason;
         enum figure figure;
 };
 
-/* Those that the log says nothing of yet; the last of them stands for all. */
+/* Refusals that are not logged yet, with the last client. */
 struct refusals {
         unsigned n;
         const char *address, *reason;
@@ -26,22 +25,23 @@ struct refusals {
         struct figures *figures;
 };
 
-/* Tells the client of this connection, if that begins in clear, closes it, and logs. */
+/* Sends the reply, unless the connection begins with TLS, closes the connection, and logs. */
 void refusal_say(struct refusals *r, const struct listener *l, int connection,
                  const struct refusal *refusal, size_t n_sessions);
 
-/* Logs: the first refusal at once, others together a while later. `n_sessions` is how many run. */
+/* Logs the first refusal at once, further ones together later. `n_sessions` is the number of
+ * running sessions. */
 void refusal_log(struct refusals *r, size_t n_sessions);
 
-/* Logs at once what has had no line yet: nobody will ask again. */
+/* Logs at once what has not been logged yet: nothing calls again. */
 void refusal_log_rest(struct refusals *r, size_t n_sessions);
 
-/* Refuses whoever waits at the first `n` listeners, and whoever else comes within a second, or
- * until `stop_fd` is readable. If nobody waits it returns at once. */
+/* Refuses the clients that wait on the first `n` listeners, and others that come within a second or
+ * until `stop_fd` is readable. Returns at once if none wait. */
 void refusal_to_all(struct refusals *r, const struct listeners *l, size_t n, int stop_fd,
                     const struct refusal *refusal);
 
-/* Refuses whoever waits at listeners that are ours alone. Those at passed ones are served by
- * whoever comes after us. */
+/* Refuses the clients that wait on listeners of our own. Those on inherited ones will be served by
+ * the next process. */
 void refusal_to_queue(struct refusals *r, const struct listeners *l, const struct refusal *refusal,
                       size_t n_sessions);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/reload.c - the configuration in use, and how another one takes its place. */
+/* accept/reload.c - the configuration in use, and its replacement at SIGHUP. */
 #include "accept/reload.h"
 
 #include <stdint.h>

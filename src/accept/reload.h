@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/reload.h - the configuration in use, and how another one takes its place (SIGHUP). */
+/* accept/reload.h - the configuration in use, and its replacement at SIGHUP. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 #include "accept/spawn.h"
 #include "config/config.h"
 
-/* Reads the configuration again; returns false, having said why, if it is not to be used. */
+/* Reads the configuration again. Returns false after logging why if it must not be used. */
 typedef bool reload_load(void *context, struct config *ret);
 
 struct reload {
@@ -23,10 +23,9 @@ struct reload {
         const struct listeners *listeners;
 };
 
-/* Takes the configuration into use for the first time. Returns 0, or an exit status, having said
- * why. */
+/* Applies the first configuration. Returns 0, or an exit status after logging why. */
 int reload_first(struct reload *r);
 
-/* Reads it again, and takes it into use if a session could be opened with it. true if it is another
- * one now. */
+/* Reads the configuration again, and applies it if a session could be opened with it. Returns
+ * whether it was applied. */
 bool reload_again(struct reload *r);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/sessions.c - the sessions that run. */
+/* accept/sessions.c - the running sessions. */
 #include "accept/sessions.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/source.c - where a connection comes from. */
+/* accept/source.c - the source of a connection. */
 #include "accept/source.h"
 
 #include <string.h>

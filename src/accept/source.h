@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/source.h - where a connection comes from, as max-connections-per-source counts it. */
+/* accept/source.h - the source of a connection, as counted by max-connections-per-source. */
 #pragma once
 
 #include <netinet/in.h>
@@ -10,10 +10,10 @@
 /* An IPv4 address, an IPv6 network of 64 bits, or a user of this host. */
 struct source {
         unsigned char family, octets[8];
-        bool is_balancer; /* of many clients, whom nobody counts here */
+        bool is_balancer; /* a balancer, which is not limited */
 };
 
-/* What accept(2) writes. */
+/* An address from accept(2). */
 union source_address {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -21,7 +21,7 @@ union source_address {
         struct sockaddr_un local;
 };
 
-/* The source of a connection. Its user is asked for if the connection is a local socket. */
+/* The source of a connection; for a local socket, its user (SO_PEERCRED). */
 struct source source_of(int connection, const union source_address *address);
 
 bool source_is_equal(const struct source *a, const struct source *b);

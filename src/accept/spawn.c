@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/spawn.c - a session is a process of its own.
+/* accept/spawn.c - starts a session: a process that executes this program again.
  *
  * The child is made by vfork(2): it shares our memory until it executes us, and makes system calls
  * only. posix_spawn(3) would do, but with glibc it leaves signals 32 and 33 ignored, in the session

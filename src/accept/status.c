@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/status.c - what the service manager shows of us. */
+/* accept/status.c - reports the figures to the service manager. */
 #include "accept/status.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* accept/status.h - what the service manager shows of us: the figures. */
+/* accept/status.h - reports the figures to the service manager. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,15 +7,15 @@
 
 #include "accept/figures.h"
 
-/* What the service manager knows. */
+/* What was reported last. */
 struct status {
         uint64_t figures[FIGURES];
         enum { STATUS_UNKNOWN, STATUS_ACCEPTING, STATUS_STOPPING } state;
         int64_t next; /* the earliest time to say more */
 };
 
-/* When to tell it something new: io/deadline.h; INT64_MAX if it knows all. */
+/* When to report next: io/deadline.h; INT64_MAX if nothing has changed. */
 int64_t status_next(const struct status *s, const struct figures *f, bool is_stopping);
 
-/* Tells it, if it is time. */
+/* Reports the figures, if it is time. */
 void status_say(struct status *s, const struct figures *f, bool is_stopping);

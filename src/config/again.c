@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* config/again.c - the configuration file, when it is read again. */
+/* config/again.c - reads the configuration file again. */
 #include "config/again.h"
 
 #include <errno.h>

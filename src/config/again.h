@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* config/again.h - the configuration file, when it is read again. */
+/* config/again.h - reads the configuration file again. */
 #pragma once
 
-/* Like open(2) for reading, by a process of its own that gets ten seconds: whoever asks serves
- * clients, and a file system may not answer. What is no file any more when it has been read once, a
- * pipe or an inherited descriptor, is not opened. Returns a descriptor with all that the file says,
- * or a negative errno. */
+/* Opens and reads a file in a separate process with a limit of ten seconds, because a file system
+ * may hang and the acceptor must go on serving. Pipes and inherited descriptors, which can be read
+ * only once, are refused. Returns a descriptor with the content of the file, or a negative errno.
+ */
 int again_open(const char *name);
 
-/* What such an errno means. */
+/* A text for such an errno. */
 const char *again_why(int error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* config/auth.h - the option auth: its values, and what does not go together with it. */
+/* config/auth.h - the option auth: its values, and conflicts with other options. */
 #pragma once
 
 #include "config/read.h"
 
-/* Where everything has been read: complains. */
+/* Reports conflicts; to be called after everything has been read. */
 void auth_check(struct reading *r);

@@ -2,8 +2,8 @@
 /* config/config.h - the one vocabulary of command line and configuration file, parsed into struct
  * config.
  *
- * Every option `--name=value` is also a line `name=value` in the file. It only parses; what the
- * values mean is their users' business.
+ * Every option `--name=value` is also a line `name=value` in the file. This only parses the values;
+ * it does not use them.
  */
 #pragma once
 
@@ -14,7 +14,7 @@
 
 #include "io/peer.h"
 
-/* What is used while a field is not set. */
+/* Defaults of fields that are not set. */
 #define MAILMAN_DEFAULT "127.0.0.1:8024"
 #define RELAY_FROM_DEFAULT "127.0.0.0/8,::1,local"
 #define UPSTREAM_SECONDS 300
@@ -46,7 +46,7 @@ enum upstream_auth {
         UPSTREAM_AUTH_LOGIN,
         UPSTREAM_AUTH_XOAUTH2,
 };
-/* Whose word AUTH is: nobody's, whoever says any, the upstream's. */
+/* Who verifies AUTH: not offered; nobody, every login is accepted; the upstream. */
 enum auth_mode { AUTH_NO, AUTH_ANY, AUTH_UPSTREAM };
 
 struct list {
@@ -124,12 +124,12 @@ struct config {
         } action;
 };
 
-/* Whether it says where to listen. */
+/* Whether the configuration has sockets to listen on. */
 static inline bool config_is_listening(const struct config *c) {
         return c->listen.n + c->listen_tls.n > 0;
 }
 
-/* Whether it is a balancer that says who its clients are. */
+/* Whether the peer is a balancer that sends PROXY headers. */
 static inline bool config_is_balancer(const struct config *c, const struct peer *p) {
         for (size_t i = 0; i < c->proxy_from.n; i++)
                 if (peer_is_in(p, c->proxy_from.items[i]))
@@ -137,7 +137,7 @@ static inline bool config_is_balancer(const struct config *c, const struct peer 
         return false;
 }
 
-/* Whether the engine makes its certificate. */
+/* Whether the engine makes its own certificate. */
 static inline bool config_is_self_signed(const struct config *c) {
         for (size_t i = 0; i < c->tls_certificate.n; i++)
                 if (strcmp(c->tls_certificate.items[i], TLS_SELF_SIGNED) == 0)
@@ -145,7 +145,8 @@ static inline bool config_is_self_signed(const struct config *c) {
         return false;
 }
 
-/* Whether the certificate of the upstream is verified: by whom. */
+/* Whether the upstream's certificate is verified by authorities, and the file or directory of
+ * these. */
 bool config_upstream_is_verified(const struct config *c);
 const char *config_upstream_ca(const struct config *c);
 
@@ -153,18 +154,16 @@ const char *config_upstream_ca(const struct config *c);
  * wrong and what to do. */
 typedef void config_complaint(const char *where, const char *what);
 
-/* Reads the command line, the file it names (or else the system's, if that exists and the command
- * line does not say to listen, on loopback only), and puts both together; the command line wins.
- * The caller sets `c->strategies`, `c->strategy` to the default, and `c->is_reload`; all else is
- * overwritten.
+/* Reads the command line and the file that it names, or the default file if that exists and the
+ * command line does not listen on loopback only. The command line takes precedence. The caller sets
+ * `c->strategies`, `c->strategy` to the default, and `c->is_reload`; all else is overwritten.
  * `argv[argc]` is NULL. Complains about every mistake, not only the first. Returns 0, EX_USAGE if
  * the command line was wrong, EX_CONFIG if the file was (sysexits.h); `c` is usable for the action
  * in any case. */
 int config_load(int argc, char **argv, struct config *c, config_complaint *complain);
 
-/* Prints the effective configuration in the form of a configuration file, which reads as the same
- * again; what is not set is a comment with its default. Or what of it concerns a session, without
- * what is for accepting connections. */
+/* Print the effective configuration as a configuration file, with a comment for the default of what
+ * is not set; or only the part for a session, without the options for accepting connections. */
 void config_print(const struct config *c, FILE *out);
 void config_print_for_session(const struct config *c, FILE *out);
 
@@ -177,19 +176,19 @@ const char *config_tls_word(enum tls_mode mode);
 /* What smtpd-tls(8) is to do: speak on one connection, serve many, or look at its files. */
 enum tls_task { TLS_TASK_CONNECTION, TLS_TASK_SERVE, TLS_TASK_CHECK };
 
-/* The arguments of smtpd-tls(8), from its name to NULL. With `user` it becomes that, unless it is
- * NULL. Returns them, to be freed by config_tls_free(), or NULL if memory is out. */
+/* The argv of smtpd-tls(8), with --user unless `user` is NULL. To be freed by config_tls_free();
+ * NULL if memory runs out. */
 char **config_tls_arguments(const struct config *c, enum tls_task task, const char *user);
 void config_tls_free(char **arguments);
 
-/* The same, for the client's role toward an upstream. To look is to see what there is, whether it
- * can be trusted or not. */
+/* The same for TLS with an upstream. UPSTREAM_TO_LOOK accepts any certificate, to report what there
+ * is. */
 enum upstream_trust { UPSTREAM_TO_TRUST, UPSTREAM_TO_LOOK };
 char **config_upstream_arguments(const struct config *c, const char *upstream,
                                  enum upstream_trust trust);
 
-/* The same of one that serves all sessions, as that user unless it is NULL; and what it is asked
- * for an upstream: the octets of the request, or 0 if there are more than `room`. */
+/* The same for an engine that serves all sessions; and the request to it for an upstream. Returns
+ * the octets of the request, or 0 if it needs more than `room`. */
 char **config_upstreams_arguments(const struct config *c, const char *user);
 size_t config_upstream_request(const struct config *c, const char *upstream, char *ret,
                                size_t room);

@@ -33,7 +33,7 @@ extern const struct option options[];
 /* The option of the name at `name`, which has n octets; or NULL. */
 const struct option *options_find(const char *name, size_t n);
 
-/* Whether it may be in the file: it is neither an action nor names the file. */
+/* Whether the option is allowed in the file: all but actions and the name of the file. */
 bool options_is_for_file(const struct option *o);
 
 /* Its field. */

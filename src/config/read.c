@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* config/read.c - how command line and file fill a struct config, and what does not go together. */
+/* config/read.c - fills a struct config from the command line and the file, and finds conflicts. */
 #include "config/read.h"
 
 #include <errno.h>

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* config/read.h - the way from texts to struct config: what the command line and the file share. */
+/* config/read.h - parsing shared by the command line and the file. */
 #pragma once
 
 #include <stdbool.h>
 
 #include "config/options.h"
 
-/* Where something stands. */
+/* The place of an option. */
 struct place {
         const char *file; /* NULL: on the command line */
         unsigned line;    /* 0: in no particular one */
 };
 
-/* What is being read, and what has been found. */
+/* The state of reading a configuration. */
 struct reading {
         struct config *config;
         config_complaint *complain;
@@ -23,7 +23,7 @@ struct reading {
         bool is_listening, is_public;        /* --listen on the command line; and beyond loopback */
 };
 
-/* Which options of the command line to take: first those that say where the others are. */
+/* Which options of the command line to take: before the file, those that name it. */
 enum pass { PASS_BEFORE_FILE, PASS_AFTER_FILE };
 
 /* Takes the options of the command line; argv[argc] is NULL. */
@@ -32,8 +32,8 @@ void read_arguments(struct reading *r, int argc, char **argv, enum pass pass);
 /* Takes the options of a file. Returns whether there is one. */
 bool read_file(struct reading *r, const char *name, bool must_exist);
 
-/* The descriptor that /dev/fd/N is, which is closed behind us (so the acceptor passes a
- * configuration on), or -1. */
+/* The descriptor N if the name is /dev/fd/N, which is closed after reading (the acceptor passes a
+ * configuration like this), or -1. */
 int read_passed(const char *name);
 
 enum { READ_FILE_MAX = 16 * 1024 * 1024 }; /* octets that a file may not reach */
@@ -44,7 +44,7 @@ struct place read_place(const struct reading *r, const char *name);
 /* Takes one option's value. */
 void read_value(struct reading *r, const struct option *o, const char *value, struct place place);
 
-/* Says and counts a mistake. The format is that of base/text.h. */
+/* Reports and counts an error. The format is that of base/text.h. */
 __attribute__((format(printf, 3, 4))) void read_complain(struct reading *r, struct place place,
                                                          const char *format, ...);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* config/upstream.c - the options of TLS and AUTH toward upstreams: their values, and what does not
- * go together. */
+/* config/upstream.c - the options of TLS and AUTH toward upstreams: their values and conflicts. */
 #include "config/upstream.h"
 
 #include <string.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* config/upstream.h - the options of TLS and AUTH toward upstreams: their values, and what does not
- * go together. */
+/* config/upstream.h - the options of TLS and AUTH toward upstreams: their values and conflicts. */
 #pragma once
 
 #include "config/read.h"
 #include "config/tls.h"
 
-/* When everything has been read: completes the name of the password's file, and complains. */
+/* Completes the name of the password file, and reports conflicts; to be called after everything has
+ * been read. */
 void upstream_settle(struct reading *r);

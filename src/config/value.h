@@ -12,7 +12,7 @@
 struct option;
 
 struct kind {
-        /* false if the text is no such value; errno is ENOMEM if memory is out. */
+        /* Returns false if the text is not such a value; errno is ENOMEM if memory ran out. */
         bool (*parse)(const struct option *o, const char *value, void *field);
         void (*print)(const void *field, FILE *out); /* NULL: it is never printed */
         bool (*is_set)(const void *field);           /* NULL: it always is */
@@ -38,10 +38,11 @@ extern const struct kind value_reply_rules, value_delay_rules;
 /* Of the command line only: what to do instead of serving, and which file to read. */
 extern const struct kind value_action, value_file;
 
-/* ITEM[,ITEM...]: adds them to the list. false at the first that is none. */
+/* Adds ITEM[,ITEM...] to the list. Returns false at the first invalid one. */
 bool value_parse_list(const char *value, struct list *list, bool (*is_item)(const char *item));
 
-/* The functions of further kinds. The list has the item after that, unless memory is out. */
+/* Functions for other kinds. value_add_to_list() takes ownership of the item, unless memory runs
+ * out. */
 bool value_add_to_list(struct list *list, char *item);
 bool value_parse_word(const char *value, const char *yes, const char *no, bool *ret);
 bool value_set_pointer(char **field, const char *value);
