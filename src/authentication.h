@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* authentication.h - who answers a client's AUTH: the destination of its mail, or, with auth=any,
- * nobody. */
+/* authentication.h - answers a client's AUTH: with the upstream's replies, or, with auth=any, by
+ * accepting every login. */
 #pragma once
 
 #include "config/config.h"
@@ -17,15 +17,15 @@ struct authentication {
         struct challenge challenge; /* of the last 334. Last: few have any */
 };
 
-/* Whether the server takes AUTH. */
+/* Whether the server accepts AUTH from this client. */
 enum server_auth authentication_rule(const struct config *c, const struct peer *p);
 
-/* What to offer after the strategy's hello(). */
+/* The mechanisms to offer, after the strategy's hello(). */
 const char *authentication_mechanisms(const struct config *c, const struct mail *m);
 
-/* Answers a SERVER_AUTH, and says in the log how an exchange ended. */
+/* Answers a SERVER_AUTH, and logs the end of an exchange. */
 void authentication_step(struct authentication *a, const struct session_log *log,
                          const struct mail *m, struct server *s, const struct event *line);
 
-/* Says 334 with the challenge. Returns as channel_write(). */
+/* Sends 334 with the challenge. Returns as channel_write(). */
 int authentication_challenge(const struct authentication *a, struct channel *client);

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* confine.h - what a session does before the first octet of a stranger: it starts its broker,
- * and gives up all else. */
+/* confine.h - starts a session's broker and confines the session, before the first octet of the
+ * client is read. */
 #pragma once
 
 #include "broker/prologue.h"
 #include "mail.h"
 
-/* What came of it; NONE: it was not tried. */
+/* The result; CONFINEMENT_NONE: not tried. */
 enum confinement { CONFINEMENT_NONE, CONFINED, NOT_CONFINED };
 
-/* What is needed to prepare connections to upstreams (broker/prologue.h): the process that does it
- * confines itself as a session does. */
+/* Plans how connections to upstreams are prepared (broker/prologue.h), by a process that confines
+ * itself like a session. */
 void confine_plan_prologue(const struct config *c, enum upstream_trust trust,
                            struct prologue_plan *ret);
 
-/* Starts the broker that the strategy, or TLS, needs, unless it runs. Returns 0, or a negative
- * errno; it has said why. */
+/* Starts the broker if the strategy or TLS needs one and it is not running. Returns 0, or a
+ * negative errno after logging why. */
 int confine_start_broker(const struct mail *m, const struct config *c, const struct peer *p,
                          const struct channel *client);
 
-/* Confines the session, unless that is not wanted. */
+/* Confines the session, unless sandbox=no. */
 enum confinement confine(const struct config *c, const struct channel *client, bool is_transcript);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* filter.h - a process confines itself to a list of system calls, with seccomp(2): any other ends
- * it (SIGSYS).
+/* filter.h - confines a process to a list of system calls, with seccomp(2): any other one kills it
+ * (SIGSYS).
  *
- * The numbers of the calls are known if FILTER_IS_KNOWN; elsewhere nothing can be confined.
+ * The system call numbers are known if FILTER_IS_KNOWN; otherwise no process can be confined.
  */
 #pragma once
 
@@ -21,9 +21,9 @@
 
 enum { FILTER_ANY = -1 };
 
-/* A call that is allowed: always, or if (or unless) an argument has a value; or that is not,
- * whatever the next rules say of it. All rules of a call stand together: it ends the process if
- * none of them allows it. Of an argument the lower half is meant, or else the upper. */
+/* A rule allows a system call: always, or if (or unless) an argument has a value; or it forbids the
+ * call, whatever later rules say. The rules of a call must be adjacent; if none of them allows it,
+ * it kills the process. The lower 32 bits of the argument are compared, or the upper ones. */
 struct filter_rule {
         unsigned number;
         int argument;
@@ -53,8 +53,8 @@ struct filter_rule {
                 IF(call, index, 0)
 #define FAILS(call) { .number = __NR_##call, .argument = FILTER_ANY, .is_failing = true }
 
-/* From now on only these can be made; frequent ones are first. Returns whether it is so. */
+/* Installs the filter; put frequent calls first. Returns whether that succeeded. */
 bool filter_enter(const struct filter_rule *rules, size_t n);
 
-/* Why it cannot be done here; NULL: it can. */
+/* Why filters are not available here; NULL: they are. */
 const char *filter_missing(void);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* mail.h - the mail object under way (RFC 5321 section 2.3.1: envelope and content), and what its
- * strategy says of it. */
+/* mail.h - the current mail object (RFC 5321 section 2.3.1: envelope and content), and its
+ * strategy's verdicts. */
 #pragma once
 
 #include "config/config.h"
 #include "deliver/delivery.h"
 
-/* So many addressees are the rule, and memory that is not allocated costs no system call. */
+/* Room for the usual number of addressees without an allocation, which would cost a system call. */
 enum { MAIL_FEW = 100 };
 
 struct mail {
@@ -29,46 +29,45 @@ enum mail_answer {
         MAIL_LATER,    /* ask again when all that are deferred are collected */
 };
 
-/* Opens the strategy. `authenticated` is by which mechanism the client has, from now on. Returns 0
- * or its negative errno, or -ENOMEM. */
+/* Opens the strategy. `authenticated` is the mechanism with which the client authenticates later,
+ * and must stay valid. Returns 0, the negative errno of open(), or -ENOMEM. */
 int mail_open(struct mail *m, const struct config *c, const struct peer *p, struct channel *client,
               const char *authenticated);
 void mail_close(struct mail *m);
 
-/* MAIL, and each RCPT that the server has room for. */
+/* Asks the strategy about MAIL, and each RCPT that the server has room for. */
 enum mail_answer mail_sender(struct mail *m, const struct sender *sender,
                              struct reply *ret_verdict);
 enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient,
                                 struct reply *ret_verdict);
 
-/* A MAIL that the server refuses: its sender has an id too, for the log. */
+/* Notes a MAIL that the server refuses, so that it has an id for the log. */
 void mail_refused_sender(struct mail *m, const struct sender *sender);
 
-/* A recipient of which the strategy is not to know, while nothing is deferred: a rule will have the
- * verdict. It is welcome, and mail_deliver() leaves it out. */
+/* Accepts a recipient without asking the strategy, because a rule will refuse the message for it;
+ * mail_deliver() leaves it out. Nothing may be deferred. */
 void mail_hold(struct mail *m, const struct recipient *recipient, struct reply *ret_verdict);
 
-/* The verdict on the oldest deferred question: MAIL, or a RCPT. */
+/* Waits for the verdict on the oldest deferred question: MAIL, or a RCPT. */
 void mail_collect(struct mail *m, bool is_sender, struct reply *ret_verdict);
 
-/* So many of the recipients are in the envelope. */
+/* Sets the number of recipients in the envelope. */
 void mail_accept(struct mail *m, size_t n_recipients);
 
-/* Text of the message. A full disk is found out at the end: the client hears 452 and keeps the
- * message. */
+/* Appends text of the message. An error, such as a full disk, is reported at the end, with 452. */
 void mail_append(struct mail *m, const char *text, size_t n);
 
-/* The message is complete, and goes to the strategy: each addressee has a verdict after that. */
+/* The message is complete: passes it to the strategy, which sets the verdict of each addressee. */
 void mail_deliver(struct mail *m, uint64_t size, const char *helo, const char *protocol);
 
-/* The message is complete, and this is the verdict: no strategy gets it. */
+/* The message is complete: sets this verdict without asking the strategy. */
 void mail_judge(struct mail *m, const struct reply *verdict);
 
-/* The message is complete, or will never be, since it was refused. */
+/* The message was refused, whether complete or not. */
 void mail_refused(struct mail *m);
 
-/* In SMTP one reply speaks for all recipients; somebody may have the message although that is a
- * refusal. */
+/* The best and the worst verdict. In SMTP the worst is the reply for all recipients, although some
+ * may have the message. */
 struct outcome {
         const struct reply *best, *worst;
 };

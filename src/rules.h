@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* rules.h - what the configuration says to a step of the session before the strategy is asked:
- * reply= and delay=. */
+/* rules.h - reply= and delay=: the rules for a step of the session, before the strategy is asked.
+ */
 #pragma once
 
 #include "config/config.h"
 #include "deliver/delivery.h"
 #include "smtp/match.h"
 
-/* What rules are held against. */
+/* What rules are compared with. */
 struct subject {
         enum match_step step;
         const char *text;                /* of a client, or */
@@ -15,13 +15,12 @@ struct subject {
         const struct envelope *envelope; /* any recipient of it */
 };
 
-/* Of the first rule that matches: the seconds to wait (0: none matches); the reply (false: none
- * does). */
+/* The seconds, or the reply, of the first rule that matches; 0, or false, if none does. */
 uint64_t rules_delay(const struct config *c, const struct subject *s);
 bool rules_reply(const struct config *c, const struct subject *s, struct reply *ret);
 
 /* Whether one of either kind matches. */
 bool rules_match(const struct config *c, const struct subject *s);
 
-/* Whether there is one for this step. */
+/* Whether there is any rule for this step. */
 bool rules_exist(const struct config *c, enum match_step step);

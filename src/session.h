@@ -7,8 +7,8 @@
 #include "io/channel.h"
 #include "io/peer.h"
 
-/* Serves it, within the configuration's time limits. A transcript's lines may end with LF only.
- * Returns 0 when the session ended normally or for a reason on the peer's side, or the negative
- * errno of a strategy that cannot be opened; nothing was said to the client then. */
+/* Serves a session within the configured time limits. In a transcript lines may end with LF only.
+ * Returns 0 if the session ended normally or for a reason on the client's side; or the negative
+ * errno of a strategy that cannot be opened, and nothing was sent to the client. */
 int session_run(const struct config *c, const struct peer *p, struct channel *channel,
                 bool is_transcript);

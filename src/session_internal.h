@@ -27,31 +27,33 @@ struct session {
         struct authentication authentication;
 };
 
-/* There is no more input: 0, or why, as channel_read() says it. */
+/* Ends the session because there is no more input: `n` is as returned by channel_read(). */
 void session_end_input(struct session *s, int64_t n);
 
-/* Sends all replies. false: the client is lost, and the session ends. */
+/* Sends all replies. Returns false if the client is lost; then the session ends. */
 bool session_flush(struct session *s);
 
-/* Before the first octet of the client is read: the broker, and the sandbox. false if there is no
- * broker although one is needed: then the session ends. */
+/* Starts the broker and confines the session, before the first octet of the client is read. Returns
+ * false if a needed broker cannot be started; then the session ends. */
 bool session_prepare(struct session *s);
 
-/* STARTTLS, with `n_after` octets of input behind it; and its 220 was said. */
+/* Handles STARTTLS, with `n_after` octets of input after it; and continues after its 220 was sent.
+ */
 void session_start_tls(struct session *s, size_t n_after);
 void session_secure(struct session *s);
 
-/* TLS from the first octet: nothing is said before it. */
+/* Begins a session with TLS from the first octet, before the greeting. */
 void session_begin_with_tls(struct session *s);
 
-/* Before the greeting: maybe another one is said in its place, and the session ends. */
+/* Applies rules for `connect` before the greeting: a reply replaces it, and ends the session. */
 void session_rules_connect(struct session *s);
 
-/* A question, before the strategy has it. false: it is dealt with. */
+/* Applies rules to a question before the strategy is asked. Returns false if it has been answered.
+ */
 bool session_rules_ask(struct session *s, const struct event *e);
 
-/* The message is complete: waits as long as delay= says. false: the session ends meanwhile. */
+/* The message is complete: waits as delay= says. Returns false if the session has to end. */
 bool session_rules_wait(struct session *s);
 
-/* The verdicts: those of rules, and of the strategy. */
+/* Sets the verdicts: those of rules, and of the strategy. */
 void session_rules_deliver(struct session *s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* session_log.h - what a session tells the log and the service manager. The fields are described in
- * smtpd(8). */
+/* session_log.h - the log lines of a session, and its status for the service manager. smtpd(8)
+ * describes the fields. */
 #pragma once
 
 #include "config/config.h"
@@ -47,15 +47,15 @@ struct session_log {
         enum confinement confinement;
 };
 
-/* There was no session: the client had left. */
+/* Logs a client that left before the session began. */
 void session_log_gone(const struct peer *p, int priority);
 
-/* The strategy was asked, at `asked`. `verdict` speaks for the message; the recipients' own are
- * named if they differ. */
+/* Logs a message that the strategy was asked about at `asked`, with the verdict for the message,
+ * and with those of the recipients if they differ. */
 void session_log_message(const struct session_log *s, const struct reply *verdict, int64_t asked);
 
-/* The strategy's verdict on MAIL (`r` is NULL) or RCPT, or a reply of the server's: a line if it is
- * a refusal. A session has max_errors of them, and at its end the number of all others. */
+/* Logs a refusal: the strategy's verdict on MAIL (`r` is NULL) or RCPT, or a reply of the server.
+ * After max_errors lines in a session, one line at its end has the number of the others. */
 void session_log_verdict(struct session_log *s, const struct recipient *r,
                          const struct reply *verdict);
 void session_log_refused(struct session_log *s, const struct event *reply);
@@ -66,17 +66,17 @@ void session_log_rejected(struct session_log *s, enum refused whom, const struct
                           const struct reply *verdict);
 void session_log_rejected_client(struct session_log *s, const char *helo,
                                  const struct reply *verdict);
-/* An exchange of AUTH has ended, with this reply. `name` is the client's word for itself, "" if
- * that is not known. */
+/* Logs the end of an AUTH exchange, with its reply. `name` is the user name, or "" if that is not
+ * known. */
 void session_log_auth(const struct session_log *s, const char *name, const struct reply *verdict);
 
-/* A transaction with recipients ended before there was a whole message. */
+/* Logs a transaction with recipients that ended without a complete message. */
 void session_log_abandoned(const struct session_log *s, enum session_end end);
 
-/* The client is about to be told 250 for the message: notes its id, and who has it. */
+/* Notes the id and the recipients of a message for which a 250 is about to be sent. */
 void session_log_owe(const struct session_log *s, struct receipt *r);
 
-/* "duplicate possible" for each message whose 250 was not heard. */
+/* Logs "duplicate possible" for each message whose 250 may not have arrived. */
 void session_log_unheard(const struct session_log *s, const struct receipt *r);
 
 /* With trace=yes: a line for the server's last command, if it is a new one, and for each line of a

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* base/display.c - text of strangers, for what would take some of it for orders. */
+/* base/display.c - makes text from strangers safe for a terminal and for the journal. */
 #include "base/display.h"
 
 #include <stdbool.h>

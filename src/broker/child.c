@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/child.c - the process of a program, up to its execve(2). */
+/* broker/child.c - starts the process of a program, up to execve(2). */
 #include "broker/child.h"
 
 #include <errno.h>

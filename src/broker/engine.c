@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/engine.c - what a TLS engine answers. */
+/* broker/engine.c - reads the answer of a TLS engine. */
 #include "broker/engine.h"
 
 #include <errno.h>

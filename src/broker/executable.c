@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/executable.c - the file of a program: where it is, and why it cannot be executed.
+/* broker/executable.c - the file of a program: finds it, and diagnoses why it cannot be executed.
  *
  * execve(2) has one errno for many mistakes: ENOENT is also a missing interpreter, EACCES also a
  * directory on the way. Here the file is looked at again: after it failed, or (for --check) before.

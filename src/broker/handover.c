@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/handover.c - the broker starts a TLS engine. */
+/* broker/handover.c - starts a TLS engine for the session's connection. */
 #include "broker/handover.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/lists.c - the lists of GNU Mailman 2.1. */
+/* broker/lists.c - looks up lists of GNU Mailman 2.1. */
 #include "broker/lists.h"
 
 #include <errno.h>

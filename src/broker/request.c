@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/request.c - what a session asks of its broker, and what is allowed. */
+/* broker/request.c - requests from a session to its broker, and which ones are allowed. */
 #include "broker/request.h"
 
 #include <limits.h>

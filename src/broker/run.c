@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* broker/run.c - the broker runs a program. */
+/* broker/run.c - runs a program in the broker. */
 #include "broker/run.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/gate.c - the administrator's filter. */
+/* deliver/gate.c - filter=: asks a program before any destination has the message. */
 #include "deliver/gate.h"
 
 #include <errno.h>

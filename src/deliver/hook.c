@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/hook.c - strategies that have a program run for each message. */
+/* deliver/hook.c - shared by the strategies that run a program for each message. */
 #include "deliver/hook.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/prologue.c - what is said on a connection to an upstream before a session gets it. */
+/* deliver/prologue.c - prepares a connection to an upstream before a session gets it. */
 #include "deliver/prologue.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/relay.c - who may have us pass mail on, and to whom. */
+/* deliver/relay.c - who may relay through us, and to whom. */
 #include "deliver/relay.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* deliver/verdict.c - what a program said of a message, as a reply: "The verdict" of smtpd-exec(7).
+/* deliver/verdict.c - turns the output and exit status of a program into a reply: "The verdict" in
+ * smtpd-exec(7).
  *
  * A reply on standard output, or else the exit status. What seems to be a reply and is none never
  * becomes a 250: a program that prints "550-first" refuses the message.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/endpoint.c - names of places to connect to or to listen at. */
+/* io/endpoint.c - names of endpoints to connect to or to listen on. */
 #include "io/endpoint.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/fd.c - a descriptor that may block, written to with a deadline; system calls. */
+/* io/fd.c - descriptors: writing with a deadline, checks, system calls. */
 #include "io/fd.h"
 
 #include <errno.h>

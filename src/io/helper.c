@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/helper.c - programs of ours that a session or the acceptor starts. */
+/* io/helper.c - finds the helper programs that a session or the acceptor starts. */
 #include "io/helper.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/inherited.c - descriptors that whoever started us left open. */
+/* io/inherited.c - inherited descriptors. */
 #include "io/inherited.h"
 
 #include <limits.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/listen.c - sockets at which connections arrive. */
+/* io/listen.c - listening sockets: opened by us, or inherited. */
 #include "io/listen.h"
 
 #include <arpa/inet.h>

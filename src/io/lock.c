@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/lock.c - the lock of whatever several processes write to. */
+/* io/lock.c - a lock for output that several processes share. */
 #include "io/lock.h"
 
 #include <errno.h>

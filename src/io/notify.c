@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/notify.c - tells whoever started us how we are. */
+/* io/notify.c - status for the process that started us. */
 #include "io/notify.h"
 
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/output.c - the output: where messages are shown. */
+/* io/output.c - the output: where messages are printed. */
 #include "io/output.h"
 
 #include <errno.h>

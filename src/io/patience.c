@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/patience.c - what ends a wait before its own time-out. */
+/* io/patience.c - what ends a wait before its own timeout. */
 #include "io/patience.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/peer.c - who is at the other end. No look-ups: names are not asked for. */
+/* io/peer.c - the peer of a connection. Names are never looked up. */
 #include "io/peer.h"
 
 #include <arpa/inet.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/receipt.c - messages whose 250 the client was not seen to hear yet. */
+/* io/receipt.c - messages whose 250 is not known to have arrived. */
 #include "io/receipt.h"
 
 #include <string.h>

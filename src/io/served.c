@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/served.c - the address that a client has reached us at. */
+/* io/served.c - the address at which the client reached us. */
 #include "io/served.h"
 
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/socket_file.c - the file of a local socket at which we listen, and whose it is. */
+/* io/socket_file.c - the file of a local socket on which we listen, and its lock. */
 #include "io/socket_file.h"
 
 #include <errno.h>

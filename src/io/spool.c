@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* io/spool.c - the message at rest. */
+/* io/spool.c - the message while it is received. */
 #include "io/spool.h"
 
 #include <errno.h>

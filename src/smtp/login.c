@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/login.c - an exchange of AUTH in which everybody is believed. */
+/* smtp/login.c - AUTH that accepts every login. */
 #include "smtp/login.h"
 
 #include <string.h>

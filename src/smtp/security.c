@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/security.c - what an engine tells of its TLS. */
+/* smtp/security.c - parses the report of a TLS engine. */
 #include "smtp/security.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* smtp/server.c - the machine: from octets to lines, commands and text, and from answers to
+/* smtp/server.c - the state machine: from octets to lines, commands and text, and from answers to
  * replies. */
 #include <assert.h>
 #include <string.h>
