@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/show_charsets.h - character sets are loaded before the process confines itself: the C
- * library has most of them in files of their own. */
+/* helpers/show_charsets.h - loads character sets before the process confines itself, because the C
+ * library has most of them in separate files. */
 #pragma once
 
 #include <stddef.h>
 
-/* Loads those that a message seems to name, as far as they are known; 24 at most. */
+/* Loads the known character sets that a message seems to name, at most 24. */
 void charsets_load(const char *message, size_t n);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/show_confine.h - what smtpd-show gives up before it reads a stranger's words. */
+/* helpers/show_confine.h - confines smtpd-show before it reads the message. */
 #pragma once
 
-/* No file, socket, program or process of others; 30 seconds of processor time, and 1 GiB of memory.
- * What has no filter here (filter.h) has the limits. */
+/* Allows no files, sockets, programs or other processes, 30 seconds of processor time and 1 GiB of
+ * memory. Without filters (filter.h) only the limits apply. */
 void confine_show(void);

@@ -6,9 +6,9 @@
 
 enum { ENTITY_MAX = 8 }; /* octets of a character, with the NUL */
 
-/* The character of the reference that begins with the "&" at `s`, in UTF-8; "" for those that
- * nobody sees. Returns the octets that the reference has, 0 if it is none that is known here. */
+/* Decodes the reference that begins with the "&" at `s` to UTF-8; invisible characters become "".
+ * Returns the length of the reference in octets, or 0 if it is not a known one. */
 size_t entity_read(const char *s, size_t n, char ret[static ENTITY_MAX]);
 
-/* The text with all of them replaced. The caller frees it. */
+/* Returns the text with all references decoded. The caller frees it. */
 char *entity_decode(const char *s, size_t n);

@@ -5,6 +5,6 @@
 typedef struct _GString GString; /* of GLib */
 #include <stddef.h>
 
-/* The text of a page of HTML, both UTF-8: without tags, styles and scripts, with line ends where a
- * browser has them, and the targets of links. */
+/* Converts a page of HTML to text, both in UTF-8: without tags, styles and scripts, with line ends
+ * where a browser breaks lines, and with the targets of links. */
 GString *html_text(const char *html, size_t n);

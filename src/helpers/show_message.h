@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/show_message.h - a message as a person reads it. The only file that knows of MIME, with
+/* helpers/show_message.h - a message as a person reads it. The only file that handles MIME, with
  * GMime (RFC 2045 to 2047, 2183, 2231). */
 #pragma once
 
@@ -7,6 +7,6 @@
 
 typedef struct _GString GString; /* of GLib */
 
-/* Adds it to the page: the usual fields of its header, its text, and a list of what else there is.
- * What is no MIME is shown as text. */
+/* Adds the message to the page: the usual header fields, the text, and a list of the other parts.
+ * Invalid MIME is shown as text. */
 void message_show(GString *page, const char *message, size_t n);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_answer.h - what an engine tells on the control socket: "NAME=value" with a NUL each,
- * and one more NUL at the end if there is TLS from now on.
+/* helpers/tls_answer.h - the engine's answer on the control socket: "NAME=value" strings, each
+ * followed by a NUL, and one more NUL at the end if TLS is established.
  *
- * Pure. What the peer has chosen becomes printable ASCII, and is cut if it is too long.
+ * Pure. Values become printable ASCII, and are truncated if they are too long.
  */
 #pragma once
 
@@ -18,8 +18,8 @@ struct tls_answer {
         char text[TLS_ANSWER_MAX];
 };
 
-/* A variable, but for NULL. */
+/* Adds a variable, unless the value is NULL. */
 void tls_answer_add(struct tls_answer *a, const char *name, const char *value);
 
-/* The last NUL. */
+/* Adds the last NUL. */
 void tls_answer_end(struct tls_answer *a);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_complain.h - what is wrong with certificates and keys: lines of the log, or findings
- * of --check on standard output.
+/* helpers/tls_complain.h - reports problems with certificates and keys: in the log, or for --check
+ * on standard output.
  */
 #pragma once
 
@@ -8,15 +8,15 @@
 
 enum tls_gravity { TLS_WARNING, TLS_ERROR };
 
-/* From now on findings are printed. */
+/* From now on problems are printed on standard output. */
 void tls_complain_on_stdout(void);
 
-/* A line, formatted by text_format(). */
+/* Reports a problem, formatted by text_format(). */
 __attribute__((format(printf, 2, 3))) void tls_complain(enum tls_gravity gravity,
                                                         const char *format, ...);
 
-/* How many errors there were. */
+/* The number of errors so far. */
 unsigned tls_complain_errors(void);
 
-/* Why the library failed last, and forgets it. */
+/* Returns and clears OpenSSL's last error. */
 const char *tls_complain_reason(void);

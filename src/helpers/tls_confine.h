@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_confine.h - what the engine gives up: before it reads the key, and before it reads
- * the first octet of a peer.
+/* helpers/tls_confine.h - confines the engine: before it reads the key, and before it reads the
+ * first octet of a peer.
  */
 #pragma once
 
 #include <stdbool.h>
 
-/* No core files, no debugger of the same user, no new privileges. */
+/* Disables core dumps, debugging by the same user, and new privileges. */
 void tls_confine_before_key(void);
 
-/* A server: its requests, and processes as it is itself, which may have to read files. */
+/* Confines a server to its requests and to forking copies of itself; with `reads_files` these may
+ * read files. */
 void tls_confine_server(bool reads_files);
 
-/* One connection: its descriptors, memory, time. Whoever verifies a server reads the certificates
- * of authorities meanwhile. Does nothing if it cannot be done here. */
+/* Confines the process of a connection to its descriptors, memory and time; `reads_files` if it
+ * reads certificates of authorities to verify a server. Does nothing if there are no filters here.
+ */
 void tls_confine_connection(bool reads_files);

@@ -12,21 +12,21 @@
 
 struct tls_connection {
         int wire;         /* to the peer */
-        int control;      /* to whoever asked: the answer */
-        int clear;        /* to the same: what the peer says, and is to hear */
+        int control;      /* to the requester: the answer */
+        int clear;        /* to the requester: the plain text, in both directions */
         unsigned timeout; /* seconds, for the handshake */
         struct peer peer; /* for the log */
-        /* what we want of a server, as its client; NULL: we are the server */
+        /* how to verify the server, if we are the client; NULL: we are the server */
         const struct tls_trust *server;
-        uint64_t asker;              /* one number for all that somebody asks for */
+        uint64_t asker;              /* identifies the requester */
         struct tls_trust asked;      /* what `server` is, if it came with a request, and */
         char words[TLS_REQUEST_MAX]; /* the request's */
-        bool is_silent; /* no answer is wanted: whoever asked sees by `clear` what becomes of it */
+        bool is_silent; /* no answer is wanted; the requester watches `clear` instead */
 };
 
-/* Until it is over. Failures of the peer are logged at LOG_INFO. The descriptors stay open, but for
- * `control` if there is no TLS. */
+/* Serves the connection until it ends. Failures of the peer are logged with LOG_INFO. The
+ * descriptors stay open, except for `control` if TLS fails. */
 void tls_connection_run(SSL_CTX *context, const struct tls_connection *c);
 
-/* There will be no TLS: tells both sides. */
+/* Refuses TLS, and tells both sides. */
 void tls_connection_refuse(const struct tls_connection *c, const char *reason);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_context.h - certificates, keys and rules become what OpenSSL makes connections from.
+/* helpers/tls_context.h - makes the SSL_CTX from certificates, keys and options.
  *
- * What is wrong is said by tls_complain(): each fault by itself, with the file and what to do.
+ * Each problem is reported with tls_complain(), with the file and what to do.
  */
 #pragma once
 
@@ -9,8 +9,8 @@
 
 #include "helpers/tls_options.h"
 
-/* Starts the library. The system's policy, or $OPENSSL_CONF, is read if there is one. */
+/* Starts OpenSSL, with the system's policy or $OPENSSL_CONF if there is one. */
 void tls_context_start(void);
 
-/* NULL: not every certificate and key can be used. */
+/* Returns NULL if a certificate or key cannot be used. */
 SSL_CTX *tls_context_new(const struct tls_options *o);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_judge.h - what clients and neighbours will think of a certificate and its key: things
- * that do not keep TLS from working.
+/* helpers/tls_judge.h - warnings about a certificate and its key: problems that do not prevent TLS.
  */
 #pragma once
 
@@ -12,5 +11,5 @@
 void tls_judge_certificate(X509 *certificate, int n_more, const char *path,
                            const struct tls_options *o);
 
-/* An error for --check, else a warning. */
+/* Reports a key that everyone can read: an error for --check, otherwise a warning. */
 void tls_judge_key_file(const char *path, const struct tls_options *o);

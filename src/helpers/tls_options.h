@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_options.h - how smtpd-tls is called. */
+/* helpers/tls_options.h - the command line of smtpd-tls. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,10 +32,10 @@ struct tls_options {
         char **program;        /* that is started, with its arguments; or NULL */
 };
 
-/* The one certificate that is in no file. */
+/* The value of --certificate that is not a file. */
 #define TLS_SELF_SIGNED "self-signed"
 
 bool tls_options_is_self_signed(const struct tls_options *o);
 
-/* -1, or the status to exit with: help was wanted, or something was wrong and has been said. */
+/* Returns -1; or the exit status after --help or --version, or after printing an error. */
 int tls_options_read(struct tls_options *ret, int argc, char **argv);

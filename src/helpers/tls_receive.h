@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_receive.h - a request with its descriptors, from a socket of whole datagrams. */
+/* helpers/tls_receive.h - receives a request with its descriptors. */
 #pragma once
 
 #include "helpers/tls_connection.h"
@@ -11,8 +11,8 @@ enum tls_received {
         TLS_REQUEST_NEVER, /* there will be none any more */
 };
 
-/* Does not wait. Sets what a request tells of a connection, on which we are to be the client, or
- * not. */
+/* Receives a request without waiting, and sets the fields of the connection. `is_connecting` says
+ * that we are to be its client. */
 enum tls_received tls_receive(int fd, bool is_connecting, struct tls_connection *ret);
 
 void tls_receive_close(const struct tls_connection *c);

@@ -2,8 +2,8 @@
 /* helpers/tls_relay.h - a connection in cipher on one side, octets in clear on the other: each is
  * passed on to the other side, until both have said that nothing will follow.
  *
- * An octet in clear leaves its socket only after the connection's socket has taken it: whoever
- * writes there can see (SIOCOUTQ of both sockets) whether the peer has everything.
+ * An octet in clear leaves its socket only after the connection's socket has taken it: the writer
+ * can see with SIOCOUTQ on both sockets whether the peer has everything.
  *
  * There are no time limits but one: LINGER after the clear side has ended, all is over. What cipher
  * it is the relay does not know.

@@ -3,7 +3,7 @@
  * client of a server, and "NAME=value", a NUL after each, with three descriptors: the connection,
  * where the answer goes, the connection in clear.
  *
- * Pure. Names that are not known here are left alone: newer ones can ask too.
+ * Pure. Unknown names are ignored, so that newer programs can send requests too.
  */
 #pragma once
 
@@ -15,8 +15,8 @@ enum {
         TLS_REQUEST_DESCRIPTORS = 3,
 };
 
-/* False: it is none of this kind. Then nothing of it is used. */
+/* Whether this is a complete request of this kind. */
 bool tls_request_is_whole(const char *data, size_t n, char kind);
 
-/* The value of a variable in a whole request, which ends with a NUL; NULL: it is not there. */
+/* The value of a variable in a complete request, ending with a NUL; or NULL. */
 const char *tls_request_value(const char *data, size_t n, const char *name);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_socket.h - the socket below TLS: it never waits, whatever its flags are, which others
- * share, and raises no SIGPIPE.
+/* helpers/tls_socket.h - the socket below TLS: never blocks, whatever the socket's flags are, which
+ * other processes may share, and raises no SIGPIPE.
  */
 #pragma once
 
 #include <openssl/ssl.h>
 #include <stdbool.h>
 
-/* What TLS on this socket is made from (SSL_set_bio() twice); NULL if there is no memory. */
+/* Makes the BIO for this socket, for both directions of SSL_set_bio(); NULL if memory runs out. */
 BIO *tls_socket_new(int fd);
 
-/* Whether the first that came is no TLS but text, as of a client that was told another port. */
+/* Whether the first input was plain text instead of TLS, for instance because the client uses the
+ * wrong port. */
 bool tls_socket_is_text(BIO *bio);

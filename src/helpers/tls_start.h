@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_start.h - a program that asks for TLS by itself: UCSPI-TLS, for one connection. */
+/* helpers/tls_start.h - starts a program that asks for TLS itself: UCSPI-TLS, for one connection.
+ */
 #pragma once
 
 #include <stdbool.h>
 
-/* Two processes go on from here: the program, in our place, with $SSLCTLFD and the others; and the
- * engine, which returns once it is asked for TLS: then its descriptors are those of the contract,
- * 0, 3 and 4, and it is known whether an answer is wanted. It ends if it is not asked. Returns an
- * exit status if it cannot be done. */
+/* Forks. The parent becomes the program, with $SSLCTLFD and the other variables. The child is the
+ * engine: it returns TLS_STARTED when the program asks for TLS, with descriptors 0, 3 and 4 as in
+ * the contract and `ret_is_silent` set if no answer is wanted; it exits if the program never asks.
+ * Returns an exit status on failure. */
 int tls_start(char **argv, bool *ret_is_silent);
 
 enum { TLS_STARTED = -1 };

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_tickets.h - what a client can come back with: its session, encrypted with a key that
- * is in memory only.
+/* helpers/tls_tickets.h - session tickets, encrypted with a key that is kept in memory only.
  */
 #pragma once
 
@@ -9,6 +8,7 @@
 /* From now on each client gets one ticket. */
 void tls_tickets_offer(SSL_CTX *context);
 
-/* Before each connection: after twelve hours there is a new key. The last one still opens tickets.
+/* To be called before each connection: makes a new key after twelve hours. The previous one still
+ * decrypts tickets.
  */
 void tls_tickets_renew(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_trust.h - whether the certificate of a server is what it has to be.
+/* helpers/tls_trust.h - verifies the certificate of a server.
  */
 #pragma once
 
@@ -13,20 +13,21 @@ enum {
         TLS_TRUST_REASON_MAX = 512,
 };
 
-/* What somebody who connects to a server wants of it. */
+/* How to verify a server. */
 struct tls_trust {
-        const char *name; /* the certificate has to be for it; NULL: for anything */
+        const char *name; /* that the certificate must be for; NULL: any name */
         bool is_verified; /* by the authorities; and then by the name, if there is one */
         const char *pins[TLS_PINS_MAX]; /* or it is one of these certificates: their SHA-256 */
         size_t n_pins;
 };
 
-/* Takes "ca", "no" or "sha256:HEX", of which the last can be there several times. */
+/* Parses "ca", "no" or "sha256:HEX"; the last can be given several times. Returns false if it is
+ * invalid. */
 bool tls_trust_add(struct tls_trust *t, const char *word);
 
-/* Before the handshake: whom we want to speak to. Returns false if memory is out. */
+/* Before the handshake: sets the expected name. Returns false if memory runs out. */
 bool tls_trust_prepare(const struct tls_trust *t, SSL *ssl);
 
-/* After it: NULL if the server is trusted, or why it is not. */
+/* After the handshake: returns NULL if the server is trusted, otherwise the reason. */
 const char *tls_trust_judge(const struct tls_trust *t, SSL *ssl,
                             char room[static TLS_TRUST_REASON_MAX]);
