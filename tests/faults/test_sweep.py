@@ -10,8 +10,8 @@ from conftest import ROOT, missing, need
 
 STRATEGIES = ["print", "print-tls", "show", "exec", "exec-balancer", "exec-refusing", "journal",
               "maildir"]
-STRATEGIES += ["proxy", "proxy-chunked", "proxy-filter", "proxy-login", "proxy-refusing",
-               "proxy-auth", "proxy-lmtp", "mailman", "mailman-lmtp"]
+STRATEGIES += ["proxy", "proxy-chunked", "proxy-filter", "proxy-login", "proxy-tls",
+               "proxy-refusing", "proxy-auth", "proxy-lmtp", "mailman", "mailman-lmtp"]
 STRATEGIES += ["mailman-filter", "mailman-refusing", "mailman-2.1"]
 SECONDS = 900  # on a busy machine
 

@@ -4,9 +4,11 @@
  * need not know any.
  *
  * engine SOCKET
+ * engine -
  *
- * A process for each session; all end with the first one. Nothing leaves the session's side
- * before the connection has it.
+ * The second is for upstreams: descriptor 0 is where it is asked, as by the sessions of an
+ * acceptor. A process for each connection; all end with the first one. Nothing leaves the session's
+ * side before the connection has it.
  */
 #include <errno.h>
 #include <poll.h>
@@ -85,7 +87,7 @@ static void relay(int connection, int plain) {
 }
 
 /* Three descriptors in one message; ends if the session wants nothing. */
-static void receive(int request, int ret[static PASSED]) {
+static void receive(int request, char kind, int ret[static PASSED]) {
         char octets[1024];
         union {
                 struct cmsghdr header;
@@ -99,43 +101,69 @@ static void receive(int request, int ret[static PASSED]) {
         ssize_t n = recvmsg(request, &m, MSG_CMSG_CLOEXEC);
         const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
-        if (n < 2 || octets[0] != 'Y' || octets[1] || !c ||
+        if (n < 2 || octets[0] != kind || octets[1] || !c ||
             c->cmsg_len != CMSG_LEN(PASSED * sizeof(int)))
                 exit(EXIT_SUCCESS);
         memcpy(ret, CMSG_DATA(c), PASSED * sizeof(int));
 }
 
-static void serve(int request) {
+_Noreturn static void serve(int request, const int fds[static PASSED]) {
         static const char answer[] = "SSL_PROTOCOL=TLSv1.3\0SSL_CIPHER=NONE\0";
-        int fds[PASSED];
 
-        receive(request, fds);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(request);
         if (send(fds[CONTROL], answer, sizeof(answer), MSG_NOSIGNAL) == sizeof(answer))
                 relay(fds[CONNECTION], fds[PLAIN]);
         exit(EXIT_SUCCESS);
 }
 
-int main(int argc, char **argv) {
-        struct sockaddr_un name = { .sun_family = AF_UNIX };
-        int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), request;
-
-        if (argc != 2 || strlen(argv[1]) >= sizeof(name.sun_path))
-                return EXIT_FAILURE;
-        strcpy(name.sun_path, argv[1]);
+static void be_ready(void) {
         signal(SIGCHLD, SIG_IGN);
+        puts("ready");
+        fflush(stdout);
+}
+
+_Noreturn static void serve_upstreams(void) {
+        int request = dup(STDIN_FILENO), fds[PASSED];
+
+        close(STDIN_FILENO); /* its number is a connection's */
+        be_ready();
+        for (;;) {
+                receive(request, 'C', fds);
+                if (fork() == 0)
+                        serve(request, fds);
+                for (int i = 0; i < PASSED; i++)
+                        close(fds[i]);
+        }
+}
+
+static int serve_clients(const char *path) {
+        struct sockaddr_un name = { .sun_family = AF_UNIX };
+        int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), request, fds[PASSED];
+
+        if (strlen(path) >= sizeof(name.sun_path))
+                return EXIT_FAILURE;
+        strcpy(name.sun_path, path);
         if (bind(listener, (const struct sockaddr *) &name, sizeof(name)) < 0 ||
             listen(listener, 8) < 0)
                 return EXIT_FAILURE;
-        puts("ready");
-        fflush(stdout);
+        be_ready();
         while ((request = accept(listener, NULL, NULL)) >= 0) {
                 if (fork() == 0) {
                         prctl(PR_SET_PDEATHSIG, SIGKILL);
                         close(listener);
-                        serve(request);
+                        receive(request, 'Y', fds);
+                        serve(request, fds);
                 }
                 close(request);
         }
         return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv) {
+        if (argc != 2)
+                return EXIT_FAILURE;
+        if (strcmp(argv[1], "-") == 0)
+                serve_upstreams();
+        return serve_clients(argv[1]);
 }

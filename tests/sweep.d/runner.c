@@ -38,6 +38,8 @@
 
 #include "sweep.h"
 
+#define ENGINE "SMTPD_UPSTREAM_TLS_FD"
+
 enum { WORDS = 64, LEAK_MS = 4000 };
 
 static const char *folder;
@@ -111,6 +113,19 @@ static void set_environment(const struct run *r) {
         setenv("LD_PRELOAD", getenv("FAILMALLOC_SO"), 1);
 }
 
+/* The engine for upstreams, if there is one: as an acceptor's sessions have it. */
+static void leave_engine(void) {
+        const char *number = getenv(ENGINE);
+
+        if (!number) {
+                close_range(3, ~0U, 0);
+                return;
+        }
+        dup2(atoi(number), 3);
+        close_range(4, ~0U, 0);
+        setenv(ENGINE, "3", 1);
+}
+
 static pid_t start_program(const struct run *r, int connection, int log) {
         const struct rlimit no_core = { 0, 0 };
         pid_t pid = fork();
@@ -122,7 +137,7 @@ static pid_t start_program(const struct run *r, int connection, int log) {
         dup2(connection, STDIN_FILENO);
         dup2(connection, STDOUT_FILENO);
         dup2(log, STDERR_FILENO);
-        close_range(3, ~0U, 0);
+        leave_engine();
         signal(SIGPIPE, SIG_DFL);
         if (r->fault.kind != FAULT_NONE) {
                 if (ptrace(PTRACE_TRACEME, 0, 0, 0) < 0)

@@ -105,7 +105,8 @@ static void set_registers(pid_t pid, registers *r) {
 struct tracee {
         pid_t pid; /* 0: not there, or not traced any more */
         bool is_started, is_hurt;
-        long n_calls; /* of that which is to fail */
+        bool has_told, is_waiting; /* the child: the broker, and for what that makes of it */
+        long n_calls;              /* of that which is to fail */
         long n_waits;
         struct ptrace_syscall_info entry;
 };
@@ -140,8 +141,11 @@ static bool is_followed(const struct tracee *t) {
                (the_run->fault.kind != FAULT_NONE && the_run->fault.child == number_of(t));
 }
 
+/* The broker's calls wait for those of its child. */
 static void go_on(struct tracee *t, int signal) {
-        ptrace(is_followed(t) ? PTRACE_SYSCALL : PTRACE_CONT, t->pid, 0, signal);
+        bool is_seen = is_followed(t) || (t == &child && is_followed(&broker));
+
+        ptrace(is_seen ? PTRACE_SYSCALL : PTRACE_CONT, t->pid, 0, signal);
 }
 
 static void detach(struct tracee *t, int signal) {
@@ -281,6 +285,8 @@ static bool is_to_be_hurt(const struct tracee *t) {
 static void at_entry(struct tracee *t) {
         const struct fault *f = &the_run->fault;
 
+        t->is_waiting |= t->has_told && is_poll(t);
+        t->has_told = t->entry.entry.nr == SYS_sendmsg;
         t->n_calls += (long) t->entry.entry.nr == f->call;
         t->n_waits += is_wait(t);
         if (list)
@@ -461,15 +467,16 @@ static void at_stop(struct tracee *t, int status) {
 }
 
 /* When the program goes on, its child has executed something or is dead, but we may not have been
- * told yet. */
+ * told yet. Or it wants something of the broker. */
 static void settle_child(void) {
         int status;
 
-        while (child.pid && waitpid(child.pid, &status, __WALL) == child.pid)
+        while (child.pid && !child.is_waiting && waitpid(child.pid, &status, __WALL) == child.pid)
                 if (WIFSTOPPED(status))
                         at_stop(&child, status);
                 else
                         child.pid = 0;
+        child.is_waiting = false;
 }
 
 static void settle_programs(void) {

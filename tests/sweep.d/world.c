@@ -223,8 +223,10 @@ static void hear_command(struct connection *c, const char *line) {
                                   : "250-up.example\r\n250-PIPELINING\r\n250-SIZE "
                                     "10485760\r\n250-8BITMIME\r\n"
                                     "250-SMTPUTF8\r\n250-DSN\r\n250-LIMITS RCPTMAX=50\r\n250-AUTH "
-                                    "PLAIN\r\n250 ENHANCEDSTATUSCODES\r\n");
-        } else if (strcmp(line, "AUTH PLAIN") == 0)
+                                    "PLAIN\r\n250-STARTTLS\r\n250 ENHANCEDSTATUSCODES\r\n");
+        } else if (strcmp(line, "STARTTLS") == 0)
+                answer(c, "220 2.0.0 go on\r\n");
+        else if (strcmp(line, "AUTH PLAIN") == 0)
                 answer(c, "334 \r\n");
         else if (begins(line, "AUTH PLAIN ") || strcmp(line, "AGEAYg==") == 0)
                 answer(c, "235 2.7.0 welcome\r\n");
