@@ -219,17 +219,17 @@ static bool take_role(SSL *ssl, const struct tls_connection *c) {
 
 /* Its own deadline ends the handshake; the alarm ends us if the library does not come back. */
 void tls_connection_run(SSL_CTX *context, const struct tls_connection *c) {
-        SSL *ssl = SSL_new(context);
-        BIO *socket = tls_socket_new(c->wire);
+        static SSL *ssl; /* never freed: the process ends with the connection */
+        static BIO *socket;
         const char *reason;
 
+        ssl = SSL_new(context);
+        socket = tls_socket_new(c->wire);
         ignore_signals();
         send_at_once(c->wire);
         tls_confine_connection(c->server != NULL);
         if (!ssl || !socket || !take_role(ssl, c)) {
                 tls_connection_refuse(c, "out of memory");
-                SSL_free(ssl);
-                BIO_free(socket);
                 return;
         }
         SSL_set_bio(ssl, socket, socket);
@@ -240,5 +240,4 @@ void tls_connection_run(SSL_CTX *context, const struct tls_connection *c) {
                 tls_connection_refuse(c, reason);
         else
                 relay(ssl, c);
-        SSL_free(ssl);
 }
