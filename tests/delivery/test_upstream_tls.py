@@ -170,6 +170,17 @@ def test_authorities_of_a_directory(smtpd, tmp_path, pki):
         check_refused(play(proxy(smtpd, up, *options), tmp_path), up, "cannot be verified")
 
 
+@pytest.mark.parametrize("part", [0, 0.03, 0.5, 0.99])
+def test_authorities_that_are_cut(smtpd, tmp_path, pki, part):
+    text, cut = pki["ca"].certificate.read_text(), tmp_path / "ca.pem"
+    cut.write_text(text[: int(part * len(text))])
+    options = ["--upstream-tls=required", f"--upstream-tls-ca={cut}", f"--upstream-tls-name={HOST}"]
+    with Upstream(secure(pki["good"])) as up:
+        outcome = play(proxy(smtpd, up, *options), tmp_path)
+        check_refused(outcome, up, "the authorities cannot be read: see the log")
+    assert f"cannot read the authorities {cut}: ".encode() in outcome.log
+
+
 def test_an_address_has_to_be_in_the_certificate(release, tmp_path, pki):
     """Without upstream-tls-name the host of the upstream counts, here 127.0.0.1."""
     options = ["--upstream-tls=required", f"--upstream-tls-ca={pki['ca'].certificate}"]
@@ -431,6 +442,29 @@ def test_shared_engine(shared):
     assert list(engine_processes(door)) == [pid] and len(up.messages) == 3
     assert len([line for line in lines(door.err(), "message")
                 if line["secured"].startswith(b"TLSv1.3 ")]) == 3
+
+
+def test_authorities_cut_while_an_engine_reads_them(smtpd, pki):
+    """A directory is read at each handshake: what has become of a file is nobody's certificate, and
+    once it is whole again it is."""
+    with everybodys(smtpd) as program, Upstream(secure(pki["good"])) as up:
+        folder = Path(program).parent / "certs"
+        folder.mkdir()
+        ca, whole = folder / "ca.pem", pki["ca"].certificate.read_bytes()
+        ca.write_bytes(whole)
+        openssl("rehash", folder)
+        options = ["--strategy=proxy", f"--upstream={up.endpoint}", "--upstream-tls=required",
+                   f"--upstream-tls-ca={folder}", f"--upstream-tls-name={HOST}"]
+        with Acceptor(program, folder.parent, *options) as door:
+            for n, answer in ((len(whole), b"250 "), (len(whole) // 2, b"451 4.7.5 "),
+                              (0, b"451 4.7.5 "), (len(whole), b"250 ")):
+                ca.write_bytes(whole[:n])
+                with door.client() as client:
+                    client.begin("EHLO")
+                    client.expect((b"MAIL FROM:<a@example.org>", answer), (b"QUIT", b"221 "))
+            reasons = [line["reason"] for line in lines(door.err(), "upstream")]
+            assert [b"cannot be verified" in reason for reason in reasons] == [True, True]
+            assert b"ended by" not in door.err()
 
 
 def test_shared_engine_verifies(smtpd, pki):

@@ -130,6 +130,51 @@ def test_chain_that_is_cut(engine, good, tmp_path, part):
         f"replace the file")
 
 
+def cuts_of(text):
+    """Where a file may end that is cut off while it is written: some octets of each line with
+    dashes, and some others."""
+    marks = [text.index(line) for line in set(text.splitlines()) if line.startswith("-----")]
+    marks += [text.index("-----BEGIN", 1)] if text.count("-----BEGIN") > 1 else []
+    near = [mark + d for mark in marks for d in (-1, 0, 1, 5, 12, 24, 26, 27, 28)]
+    return sorted({n for n in (*near, *range(0, len(text), 97)) if 0 <= n < len(text)})
+
+
+def n_whole(text):
+    return text.count("-----END CERTIFICATE-----")
+
+
+def is_between(text):
+    """After the last whole certificate none has begun yet."""
+    return "-----BEGIN CERTIFICATE-----" not in text.rpartition("-----END CERTIFICATE-----")[2]
+
+
+@pytest.mark.parametrize("which", ["certificate", "client-ca"])
+def test_certificates_cut_anywhere(engine, good, tmp_path, which):
+    """Part of a certificate is refused, whatever part it is; a file of whole ones is a file."""
+    text, cut = good.certificate.read_text(), tmp_path / "cut"
+    options = {"certificate": [f"--key={good.key}", f"--certificate={cut}"],
+               "client-ca": [*good.options, "--client=ask", f"--client-ca={cut}"]}[which]
+    verdicts = set()
+    for n in cuts_of(text):
+        cut.write_text(text[:n])
+        is_good = n_whole(text[:n]) > 0 and is_between(text[:n])
+        status, lines = check(engine, *options)
+        assert status == (0 if is_good else 78), (n, lines)
+        assert is_good or any(str(cut) in line for line in lines), (n, lines)
+        verdicts.add(status)
+    assert verdicts == {0, 78}
+
+
+def test_key_cut_anywhere(engine, good, tmp_path):
+    text, cut = good.key.read_text().rstrip("\n"), tmp_path / "cut"
+    cut.touch(0o600)
+    for n in cuts_of(text):
+        cut.write_text(text[:n])
+        assert only(engine, f"--certificate={good.certificate}", f"--key={cut}") == (
+            78, f"error: there is no key in {cut} that can be read: it has to be PEM, without a "
+                f"passphrase")
+
+
 def test_weak_key(engine, folder):
     assert "error: cannot use the certificate" in check(engine,
                                                         *Certificate(folder, "weak.example",
