@@ -21,6 +21,7 @@ enum {
         STATUS = 100, /* less the relay's result */
         AHEAD = 3 * RELAY_PIECE,
         RECORD = 1000,
+        GOOD = 2 * RECORD, /* octets, before it breaks */
 };
 
 /* Every other operation does not go on at first: as with the peer's new keys, or half a record. */
@@ -367,12 +368,12 @@ END_TEST
 
 /* What came before is there, of the same read of the connection. */
 START_TEST(cipher_gives_up_later) {
-        struct ends e = start_with((struct cipher) { .is_ahead = true, .n_good = 2 * RECORD });
+        struct ends e = start_with((struct cipher) { .is_ahead = true, .n_good = GOOD });
         char said[3 * RECORD] = "", heard[3 * RECORD];
 
         encipher(said, sizeof(said));
         ck_assert_int_eq(send(e.peer, said, sizeof(said), 0), sizeof(said));
-        ck_assert_int_eq(recv(e.session, heard, sizeof(heard), MSG_WAITALL), 2 * RECORD);
+        ck_assert_int_eq(recv(e.session, heard, sizeof(heard), MSG_WAITALL), GOOD);
         ck_assert_int_eq(result_of(&e), RELAY_BROKEN);
 }
 END_TEST
