@@ -161,6 +161,10 @@ static void add_given(char parameters[static OPTIONS_MAX + 2], const char *optio
 }
 
 /* AUTH is an address that somebody else vouches for (RFC 4954 section 5). */
+bool client_has_room(const struct client *c) {
+        return c->max_mails == 0 || c->n_mails < c->max_mails;
+}
+
 void client_put_mail(struct client *c, const struct sender *s) {
         char size[32] = "", given[OPTIONS_MAX + 2] = "";
 
@@ -172,6 +176,7 @@ void client_put_mail(struct client *c, const struct sender *s) {
                 add_given(given, s->options, "RET");
                 add_given(given, s->options, "ENVID");
         }
+        c->n_mails++;
         c->n_rcpts = 0;
         c->n_owed++;
         client_say(c, "MAIL FROM:<%s>%s%s%s%s", s->address.text, size,

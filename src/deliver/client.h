@@ -73,7 +73,9 @@ struct client {
         char auth[256];      /* mechanisms of AUTH, as they were said; "": not offered */
         unsigned extensions; /* offered: enum extension, or-ed */
         uint64_t max_size;   /* octets; 0: not told, or no limit */
-        uint64_t max_rcpts;  /* in a transaction (RFC 9422); 0: not told */
+        uint64_t max_mails;  /* in a connection (RFC 9422); 0: not told */
+        uint64_t max_rcpts;  /* in a transaction, likewise */
+        uint64_t n_mails;    /* that were put */
         unsigned n_rcpts;    /* that were put since MAIL */
         const struct client_rules *rules;
         char endpoint[256];              /* where it is connected to, for the log */
@@ -106,6 +108,9 @@ enum client_result client_introduce(struct client *c, const char *name);
 
 /* Whether it is open, owes no replies, and has not sent anything else yet. */
 bool client_is_quiet(const struct client *c);
+
+/* Whether its own limit allows another MAIL. */
+bool client_has_room(const struct client *c);
 
 /* Checks, without sending, whether to go on: CLIENT_IN_VAIN if the session is to end, CLIENT_LOST
  * if the server has closed the connection, CLIENT_OUT_OF_STEP if it sent something unexpected.

@@ -41,22 +41,30 @@ static void take_auth(struct client *c, const char *line, size_t n) {
                 text_format(c->auth, sizeof(c->auth), "%.*s", (int) (n - n_verb), line + n_verb);
 }
 
-/* "LIMITS MAILMAX=number RCPTMAX=number ..." (RFC 9422), a number of at most six digits. */
-static void take_limits(struct client *c, const char *line, size_t n) {
-        size_t n_word = strlen(" RCPTMAX="), n_digits = 0;
+/* " name=number", a number of at most six digits. 0: there is none. */
+static uint64_t find_limit(const char *line, size_t n, const char *word) {
+        size_t n_word = strlen(word), n_digits = 0;
+        uint64_t limit = 0;
 
         for (size_t at = 0; at + n_word < n; at++) {
                 const char *digits = line + at + n_word;
 
-                if (!ascii_is_equal(line + at, " RCPTMAX=", n_word))
+                if (!ascii_is_equal(line + at, word, n_word))
                         continue;
                 while (at + n_word + n_digits < n && ascii_is_digit(digits[n_digits]))
                         n_digits++;
                 if (n_digits > 0 && n_digits <= 6 &&
                     (at + n_word + n_digits == n || digits[n_digits] == ' '))
-                        ascii_read_number(digits, &c->max_rcpts);
-                return;
+                        ascii_read_number(digits, &limit);
+                break;
         }
+        return limit;
+}
+
+/* "LIMITS MAILMAX=number RCPTMAX=number ..." (RFC 9422) */
+static void take_limits(struct client *c, const char *line, size_t n) {
+        c->max_mails = find_limit(line, n, " MAILMAX=");
+        c->max_rcpts = find_limit(line, n, " RCPTMAX=");
 }
 
 /* One line of the EHLO reply. */
@@ -91,7 +99,7 @@ static void take_extension(void *client, const char *line, size_t n) {
 
 static void forget_extensions(struct client *c) {
         c->extensions = c->xclient = 0;
-        c->max_size = c->max_rcpts = 0;
+        c->max_size = c->max_mails = c->max_rcpts = 0;
         c->has_size = c->has_starttls = c->is_pipelined = false;
         c->auth[0] = '\0';
 }
@@ -193,6 +201,7 @@ void client_begin(struct client *c, const char *endpoint, const struct client_ru
 void client_take(struct client *c, int fd) {
         channel_init(&c->channel, fd, fd, client_patience(c));
         c->n_in = 0;
+        c->n_mails = 0;
         c->is_open = true;
 }
 

@@ -96,6 +96,8 @@ static void mailman_hello(struct delivery *d, const char *helo, struct offer *o)
         if (d->config->upstream.n > 0)
                 upstream_hello(&d->upstream, helo, o);
         o->extensions = (o->extensions & ~(unsigned) EXTENSION_DSN) | EXTENSION_PRDR;
+        o->is_split =
+                d->config->split && (d->config->is_upstream_lmtp || d->config->upstream.n == 0);
 }
 
 static const char *mailman_mechanisms(struct delivery *d) {
@@ -153,12 +155,9 @@ static void add_list(struct delivery *d, struct addressee *a, struct reply *ret_
  * upstream. */
 static bool is_elsewhere(const struct delivery *d, enum mailman_owner owner) {
         size_t n_others = d->upstream.transaction.n_addressees;
+        bool is_alone = owner == MAILMAN_LIST || d->config->is_upstream_lmtp;
 
-        if (!d->config->split)
-                return false;
-        if (owner == MAILMAN_LIST || d->config->is_upstream_lmtp)
-                return d->n_lists + n_others > 0;
-        return d->n_lists > 0;
+        return d->config->split && d->n_lists + (is_alone ? n_others : 0) > 0;
 }
 
 static void mailman_recipient(struct delivery *d, struct addressee *a, struct reply *ret_verdict) {

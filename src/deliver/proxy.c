@@ -46,9 +46,15 @@ static int proxy_open(const struct delivery_context *x, struct delivery **ret) {
         return r;
 }
 
+/* With split=yes each recipient is a destination of its own. */
+static bool is_apart(const struct delivery *d) {
+        return d->config->split && d->config->is_upstream_lmtp;
+}
+
 static void proxy_hello(struct delivery *d, const char *helo, struct offer *o) {
         upstream_hello(&d->upstream, helo, o);
         o->extensions |= d->config->is_upstream_lmtp ? EXTENSION_PRDR : 0;
+        o->is_split = is_apart(d);
 }
 
 static const char *proxy_mechanisms(struct delivery *d) {
@@ -62,11 +68,6 @@ static void proxy_authenticate(struct delivery *d, const char *line, size_t n,
 
 static void proxy_sender(struct delivery *d, const struct envelope *e, struct reply *ret_verdict) {
         upstream_sender(&d->upstream, e, ret_verdict);
-}
-
-/* With split=yes each recipient is a destination of its own. */
-static bool is_apart(const struct delivery *d) {
-        return d->config->split && d->config->is_upstream_lmtp;
 }
 
 /* Returns true if we may pass it on, or else sets the refusal. */

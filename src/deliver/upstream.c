@@ -106,7 +106,7 @@ static bool find_upstream(struct upstream *u) {
 
         if (r == CLIENT_OUT_OF_STEP) /* while to close an idle connection is no fault */
                 client_log(&u->client);
-        return r == CLIENT_OK ||
+        return (r == CLIENT_OK && client_has_room(&u->client)) ||
                (r != CLIENT_IN_VAIN && u->n_names <= UPSTREAM_NAMES_MAX && connect_upstream(u));
 }
 
@@ -302,6 +302,8 @@ bool upstream_put(struct upstream *u, const struct envelope *e, const struct add
 
         if (!a)
                 begin(u, e);
+        if (!a && !client_has_room(c))
+                return false;
         if (!is_ready || !(a ? check_recipient(u, &a->recipient, &refusal)
                              : check_sender(u, &e->sender, &refusal)))
                 return false;

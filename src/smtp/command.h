@@ -39,6 +39,7 @@ struct offer {
         uint64_t max_size;   /* octets; 0: no limit */
         /* of a message; and RCPT commands of a transaction, refused or not */
         unsigned max_recipients;
+        bool is_split; /* of several recipients, others than the first are sent away in any case */
 };
 
 /* MAIL FROM:<address> options: who sends, and what the message will be like. */

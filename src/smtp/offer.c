@@ -32,9 +32,10 @@ static void offer_mechanisms(struct server *s, const char *mechanisms) {
 enum { LIMIT_MAX = 999999 }; /* RFC 9422: six digits */
 
 /* What EHLO is answered with. */
-static void set_offer(struct server *s) {
+static void set_offer(struct server *s, bool is_split) {
         const struct server_rules *r = &s->rules;
-        unsigned n = r->max_recipients < LIMIT_MAX ? r->max_recipients : LIMIT_MAX;
+        unsigned max = is_split ? 1 : LIMIT_MAX;
+        unsigned n = r->max_recipients < max ? r->max_recipients : max;
         bool is_tls_offered = r->tls != SERVER_NO_TLS && !s->is_secure;
 
         reply_set(&s->reply, 250, "",
@@ -63,7 +64,7 @@ void server_offer(struct server *s, const struct offer *o, const char *mechanism
         s->rules.max_recipients = o->max_recipients;
         offer_mechanisms(s, mechanisms);
         if (s->is_extended)
-                set_offer(s);
+                set_offer(s, o->is_split);
         else
                 reply_set(&s->reply, 250, "", "%s", s->rules.hostname);
         server_emit(s, SERVER_REPLY);

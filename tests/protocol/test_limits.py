@@ -51,6 +51,48 @@ def test_strategy_mailman(release, tmp_path):
     assert limit(proxy(release, closed_port()), tmp_path) == b"LIMITS RCPTMAX=100"
 
 
+@pytest.mark.parametrize(("options", "said"), [
+    (["--upstream-protocol=lmtp", "--split=yes"], 1), (["--upstream-protocol=lmtp"], 100),
+    (["--split=yes"], 100),
+])  # fmt: skip
+def test_one_destination_for_a_transaction(release, tmp_path, options, said):
+    """If each recipient is one, clients hear that further ones will be sent away."""
+    with Upstream(lmtp="--upstream-protocol=lmtp" in options) as up:
+        assert limit(proxy(release, up, *options), tmp_path) == b"LIMITS RCPTMAX=%d" % said
+        assert limit(mailman(release, "127.0.0.1:9", up, *options),
+                     tmp_path) == b"LIMITS RCPTMAX=%d" % said
+    assert limit(mailman(release, "127.0.0.1:9", "--split=yes"),
+                 tmp_path) == b"LIMITS RCPTMAX=1"
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "at once"])
+@pytest.mark.parametrize(("limits", "each"), [
+    ("LIMITS MAILMAX=2", [2, 2, 1]), ("limits rcptmax=9 mailmax=1", [1] * 5),
+    ("LIMITS MAILMAX=5", [5]), ("LIMITS MAILMAX=0", [5]), ("LIMITS RCPTMAX=2", [5]),
+])  # fmt: skip
+def test_messages_of_a_connection(smtpd, tmp_path, together, limits, each):
+    """No more than the upstream said; the next one goes over a new connection. A transaction that
+    ended without a message counts."""
+    with (Upstream({"DATA": [None, b"451 4.3.0 later\r\n", None]},
+                   extensions=(*EVERYTHING, limits)) as up,
+          Session(proxy(smtpd, up), tmp_path) as session):
+        session.begin("EHLO")
+        for _ in range(5):
+            lines = [b"MAIL FROM:<a@example.org>", b"RCPT TO:<b@example.com>"]
+            if together:
+                session.say(b"\r\n".join(lines) + b"\r\n")
+            session.expect(*[(None if together else line, b"250 ") for line in lines],
+                           (b"RSET", b"250 ") if _ == 3 else (b"DATA", b"354 "))
+            if _ != 3:
+                session.say(SMALL + b".\r\n")
+                assert session.reply()[:3] in (b"250", b"451")
+        assert session.end() == 0
+        up.wait_until_over()
+        assert [sum(line.startswith(b"MAIL") for line in c.commands) for c in up.connections] == each
+        assert all(c.commands[-1] == b"QUIT" for c in up.connections)
+    assert b"lost" not in session.err()
+
+
 def rcpts(*names):
     return [b"RCPT TO:<%s@example.com>" % name for name in names]
 
