@@ -11,8 +11,9 @@ from conftest import ROOT, missing, need
 STRATEGIES = ["print", "print-tls", "show", "exec", "exec-balancer", "exec-refusing", "journal",
               "maildir"]
 STRATEGIES += ["proxy", "proxy-chunked", "proxy-filter", "proxy-login", "proxy-tls",
-               "proxy-refusing", "proxy-auth", "proxy-lmtp", "mailman", "mailman-lmtp"]
-STRATEGIES += ["mailman-filter", "mailman-refusing", "mailman-2.1"]
+               "proxy-refusing", "proxy-auth", "proxy-lmtp", "proxy-prdr"]
+STRATEGIES += ["mailman", "mailman-lmtp", "mailman-prdr", "mailman-filter", "mailman-refusing",
+               "mailman-2.1"]
 SECONDS = 900  # on a busy machine
 
 
