@@ -285,6 +285,17 @@ def test_upstream_is_lost(smtpd, tmp_path, step):
         assert session.read_to_end() == b"" and len(up.connections) == 1
 
 
+def test_upstream_takes_no_more(smtpd, tmp_path):
+    """By its own limit (RFC 9422): as if it was lost."""
+    with (Upstream(extensions=(*OFFER, "LIMITS MAILMAX=1")) as up,
+          Session(passing(smtpd, up), tmp_path) as session):
+        session.begin("EHLO")
+        session.expect((b"AUTH PLAIN " + plain(), b"235 "))
+        assert session.send_message(SMALL).startswith(b"250 ")
+        session.expect((b"MAIL FROM:<a@example.org>", b"421 4.4.2 "))
+        assert session.read_to_end() == b"" and len(up.connections) == 1
+
+
 def test_auth_with_mailman(smtpd, tmp_path):
     """Who is no list is the upstream's, and so is AUTH; here it is asked for each recipient."""
     (tmp_path / "lists").mkdir()
