@@ -22,6 +22,7 @@ static bool is_prdr_spoken(const struct server *s) {
 static void refuse(struct server *s) {
         s->refused = s->n_verdicts++ == 0 ? REFUSED_MESSAGE : REFUSED_NOBODY;
         server_blame(s);
+        s->held = s->reply;
         server_emit(s, SERVER_REPLY);
 }
 
@@ -33,7 +34,11 @@ static void ask(struct server *s) {
         server_emit(s, SERVER_END);
 }
 
+/* A message that nobody took for good is an error of the client, like a command; who has erred too
+ * often hears it after the verdict. */
 static void end(struct server *s) {
+        s->n_errors += reply_is_permanent(&s->held);
+        s->n_idle_errors += reply_is_permanent(&s->held);
         if (is_prdr_spoken(s)) {
                 s->reply = s->held;
                 server_emit(s, SERVER_REPLY);

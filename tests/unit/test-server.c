@@ -460,6 +460,12 @@ static const struct {
         { TEXT("X\r\nEHLO c\r\n" ENVELOPE "DATA\r\n.\r\nX\r\nX\r\n"),
           .log = "R220 R500 H(c) R250 S(a@b) R250 T(d@e) R250 D R354 E0:0 R250 X R500 R421 X C",
           .rules = { .max_errors = 1 } },
+        { TEXT(READY "DATA\r\n.\r\n" ENVELOPE "DATA\r\n.\r\n" ENVELOPE "DATA\r\n.\r\nNOOP\r\n"),
+          .log = READY_LOG
+          " D R354 E0:0 R550 X S(a@b) R250 T(d@e) R250 D R354 E0:0 R450 X S(a@b) R250 "
+          "T(d@e) R250 D R354 E0:0 R550 X R421 X C",
+          .answers = "250 250 354 550 250 250 354 450 250 250 354 550",
+          .rules = { .max_errors = 1 } },
         { TEXT("EHLO c\r\n" MAIL TO("d@e") TO("d@e") TO("d@e")),
           .log = "R220 H(c) R250 S(a@b) R250 T(d@e) R450 T(d@e) R450 T(d@e) R450",
           .answers = "250 450 450 450", .rules = { .max_errors = 2 } },
