@@ -14,8 +14,8 @@ EHLO, MAIL = b"EHLO c\r\n", b"MAIL FROM:<a@example.org>\r\n"
 FORGED = b'rejected peer=192.0.2.66 verdict="550 no" by=us'
 
 
-def log_of(smtpd, peer, verdict, said):
-    status, _, err = run([smtpd, "--config=/dev/null", f"--reply=rcpt no@* {verdict}"], said,
+def log_of(smtpd, peer, verdict, said, step="rcpt"):
+    status, _, err = run([smtpd, "--config=/dev/null", f"--reply={step} no@* {verdict}"], said,
                          env=environment(REMOTE_ADDR=peer))
     assert status == 0
     return err
@@ -39,6 +39,14 @@ def test_refusals_for_good(release, tmp_path, peer):
     log = log_of(release, peer, "550 no",
                  EHLO + MAIL + b"RCPT TO:<no@b>\r\n" * 3 + b"RCPT TO:<b@b>\r\nQUIT\r\n")
     assert hosts(tmp_path, log) == [peer] * 3
+
+
+def test_a_message_refused_for_good(release, tmp_path):
+    """By a rule of ours; one that was taken is none."""
+    message = MAIL + b"RCPT TO:<%s@b>\r\nDATA\r\n\r\n.\r\n"
+    log = log_of(release, "192.0.2.9", "550 no", EHLO + message % b"no" + message % b"b"
+                 + b"QUIT\r\n", step="message")
+    assert log.count(b"smtpd: message ") == 2 and hosts(tmp_path, log) == ["192.0.2.9"]
 
 
 def test_nobodys_fault(release, tmp_path):
