@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from conftest import let_everybody_reach, need_root, private_mounts
+from session import PATIENCE, environment
 from unpack import unpack
 
 CONF = """\
@@ -17,11 +18,24 @@ log_file_path = {folder}/log.%s
 pid_file_path = {folder}/pid
 keep_environment = LD_LIBRARY_PATH
 primary_hostname = exim.example
+trusted_users = root
+begin acl
+begin routers
+out:
+  driver = manualroute
+  route_list = * 127.0.0.1
+  self = send
+  transport = out
+begin transports
+out:
+  driver = smtp
+  port = {port}
+  allow_localhost
 """
 
 
 class Exim:
-    """With a configuration of its own, which begins as CONF does."""
+    """A client with a configuration of its own: CONF, and more options of its transport."""
 
     def __init__(self, folder):
         need_root()
@@ -35,17 +49,20 @@ class Exim:
                            ("group", "Debian-exim:x:8:\n")):
             (self.folder / name).write_text(Path("/etc", name).read_text() + line)
 
-    def configure(self, text):
-        (self.folder / "conf").write_text(CONF.format(program=self.program, folder=self.folder)
-                                          + text)
-
-    def argv(self, *arguments):
-        """It insists on the user that its package makes: it gets one, in an /etc/passwd of its
-        own."""
+    def send(self, port, options, message, *recipients, sender="a@example.org"):
+        """To that port of 127.0.0.1. Returns what the log says of it. It insists on the user that its
+        package makes: it gets one, in an /etc/passwd of its own."""
+        (self.folder / "conf").write_text(
+            CONF.format(program=self.program, folder=self.folder, port=port)
+            + "".join(f"  {option}\n" for option in options))
+        before = self.log()
         mounts = " && ".join(f"mount --bind {self.folder}/{name} /etc/{name}"
                              for name in ("passwd", "group"))
-        return [*private_mounts(), "sh", "-c", f'{mounts} && exec "$@"', "sh", self.program, "-C",
-                str(self.folder / "conf"), *arguments]
+        argv = [*private_mounts(), "sh", "-c", f'{mounts} && exec "$@"', "sh", self.program, "-C",
+                str(self.folder / "conf"), "-odi", "-oi", "-f", sender, *recipients]
+        subprocess.run(argv, input=message, env=environment(**self.env), check=True,
+                       timeout=PATIENCE)
+        return self.log().removeprefix(before)
 
     def log(self):
         return "".join(path.read_text() for path in self.folder.glob("log.*"))

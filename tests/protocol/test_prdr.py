@@ -3,16 +3,13 @@
 all. There is a draft (draft-hall-prdr) and one client, Exim: what that makes of the replies is the
 specification."""
 
-import subprocess
-
 import pytest
 from exim import Exim
 from logs import lines, one
-from session import PATIENCE, Session, command, environment
+from session import Session, command
 from test_clients import Direct
 from test_mailman import LIST, OTHER, mailman, message, scripted
 from test_proxy import SMALL, offers, proxy
-from test_tls_clients import EXIM_CONF
 from upstream import EVERYTHING, Upstream, close
 
 LMTP = "--upstream-protocol=lmtp"
@@ -162,19 +159,6 @@ def exim(tmp_path_factory):
     return Exim(tmp_path_factory.mktemp("exim"))
 
 
-def by_exim(exim, port):
-    """A message for two, sent to that port: what the log says of it."""
-    conf = EXIM_CONF.replace("  hosts_require_tls = *\n",
-                             "  hosts_try_prdr = *\n").replace("  tls_verify_certificates = "
-                                                               "{certificate}\n", "")
-    exim.configure(conf.format(port=port, protocol="smtp"))
-    before = exim.log()
-    argv = exim.argv("-odi", "-f", "<>", "b@example.com", "c@example.com")
-    subprocess.run(argv, input=b"Subject: x\n\nx\n", check=True, timeout=PATIENCE,
-                   env=environment(**exim.env))
-    return exim.log().removeprefix(before)
-
-
 @pytest.mark.parametrize(("verdicts", "marks"),
                          [((YES, YES), "=> ->"), ((YES, NO), "=> **"), ((YES, LATER), "=> =="),
                           ((LATER, LATER), "== =="),
@@ -184,7 +168,8 @@ def test_exim_with_prdr(release, tmp_path, exim, verdicts, marks):
     tried again (==)."""
     with Upstream(dot(*verdicts), lmtp=True) as up, open(tmp_path / "err", "ab") as err:
         direct = Direct(proxy(release, up, LMTP), err)
-        log = by_exim(exim, direct.listener.getsockname()[1])
+        log = exim.send(direct.listener.getsockname()[1], ["hosts_try_prdr = *"],
+                        b"Subject: x\n\nx\n", "b@example.com", "c@example.com", sender="<>")
         direct.stop()
         assert len(up.messages) == 1
     for name, mark in zip("bc", marks.split()):
