@@ -16,15 +16,10 @@ import tty
 import pytest
 from session import (PATIENCE, PYTHON, Session, codes, command, environment, printed, replies, run,
                      stop, tcp_pair)
+from test_peers import CONNECTIONS, DIALOGUE, REPLIES, message
 
 GREETING = (220, b"mx.example.com ESMTP smtpd")
-DIALOGUE = b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: x\r\n\r\ntext\r\n.\r\nQUIT\r\n"
-REPLIES = [220, 250, 250, 250, 354, 250, 221]
 NOT_CONFIGURED = (421, b"4.3.5 this server is not configured correctly, try again later")
-
-
-def message(peer):
-    return b"Subject: x\n" + (b"X-Peer: %s\n" % peer.encode() if peer else b"") + b"\ntext\n"
 
 
 # --- kinds of standard input ----------------------------------------------------------------------
@@ -110,35 +105,6 @@ def test_terminal(smtpd, tmp_path, is_stderr_terminal):
         assert err == b"" and printed(said.replace(b"354 end", b"354 END")) == [message("local")]
     else:
         assert codes(said) == REPLIES and printed(err) == [message("local")]
-
-
-CONNECTIONS = {
-    "tcp4": (lambda: tcp_pair(), "127.0.0.1"),
-    "tcp6": (lambda: tcp_pair(socket.AF_INET6), "::1"),
-    "unix": (lambda: socket.socketpair(), "local"),
-}
-
-
-def mapped_pair():
-    """A client of IPv4 at a listener of IPv6."""
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
-        ours = socket.create_connection(("127.0.0.1", listener.getsockname()[1]), PATIENCE)
-        theirs, address = listener.accept()
-    assert address[0] == "::ffff:127.0.0.1"
-    return ours, theirs
-
-
-def converse(session):
-    session.say(DIALOGUE)
-    said = session.read_to_end()
-    return session.status(), codes(said), session.messages()
-
-
-@pytest.mark.parametrize("kind", CONNECTIONS)
-def test_connected_socket(smtpd, tmp_path, kind):
-    make, peer = CONNECTIONS[kind]
-    with Session(command(smtpd), tmp_path, make()) as session:
-        assert converse(session) == (0, REPLIES, [message(peer)])
 
 
 @pytest.mark.parametrize("kind", CONNECTIONS)

@@ -16,9 +16,10 @@ import time
 from email.header import decode_header, make_header
 
 import pytest
-from conftest import ROOT, need, private_mounts
+from conftest import ROOT, need
 from session import PATIENCE, Session, command, environment, run
 from test_faults import large
+from test_maildir import with_maildir_on
 
 EXAMPLES = ROOT / "examples"
 TEXT = b"""From: Alice <alice@example.org>
@@ -246,16 +247,6 @@ def test_maildir_contents(smtpd, tmp_path):
                 for content in contents]
     found = files(maildir)
     assert sorted(found.pop("new")) == sorted(expected) and found == {"tmp": [], "cur": []}
-
-
-def with_maildir_on(argv, maildir, options):
-    """The command line with a file system of its own, seen by nobody else, for the Maildir; what is
-    in it is listed at the end."""
-    text = ('mount -t tmpfs -o mode=700 none "$1" && mkdir "$1/tmp" "$1/new" "$1/cur" && mount -o '
-            '"remount,$2" "$1" || exit 99\n'
-            'maildir=$1; shift 2; "$@"; status=$?\nls -A "$maildir/tmp" "$maildir/new" '
-            '"$maildir/cur" >&2; exit $status')
-    return [*private_mounts(), "sh", "-c", text, "sh", str(maildir), options, *argv]
 
 
 @pytest.mark.parametrize("options, size",
