@@ -465,6 +465,7 @@ def test_stop_lets_sessions_end(machine):
     assert len(stored(machine, "b@example.com")) == 1
     assert "smtpd.service: Deactivated successfully." in machine.journalctl("-o", "cat",
                                                                             f"UNIT={UNIT}")
+    assert "No such process" not in log(machine)  # of those that were over meanwhile
 
 
 def test_stop_ends_what_does_not_end(machine):
