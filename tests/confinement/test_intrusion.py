@@ -87,18 +87,27 @@ def install(machine, config, strategy, unit):
     machine.systemctl("start", "smtpd.socket")
 
 
-@contextlib.contextmanager
-def unit_accept_yes(request, strategy):
-    machine = request.getfixturevalue("booted")
-
+def connecting(machine, find_session, sessions):
+    """What makes a connection: the client, and the number of its session."""
     @contextlib.contextmanager
     def connect():
         with machine.client() as client:
             client.begin("greeting")
-            (unit,) = machine.wait_until(lambda: machine.sessions("smtpd@*"), "no session")
-            yield client, main_pid(machine, unit)
-        machine.wait_until(lambda: not machine.sessions("smtpd@*"), "the session does not end")
+            yield client, find_session()
+        machine.wait_until(lambda: not sessions(), "the session does not end")
+    return connect
 
+
+@contextlib.contextmanager
+def unit_accept_yes(request, strategy):
+    machine = request.getfixturevalue("booted")
+    sessions = lambda: machine.sessions("smtpd@*")
+
+    def find_session():
+        (unit,) = machine.wait_until(sessions, "no session")
+        return main_pid(machine, unit)
+
+    connect = connecting(machine, find_session, sessions)
     install(machine, "sandbox=no\n" + config_of(strategy), strategy, "smtpd@.service")
     with connect() as (_, pid):
         n_filters = filters(pid)
@@ -110,23 +119,20 @@ def unit_accept_yes(request, strategy):
 @contextlib.contextmanager
 def unit_accept_no(request, strategy):
     machine = request.getfixturevalue("booted")
-
-    @contextlib.contextmanager
-    def connect():
-        with machine.client() as client:
-            client.begin("greeting")
-            (session,) = running_children(acceptor)
-            yield client, session
-        wait_until(lambda: not running_children(acceptor), "the session's end")
-
     machine.put(f"{UNITS}/smtpd.socket.d/accept-no.conf", "[Socket]\nAccept=no\n")
     install(machine, config_of(strategy), strategy, "smtpd.service")
     with machine.client() as client:
         client.begin("greeting")
         acceptor = main_pid(machine, "smtpd.service")
         client.quit()
-    wait_until(lambda: not running_children(acceptor), "the session's end")
-    yield connect, filters(acceptor)
+    sessions = lambda: running_children(acceptor)
+
+    def find_session():
+        (session,) = sessions()
+        return session
+
+    machine.wait_until(lambda: not sessions(), "the session does not end")
+    yield connecting(machine, find_session, sessions), filters(acceptor)
     machine.systemctl("stop", "smtpd.socket", "smtpd.service")
     machine.reset()
 

@@ -18,8 +18,8 @@ from machine import SHIPPED, UNITS
 from session import PATIENCE
 from test_metrics import figures_in, parse
 from test_systemd import (CLIENTS, EXCEPT, LOGIN, MESSAGE, PROBE, SANDBOX, STORED, TEXT, booted,
-                          deliver, install_mailman2, password_file, probed, restart_journald,
-                          stored)
+                          deliver, install_mailman2, password_file, prints, probed,
+                          restart_journald, stored, stores_large)
 
 UNIT = "smtpd.service"
 FAILED = "MESSAGE_ID=d9b373ed55a64feb8242e02dbe79a49c"  # systemd's, of a unit that failed
@@ -202,19 +202,11 @@ def test_both_shapes_side_by_side(machine):
 
 def test_print_in_the_service(machine):
     configure(machine, "strategy=print\n")
-    assert deliver(machine).startswith(b"250 ")
-    lines = machine.journalctl("-u", UNIT, "-t", "smtpd", "-o", "cat").splitlines()
-    at = lines.index("---------- MESSAGE FOLLOWS ----------")
-    assert lines[at + 1 : at + 5] == ["Subject: greetings", "X-Peer: 127.0.0.1", "text",
-                                      "------------ END MESSAGE ------------"]
+    prints(machine, UNIT)
 
 
 def test_journal_stores_large_messages_in_the_service(machine):
-    content = b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 100_000
-    assert deliver(machine, content) == STORED
-    entry, = stored(machine)
-    assert entry["SMTPD_TEXT"] == [
-        content.replace(b"\r\n", b"\n").replace(b"large\n", b"large\nX-Peer: 127.0.0.1\n")]
+    stores_large(machine)
 
 
 def test_exec_in_the_service(machine):

@@ -51,6 +51,24 @@ def stored(machine, recipient="bob@example.net"):
     return machine.entries(f"SMTPD_RCPT_TO={recipient}")
 
 
+def prints(machine, units):
+    """Strategy print, in the journal, which has no empty lines."""
+    assert deliver(machine).startswith(b"250 ")
+    log = machine.journalctl("-u", units, "-t", "smtpd", "-o", "cat").splitlines()
+    at = log.index("---------- MESSAGE FOLLOWS ----------")
+    assert log[at + 1 : at + 5] == ["Subject: greetings", "X-Peer: 127.0.0.1", "text",
+                                    "------------ END MESSAGE ------------"]
+
+
+def stores_large(machine):
+    """Strategy journal, by a file without a name in a place that the sandbox lets us write to."""
+    content = b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 100_000
+    assert deliver(machine, content) == STORED
+    entry, = stored(machine)
+    assert entry["SMTPD_TEXT"] == [
+        content.replace(b"\r\n", b"\n").replace(b"large\n", b"large\nX-Peer: 127.0.0.1\n")]
+
+
 # --- after the installation -----------------------------------------------------------------------
 
 
@@ -145,23 +163,13 @@ def test_status_says_what_the_session_does(machine):
 
 
 def test_print(machine):
-    """Standard error is the journal, which has no empty lines."""
     machine.configure("strategy=print\n")
-    assert deliver(machine).startswith(b"250 ")
-    log = machine.journalctl("-u", "smtpd@*", "-t", "smtpd", "-o", "cat").splitlines()
-    at = log.index("---------- MESSAGE FOLLOWS ----------")
-    assert log[at + 1 : at + 5] == ["Subject: greetings", "X-Peer: 127.0.0.1", "text",
-                                    "------------ END MESSAGE ------------"]
+    prints(machine, "smtpd@*")
 
 
 def test_journal_stores_large_messages(machine):
-    """Through a file without a name in a place that the sandbox lets us write to."""
     machine.configure("strategy=journal\n")
-    content = b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 100_000
-    assert deliver(machine, content) == STORED
-    entry, = stored(machine)
-    assert entry["SMTPD_TEXT"] == [
-        content.replace(b"\r\n", b"\n").replace(b"large\n", b"large\nX-Peer: 127.0.0.1\n")]
+    stores_large(machine)
 
 
 def test_show(machine):
