@@ -34,8 +34,11 @@ static char *decode_windows(const char *text, size_t n) {
 
 /* As UTF-8, or in the only set that takes anything. NUL becomes a space. */
 static char *decode_guess(const char *text, size_t n) {
-        char *copy = g_strndup(n > 0 ? text : "", n);
+        char *copy = g_malloc(n + 1);
 
+        if (n > 0)
+                memcpy(copy, text, n);
+        copy[n] = '\0';
         for (size_t i = 0; i < n; i++)
                 if (!text[i])
                         copy[i] = ' ';

@@ -111,6 +111,13 @@ MESSAGES = {
     "wrongly-said": ("Content-Type: text/plain; charset=us-ascii\n\nGrüße\n", "\nGrüße\n"),
     "unknown": (b"Content-Type: text/plain; charset=x-nobody\n\nGr\xfc\xdfe\n", "\nGrüße\n"),
     "invalid": (b"Content-Type: text/plain; charset=euc-jp\n\nx\xff\xffy\n", "\nx��y\n"),
+    "nul": (b"Subject: x\n\nbefore\0after\nand \0more\n",
+            "Subject: x\n\nbefore after\nand  more\n"),
+    "nul-in-base64": ("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n"
+                      + encoded("before\0after\nmore\n", "ascii"),
+                      "\nbefore after\nmore\n"),
+    "nul-in-html": (b"Content-Type: text/html; charset=koi8-r\n\n<p>before\0after<p>more\n",
+                    "\nbefore after\n\nmore\n"),
     "quoted-printable": ("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: "
                          "quoted-printable\n\nGr=C3=BC=\n=C3=9Fe =3D\n",
                          "\nGrüße =\n"),
