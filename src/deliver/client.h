@@ -26,6 +26,7 @@ enum {
         CLIENT_SECONDS = UPSTREAM_SECONDS,
         CLIENT_DOT_SECONDS = UPSTREAM_DOT_SECONDS,
         CLIENT_CONNECT_SECONDS = 30,
+        CLIENT_OUTAGE_SECONDS = 10, /* until a server that failed is asked again */
 };
 
 enum client_result {
@@ -41,6 +42,11 @@ enum client_result {
         CLIENT_UNREADABLE,  /* we cannot read what is to be sent */
         CLIENT_IN_VAIN,     /* the session is to end (io/patience.h) */
 };
+
+/* Whether the server went away: to connect once more may help. */
+static inline bool client_is_gone(enum client_result r) {
+        return r == CLIENT_LOST || r == CLIENT_NONSENSE;
+}
 
 /* How to speak to a server. */
 struct client_rules {
@@ -91,6 +97,13 @@ struct client {
         size_t n_in;
 };
 
+/* After a failure a server is left alone for some seconds: otherwise a client could have it asked,
+ * and logged, again and again. Starts zeroed. */
+struct outage {
+        int64_t end;         /* see io/deadline.h */
+        struct reply reason; /* as client_said() has it; code 0: it gave none */
+};
+
 /* The session's patience, which limits every wait. */
 struct patience *client_patience(const struct client *c);
 
@@ -98,6 +111,14 @@ struct patience *client_patience(const struct client *c);
  * and says EHLO, LHLO or HELO. The rules must stay valid while it is open. */
 enum client_result client_open(struct client *c, unsigned index, const char *endpoint,
                                const struct client_rules *rules);
+
+/* The same, unless the server is left alone: then `o` has the reason. A failure is logged, and
+ * begins an outage. */
+enum client_result client_try(struct client *c, struct outage *o, unsigned index,
+                              const char *endpoint, const struct client_rules *rules);
+
+/* Begins an outage after the last failure. */
+void client_leave_alone(const struct client *c, struct outage *o);
 
 /* The parts of client_open(), if there is a connection already: initialise; take `fd`; read the
  * greeting; say EHLO, HELO or LHLO with a name. */

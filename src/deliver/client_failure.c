@@ -2,6 +2,7 @@
 /* deliver/client_failure.c - what went wrong with a server: for the log, and for our client. */
 #include "base/text.h"
 #include "deliver/client.h"
+#include "io/deadline.h"
 #include "io/patience.h"
 
 enum client_result client_fail(struct client *c, enum client_result result, const char *step,
@@ -69,4 +70,23 @@ bool client_said(const struct client *c, struct reply *ret) {
         *ret = c->said;
         reply_make_temporary(ret);
         return true;
+}
+
+void client_leave_alone(const struct client *c, struct outage *o) {
+        o->end = deadline_after(CLIENT_OUTAGE_SECONDS);
+        if (!client_said(c, &o->reason))
+                o->reason.code = 0;
+}
+
+enum client_result client_try(struct client *c, struct outage *o, unsigned index,
+                              const char *endpoint, const struct client_rules *rules) {
+        enum client_result r;
+
+        if (deadline_left(o->end) > 0)
+                return CLIENT_UNREACHABLE;
+        r = client_open(c, index, endpoint, rules);
+        client_log(c);
+        if (r != CLIENT_OK && r != CLIENT_IN_VAIN)
+                client_leave_alone(c, o);
+        return r;
 }

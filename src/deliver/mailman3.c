@@ -32,30 +32,61 @@ void mailman3_init(struct mailman3 *m, const struct delivery_context *x) {
 
 void mailman3_reset(struct mailman3 *m) {
         transaction_forget(&m->question);
-        m->asked = CLIENT_OK;
 }
 
 void mailman3_close(struct mailman3 *m) {
         client_close(&m->client);
 }
 
-/* Puts the address to Mailman 3, over a new connection if there is none. The sender is the null
- * one: the question is what is a list, and nothing about the sender or the size may answer it. The
- * reply is to MAIL if that was refused. */
-static enum client_result ask(struct mailman3 *m, const struct recipient *recipient,
-                              struct reply *ret) {
-        static const struct sender nobody;
+/* The connection that we have, or a new one. */
+static enum client_result find_server(struct mailman3 *m) {
         enum client_result r = client_look(&m->client);
 
-        if (r != CLIENT_OK) {
-                transaction_forget(&m->question);
-                r = client_open(&m->client, m->index, m->endpoint, &m->rules);
-        }
-        if (r == CLIENT_OK && m->question.state == TRANSACTION_IDLE)
+        if (r == CLIENT_OK || r == CLIENT_IN_VAIN)
+                return r;
+        if (r == CLIENT_OUT_OF_STEP) /* while to close an idle connection is no fault */
+                client_log(&m->client);
+        transaction_forget(&m->question);
+        return client_try(&m->client, &m->outage, m->index, m->endpoint, &m->rules);
+}
+
+/* Puts the address to Mailman 3. The sender is the null one: the question is what is a list, and
+ * nothing about the sender or the size may answer it. The reply is to MAIL if that was refused. */
+static enum client_result put(struct mailman3 *m, const struct recipient *recipient,
+                              struct reply *ret) {
+        static const struct sender nobody;
+        enum client_result r = CLIENT_OK;
+
+        if (m->question.state == TRANSACTION_IDLE)
                 r = transaction_begin(&m->question, &nobody, ret);
         if (r == CLIENT_OK && m->question.state == TRANSACTION_OPEN)
                 r = transaction_recipient(&m->question, recipient, ret);
         return r;
+}
+
+/* The same, and once more if Mailman goes away. */
+static enum client_result ask(struct mailman3 *m, const struct recipient *recipient,
+                              struct reply *ret) {
+        enum client_result r = CLIENT_LOST;
+
+        for (unsigned n = 0; n < 2 && client_is_gone(r); n++) {
+                r = find_server(m);
+                if (r != CLIENT_OK)
+                        return r;
+                r = put(m, recipient, ret);
+                client_log(&m->client);
+        }
+        if (r != CLIENT_OK && r != CLIENT_IN_VAIN)
+                client_leave_alone(&m->client, &m->outage);
+        return r;
+}
+
+/* Why it is left alone. */
+static void say_gone(const struct mailman3 *m, struct reply *ret) {
+        if (m->outage.reason.code > 0)
+                *ret = m->outage.reason;
+        else
+                reply_fix(ret, &mailman3_gone);
 }
 
 /* How Mailman says that there is no such list: 550, or 553 and 501 of what can be no list's
@@ -70,15 +101,8 @@ enum mailman_owner mailman3_find(struct mailman3 *m, const struct recipient *rec
 
         if (*address_domain(&recipient->address) == '\0' || recipient->address.is_utf8)
                 return MAILMAN_OTHER; /* Postmaster; and Mailman's addresses are ASCII */
-        if (m->asked != CLIENT_SILENT)
-                m->asked = ask(m, recipient, ret_verdict);
-        client_log(&m->client);
-        if (m->asked != CLIENT_OK && m->asked != CLIENT_SILENT && m->asked != CLIENT_IN_VAIN)
-                m->asked = ask(m, recipient, ret_verdict);
-        client_log(&m->client);
-        if (m->asked != CLIENT_OK) {
-                if (!client_said(&m->client, ret_verdict))
-                        reply_fix(ret_verdict, &mailman3_gone);
+        if (ask(m, recipient, ret_verdict) != CLIENT_OK) {
+                say_gone(m, ret_verdict);
                 return MAILMAN_UNKNOWN;
         }
         is_answer = m->question.state == TRANSACTION_OPEN; /* to RCPT */
@@ -100,10 +124,8 @@ bool mailman3_send(struct mailman3 *m, struct mailman3_copy *copy, struct addres
         *t = (struct transaction) { .client = &copy->client,
                                     .addressees = list,
                                     .n_addressees = 1 };
-        if (client_open(&copy->client, m->index, m->endpoint, &m->rules) != CLIENT_OK) {
-                client_log(&copy->client);
-                if (!client_said(&copy->client, &reply))
-                        reply_fix(&reply, &mailman3_gone);
+        if (client_try(&copy->client, &m->outage, m->index, m->endpoint, &m->rules) != CLIENT_OK) {
+                say_gone(m, &reply);
                 transaction_refuse(t, &reply);
                 return false;
         }

@@ -19,7 +19,7 @@ struct mailman3 {
         struct client_rules rules;   /* how to speak to it */
         struct client client;        /* who is asked what is a list */
         struct transaction question; /* with it: MAIL and RCPT, never a message */
-        enum client_result asked;    /* how the last question of this transaction went */
+        struct outage outage;        /* it is neither asked nor sent anything meanwhile */
 };
 
 /* A list's copy of a message, on a connection of its own that the owner closes. */
@@ -36,8 +36,9 @@ void mailman3_reset(struct mailman3 *m);
 void mailman3_close(struct mailman3 *m);
 
 /* Finds out to whom the address belongs. The verdict is Mailman's positive reply, or a temporary
- * failure if that is unknown: an address that may belong to a list is never taken for another's. A
- * Mailman that timed out once in a transaction is not asked again. */
+ * failure if that is unknown: an address that may belong to a list is never taken for another's. If
+ * Mailman goes away it is asked once more; if that fails, or it times out, it is left alone for a
+ * while. */
 enum mailman_owner mailman3_find(struct mailman3 *m, const struct recipient *recipient,
                                  struct reply *ret_verdict);
 

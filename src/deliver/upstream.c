@@ -8,7 +8,6 @@
 
 #include "base/text.h"
 #include "deliver/prologue.h"
-#include "io/deadline.h"
 
 static const struct fixed_reply no_upstream = {
         451, "4.4.1", "no upstream server can be reached, try again later"
@@ -51,14 +50,14 @@ int upstream_init(struct upstream *u, const struct delivery_context *x) {
         u->client.rules = &u->rules;
         u->transaction.client = &u->client;
         u->transaction.addressees = calloc((size_t) c->max_recipients, sizeof(struct addressee *));
-        u->retry_at = calloc(c->upstream.n + 1, sizeof(*u->retry_at));
-        return u->transaction.addressees && u->retry_at ? 0 : -ENOMEM;
+        u->outages = calloc(c->upstream.n + 1, sizeof(*u->outages));
+        return u->transaction.addressees && u->outages ? 0 : -ENOMEM;
 }
 
 void upstream_close(struct upstream *u) {
         client_close(&u->client);
         free(u->transaction.addressees);
-        free(u->retry_at);
+        free(u->outages);
 }
 
 /* Nothing is under way: the connection can be had again. */
@@ -67,36 +66,26 @@ void upstream_idle(struct upstream *u) {
                 client_close(&u->client);
 }
 
-static void leave_out(struct upstream *u) {
-        u->retry_at[u->index] = deadline_after(UPSTREAM_RETRY_SECONDS);
-}
-
-/* The first upstream that will have us. One that has just failed is left out: a client could have
- * it asked, and logged, again and again. If there is none, the last one that gave a reason speaks
+/* The first upstream that will have us. If there is none, the last one that gave a reason speaks
  * for all. */
 static bool connect_upstream(struct upstream *u) {
         const struct list *upstream = &u->config->upstream;
-        struct reply last_word = u->client.said;
+        struct reply reason = u->client.said;
 
         if (upstream_is_authenticated(u)) /* as somebody, with the one that was lost */
                 return false;
         client_close(&u->client);
         for (unsigned i = 0; i < upstream->n; i++) {
-                enum client_result r;
+                struct outage *o = &u->outages[i];
+                enum client_result r = client_try(&u->client, o, i, upstream->items[i], &u->rules);
 
-                if (deadline_left(u->retry_at[i]) > 0)
-                        continue;
                 u->index = i;
-                r = client_open(&u->client, i, upstream->items[i], &u->rules);
-                if (r == CLIENT_OK)
-                        return true;
-                client_log(&u->client);
-                if (r == CLIENT_IN_VAIN)
-                        return false;
-                leave_out(u);
-                client_said(&u->client, &last_word);
+                if (r == CLIENT_OK || r == CLIENT_IN_VAIN)
+                        return r == CLIENT_OK;
+                if (o->reason.code > 0)
+                        reason = o->reason;
         }
-        u->client.said = last_word;
+        u->client.said = reason;
         return false;
 }
 
@@ -230,15 +219,11 @@ static enum client_result say_again(struct upstream *u) {
         return r;
 }
 
-static bool is_gone(enum client_result r) {
-        return r == CLIENT_LOST || r == CLIENT_NONSENSE;
-}
-
 /* After a failure: a new connection that knows the envelope. Once in a transaction, and only if the
  * upstream went away: one that is silent or out of step is not asked again. */
 static bool reconnect(struct upstream *u, enum client_result failure) {
         client_log(&u->client);
-        if (!is_gone(failure))
+        if (!client_is_gone(failure))
                 u->may_reconnect = false;
         if (!u->may_reconnect)
                 return false;
@@ -250,8 +235,8 @@ static bool reconnect(struct upstream *u, enum client_result failure) {
 
 /* One that goes away twice in a transaction would do so in the next. */
 static void heed_failure(struct upstream *u, enum client_result r) {
-        if (is_gone(r) && !u->may_reconnect)
-                leave_out(u);
+        if (client_is_gone(r) && !u->may_reconnect)
+                client_leave_alone(&u->client, &u->outages[u->index]);
 }
 
 static void begin(struct upstream *u, const struct envelope *e) {

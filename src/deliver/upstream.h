@@ -16,15 +16,13 @@
         "upstream-tls-ca upstream-tls-name upstream-user upstream-password upstream-auth "         \
         "xclient split filter"
 
-enum {
-        UPSTREAM_NAMES_MAX = 5, /* that a client may say one after another, if XCLIENT tells them */
-        UPSTREAM_RETRY_SECONDS = 10, /* until one that failed is asked again */
-};
+/* That a client may say one after another, if XCLIENT tells them. */
+enum { UPSTREAM_NAMES_MAX = 5 };
 
 struct upstream {
         const struct config *config;
         const struct peer *peer;
-        int64_t *retry_at;               /* of each; see io/deadline.h */
+        struct outage *outages;          /* of each */
         unsigned index;                  /* of the one that was last connected to */
         const struct envelope *envelope; /* of the transaction */
         struct client_rules rules;

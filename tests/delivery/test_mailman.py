@@ -407,7 +407,6 @@ def test_mailman_is_stopped(release, real, tmp_path):
                               (LIST, OTHER, b"test-request@example.com", b"unknown@example.com",
                                b"postmaster"))
                     assert [reply[:9] for reply in got] == [b"451 4.4.1"] * 4 + [b"250 2.1.5"]
-                    assert patient.ask(b"RCPT TO:<my-list@example.com>").startswith(b"451 4.4.1 ")
             finally:
                 real.start_lmtp()
             assert send(patient, message(text)).startswith(b"250 ")
@@ -678,18 +677,53 @@ def test_client_vanishes(release, tmp_path, where):
         check_nobody_has_it(mm, up)
 
 
-@pytest.mark.parametrize(("script", "n", "words"), [
-    ({"RCPT": silent}, 1, b'step=RCPT reason="no answer in time"'),
-    ({"MAIL": silent}, 1, b'step=MAIL reason="no answer in time"'),
-    # three addresses, each asked again
-    ({"RCPT": close}, 6, b'step=RCPT reason="it closed the connection"'),
-], ids=["silent", "silent at MAIL", "closes"])  # fmt: skip
-def test_each_failure_is_logged_once_of_mailman(release, tmp_path, script, n, words):
+CLOSES = b'reason="it closed the connection"'
+BUSY = b"421 4.3.2 busy\r\n"
+
+
+@pytest.mark.parametrize(("script", "n", "words", "said"), [
+    ({"greeting": close}, 1, b"step=greeting " + CLOSES, b"451 4.4.1 "),
+    ({"greeting": BUSY}, 1, b'step=greeting reply="421 4.3.2 busy"', b"451 4.3.2 busy"),
+    ({"MAIL": silent}, 1, b'step=MAIL reason="no answer in time"', b"451 4.4.1 "),
+    ({"RCPT": silent}, 1, b'step=RCPT reason="no answer in time"', b"451 4.4.1 "),
+    # the first address is asked again
+    ({"RCPT": close}, 2, b"step=RCPT " + CLOSES, b"451 4.4.1 "),
+    ({"RCPT": BUSY}, 2, b'step=RCPT reply="421 4.3.2 busy"', b"451 4.3.2 busy"),
+], ids=["closes", "421", "silent at MAIL", "silent at RCPT", "closes at RCPT", "421 at RCPT"])
+def test_mailman_is_left_alone_after_a_failure(release, tmp_path, script, n, words, said):
+    """For a while, whatever is asked meanwhile, in this message and the next: it is neither
+    connected to nor logged again."""
     with scripted(script) as mm, Upstream() as up:
         with session(mailman(release, mm.endpoint, up, "--upstream-timeout=1"), tmp_path) as s:
-            got = ask(s, b"a@example.org", (LIST, b"my-list@example.com", OTHER))
-            assert [reply[:10] for reply in got] == [b"451 4.4.1 "] * 3
+            for _ in range(2):
+                got = ask(s, b"a@example.org", (LIST, b"my-list@example.com", OTHER))
+                assert [reply[: len(said)] for reply in got] == [said] * 3
+                s.expect((b"RSET", b"250 "))
+        assert len(mm.connections) == n
     log = s.err()
     assert log.count(
         b"smtpd: Mailman ") == log.count(b"smtpd: Mailman endpoint=%s %s\n" % (mm.endpoint.encode(),
                                                                                words)) == n, log
+
+
+def test_mailman_that_is_down_is_left_alone(release, tmp_path):
+    """There is nobody to connect to; and a message with two lists."""
+    with session(mailman(release, "127.0.0.1:1"), tmp_path) as s:
+        got = ask(s, b"a@example.org", (LIST, b"my-list@example.com", OTHER))
+        assert [reply[:10] for reply in got] == [b"451 4.4.1 "] * 3
+    assert s.err().count(b"smtpd: Mailman endpoint=127.0.0.1:1 step=connect ") == 1
+    with scripted({}, {"greeting": BUSY}) as mm:
+        verdict, log = play(mailman(release, mm.endpoint), tmp_path, message(token()), LIST,
+                            b"my-list@example.com")
+        assert verdict.startswith(b"451 4.3.2 busy") and len(mm.connections) == 2
+    assert log.count(b"smtpd: Mailman ") == 1
+
+
+def test_mailman_is_back(release, tmp_path):
+    """After ten seconds it is asked again."""
+    with scripted({"greeting": BUSY}, {}) as mm:
+        with session(mailman(release, mm.endpoint), tmp_path) as s:
+            assert ask(s, b"a@example.org", (LIST,))[0].startswith(b"451 4.3.2 busy")
+            time.sleep(10.1)
+            assert s.ask(b"RCPT TO:<%s>" % LIST).startswith(b"250 ")
+        assert len(mm.connections) == 2
