@@ -12,7 +12,7 @@ STRATEGIES = ["print", "print-tls", "show", "exec", "exec-balancer", "exec-refus
               "maildir"]
 STRATEGIES += ["proxy", "proxy-chunked", "proxy-filter", "proxy-login", "proxy-tls",
                "proxy-refusing", "proxy-auth", "proxy-lmtp", "proxy-prdr"]
-STRATEGIES += ["mailman", "mailman-lmtp", "mailman-prdr", "mailman-filter", "mailman-refusing",
+STRATEGIES += ["mailman", "mailman-prdr", "mailman-lmtp", "mailman-filter", "mailman-refusing",
                "mailman-2.1"]
 SECONDS = 900  # on a busy machine
 
