@@ -11,10 +11,11 @@ import time
 import pytest
 from conftest import ROOT, need
 from journald import Journald
-from processes import running_children
+from processes import is_running, running_children
 from session import PYTHON, Session, command, environment, wait_until
 from tls import Server, engine_of, issued
 from upstream import Upstream, close
+from upstream_tls import secure
 
 FOUND = 9
 OPTIONS = ("--quiet", f"--error-exitcode={FOUND}", "--leak-check=full",
@@ -96,16 +97,20 @@ def test_journal(checked, tmp_path):
         assert len(journald.entries("SMTPD_MAIL_FROM=a@example.org")) == 1
 
 
-def test_engine_under_valgrind(release, tmp_path):
-    """With the process of a connection. It has no --sandbox=no: here it finds a kernel without
-    filters, and says so."""
-    preload = tmp_path / "preload.so"
+def without_filters(folder):
+    """An environment: the engine has no --sandbox=no, so it finds a kernel without filters, and
+    says so."""
+    preload = folder / "preload.so"
     subprocess.run([need("cc"), "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", preload,
                     ROOT / "tests/sandbox.d/preload.c"], check=True)
+    return environment(LD_PRELOAD=str(preload), NO_FILTER="1")
+
+
+def test_engine_under_valgrind(release, tmp_path):
+    """With the process of a connection."""
     argv = [need("valgrind"), *OPTIONS, "--trace-children=yes", engine_of(release),
             *issued(tmp_path).options]
-    with Server(argv, env=environment(LD_PRELOAD=str(preload), NO_FILTER="1"),
-                patience=PATIENCE) as server:
+    with Server(argv, env=without_filters(tmp_path), patience=PATIENCE) as server:
         server.wait_until_ready()
         with server.ask() as one:
             one.talk()
@@ -115,6 +120,27 @@ def test_engine_under_valgrind(release, tmp_path):
         status, said = server.end()
         assert status == 0 and said.count("\n") == 1
         assert "is not confined: the kernel, or a sandbox around us, has no seccomp" in said
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+def test_upstream_tls_under_valgrind(checked, tmp_path, content):
+    """The session, its broker, the process that says STARTTLS, and an engine of their own: each has
+    a file for what is found."""
+    engine_of(checked[-1])
+    pair = issued(tmp_path)
+    with Upstream(secure(pair)) as up:
+        argv = [*checked[:-1], "--trace-children=yes", f"--log-file={tmp_path}/found.%p",
+                checked[-1], *options("--strategy=proxy", f"--upstream={up.endpoint}",
+                                      "--upstream-tls=required",
+                                      f"--upstream-tls-verify=sha256:{pair.fingerprint}")]
+        deliver(argv, tmp_path, content, b"250 ", env=without_filters(tmp_path))
+        assert len(up.messages) == 1
+    found = list(tmp_path.glob("found.*"))
+    wait_until(lambda: not any(is_running(int(path.suffix[1:])) for path in found),
+               "the end of all", PATIENCE)
+    assert {path.read_text() for path in found} == {""} and len(found) == 4
+    (said,) = tmp_path.glob("err-*")
+    assert b"is not confined: the kernel, or a sandbox around us, has no seccomp" in said.read_bytes()
 
 
 def test_upstream_that_hangs_up(checked, tmp_path):
