@@ -25,6 +25,11 @@ static void say_lost(const struct transaction *t, struct reply *ret) {
                   t->client->rules->title);
 }
 
+static void say_unexpected(const struct transaction *t, struct reply *ret) {
+        reply_set(ret, 451, "4.5.0", "%s sent an unexpected reply, try again later",
+                  t->client->rules->title);
+}
+
 static void make_verdict(const struct transaction *t, enum client_result result,
                          struct reply *reply) {
         if (result == CLIENT_UNREADABLE)
@@ -33,7 +38,9 @@ static void make_verdict(const struct transaction *t, enum client_result result,
                 reply_fix(reply, &in_vain);
         else if (result != CLIENT_OK && client_said(t->client, reply))
                 return;
-        else if (result != CLIENT_OK || reply->code / 100 == 3)
+        else if (result == CLIENT_OUT_OF_STEP)
+                say_unexpected(t, reply);
+        else if (result != CLIENT_OK)
                 say_lost(t, reply);
         else if (reply->code == 421)
                 reply_make_temporary(reply);
@@ -217,6 +224,24 @@ static void heed_leftover(struct transaction *t, const char *id) {
         c->step = NULL;
 }
 
+/* To the dot every 2xx is a yes, for which our client has to hear 250. A 3xx is neither yes nor
+ * no. */
+static enum client_result get_verdict(struct client *c, struct reply *ret) {
+        enum client_result r = client_verdict(c, ret);
+
+        if (r != CLIENT_OK || ret->code >= 400)
+                return r;
+        if (!reply_is_positive(ret))
+                return client_refuse(c, CLIENT_OUT_OF_STEP, "final dot", ret);
+        ret->code = 250;
+        return r;
+}
+
+static const char *why_in_doubt(enum client_result r) {
+        return r == CLIENT_OUT_OF_STEP ? "duplicate possible: unexpected reply to the final dot"
+                                       : "duplicate possible: no reply to the final dot";
+}
+
 /* To all the same reply (SMTP), or to each recipient its own (LMTP). */
 void transaction_commit(struct transaction *t, const char *id) {
         struct client *c = t->client;
@@ -228,9 +253,9 @@ void transaction_commit(struct transaction *t, const char *id) {
                 r = client_end(c);
         for (size_t i = 0; i < t->n_addressees; i++) {
                 if (r == CLIENT_OK && (i == 0 || c->rules->is_lmtp))
-                        r = client_verdict(c, &verdict);
+                        r = get_verdict(c, &verdict);
                 if (r != CLIENT_OK && is_said)
-                        log_duplicates(t, i, "duplicate possible: no reply to the final dot", id);
+                        log_duplicates(t, i, why_in_doubt(r), id);
                 is_said &= r == CLIENT_OK;
                 make_verdict(t, r, &verdict);
                 t->addressees[i]->verdict = verdict;

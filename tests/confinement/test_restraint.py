@@ -217,7 +217,7 @@ def test_an_upstream_that_waits_for_a_message(smtpd, tmp_path, step):
         if step == "RSET":
             session.expect((b"RCPT TO:<b@example.com>", b"250 "), (b"RSET", b"250 "))
             first = session.ask(b"MAIL FROM:<a@example.org>")
-        assert first.startswith(b"451 4.4.2 " if step != "RSET" else b"451 "), first
+        assert first.startswith(b"451 4.5.0 " if step != "RSET" else b"451 "), first
         assert b"this reply does not fit the command" in session.err()
         wait_until(lambda: up.connections[0].is_over, "the end of that connection")
         assert up.connections[0].commands[-1].startswith(step.encode())

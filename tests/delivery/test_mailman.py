@@ -581,7 +581,7 @@ AT_THE_DOT = {
     "552": (b"552 5.3.4 too big\r\n", b"552 5.3.4", False),
     "451": (b"451 not now\r\n", b"451", False),
     "421": (last(b"421 4.3.2 going down\r\n"), b"451", False),
-    "3xx": (b"354 more\r\n", b"451", False),
+    "3xx": (b"354 more\r\n", b"451 4.5.0", False),
     "closes": (close, b"451 4.4.2", True),
     "is silent": (silent, b"451 4.4.2", True),
     "nonsense": (b"fine\r\n", b"451 4.4.2", True),

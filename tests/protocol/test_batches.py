@@ -301,7 +301,7 @@ def test_more_answers_than_questions(smtpd, tmp_path, at, more):
 
 
 @pytest.mark.parametrize(("late", "verdict"),
-                         [(b"250 2.1.5 fine\r\n", b"451 4.4.2 "),
+                         [(b"250 2.1.5 fine\r\n", b"451 4.5.0 "),
                           (b"450 4.2.1 not now\r\n", b"450 4.2.1 ")])
 def test_an_answer_too_many_comes_late(smtpd, tmp_path, late, verdict):
     """It is taken for the answer to DATA, and 354 comes when nobody waits for it: what follows must
@@ -318,7 +318,7 @@ def test_an_answer_too_many_comes_late(smtpd, tmp_path, late, verdict):
         batch(session, NAMES)
         finish(session, verdict)
         if late.startswith(b"4"):
-            assert session.ask(b"MAIL FROM:<a@example.org>").startswith(b"451 4.4.2 ")
+            assert session.ask(b"MAIL FROM:<a@example.org>").startswith(b"451 4.5.0 ")
         assert codes_of(batch(session, NAMES)) == [250] + [250] * N + [354]
         finish(session)
         assert session.end() == 0
