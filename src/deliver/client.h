@@ -183,5 +183,8 @@ void client_log_reason(const struct client *c, struct log_line *l);
  * credentials. Returns false if there are none. */
 bool client_said(const struct client *c, struct reply *ret);
 
+/* Forgets what it said of the last message: that is no reason to refuse the next. */
+void client_forget(struct client *c);
+
 /* Sends QUIT and closes without waiting for the reply. Does nothing if it is not open. */
 void client_close(struct client *c);

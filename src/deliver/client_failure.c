@@ -72,6 +72,11 @@ bool client_said(const struct client *c, struct reply *ret) {
         return true;
 }
 
+void client_forget(struct client *c) {
+        c->failure = CLIENT_OK;
+        c->said.code = 0;
+}
+
 void client_leave_alone(const struct client *c, struct outage *o) {
         o->end = deadline_after(CLIENT_OUTAGE_SECONDS);
         if (!client_said(c, &o->reason))

@@ -222,26 +222,31 @@ static enum client_result say_again(struct upstream *u) {
 /* After a failure: a new connection that knows the envelope. Once in a transaction, and only if the
  * upstream went away: one that is silent or out of step is not asked again. */
 static bool reconnect(struct upstream *u, enum client_result failure) {
-        client_log(&u->client);
-        if (!client_is_gone(failure))
-                u->may_reconnect = false;
-        if (!u->may_reconnect)
-                return false;
+        bool may_reconnect = u->may_reconnect && client_is_gone(failure);
+
         u->may_reconnect = false;
+        if (!may_reconnect)
+                return false;
+        client_log(&u->client);
         if (!connect_upstream(u))
                 return false;
         return u->transaction.state == TRANSACTION_IDLE || say_again(u) == CLIENT_OK;
 }
 
-/* One that goes away twice in a transaction would do so in the next. */
-static void heed_failure(struct upstream *u, enum client_result r) {
-        if (client_is_gone(r) && !u->may_reconnect)
-                client_leave_alone(&u->client, &u->outages[u->index]);
+/* One that goes away twice in a transaction would do so in the next. What counts is the last
+ * failure, if it is a new one, not yet in the log: after the first, it may have refused what was
+ * said again. */
+static void heed_failure(struct upstream *u) {
+        const struct client *c = &u->client;
+
+        if (c->step && client_is_gone(c->failure) && !u->may_reconnect)
+                client_leave_alone(c, &u->outages[u->index]);
 }
 
 static void begin(struct upstream *u, const struct envelope *e) {
         u->envelope = e;
         u->may_reconnect = true;
+        client_forget(&u->client);
         transaction_forget(&u->transaction);
 }
 
@@ -250,7 +255,7 @@ static void ask_mail(struct upstream *u, struct reply *ret_verdict) {
 
         if (r != CLIENT_OK && reconnect(u, r))
                 r = say_mail(u, ret_verdict);
-        heed_failure(u, r);
+        heed_failure(u);
         transaction_verdict(&u->transaction, r, ret_verdict);
 }
 
@@ -272,7 +277,7 @@ void upstream_recipient(struct upstream *u, struct addressee *a, struct reply *r
 
         if (r != CLIENT_OK && reconnect(u, r))
                 r = say_rcpt(u, &a->recipient, ret_verdict);
-        heed_failure(u, r);
+        heed_failure(u);
         transaction_verdict(t, r, ret_verdict);
         if (reply_is_positive(ret_verdict))
                 t->addressees[t->n_addressees++] = a;
@@ -333,7 +338,7 @@ bool upstream_send(struct upstream *u, struct message *m, const struct trace *tr
 
         if (r != CLIENT_OK && reconnect(u, r))
                 r = transaction_send(t, m, trace, &refusal);
-        heed_failure(u, r);
+        heed_failure(u);
         transaction_verdict(t, r, &refusal);
         if (t->state != TRANSACTION_SENT)
                 transaction_refuse(t, &refusal);

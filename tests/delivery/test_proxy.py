@@ -1588,6 +1588,39 @@ def test_3xx_to_the_dot_is_neither_yes_nor_no(release, tmp_path, protocol):
     assert not lines(outcome.log, "upstream")
 
 
+@pytest.mark.parametrize("script", [
+    {"RCPT": b"450 4.2.1 is greylisted\r\n"},
+    {"EHLO": b"250-up\r\n250 PIPELINING\r\n"},
+], ids=["refuses", "has no DSN"])  # fmt: skip
+def test_refused_when_repeated_is_no_outage(release, tmp_path, script):
+    """Who went away once and then does not welcome the same again is asked about the next."""
+    first = {"EHLO": b"250-up\r\n250-PIPELINING\r\n250 DSN\r\n", "DATA": close}
+    with (Upstream(first, script, {}) as up, Session(proxy(release, up), tmp_path) as session):
+        session.begin("EHLO")
+        session.expect((b"MAIL FROM:<a@example.org> RET=HDRS", b"250 "),
+                       (b"RCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "))
+        session.say(SMALL)
+        session.expect((b".", b"451 "), (b"MAIL FROM:<other@example.org>", b"250 "),
+                       (b"RCPT TO:<c@example.com>", b"250 "), (b"DATA", b"354 "))
+        session.say(SMALL)
+        session.expect((b".", b"250 "))
+        assert session.end() == 0
+        up.wait_until_over()
+        assert len(up.connections) == 3 and len(up.messages) == 1
+
+
+def test_reason_is_of_this_message(release, tmp_path):
+    """What was said of one message is not said to the next, if then nobody can be reached."""
+    scripts = ({"DATA": close}, {"RCPT": b"450 4.2.1 is greylisted\r\n"}, {"greeting": close})
+    with (Upstream(*scripts) as up,
+          Session(proxy(release, up), tmp_path) as session):
+        session.begin("DATA")
+        session.say(SMALL)
+        session.expect((b".", b"451 4.2.1 is greylisted"),
+                       (b"MAIL FROM:<other@example.org>", b"451 4.4.1 "))
+        assert session.end() == 0
+
+
 # --- the log --------------------------------------------------------------------------------------
 
 FAILURES = {  # what each connection does; how many there are; the words for it
