@@ -114,8 +114,10 @@ enum client_result client_look(struct client *c) {
         if (c->n_owed > 0 || client_is_quiet(c))
                 return CLIENT_OK;
         r = client_heed_421(c, read_reply(c, 1, step, &unasked), step, &unasked);
-        if (r == CLIENT_OK || r == CLIENT_NONSENSE || r == CLIENT_SILENT)
-                r = client_fail(c, CLIENT_OUT_OF_STEP, step, "unexpected reply");
+        if (r == CLIENT_OK)
+                return client_refuse(c, CLIENT_OUT_OF_STEP, step, &unasked);
+        if (r == CLIENT_NONSENSE || r == CLIENT_SILENT)
+                return client_fail(c, CLIENT_OUT_OF_STEP, step, "unexpected reply");
         return r;
 }
 
@@ -211,11 +213,14 @@ enum client_result client_data(struct client *c, struct reply *ret) {
         return client_get(c, "DATA", ret);
 }
 
+/* A server that does not take them may have said why. */
 enum client_result client_send_octets(struct client *c, const char *data, size_t n) {
         int r = fd_write(c->channel.out, client_patience(c), &data, &n,
                          deadline_after(client_seconds(c, CLIENT_SECONDS)));
 
-        return r < 0 ? lose(c, r, "message") : CLIENT_OK;
+        if (r == 0)
+                return CLIENT_OK;
+        return client_look(c) != CLIENT_OK && c->said.code > 0 ? c->failure : lose(c, r, "message");
 }
 
 enum client_result client_send(struct client *c, const char *text, size_t n) {

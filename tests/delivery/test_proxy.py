@@ -1588,6 +1588,23 @@ def test_3xx_to_the_dot_is_neither_yes_nor_no(release, tmp_path, protocol):
     assert not lines(outcome.log, "upstream")
 
 
+def half_closed(c):
+    """Says no more, and reads the rest."""
+    c.sock.shutdown(socket.SHUT_WR)
+    silent(c)
+
+
+@pytest.mark.parametrize("how", [silent, half_closed, deaf, close], ids=lambda f: f.__name__)
+def test_reason_that_comes_during_the_message(release, tmp_path, how):
+    """It is the upstream's, and final: the log and the client have it."""
+    script = {"body": Body(1000, last(b"552 5.2.2 mailbox of b is full\r\n", how))}
+    with Upstream(script) as up:
+        outcome = play(proxy(release, up), tmp_path, HUGE)
+        assert outcome.last == b"451 4.2.2 mailbox of b is full" and len(up.connections) == 1
+        assert up.messages == []
+    assert one(outcome.log, "upstream")["reply"] == b"552 5.2.2 mailbox of b is full"
+
+
 @pytest.mark.parametrize("script", [
     {"RCPT": b"450 4.2.1 is greylisted\r\n"},
     {"EHLO": b"250-up\r\n250 PIPELINING\r\n"},
@@ -1631,9 +1648,9 @@ FAILURES = {  # what each connection does; how many there are; the words for it
     "closes at RCPT": ({"RCPT": close}, 2, b'step=RCPT reason="it closed the connection"'),
     "closes at DATA": ({"DATA": close}, 2, b'step=DATA reason="it closed the connection"'),
     "out of step at MAIL": ({"MAIL": b"250 fine\r\n250 too much\r\n"}, 1,
-                            b'step="between commands" reason="unexpected reply"'),
+                            b'step="between commands" reply="250 too much"'),
     "out of step at DATA": ({"DATA": b"354 go on\r\n250 too much\r\n"}, 1,
-                            b'step="between commands" reason="unexpected reply"'),
+                            b'step="between commands" reply="250 too much"'),
     "nonsense at MAIL": ({"MAIL": b"what?\r\n"}, 2, b'step=MAIL reason="the reply is not SMTP"'),
 }
 
@@ -1650,7 +1667,7 @@ def test_each_failure_is_logged_once(release, tmp_path, name):
             if got[0] == b"250 ":
                 session.expect((b"DATA", b"354 "))
                 session.say(SMALL)
-                session.expect((b".", b"451 4.5.0 " if b"unexpected" in words else b"451 4.4.2 "))
+                session.expect((b".", b"451 4.5.0 " if b"too much" in words else b"451 4.4.2 "))
         assert session.end() == 0
         log = session.err()
     assert log.count(

@@ -297,7 +297,7 @@ def test_more_answers_than_questions(smtpd, tmp_path, at, more):
         assert session.end() == 0
         up.wait_until_over()
         assert up_to_now == 0 and len(up.messages) == 1
-        assert re.search(rb"unexpected reply|this reply does not fit the command", session.err())
+        assert re.search(rb'"between commands" reply=|this reply does not fit', session.err())
 
 
 @pytest.mark.parametrize(("late", "verdict"),
