@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "helpers/show_html.h"
 #include "helpers/show_page.h"
+#include "helpers/show_part.h"
 
 enum { DEPTH_MAX = 32 }; /* parts in parts; what is deeper is listed only */
 
@@ -27,8 +28,15 @@ static const struct {
         const char *name;
         bool is_addresses;
 } fields[] = {
-        { "From", true }, { "Sender", true }, { "Reply-To", true }, { "To", true },
-        { "Cc", true },   { "Bcc", true },    { "Date", false },    { "Subject", false },
+        { "X-Mailbox-Line", false },
+        { "From", true },
+        { "Sender", true },
+        { "Reply-To", true },
+        { "To", true },
+        { "Cc", true },
+        { "Bcc", true },
+        { "Date", false },
+        { "Subject", false },
 };
 
 /* "Name" <address> in words: names are decoded one by one, so that none can look like an address of
@@ -42,8 +50,9 @@ static char *decode_addresses(const char *raw) {
         return text;
 }
 
-static void show_field(GString *page, const char *name, const char *raw, bool is_addresses) {
-        char *octets = page_decode(raw, strlen(raw), NULL);
+static void show_field(GString *page, const char *name, const struct octets *raw,
+                       bool is_addresses) {
+        char *octets = page_decode(raw->data, raw->n, NULL);
         char *text = is_addresses ? decode_addresses(octets) : NULL;
 
         if (!text)
@@ -53,61 +62,53 @@ static void show_field(GString *page, const char *name, const char *raw, bool is
         g_free(octets);
 }
 
-static void show_header(GString *page, GMimeObject *message) {
-        GMimeHeaderList *list = g_mime_object_get_header_list(message);
-        int n = g_mime_header_list_get_count(list);
+static void show_header(GString *page, const struct part *message) {
+        for (size_t i = 0; i < ELEMENTS(fields); i++) {
+                struct field f;
 
-        for (size_t i = 0; i < ELEMENTS(fields); i++)
-                for (int k = 0; k < n; k++) {
-                        GMimeHeader *header = g_mime_header_list_get_header_at(list, k);
-                        const char *raw = g_mime_header_get_raw_value(header);
-
-                        if (raw &&
-                            g_ascii_strcasecmp(g_mime_header_get_name(header), fields[i].name) == 0)
-                                show_field(page, fields[i].name, raw, fields[i].is_addresses);
-                }
+                for (size_t at = 0; part_next_field(message, &at, &f);)
+                        if (field_is_named(&f, fields[i].name))
+                                show_field(page, fields[i].name, &f.value, fields[i].is_addresses);
+        }
 }
 
 /* --- parts ------------------------------------------------------------------------------------ */
 
-/* What is in a part, without its transfer encoding. */
-static GByteArray *content_of(GMimePart *part) {
-        GMimeDataWrapper *content = g_mime_part_get_content(part);
-        GByteArray *octets = g_byte_array_new();
-        GMimeStream *stream = g_mime_stream_mem_new_with_byte_array(octets);
-
-        g_mime_stream_mem_set_owner(GMIME_STREAM_MEM(stream), FALSE);
-        if (content)
-                g_mime_data_wrapper_write_to_stream(content, stream);
-        g_object_unref(stream);
-        return octets;
+static bool is_multipart(const struct part *part) {
+        return part_is(part, "multipart", "*");
 }
 
-static size_t size_of(GMimeObject *part) {
-        GMimeStream *stream = g_mime_stream_null_new();
-        size_t n;
+static bool is_message(const struct part *part) {
+        static const char *const subtypes[] = { "rfc822", "global", "news", "rfc2822" };
 
-        if (GMIME_IS_PART(part) && g_mime_part_get_content(GMIME_PART(part)))
-                g_mime_data_wrapper_write_to_stream(g_mime_part_get_content(GMIME_PART(part)),
-                                                    stream);
-        else if (!GMIME_IS_PART(part))
-                g_mime_object_write_content_to_stream(part, NULL, stream);
-        n = GMIME_STREAM_NULL(stream)->written;
-        g_object_unref(stream);
+        for (size_t i = 0; i < ELEMENTS(subtypes); i++)
+                if (part_is(part, "message", subtypes[i]))
+                        return true;
+        return false;
+}
+
+static size_t size_of(const struct part *part) {
+        GBytes *octets = part_decode(part);
+        size_t n = g_bytes_get_size(octets);
+
+        g_bytes_unref(octets);
         return n;
 }
 
-/* The name of a part that has one; the caller frees it. */
-static char *name_of(GMimeObject *part) {
-        const char *name = GMIME_IS_PART(part) ? g_mime_part_get_filename(GMIME_PART(part)) : NULL;
+/* The name of a part that has one. */
+static const char *name_of(const struct part *part) {
+        const char *name =
+                part->disposition
+                        ? g_mime_content_disposition_get_parameter(part->disposition, "filename")
+                        : NULL;
 
-        return name ? g_strdup(name) : NULL;
+        return name ? name : g_mime_content_type_get_parameter(part->type, "name");
 }
 
 /* "Attachment: name, type/subtype, N octets" */
-static void list_part(struct view *v, const char *what, GMimeObject *part) {
-        char *name = name_of(part);
-        char *type = g_mime_content_type_get_mime_type(g_mime_object_get_content_type(part));
+static void list_part(struct view *v, const char *what, const struct part *part) {
+        const char *name = name_of(part);
+        char *type = g_mime_content_type_get_mime_type(part->type);
         size_t n = size_of(part);
         char *line = g_strdup_printf("%s%s%s, %zu octet%s", name ? name : "", name ? ", " : "",
                                      type, n, text_plural(n));
@@ -115,28 +116,18 @@ static void list_part(struct view *v, const char *what, GMimeObject *part) {
         page_field(v->list, what, line);
         g_free(line);
         g_free(type);
-        g_free(name);
-}
-
-/* A type that is none counts as plain text (RFC 2045 section 5.2). */
-static bool has_text_type(GMimeObject *part) {
-        const char *type = g_mime_object_get_header(part, "Content-Type");
-
-        return (type && !strchr(type, '/')) ||
-               g_mime_content_type_is_type(g_mime_object_get_content_type(part), "text", "*");
 }
 
 /* Whether it is to be read, and not to be saved. */
-static bool is_text(GMimeObject *part) {
-        const char *disposition = g_mime_object_get_disposition(part);
-        char *name = name_of(part);
-        bool has_name = name != NULL;
+static bool is_text(const struct part *part) {
+        const char *disposition =
+                part->disposition ? g_mime_content_disposition_get_disposition(part->disposition)
+                                  : NULL;
 
-        g_free(name);
-        if (!GMIME_IS_PART(part) || !has_text_type(part))
+        if (!part_is(part, "text", "*"))
                 return false;
         if (!disposition)
-                return !has_name;
+                return !name_of(part);
         return g_ascii_strcasecmp(disposition, GMIME_DISPOSITION_INLINE) == 0;
 }
 
@@ -146,125 +137,146 @@ static void separate(GString *page) {
                 g_string_append_c(page, '\n');
 }
 
-static void show_text(struct view *v, GMimeObject *part) {
-        GMimeContentType *type = g_mime_object_get_content_type(part);
-        GByteArray *octets = content_of(GMIME_PART(part));
-        char *text = page_decode((const char *) octets->data, octets->len,
-                                 g_mime_content_type_get_parameter(type, "charset"));
-        GString *plain = g_mime_content_type_is_type(type, "text", "html")
-                                 ? html_text(text, strlen(text))
-                                 : NULL;
+/* What is said of it; NULL if that cannot be: lines that came as they are have ASCII in them. */
+static const char *charset_of(const struct part *part) {
+        static const char ascii[] = "Az09\n";
+        const char *charset = g_mime_content_type_get_parameter(part->type, "charset");
+        char *decoded;
+        bool has_ascii;
+
+        if (!charset || part->encoding == GMIME_CONTENT_ENCODING_BASE64 ||
+            part->encoding == GMIME_CONTENT_ENCODING_QUOTEDPRINTABLE)
+                return charset;
+        decoded = page_decode(ascii, strlen(ascii), charset);
+        has_ascii = strcmp(decoded, ascii) == 0;
+        g_free(decoded);
+        return has_ascii ? charset : NULL;
+}
+
+static GString *make_text(const struct part *part, const char *octets, size_t n) {
+        char *text = page_decode(octets, n, charset_of(part));
+        GString *plain = part_is(part, "text", "html") ? html_text(text, strlen(text)) : NULL;
         GString *safe = g_string_new(NULL);
 
-        g_byte_array_unref(octets);
         page_text(safe, plain ? plain->str : text, plain ? plain->len : strlen(text));
-        if (safe->len > 0) {
-                separate(v->page);
-                g_string_append_len(v->page, safe->str, (gssize) safe->len);
-        }
-        g_string_free(safe, TRUE);
         if (plain)
                 g_string_free(plain, TRUE);
         g_free(text);
+        return safe;
+}
+
+/* HTML without a text, such as a picture, is listed. */
+static void show_text(struct view *v, const struct part *part) {
+        GBytes *octets = part_decode(part);
+        size_t n;
+        const char *data = g_bytes_get_data(octets, &n);
+        GString *text = make_text(part, data, n);
+
+        if (text->len > 0) {
+                separate(v->page);
+                g_string_append_len(v->page, text->str, (gssize) text->len);
+        } else if (n > 0 && part_is(part, "text", "html"))
+                list_part(v, "Attachment", part);
+        g_string_free(text, TRUE);
+        g_bytes_unref(octets);
 }
 
 /* Parts have parts, as many levels of them as DEPTH_MAX says. NOLINTBEGIN(misc-no-recursion) */
 
-static void show_part(struct view *v, GMimeObject *part);
+static void show_part(struct view *v, const struct part *part);
+
+static const char *usual_type(const struct part *parts) {
+        return part_is(parts, "multipart", "digest") ? "message/rfc822" : "text/plain";
+}
 
 /* Of those that say the same, plain text is read best, if there is any; or else the last one that
- * is understood (RFC 2046 section 5.1.4). */
-static int choose(GMimeMultipart *parts) {
-        int n = g_mime_multipart_get_count(parts), best = n - 1;
+ * is understood (RFC 2046 section 5.1.4). Returns where it begins. */
+static const char *choose(const struct part *parts) {
+        const char *best = NULL, *last = NULL;
+        struct octets octets;
+        bool is_best = false;
 
-        for (int i = 0; i < n; i++) {
-                GMimeObject *part = g_mime_multipart_get_part(parts, i);
+        for (size_t at = 0; !is_best && part_next(parts, &at, &octets);) {
+                struct part part;
 
-                if (GMIME_IS_MULTIPART(part) || is_text(part))
-                        best = i;
-                if (is_text(part) && size_of(part) > 0 &&
-                    g_mime_content_type_is_type(g_mime_object_get_content_type(part), "text",
-                                                "plain"))
-                        return i;
+                part_read_inner(&part, &octets, usual_type(parts));
+                last = octets.data;
+                is_best = is_text(&part) && part_is(&part, "text", "plain") && size_of(&part) > 0;
+                if (is_best || is_multipart(&part) || is_text(&part))
+                        best = octets.data;
+                part_free(&part);
         }
-        return best;
+        return best ? best : last;
 }
 
-static void show_parts(struct view *v, GMimeMultipart *parts) {
-        bool is_alternative = g_mime_content_type_is_type(
-                g_mime_object_get_content_type(GMIME_OBJECT(parts)), "multipart", "alternative");
-        int n = g_mime_multipart_get_count(parts), chosen = is_alternative ? choose(parts) : -1;
+static void show_parts(struct view *v, const struct part *parts) {
+        bool is_alternative = part_is(parts, "multipart", "alternative");
+        const char *chosen = is_alternative ? choose(parts) : NULL;
+        struct octets octets;
 
-        for (int i = 0; i < n; i++) {
-                GMimeObject *part = g_mime_multipart_get_part(parts, i);
+        for (size_t at = 0; part_next(parts, &at, &octets);) {
+                struct part part;
 
-                if (!is_alternative || i == chosen)
-                        show_part(v, part);
+                part_read_inner(&part, &octets, usual_type(parts));
+                if (!is_alternative || octets.data == chosen)
+                        show_part(v, &part);
                 else
-                        list_part(v, "Alternative", part);
+                        list_part(v, "Alternative", &part);
+                part_free(&part);
         }
 }
 
-static void show_message(GString *page, GMimeMessage *message, unsigned depth);
+static void show_message(GString *page, const struct octets *octets, unsigned depth);
 
-static void show_attached(struct view *v, GMimeObject *part) {
-        GMimeMessage *message = g_mime_message_part_get_message(GMIME_MESSAGE_PART(part));
+static void show_attached(struct view *v, const struct part *part) {
+        GBytes *content = part_decode(part);
+        struct octets octets;
+        const char *data = g_bytes_get_data(content, &octets.n);
 
-        if (!message) {
-                list_part(v, "Attachment", part);
-                return;
-        }
+        octets.data = data ? data : "";
         separate(v->page);
         g_string_append(v->page, "---- attached message ----\n");
-        show_message(v->page, message, v->depth + 1);
+        show_message(v->page, &octets, v->depth);
         g_string_append(v->page, "---- end of attached message ----\n");
+        g_bytes_unref(content);
 }
 
-static void show_part(struct view *v, GMimeObject *part) {
+/* A multipart without parts is text. */
+static void show_part(struct view *v, const struct part *part) {
         bool is_shown = ++v->depth <= DEPTH_MAX;
 
-        if (is_shown && GMIME_IS_MULTIPART(part))
-                show_parts(v, GMIME_MULTIPART(part));
-        else if (is_shown && GMIME_IS_MESSAGE_PART(part))
+        if (is_shown && is_multipart(part) && part_has_parts(part))
+                show_parts(v, part);
+        else if (is_shown && is_message(part))
                 show_attached(v, part);
-        else if (is_shown && is_text(part))
+        else if (is_shown && (is_text(part) || is_multipart(part)))
                 show_text(v, part);
         else
                 list_part(v, "Attachment", part);
         v->depth--;
 }
 
-static void show_message(GString *page, GMimeMessage *message, unsigned depth) {
+/* What has no usual field may have no header, but text with colons in it. */
+static void show_message(GString *page, const struct octets *octets, unsigned depth) {
         struct view v = { .page = page, .list = g_string_new(NULL), .depth = depth };
-        GMimeObject *body = g_mime_message_get_mime_part(message);
+        size_t before = page->len;
+        struct part message;
 
-        show_header(page, GMIME_OBJECT(message));
-        if (body)
-                show_part(&v, body);
+        part_read(&message, octets, "text/plain");
+        show_header(page, &message);
+        if (page->len == before)
+                part_take_header_as_text(&message);
+        show_part(&v, &message);
         if (v.list->len > 0) {
                 separate(page);
                 g_string_append_len(page, v.list->str, (gssize) v.list->len);
         }
         g_string_free(v.list, TRUE);
+        part_free(&message);
 }
 
 /* NOLINTEND(misc-no-recursion) */
 
 void message_show(GString *page, const char *message, size_t n) {
-        GMimeStream *stream = g_mime_stream_mem_new_with_buffer(message, n);
-        GMimeParser *parser = g_mime_parser_new_with_stream(stream);
-        GMimeMessage *parsed = g_mime_parser_construct_message(parser, NULL);
-
-        if (parsed)
-                show_message(page, parsed, 0);
-        else {
-                char *text = page_decode(message, n, NULL);
-
-                page_text(page, text, strlen(text));
-                g_free(text);
-        }
-        if (parsed)
-                g_object_unref(parsed);
-        g_object_unref(parser);
-        g_object_unref(stream);
+        show_message(page, &(struct octets) { message, n }, 0);
 }

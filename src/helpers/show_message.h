@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/show_message.h - a message as a person reads it. The only file that handles MIME, with
- * GMime (RFC 2045 to 2047, 2183, 2231). */
+/* helpers/show_message.h - a message as a person reads it: RFC 2046, 2047, 2183, 2231. */
 #pragma once
 
 #include <stddef.h>
