@@ -110,7 +110,7 @@ static void judge(const struct run *r, struct reply *ret) {
         verdict_judge(r->program, &r->ending, &r->output, ret, &ignored);
         if (is_filter(r->program) && reply_is_positive(ret))
                 take_fields(r, ret, &ignored);
-        ret->by = r->program->by;
+        ret->by = r->ending.error < 0 ? REPLY_BY_US : r->program->by;
         describe(r);
         if (ignored.text)
                 log_ignored(r, &ignored);

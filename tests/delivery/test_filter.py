@@ -167,7 +167,7 @@ def test_after_it_is_killed(release, tmp_path, script):
         assert said == b"451 4.3.0 the filter took too long, try again later" and texts == []
         assert time.monotonic() - began < PATIENCE and b"duplicate" not in log
         line = one(log, "message")
-        assert line["by"] == b"filter"
+        assert line["by"] == b"us"
         assert re.search(rb"filter timeout after [01] seconds?$", line["destination"])
 
 
