@@ -95,7 +95,7 @@ static void log_failure(const struct envelope *only) {
 
         log_start(&l, "Mailman");
         log_field(&l, "id", "%s", only->id);
-        log_field(&l, "endpoint", "%s", only->destination);
+        log_field(&l, "destination", "%s", only->destination);
         log_chosen(&l, "to", "<%s>", only->addressees[0].recipient.address.text);
         log_send(&l, LOG_WARNING);
 }

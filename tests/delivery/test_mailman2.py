@@ -295,8 +295,11 @@ def test_exit_statuses_of_the_wrapper(release, mm, status):
 
 def test_killed_of_the_wrapper(release, mm):
     (mm.var / "kill").touch()
-    verdict, _ = play(mm, mm.command(release), b"test@example.com")
+    verdict, log = play(mm, mm.command(release), b"test@example.com")
     assert verdict.startswith(b"451 4.3.0 ")
+    (line,) = lines(log, "Mailman")
+    assert line["destination"] == b"%s/tests/mailman2-wrapper signal 9" % str(ROOT).encode()
+    assert line.keys() == ["id", "destination", "to"]
 
 
 @pytest.mark.parametrize("how", ["missing", "no program", "not executable"])
