@@ -131,7 +131,8 @@ static void log_recipient(const struct envelope *e, const struct addressee *a) {
         log_field(&l, "id", "%s", e->id);
         log_verdict(&l, &a->verdict);
         log_field(&l, "by", "%s", reply_author(&a->verdict));
-        log_field(&l, "destination", "%s", destination_of(e, a));
+        if (!a->is_held) /* which nobody else has heard of */
+                log_field(&l, "destination", "%s", destination_of(e, a));
         log_address(&l, "to", &a->recipient.address);
         log_send(&l, reply_is_positive(&a->verdict) ? LOG_INFO : LOG_WARNING);
 }

@@ -265,7 +265,8 @@ def test_lmtp_has_the_matching_ones_only(smtpd, tmp_path, strategy):
         assert answers == [b"250"] * 5
         assert [verdict[:9] for verdict in verdicts] == [b"550 5.1.1", b"250 2.0.0", b"451 4.2.1",
                                                          b"550 5.1.1", b"250 2.0.0"]
-        assert [line["by"] for line in lines(err, "recipient")].count(b"rule") == 3
+        held = [line for line in lines(err, "recipient") if line["by"] == b"rule"]
+        assert len(held) == 3 and not any("destination" in line.keys() for line in held)
         if strategy == "exec":
             assert (tmp_path / "got").read_bytes().startswith(b"good@b\nother@b\n")
         elif strategy == "print":
