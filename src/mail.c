@@ -69,6 +69,7 @@ enum mail_answer mail_sender(struct mail *m, const struct sender *sender,
                              struct reply *ret_verdict) {
         make_id(m);
         m->envelope.sender = *sender;
+        m->refused.verdict.code = 0;
         m->is_sender_pending = put(m, NULL);
         if (m->is_sender_pending)
                 return MAIL_DEFERRED;
@@ -93,14 +94,21 @@ static const struct addressee *find_same_among(const struct mail *m, const struc
         return NULL;
 }
 
-/* Among those in the envelope, and those whose verdicts are still to come. */
+static bool is_like_refused(const struct mail *m, const struct recipient *r) {
+        return m->refused.verdict.code > 0 && m->strategy->is_same(m->delivery, &m->refused, r);
+}
+
+/* Among those in the envelope, those whose verdicts are still to come, and the last that was
+ * refused. */
 static const struct addressee *find_same(const struct mail *m, const struct recipient *r) {
         const struct addressee *a;
 
         if (!m->strategy->is_same || r->address.has_route) /* a route may not be allowed */
                 return NULL;
         a = find_same_among(m, r, 0, m->envelope.n_addressees);
-        return a ? a : find_same_among(m, r, m->first_pending, m->n_pending);
+        if (!a)
+                a = find_same_among(m, r, m->first_pending, m->n_pending);
+        return !a && is_like_refused(m, r) ? &m->refused : a;
 }
 
 static void share(struct addressee *a) {
@@ -116,6 +124,11 @@ static void ask(struct mail *m, struct addressee *a) {
                 m->strategy->recipient(m->delivery, a, &a->verdict);
         } else
                 reply_fix(&a->verdict, &delivery_recipient_ok);
+}
+
+static void remember(struct mail *m, const struct addressee *a) {
+        if (!a->same && !reply_is_positive(&a->verdict))
+                m->refused = *a;
 }
 
 enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipient,
@@ -136,6 +149,7 @@ enum mail_answer mail_recipient(struct mail *m, const struct recipient *recipien
         if (m->n_pending > 0 || m->is_sender_pending)
                 return MAIL_LATER;
         ask(m, a);
+        remember(m, a);
         *ret_verdict = a->verdict;
         return MAIL_ANSWERED;
 }
@@ -160,8 +174,10 @@ void mail_collect(struct mail *m, bool is_sender, struct reply *ret_verdict) {
         m->n_pending -= a != NULL;
         reply_fix(ret_verdict, &undelivered);
         m->strategy->collect(m->delivery, a, ret_verdict);
-        if (a)
-                a->verdict = *ret_verdict;
+        if (!a)
+                return;
+        a->verdict = *ret_verdict;
+        remember(m, a);
 }
 
 void mail_accept(struct mail *m, size_t n_recipients) {

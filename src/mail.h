@@ -19,6 +19,7 @@ struct mail {
         bool is_sender_pending; /* so is that on the sender */
         unsigned n_ids;
         bool is_judged;                 /* the message came whole, and has its verdict */
+        struct addressee refused;       /* the last one of the transaction; code 0: there is none */
         struct addressee few[MAIL_FEW]; /* what is large comes last */
         struct message message;
 };

@@ -129,9 +129,10 @@ struct delivery_ops {
         void (*sender)(struct delivery *d, const struct envelope *e, struct reply *ret_verdict);
         void (*recipient)(struct delivery *d, struct addressee *a, struct reply *ret_verdict);
 
-        /* Whether a recipient is the same as `a`, which was accepted, or put and not collected yet.
-         * The strategy is then not asked about it: it gets the same reply and verdict as `a`, and
-         * is among the addressees with .same set. NULL: the strategy is asked about all. */
+        /* Whether a recipient is the same as `a`, which was accepted, put and not collected yet, or
+         * refused (of these only the last is remembered). The strategy is then not asked about it:
+         * it gets the same reply as `a`, and if that was accepted the same verdict, and is among
+         * the addressees with .same set. NULL: the strategy is asked about all. */
         bool (*is_same)(const struct delivery *d, const struct addressee *a,
                         const struct recipient *r);
 

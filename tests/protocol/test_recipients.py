@@ -114,10 +114,24 @@ def test_each_transaction_begins_anew(release, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["one by one", "pipelined"])
-def test_who_was_refused_is_asked_about_again(release, tmp_path, how):
+def test_equal_recipients_of_whom_the_first_is_refused(release, tmp_path, how):
+    """The refusal is everybody's; the next transaction begins anew."""
     with Upstream({"RCPT": [b"450 4.2.0 not yet\r\n", None]}) as up:
-        replies, _ = play(proxy(release, up), tmp_path, SAME[:2], how)
-        assert copies(up) == [[SAME[1]]] and [reply[:3] for reply in replies] == [b"450", b"250"]
+        with Session(proxy(release, up), tmp_path) as s:
+            s.begin("EHLO")
+            ask = [b"MAIL FROM:<a@example.org>", *[b"RCPT TO:<%s>" % one for one in SAME],
+                   b"RCPT TO:<c@example.com>", b"RSET"]
+            if how == "pipelined":
+                s.say(b"".join(line + b"\r\n" for line in ask))
+                replies = [s.reply() for _ in ask]
+            else:
+                replies = [s.ask(line) for line in ask]
+            assert replies[1:-1] == [b"450 4.2.0 not yet"] * len(SAME) + [
+                b"250 2.1.5 recipient fine"]
+            s.expect((b"MAIL FROM:<a@example.org>", b"250 "),
+                     (b"RCPT TO:<%s>" % SAME[0], b"250 "), (b"RSET", b"250 "))
+            assert s.end() == 0
+        assert sum(line.startswith(b"RCPT") for line in up.commands) == 3
 
 
 @pytest.mark.parametrize("client", ["smtp", "lmtp"])
