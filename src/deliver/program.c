@@ -129,6 +129,14 @@ static int error_of(const struct answer *a, struct patience *p) {
         return over < 0 ? over : -ETIMEDOUT;
 }
 
+/* One that was told to end and did so by itself, saying that it does not have the message, is
+ * believed: nobody has it. */
+static bool has_refused(const struct run *r) {
+        bool was_told = r->answer.outcome == ANSWER_LATE || r->answer.outcome == ANSWER_CANCELED;
+
+        return was_told && WIFEXITED(r->answer.wait_status) && verdict_is_refusal(&r->output);
+}
+
 static uint32_t milliseconds_of(const struct program *p, const struct envelope *e) {
         int64_t left = patience_deadline(e->patience) - deadline_now();
         int64_t most = p->timeout < INT_MAX / 1000 ? (int64_t) p->timeout * 1000 : INT_MAX;
@@ -157,7 +165,7 @@ static void run(const struct program *p, struct envelope *e, int message,
                 had = request.milliseconds;
         r.ending = (struct ending) {
                 .wait_status = r.answer.wait_status,
-                .error = error_of(&r.answer, e->patience),
+                .error = has_refused(&r) ? 0 : error_of(&r.answer, e->patience),
                 .seconds = (unsigned) (had / 1000),
         };
         if (r.answer.outcome == ANSWER_FAILED) {

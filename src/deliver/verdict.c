@@ -89,6 +89,12 @@ bool verdict_has_reply(const struct output *o) {
         return begins_with_code(o->text);
 }
 
+bool verdict_is_refusal(const struct output *o) {
+        struct reply said;
+
+        return reply_parse_line(o->text, strcspn(o->text, "\r\n"), &said) && said.code >= 400;
+}
+
 void verdict_take_fields(struct fields *ret, const struct printed *p, struct reply *verdict,
                          struct ignored *ret_ignored) {
         size_t used;

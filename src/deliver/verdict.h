@@ -40,6 +40,9 @@ struct ignored {
  * it. */
 bool verdict_has_reply(const struct output *o);
 
+/* Whether it is a valid reply of 4xx or 5xx. */
+bool verdict_is_refusal(const struct output *o);
+
 /* Takes the header fields of a filter that accepted the message. If they are invalid the verdict
  * becomes 451. */
 void verdict_take_fields(struct fields *ret, const struct printed *p, struct reply *verdict,

@@ -6,6 +6,7 @@ print."""
 import base64
 import contextlib
 import email.message
+import fcntl
 import os
 import pty
 import re
@@ -359,6 +360,21 @@ def test_nobody_reads(release, tmp_path):
             session.ours.close()
     finally:
         os.close(reader)
+
+
+def test_show_locked_output(release, tmp_path):
+    """Another process has it until the deadline: nothing was shown, and no duplicate is possible."""
+    path = tmp_path / "shown"
+    with open(path, "w+b") as err, Session(showing(release, "--message-timeout=2"), tmp_path,
+                                           err=err) as session:
+        session.begin("EHLO")
+        with open(path, "r+b") as other:
+            fcntl.lockf(other, fcntl.LOCK_EX)
+            assert session.send_message(b"Subject: x\r\n\r\ny\r\n").startswith(
+                b"451 4.3.0 cannot write to the output: ")
+        assert session.end() == 0
+    said = path.read_text()
+    assert "duplicate possible" not in said and "Subject" not in said
 
 
 def test_show_no_output(smtpd, tmp_path):
