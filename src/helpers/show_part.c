@@ -2,6 +2,7 @@
 /* helpers/show_part.c - what a message consists of. */
 #include "helpers/show_part.h"
 
+#include <gmime/gmime.h>
 #include <string.h>
 
 #include "base/ascii.h"
@@ -257,7 +258,7 @@ static GByteArray *decode(const struct part *p, size_t n) {
         GByteArray *out = g_byte_array_new();
         GMimeEncoding state;
 
-        g_mime_encoding_init_decode(&state, p->encoding);
+        g_mime_encoding_init_decode(&state, (GMimeContentEncoding) p->encoding);
         g_byte_array_set_size(out, (guint) g_mime_encoding_outlen(&state, n));
         n = g_mime_encoding_step(&state, p->content.data, n, (char *) out->data);
         g_byte_array_set_size(out, (guint) n);

@@ -7,9 +7,12 @@
  */
 #pragma once
 
-#include <gmime/gmime.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+typedef struct _GBytes GBytes; /* of GLib */
+typedef struct _GMimeContentType GMimeContentType;
+typedef struct _GMimeContentDisposition GMimeContentDisposition;
 
 struct octets {
         const char *data;
@@ -21,7 +24,7 @@ struct part {
         bool is_mbox;                  /* the first line of the header is "From ..." */
         GMimeContentType *type;
         GMimeContentDisposition *disposition; /* NULL: there is none */
-        GMimeContentEncoding encoding;
+        int encoding;                         /* a GMimeContentEncoding */
 };
 
 /* The part that these octets are; they must stay. `usual_type` is its type if it has no
