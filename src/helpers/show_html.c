@@ -66,12 +66,10 @@ static const struct tag tags[] = {
         { "hr", 1, .mark = "----------" },
         { "td", 0, .mark = "  " },
         { "th", 0, .mark = "  " },
-        { "head", .is_skipped = true },
         { "style", .is_skipped = true },
         { "script", .is_skipped = true },
         { "title", .is_skipped = true },
         { "template", .is_skipped = true },
-        { "svg", .is_skipped = true },
 };
 
 static bool is_space(char c) {

@@ -137,6 +137,8 @@ MESSAGES = {
              "<pre>  a\n   b</pre>1 < 2 & 3</body></html>\n",
              "\nGrüße\n\nOne\ntwo <three> € €\n* a\n* b\nlink <https://example.org/?a=1&b=2> "
              "c@example.org [a cat]\n  a\n   b\n1 < 2 & 3\n"),
+    "html-head-without-end": ("Content-Type: text/html\n\n<head><title>no</title><body>text <svg/>"
+                              "and this\n", "\ntext and this\n"),
     "broken-html": ("Content-Type: text/html\n\n<p>one <b>two <a href=\"x three <p>four\n",
                     "\none two four\n"),
     "alternative": ("Content-Type: multipart/alternative; boundary=b\n\n--b\nContent-Type: "
