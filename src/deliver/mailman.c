@@ -43,7 +43,7 @@ union copy {
 };
 
 static const struct fixed_reply no_list = { 550, "5.1.1", "no such list" };
-static const struct fixed_reply list_no_smtputf8 = { 550, "5.6.7",
+static const struct fixed_reply list_no_smtputf8 = { 451, "4.6.7",
                                                      "the list server does not support SMTPUTF8" };
 static const struct fixed_reply too_many_lists = {
         452, "4.5.3", "too many lists: send the rest in another message"

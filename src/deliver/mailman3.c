@@ -121,15 +121,19 @@ bool mailman3_send(struct mailman3 *m, struct mailman3_copy *copy, struct addres
         struct reply reply;
         enum client_result r;
 
-        *t = (struct transaction) { .client = &copy->client,
-                                    .addressees = list,
-                                    .n_addressees = 1 };
+        *t = (struct transaction) {
+                .client = &copy->client,
+                .promised_size = UINT64_MAX, /* EHLO knew nothing of its limit */
+                .addressees = list,
+                .n_addressees = 1,
+        };
         if (client_try(&copy->client, &m->outage, m->index, m->endpoint, &m->rules) != CLIENT_OK) {
                 say_gone(m, &reply);
                 transaction_refuse(t, &reply);
                 return false;
         }
-        r = transaction_begin(t, s, &reply);
+        r = transaction_check_size(t, s->size, &reply) ? transaction_begin(t, s, &reply)
+                                                       : CLIENT_OK;
         if (r == CLIENT_OK && reply_is_positive(&reply))
                 r = transaction_recipient(t, &(*list)->recipient, &reply);
         if (r == CLIENT_OK && reply_is_positive(&reply))

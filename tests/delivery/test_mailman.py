@@ -343,12 +343,12 @@ def test_list_is_removed_before_the_message(release, real, tmp_path):
 
 
 def test_smtputf8(release, real, tmp_path):
-    """Mailman does not know it; the upstream may."""
+    """Mailman does not know it; the upstream may. It was offered: so a refusal is for now."""
     with Upstream() as up:
         with session(mailman(release, real.endpoint, up), tmp_path) as s:
             got = ask(s, b"a@example.org", (LIST, OTHER, "jürgen@example.com".encode()),
                       b" SMTPUTF8")
-            assert [reply[:9] for reply in got] == [b"550 5.6.7", b"250 2.1.5", b"250 2.1.5"]
+            assert [reply[:9] for reply in got] == [b"451 4.6.7", b"250 2.1.5", b"250 2.1.5"]
             assert send(s, message(token())).startswith(b"250 ")
         up.wait_until_over()
     assert len(up.messages) == 1
@@ -361,7 +361,7 @@ def test_smtputf8_sender(release, real, tmp_path):
     with Upstream() as up:
         with session(mailman(release, real.endpoint, up), tmp_path) as s:
             got = ask(s, "jürgen@example.org".encode(), (OTHER, LIST), b" SMTPUTF8")
-            assert [reply[:9] for reply in got] == [b"250 2.1.5", b"550 5.6.7"]
+            assert [reply[:9] for reply in got] == [b"250 2.1.5", b"451 4.6.7"]
 
 
 def test_larger_than_mailman_takes(release, real, tmp_path):
@@ -370,6 +370,27 @@ def test_larger_than_mailman_takes(release, real, tmp_path):
         with session(mailman(release, real.endpoint, up, "--max-size=100M"), tmp_path) as s:
             got = ask(s, b"a@example.org", (OTHER, LIST), b" SIZE=40000000")
             assert got[0].startswith(b"250 ") and got[1][:3] in (b"250", b"552")
+
+
+@pytest.mark.parametrize("to", [(LIST,), (LIST, OTHER)], ids=["list", "list and other"])
+def test_message_larger_than_mailman_takes(release, tmp_path, to):
+    """EHLO did not say so: it is refused for now, and nobody has it."""
+    with Upstream(lmtp=True, extensions=("SIZE 1000", "8BITMIME")) as mm, Upstream() as up:
+        mm.scripts = ({"RCPT": lists(LIST)},)
+        verdict, log = play(mailman(release, mm.endpoint, up), tmp_path, message(token()) + LARGE,
+                            *to)
+        check_nobody_has_it(mm, up)
+    assert verdict == (b"452 4.3.4 message too big: the list server accepts at most 1000 octets")
+    assert logged(log) == ({}, b"452")
+
+
+def test_size_larger_than_mailman_takes(release, tmp_path):
+    """The client said it at MAIL: Mailman, which would say 552, is not asked."""
+    too_big = {"RCPT": lists(LIST), "MAIL": b"552 5.3.4 too big\r\n"}
+    with Upstream({"RCPT": lists(LIST)}, too_big, lmtp=True, extensions=("SIZE 100",)) as mm:
+        with session(mailman(release, mm.endpoint), tmp_path) as s:
+            assert ask(s, b"a@example.org", (LIST,), b" SIZE=1000")[0].startswith(b"250 ")
+            assert send(s, message(token())).startswith(b"452 4.3.4 ")
 
 
 def test_upstream_with_size_but_no_limit(release, tmp_path):
