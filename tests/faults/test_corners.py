@@ -12,7 +12,6 @@ from upstream import Upstream, close
 
 BIG_ENOUGH = b"250-up.example\r\n250-8BITMIME\r\n250 SIZE 100000\r\n"
 TOO_SMALL = b"250-up.example\r\n250-8BITMIME\r\n250 SIZE 100\r\n"
-LOST = b"451 4.4.2 "
 
 
 def failing(inject, argv):
@@ -84,14 +83,14 @@ def test_comes_back_and_knows_lists_no_better(smtpd, tmp_path):
 def test_list_server_takes_no_such_size(smtpd, tmp_path):
     with Upstream({}, {"LHLO": TOO_SMALL}, lmtp=True) as lists:
         outcome = play(mailman(smtpd, lists), tmp_path)
-    assert outcome.codes == [250, 250, 250, 354, 552] and lists.messages == []
+    assert outcome.codes == [250, 250, 250, 354, 452] and lists.messages == []
 
 
 def test_list_server_answers_twice(smtpd, tmp_path):
     """It is out of step: what it says of DATA could be of something else."""
     with Upstream({}, {"RCPT": b"250 2.1.5 yes\r\n250 2.1.5 yes\r\n"}, lmtp=True) as lists:
         outcome = play(mailman(smtpd, lists), tmp_path)
-    assert outcome.last.startswith(LOST) and lists.messages == []
+    assert outcome.last.startswith(b"451 4.5.0 ") and lists.messages == []
 
 
 # --- the message cannot be read any more ----------------------------------------------------------
