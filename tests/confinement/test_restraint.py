@@ -185,8 +185,8 @@ def test_a_loop(smtpd, folder, family):
                                                                                      "127.0.0.1")
     listen = {"any": f"0.0.0.0:{port}", "localhost": f"127.0.0.1:{port},[::1]:{port}"}.get(family,
                                                                                            where)
-    with Acceptor(smtpd, folder, "--strategy=proxy", f"--upstream={where}",
-                  listen=listen) as acceptor:
+    with Acceptor(smtpd, folder, "--strategy=proxy", f"--upstream={where}", listen=listen,
+                  prefix=["sh", "-c", 'umask 0; exec "$@"', "sh"]) as acceptor:
         with acceptor.client("EHLO") as client:
             client.expect((b"MAIL FROM:<a@example.org>", b"451 4.4.1 "), (b"QUIT", b"221 "))
         wait_until(lambda: acceptor.log("session") and not acceptor.sessions(),
