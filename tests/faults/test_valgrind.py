@@ -119,7 +119,7 @@ def test_engine_under_valgrind(release, tmp_path):
         server.process.terminate()
         status, said = server.end()
         assert status == 0 and said.count("\n") == 1
-        assert "is not confined: the kernel, or a sandbox around us, has no seccomp" in said
+        assert "are not confined: the kernel, or a sandbox around us, has no seccomp" in said
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
@@ -140,7 +140,7 @@ def test_upstream_tls_under_valgrind(checked, tmp_path, content):
                "the end of all", PATIENCE)
     assert {path.read_text() for path in found} == {""} and len(found) == 4
     (said,) = tmp_path.glob("err-*")
-    assert b"is not confined: the kernel, or a sandbox around us, has no seccomp" in said.read_bytes()
+    assert b"are not confined: the kernel, or a sandbox around us, has no seccomp" in said.read_bytes()
 
 
 def test_upstream_that_hangs_up(checked, tmp_path):
