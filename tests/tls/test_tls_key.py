@@ -175,7 +175,7 @@ def test_check_says_the_same(program, folder, pair, spoil):
 def test_key_that_only_root_can_read(program, folder, pair):
     need_root()
     status, said = start_that_fails(program, folder, *options_of(pair), **NOBODY)
-    assert status == 78 and b"cannot read the key " in said and b"the user nobody may not" in said
+    assert status == 78 and b"cannot read the key " in said and b"user nobody is not permitted" in said
 
 
 def test_certificate_changed_between_sessions(program, folder, pair):
