@@ -18,6 +18,8 @@ log_file_path = {folder}/log.%s
 pid_file_path = {folder}/pid
 keep_environment = LD_LIBRARY_PATH
 primary_hostname = exim.example
+"""
+SENDING = """\
 trusted_users = root
 begin acl
 begin routers
@@ -35,7 +37,7 @@ out:
 
 
 class Exim:
-    """A client with a configuration of its own: CONF, and more options of its transport."""
+    """With a configuration of its own, which begins as CONF does."""
 
     def __init__(self, folder):
         need_root()
@@ -49,19 +51,26 @@ class Exim:
                            ("group", "Debian-exim:x:8:\n")):
             (self.folder / name).write_text(Path("/etc", name).read_text() + line)
 
-    def send(self, port, options, message, *recipients, sender="a@example.org"):
-        """To that port of 127.0.0.1. Returns what the log says of it. It insists on the user that its
-        package makes: it gets one, in an /etc/passwd of its own."""
-        (self.folder / "conf").write_text(
-            CONF.format(program=self.program, folder=self.folder, port=port)
-            + "".join(f"  {option}\n" for option in options))
-        before = self.log()
+    def configure(self, text):
+        (self.folder / "conf").write_text(CONF.format(program=self.program, folder=self.folder)
+                                          + text)
+
+    def argv(self, *arguments):
+        """It insists on the user that its package makes: it gets one, in an /etc/passwd of its
+        own."""
         mounts = " && ".join(f"mount --bind {self.folder}/{name} /etc/{name}"
                              for name in ("passwd", "group"))
-        argv = [*private_mounts(), "sh", "-c", f'{mounts} && exec "$@"', "sh", self.program, "-C",
-                str(self.folder / "conf"), "-odi", "-oi", "-f", sender, *recipients]
-        subprocess.run(argv, input=message, env=environment(**self.env), check=True,
-                       timeout=PATIENCE)
+        return [*private_mounts(), "sh", "-c", f'{mounts} && exec "$@"', "sh", self.program, "-C",
+                str(self.folder / "conf"), *arguments]
+
+    def send(self, port, options, message, *recipients, sender="a@example.org"):
+        """To that port of 127.0.0.1, with more options of its transport. Returns what the log says
+        of it."""
+        self.configure(SENDING.format(port=port)
+                       + "".join(f"  {option}\n" for option in options))
+        before = self.log()
+        subprocess.run(self.argv("-odi", "-oi", "-f", sender, *recipients), input=message,
+                       env=environment(**self.env), check=True, timeout=PATIENCE)
         return self.log().removeprefix(before)
 
     def log(self):
