@@ -276,12 +276,14 @@ def test_an_envelope_that_is_refused_the_second_time(release, tmp_path):
 
 @pytest.mark.parametrize("step", ["greeting", "LHLO", "MAIL", "RCPT"])
 def test_a_list_server_that_hangs_up_with_a_reason(smtpd, tmp_path, step):
+    """One that has answered already is asked once more."""
+    n_tries = 1 if step in ("greeting", "LHLO") else 2
     with Upstream({step: last(FULL)}, lmtp=True) as mailman:
         reply, log = relay(command(smtpd, "--strategy=mailman", f"--mailman={mailman.endpoint}"),
                            tmp_path)
     assert reply == b"451 4.7.0 too many connections from you"
     assert [(line["step"], line["reply"])
-            for line in lines(log, "Mailman")] == [(step.encode(), reply_of(FULL))] * 2
+            for line in lines(log, "Mailman")] == [(step.encode(), reply_of(FULL))] * n_tries
 
 
 @pytest.mark.parametrize("step", ["greeting", "LHLO", "MAIL", "RCPT", "DATA", "dot"])

@@ -101,7 +101,7 @@ def test_mistakes_have_their_own_status(smtpd, tmp_path):
 def test_without_accepting_it_makes_no_sense(smtpd, tmp_path):
     with Session(command(smtpd, "--count=1"), tmp_path) as session:
         assert codes(session.read_to_end()) == [421] and session.status() == 78
-        assert b"count=1 is for accepting connections" in session.err()
+        assert b"count=1 is only for accepting connections" in session.err()
 
 
 def test_message_under_way_comes_to_its_end(smtpd, tmp_path):

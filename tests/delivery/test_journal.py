@@ -678,7 +678,7 @@ def test_catalog(journald, release, tmp_path):
     catalog = tmp_path / "usr/lib/systemd/catalog"
     catalog.mkdir(parents=True)
     (tmp_path / "var/lib/systemd/catalog").mkdir(parents=True)
-    shutil.copy(Path(release).parent / "smtpd.catalog", catalog)
+    shutil.copy(Path(release).parent / "units_smtpd_catalog", catalog / "smtpd.catalog")
     done = journald.journalctl(f"--root={tmp_path}", "--update-catalog")
     assert done.stdout + done.stderr == b""
     dump = journald.journalctl(f"--root={tmp_path}", "--dump-catalog").stdout

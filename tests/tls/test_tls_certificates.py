@@ -171,8 +171,7 @@ def test_key_cut_anywhere(engine, good, tmp_path):
     for n in cuts_of(text):
         cut.write_text(text[:n])
         assert only(engine, f"--certificate={good.certificate}", f"--key={cut}") == (
-            78, f"error: there is no key in {cut} that can be read: it has to be PEM, without a "
-                f"passphrase")
+            78, f"error: no readable key in {cut}: it must be in PEM format, without a passphrase")
 
 
 def test_weak_key(engine, folder):
