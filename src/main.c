@@ -249,9 +249,8 @@ static int check(const struct config *c, int mistakes) {
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EX_IOERR;
 }
 
-/* Tells a client that there will be no session; why, the administrator has in the log.
- * A person at a terminal has seen that already; a client that begins with TLS would not understand.
- */
+/* Tells a client that there will be no session. The reason is in the log: a person at a terminal
+ * has seen it already; a client that begins with TLS would not understand. */
 static int refuse(const struct config *c, struct channel *channel, int status) {
         static const char misconfigured[] =
                 "421 4.3.5 this server is not configured correctly, try again later\r\n";

@@ -192,7 +192,6 @@ static void leave(struct acceptor *a) {
         };
 
         refusal_to_queue(&a->refusals, a->listeners, &why, a->sessions.n);
-        refusal_log_rest(&a->refusals, a->sessions.n);
         listeners_close(a->listeners);
 }
 

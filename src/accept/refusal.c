@@ -16,7 +16,7 @@ enum {
         TO_ALL = 1,         /* seconds */
 };
 
-void refusal_log_rest(struct refusals *r, size_t n_sessions) {
+static void log_now(struct refusals *r, size_t n_sessions) {
         struct log_line line;
 
         if (r->n == 0)
@@ -34,7 +34,7 @@ void refusal_log_rest(struct refusals *r, size_t n_sessions) {
 
 void refusal_log(struct refusals *r, size_t n_sessions) {
         if (deadline_now() >= r->next_line)
-                refusal_log_rest(r, n_sessions);
+                log_now(r, n_sessions);
 }
 
 /* A client that has said something already loses our last words if that is left unread: a reset
@@ -92,4 +92,5 @@ void refusal_to_queue(struct refusals *r, const struct listeners *l, const struc
                        (fd = accept4(from->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
                         refusal_say(r, from, fd, refusal, n_sessions);
         }
+        log_now(r, n_sessions);
 }

@@ -33,15 +33,12 @@ void refusal_say(struct refusals *r, const struct listener *l, int connection,
  * running sessions. */
 void refusal_log(struct refusals *r, size_t n_sessions);
 
-/* Logs at once what has not been logged yet: nothing calls again. */
-void refusal_log_rest(struct refusals *r, size_t n_sessions);
-
 /* Refuses the clients that wait on the first `n` listeners, and others that come within a second or
  * until `stop_fd` is readable. Returns at once if none wait. */
 void refusal_to_all(struct refusals *r, const struct listeners *l, size_t n, int stop_fd,
                     const struct refusal *refusal);
 
-/* Refuses the clients that wait on listeners of our own. Those on inherited ones will be served by
- * the next process. */
+/* At the end: refuses the clients that wait on listeners of our own, and logs all refusals that are
+ * not logged yet. Clients on inherited listeners will be served by the next process. */
 void refusal_to_queue(struct refusals *r, const struct listeners *l, const struct refusal *refusal,
                       size_t n_sessions);

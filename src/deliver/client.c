@@ -162,11 +162,11 @@ static void add_given(char parameters[static OPTIONS_MAX + 2], const char *optio
                             given);
 }
 
-/* AUTH is an address that somebody else vouches for (RFC 4954 section 5). */
 bool client_has_room(const struct client *c) {
         return c->max_mails == 0 || c->n_mails < c->max_mails;
 }
 
+/* AUTH is an address that somebody else vouches for (RFC 4954 section 5). */
 void client_put_mail(struct client *c, const struct sender *s) {
         char size[32] = "", given[OPTIONS_MAX + 2] = "";
 
