@@ -24,7 +24,7 @@ from acceptor import Acceptor, folder
 from conftest import BUILDS, ROOT, missing, need
 from engine import Engine
 from processes import children, descriptors, status_of
-from session import (BEGIN, END, PATIENCE, Session, codes, command, environment, printed, stop,
+from session import (BEGIN, END, PATIENCE, Session, codes, command, environment, printed, run, stop,
                      tcp_pair, wait_until)
 from upstream import Upstream, close
 from world import World
@@ -780,3 +780,13 @@ def test_old_kernel(release, tmp_path, strategy, call, error):
         said = re.sub(re.escape(BEGIN) + b".*" + re.escape(END), b"", session.err(), flags=re.S)
     assert re.fullmatch(rb"smtpd: message [^\n]*\nsmtpd: session [^\n]*\n", said)
     assert (b" confined=no " in said) == (call == "prctl")
+
+
+def test_choice_of_none_is_in_the_log(release, tmp_path):
+    """A transcript is its user's own, and has none by itself."""
+    with Session(command(release, "--sandbox=no"), tmp_path) as session:
+        session.begin("EHLO")
+        assert session.end() == 0
+        assert b" confined=no " in session.err()
+    _, _, err = run(command(release, "--sandbox=no"), b"QUIT\r\n")
+    assert b"session " in err and b"confined" not in err

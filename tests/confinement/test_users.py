@@ -5,7 +5,7 @@ import pwd
 
 import pytest
 from acceptor import Acceptor
-from conftest import need_root, private_mounts
+from conftest import need, need_root, private_mounts
 from session import STAY, Session, command, environment, run, tcp_pair
 
 SAID = b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n\r\n.\r\nQUIT\r\n"
@@ -41,6 +41,18 @@ def test_session_with_a_peer(release, tmp_path, kind, options, answer):
     else:
         _, out, _ = run(argv(release, *options), SAID, environment(REMOTE_ADDR="192.0.2.1"))
     assert answer in out
+
+
+@pytest.mark.parametrize("options, why", [
+    (["--user=_nobody-of-this-name"], b"421 4.3.5 "),
+    (["--user=daemon"], b"421 4.3.0 "),
+], ids=["no-such-user", "not-allowed"])
+def test_client_hears_whose_fault_it_is(release, tmp_path, options, why):
+    """There is no session: for the configuration, or because root may not become somebody here."""
+    need_root()
+    powerless = [need("setpriv"), "--bounding-set=-setuid,-setgid"]
+    with Session([*powerless, *argv(release, *options)], tmp_path, tcp_pair()) as session:
+        assert session.read_to_end().startswith(why)
 
 
 @pytest.mark.parametrize("kind", ["session", "acceptor"])
