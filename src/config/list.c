@@ -20,21 +20,29 @@ bool value_add_to_list(struct list *list, char *item) {
 
         if (!items)
                 return false;
-        items[list->n++] = item;
         list->items = items;
+        list->items[list->n++] = item;
         return true;
+}
+
+/* The n octets at begin as one more item. */
+static bool add_item(struct list *list, const char *begin, size_t n,
+                     bool (*is_item)(const char *item)) {
+        char *item = strndup(begin, n);
+
+        if (item && is_item(item) && value_add_to_list(list, item))
+                return true;
+        free(item);
+        return false;
 }
 
 bool value_parse_list(const char *value, struct list *list, bool (*is_item)(const char *item)) {
         for (const char *p = value; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
                 const char *begin = p + strspn(p, " \t");
                 size_t n = strcspn(begin, ", \t");
-                char *item = is_end(begin + n) ? strndup(begin, n) : NULL;
 
-                if (!item || !is_item(item) || !value_add_to_list(list, item)) {
-                        free(item);
+                if (!is_end(begin + n) || !add_item(list, begin, n, is_item))
                         return false;
-                }
         }
         return true;
 }
