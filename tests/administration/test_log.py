@@ -90,8 +90,11 @@ def test_words_of_a_client_are_values(smtpd, tmp_path, name):
                               "helo", "from", "to"]
     assert abandoned.keys() == ["id", "peer", "uid", "reason", "protocol", "size", "recipients",
                                 "helo", "from", "to"]
-    assert end.keys() == ["peer", "uid", "protocol", "commands", "errors", "messages", "accepted",
-                          "end", "duration", "helo"]
+    of_this_build = {"confined"}  # a build with sanitizers has no sandbox, and says so
+    assert [key for key in end.keys() if key not in of_this_build] == [
+        "peer", "uid", "protocol", "commands", "errors", "messages", "accepted", "end", "duration",
+        "helo"
+    ]
     assert end["helo"] == cut(local[:200]) and end["end"] == b"221 goodbye"
 
 
