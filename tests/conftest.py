@@ -58,7 +58,7 @@ def pytest_sessionfinish(session):
 # Files that take minutes. Of the first ones the tests share nothing that has to be made first:
 # several processes can have them (pytest-xdist).
 LONG = [f"test_{name}.py"
-        for name in ("sweep", "coverage", "analysis", "valgrind", "intrusion", "restraint", "proxy",
+        for name in ("sweep", "analysis", "valgrind", "intrusion", "restraint", "proxy",
                      "acceptor", "exec", "reproducible")]
 WHOLE = [f"test_{name}.py"
          for name in ("fuzz", "ports", "service", "mailman", "upstreams", "systemd", "tls_server",
