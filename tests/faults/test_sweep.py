@@ -24,7 +24,7 @@ def test_sweep(smtpd, strategy):
     need("cc")
     part = "1/2" if "/release/" in smtpd else "2/2"
     run = subprocess.run(
-        [ROOT / "tests/sweep", "--subset", "--part", part, "--jobs", "2", "--smtpd", smtpd,
+        [ROOT / "tests/sweep", "--subset", "--part", part, "--jobs", "4", "--smtpd", smtpd,
          "--only", strategy],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
