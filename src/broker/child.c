@@ -19,20 +19,24 @@ static bool keep_others(const struct child *s) {
         return fd_close_range(s->has_output ? CHILD_OUTPUT + 1 : CHILD_OUTPUT, 0) == 0;
 }
 
-/* In the child, between vfork(2) and execve(2). */
-static void become_program(struct child *s) {
+void child_clear_signals(void) {
         const struct sigaction by_default = { .sa_handler = SIG_DFL };
         sigset_t none;
 
+        for (int i = 1; i < NSIG; i++)
+                sigaction(i, &by_default, NULL);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* In the child, between vfork(2) and execve(2). */
+static void become_program(struct child *s) {
         setpgid(0, 0);
         /* killed as we are, it must not deliver what we cannot acknowledge */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != s->parent)
                 _exit(EX_TEMPFAIL);
-        for (int i = 1; i < NSIG; i++)
-                sigaction(i, &by_default, NULL);
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        child_clear_signals();
         if (dup2(s->in, STDIN_FILENO) >= 0 && dup2(s->out, STDOUT_FILENO) >= 0 &&
             dup2(s->err, STDERR_FILENO) >= 0 && keep_others(s) && chdir("/") == 0)
                 execve(s->path, s->argv, s->environment);

@@ -23,6 +23,9 @@ struct child {
         volatile int error; /* errno of what the child could not do, 0 if it runs the program */
 };
 
+/* In a child: the actions of all signals are the default, and none is blocked. */
+void child_clear_signals(void);
+
 /* Starts the program in its own process group. Returns the pid, which must be waited for even if
  * `error` is set; or -1. */
 pid_t child_start(struct child *s);

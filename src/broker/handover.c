@@ -4,12 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/array.h"
+#include "broker/child.h"
 #include "io/fd.h"
 
 /* As smtpd-tls(8) has them. */
@@ -40,14 +40,8 @@ static bool arrange_descriptors(const int fds[static ELEMENTS(numbers)]) {
  * interrupts. */
 static void become_engine(const char *path, char *const *argv, const struct passed *passed,
                           volatile int *ret_error) {
-        const struct sigaction by_default = { .sa_handler = SIG_DFL };
-        sigset_t none;
-
         setpgid(0, 0);
-        for (int i = 1; i < NSIG; i++)
-                sigaction(i, &by_default, NULL);
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+        child_clear_signals();
         if (arrange_descriptors(passed->fds) && chdir("/") == 0)
                 execve(path, argv, environ);
         *ret_error = errno;
