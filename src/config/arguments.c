@@ -44,7 +44,8 @@ static int take_argument(struct reading *r, char **argv, enum pass pass) {
         equals = strchrnul(name, '=');
         value = *equals ? equals + 1 : NULL;
         o = options_find(name, (size_t) (equals - name));
-        if (o && !value && !is_value_fitting(o, false) && argv[1] && strncmp(argv[1], "--", 2) != 0)
+        if (!value && !(o && is_value_fitting(o, false)) && argv[1] &&
+            strncmp(argv[1], "--", 2) != 0)
                 value = argv[n++];
         if (pass == PASS_BEFORE_FILE && o && o->kind == &value_listen && value)
                 note_listen(r, value);
@@ -58,8 +59,7 @@ static int take_argument(struct reading *r, char **argv, enum pass pass) {
         else if (o)
                 read_complain(r, here, "--%s takes no value", o->name);
         else if (pass == PASS_BEFORE_FILE)
-                read_complain(r, here, "--%.*s: unknown option; --help lists them",
-                              (int) (equals - name), name);
+                read_complain_unknown(r, here, "--", name, (size_t) (equals - name));
         return n;
 }
 

@@ -40,7 +40,7 @@ static void take_line(struct reading *r, char *line, size_t n, struct place plac
         name = trim(name, equals ? (size_t) (equals - name) : strlen(name));
         o = options_find(name, strlen(name));
         if (!o)
-                read_complain(r, place, "%.200s: unknown option; --help lists them", name);
+                read_complain_unknown(r, place, "", name, strlen(name));
         else if (!options_is_for_file(o))
                 read_complain(r, place, "%s: allowed on the command line only", o->name);
         else if (!value)

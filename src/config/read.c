@@ -28,6 +28,15 @@ void read_complain(struct reading *r, struct place place, const char *format, ..
         *(place.file ? &r->n_in_files : &r->n_in_arguments) += 1;
 }
 
+void read_complain_unknown(struct reading *r, struct place place, const char *dashes,
+                           const char *name, size_t n) {
+        const struct option *o = options_nearest(name, n);
+
+        read_complain(r, place, "%s%.*s: unknown option;%s%s%s --help lists them", dashes,
+                      (int) (n < 200 ? n : 200), name, o ? " is it " : "", o ? o->name : "",
+                      o ? "?" : "");
+}
+
 /* --- a value ---------------------------------------------------------------------------------- */
 
 /* Whether what the option has so far comes from elsewhere: a default, or the other one of file and

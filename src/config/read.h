@@ -48,6 +48,10 @@ void read_value(struct reading *r, const struct option *o, const char *value, st
 __attribute__((format(printf, 3, 4))) void read_complain(struct reading *r, struct place place,
                                                          const char *format, ...);
 
+/* Reports a name of n octets that is no option's, with what may have been meant. */
+void read_complain_unknown(struct reading *r, struct place place, const char *dashes,
+                           const char *name, size_t n);
+
 /* Whether it counts as blank, in values and at the ends of lines. */
 static inline bool read_is_blank(char c) {
         return c == ' ' || c == '\t' || c == '\r' || c == '\n';
