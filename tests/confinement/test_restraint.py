@@ -6,8 +6,8 @@ import time
 
 import pytest
 from acceptor import Acceptor, folder  # noqa: F401
+from proxy import SMALL, XCLIENT, proxy
 from session import PATIENCE, Session, free_port, tcp_pair, wait_until
-from test_proxy import SMALL, XCLIENT, proxy
 from upstream import EVERYTHING, Upstream, close, last, silent
 
 

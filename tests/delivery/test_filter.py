@@ -12,10 +12,10 @@ from collections import Counter
 import pytest
 from conftest import ROOT, need
 from logs import lines, one
+from proxy import RECEIVED, proxy
 from scanners import EICAR, GTUBE, Clamd, Spamd
 from session import PATIENCE, Session, command, environment, run, tcp_pair, wait_until
 from test_mailman import LIST, OTHER, mailman, play, session
-from test_proxy import RECEIVED, proxy
 from upstream import Upstream, close, last
 
 SMALL = b"Subject: small\r\n\r\n.small\r\n"

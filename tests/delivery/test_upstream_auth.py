@@ -14,8 +14,8 @@ from acceptor import Acceptor
 from conftest import ROOT, everybodys, need, need_root
 from logs import lines, one
 from processes import running_children
+from proxy import SMALL, check_exact, check_honest, play, proxy
 from session import Session, command, environment, run, wait_until
-from test_proxy import SMALL, check_exact, check_honest, play, proxy
 from test_upstream_tls import HOST, engine, pki, tls  # noqa: F401 (fixtures)
 from upstream import Upstream, close, silent
 from upstream_tls import Account, ehlo, implicit, offers, secure

@@ -13,9 +13,9 @@ from conftest import everybodys, missing, need, need_root
 from dovecot import for_this_dovecot
 from logs import one
 from postfix import Postfix
+from proxy import SMALL, as_sent, play, proxy
 from session import environment, free_port, wait_until
 from test_auth import DOVECOT_CONF, NAME, PASSWORD, SASL_CF, has_secret, say_by_msmtp
-from test_proxy import SMALL, as_sent, play, proxy
 from test_upstream_tls import pki, tls  # noqa: F401 (fixtures)
 from test_upstreams import EXIM_CONF, HANDLER, SETTINGS, behind_received, exim_at, folder, lf_text, server, take  # noqa: F401 (fixtures)
 from tls import engine_of

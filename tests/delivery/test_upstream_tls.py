@@ -12,8 +12,8 @@ from acceptor import Acceptor, copy_of, start_that_fails
 from conftest import everybodys, need_root
 from logs import lines, one
 from processes import command_line, running_children
+from proxy import SMALL, check_exact, check_honest, play, proxy
 from session import command, run, wait_until
-from test_proxy import SMALL, check_exact, check_honest, play, proxy
 from tls import Certificate, engine_of, openssl
 from upstream import Upstream, close, silent
 from upstream_tls import implicit, offers, secure, start_tls

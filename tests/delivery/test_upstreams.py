@@ -16,9 +16,9 @@ from conftest import missing, need, need_root
 from exim import Exim
 from manual import readme_block
 from postfix import MAILBOX, Postfix
+from proxy import HUGE, LARGE, RECEIVED, SMALL, as_sent, play, proxy
 from session import (PATIENCE, STAY, Session, environment, free_port, stop, tcp_pair, wait_until,
                      with_x_peer)
-from test_proxy import HUGE, LARGE, RECEIVED, SMALL, as_sent, play, proxy
 
 CONTENTS = {
     "small": SMALL,

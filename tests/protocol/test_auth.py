@@ -16,8 +16,8 @@ from conftest import need, need_root
 from dovecot import for_this_dovecot
 from logs import lines, one
 from postfix import Postfix
+from proxy import RECEIVED, SMALL, proxy
 from session import PATIENCE, Session, command, environment, run, tcp_pair, wait_until
-from test_proxy import RECEIVED, SMALL, proxy
 from test_tls_key import RealDoor
 from test_upstreams import SETTINGS, server, take
 from test_upstreams import folder as shared_folder

@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
+from proxy import SMALL, check_exact, proxy
 from session import Session, tcp_pair
-from test_proxy import SMALL, check_exact, proxy
 from upstream import EVERYTHING, Gone, Upstream, last, silent
 
 N = 8

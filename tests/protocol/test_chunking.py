@@ -10,8 +10,8 @@ import struct
 import termios
 
 import pytest
+from proxy import proxy
 from session import Session, command, replies, reset, tcp_pair, wait_until
-from test_proxy import proxy
 from upstream import Upstream
 
 ENVELOPE = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\n"

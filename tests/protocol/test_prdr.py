@@ -6,10 +6,10 @@ specification."""
 import pytest
 from exim import Exim
 from logs import lines, one
+from proxy import SMALL, offers, proxy
 from session import Session, command
 from test_clients import Direct
 from test_mailman import LIST, OTHER, mailman, message, scripted
-from test_proxy import SMALL, offers, proxy
 from upstream import EVERYTHING, Upstream, close
 
 LMTP = "--upstream-protocol=lmtp"
