@@ -11,11 +11,11 @@ from collections import Counter
 
 import pytest
 from conftest import ROOT, need
+from list_server import LIST, OTHER, mailman, play, session
 from logs import lines, one
 from proxy import RECEIVED, proxy
 from scanners import EICAR, GTUBE, Clamd, Spamd
 from session import PATIENCE, Session, command, environment, run, tcp_pair, wait_until
-from test_mailman import LIST, OTHER, mailman, play, session
 from upstream import Upstream, close, last
 
 SMALL = b"Subject: small\r\n\r\n.small\r\n"

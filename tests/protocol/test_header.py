@@ -9,9 +9,9 @@ import itertools
 import re
 
 import pytest
+from list_server import mailman
 from proxy import RECEIVED, proxy
 from session import Session
-from test_mailman import mailman
 from test_mailman2 import DATE, Client, Mailman2
 from upstream import Upstream, last
 

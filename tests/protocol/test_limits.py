@@ -4,9 +4,9 @@ heard from upstreams. Exim from 4.98 on speaks it; the upstream here stands in f
 others."""
 
 import pytest
+from list_server import mailman
 from proxy import SMALL, closed_port, proxy
 from session import Session, command
-from test_mailman import mailman
 from upstream import EVERYTHING, Upstream, close
 
 TWO = (*EVERYTHING, "LIMITS MAILMAX=9 RCPTMAX=2 RCPTDOMAINMAX=1")

@@ -5,11 +5,11 @@ specification."""
 
 import pytest
 from exim import Exim
+from list_server import LIST, OTHER, mailman, message, scripted
 from logs import lines, one
 from proxy import SMALL, offers, proxy
 from session import Session, command
 from test_clients import Direct
-from test_mailman import LIST, OTHER, mailman, message, scripted
 from upstream import EVERYTHING, Upstream, close
 
 LMTP = "--upstream-protocol=lmtp"
