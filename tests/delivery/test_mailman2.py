@@ -4,82 +4,21 @@ which says what the real one does) and its folder of lists."""
 
 import re
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from conftest import ROOT, need
 from logs import lines
-from session import Session, command, environment
+from mailman2 import CONTENT, DATE, Client, Mailman2
 from upstream import Upstream, close
 
 COMMANDS = ("admin", "bounces", "confirm", "join", "leave", "owner", "request", "subscribe",
             "unsubscribe")
-CONTENT = b"From: a@example.org\r\nDate: Thu, 1 Jan 1970 00:00:00 +0000\r\nSubject: x\r\n\r\n.text\r\n"
 OTHER = b"other@example.com"
-
-
-@dataclass
-class Taken:
-    argv: list
-    text: bytes
-
-
-class Mailman2:
-    """Its var folder."""
-
-    def __init__(self, folder):
-        self.var = Path(folder) / "mailman"
-        (self.var / "qfiles/in").mkdir(parents=True)
-        self.create("test")
-
-    def create(self, name, file="config.pck"):
-        (self.var / "lists" / name).mkdir(parents=True, exist_ok=True)
-        (self.var / "lists" / name / file).touch()
-
-    def command(self, smtpd, *upstreams_and_options):
-        argv = command(smtpd, "--strategy=mailman",
-                       f"--mailman-wrapper={ROOT}/tests/mailman2-wrapper",
-                       f"--mailman-lists={self.var}/lists")
-        return argv + [f"--upstream={one.endpoint}" if isinstance(one, Upstream) else one
-                       for one in upstreams_and_options]
-
-    def taken(self):
-        paths = sorted(self.var.glob("qfiles/in/*.msg"))
-        return [Taken(p.with_suffix(".argv").read_text().splitlines(), p.read_bytes())
-                for p in paths]
 
 
 @pytest.fixture
 def mm(tmp_path):
     return Mailman2(tmp_path)
-
-
-class Client:
-    """A session, to its good end."""
-
-    def __init__(self, mm, argv):
-        self.session = Session(argv, mm.var, env=environment(WRAPPER_VAR=str(mm.var)))
-        self.hello = b"LHLO" if "--protocol=lmtp" in argv else b"EHLO"
-
-    def __enter__(self):
-        self.session.expect((None, b"220 "), (self.hello + b" client.example.org", b"250-"))
-        return self
-
-    def __exit__(self, kind, *_):
-        with self.session:
-            if not kind:
-                assert self.session.end() == 0
-
-    def ask(self, *recipients, sender=b"a@example.org"):
-        self.session.expect((b"MAIL FROM:<%s>" % sender, b"250 "))
-        return [self.session.ask(b"RCPT TO:<%s>" % recipient) for recipient in recipients]
-
-    def send(self, content=CONTENT, verdicts=1):
-        self.session.expect((b"DATA", b"354 "))
-        self.session.say(content.replace(b"\r\n.", b"\r\n..") + b".\r\n")
-        said = [self.session.reply() for _ in range(verdicts)]
-        return said[0] if verdicts == 1 else said
 
 
 def play(mm, argv, *recipients, content=CONTENT, sender=b"a@example.org"):
@@ -191,7 +130,6 @@ def test_list_is_removed_before_the_message_of_mailman_2(release, mm):
 RECEIVED = re.compile(rb"Received: from client\.example\.org \(local\)\n\tby mx\.example\.com "
                       rb"\(smtpd\) with ESMTP id \S+\n"
                       rb"\tfor <test@example\.com>;\n\t[^\n]* \+0000\n")
-DATE = rb"Date: (?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000\n"
 CASES = {  # what a client sends; what stands above it; whose the mail is
     "both there": (CONTENT, b"", b"a@example.org"),
     "in other letters": (b"FROM: x\r\ndate: y\r\n\r\ntext\r\n", b"", b"a@example.org"),

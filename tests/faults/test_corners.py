@@ -5,9 +5,9 @@ same: no 250 without the message, and the session goes on."""
 
 import pytest
 from conftest import need
+from mailman2 import CONTENT, Mailman2
 from proxy import LARGE, SMALL, play, proxy
 from session import Session, command, environment
-from test_mailman2 import CONTENT, Mailman2
 from upstream import Upstream, close
 
 BIG_ENOUGH = b"250-up.example\r\n250-8BITMIME\r\n250 SIZE 100000\r\n"

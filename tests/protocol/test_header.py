@@ -10,9 +10,9 @@ import re
 
 import pytest
 from list_server import mailman
+from mailman2 import DATE, Client, Mailman2
 from proxy import RECEIVED, proxy
 from session import Session
-from test_mailman2 import DATE, Client, Mailman2
 from upstream import Upstream, last
 
 LINES = [b"", b" x", b"\tx", b" \t", b"From a@b Sat Nov 21", b"From \t: a@b", b">From x",
