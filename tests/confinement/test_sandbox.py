@@ -523,7 +523,7 @@ def test_build_for_debugging_names_the_call(tmp_path, folders, inject):
 # --- it lacks nothing -----------------------------------------------------------------------------
 
 # In all other tests of the release build sessions on sockets are confined too: here is what is not
-# tested there, or was near to fail. The helper of strategy journal is in test_journal.py.
+# tested there, or was near to fail. The helper of strategy journal is in test_journal_*.py.
 
 
 def by(strategy, up):
