@@ -19,7 +19,7 @@ import pytest
 from conftest import BUILDS, ROOT, missing, need
 from manual import literals, readme_block, readme_blocks, section
 from session import PATIENCE, STAY, environment, free_port, printed, stop, wait_until
-from test_examples import web  # noqa: F401
+from web_server import web  # noqa: F401 (a fixture)
 
 README = (ROOT / "README.md").read_text()
 PORTS = "1025", "1465", "8080"
