@@ -16,10 +16,11 @@ from postfix import Postfix
 from proxy import SMALL, as_sent, play, proxy
 from session import environment, free_port, wait_until
 from test_auth import DOVECOT_CONF, NAME, PASSWORD, SASL_CF, has_secret, say_by_msmtp
-from test_upstream_tls import pki, tls  # noqa: F401 (fixtures)
 from test_upstreams import EXIM_CONF, HANDLER, SETTINGS, behind_received, exim_at, folder, lf_text, server, take  # noqa: F401 (fixtures)
 from tls import engine_of
 from upstream import Upstream
+from upstream_tls import tls
+from upstream_tls import pki  # noqa: F401 (a fixture)
 
 TLS_CF = """\
 smtpd_tls_cert_file = {certificate}

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Upstreams (tests/lib/upstream.py) with TLS and AUTH, and what a session says of them."""
+"""Upstreams (tests/lib/upstream.py) with TLS and AUTH, what a session is told of them, and what it
+says."""
 
 import base64
+import re
 import ssl
 
+import pytest
+from logs import lines
+from tls import Certificate, engine_of
 from upstream import EVERYTHING, Gone, Upstream
 
 
@@ -99,6 +104,43 @@ class Account:
         if mechanism == b"XOAUTH2":
             assert self.challenge(c, b'{"status":"401"}') == b""
         c.send(self.refusal)
+
+
+HOST = "up.example"
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    """Certificates of our own authority, and others."""
+    folder = tmp_path_factory.mktemp("pki")
+    it = {"ca": Certificate(folder, "authority", ca=True), "folder": folder}
+    it["good"] = Certificate(folder, HOST, issuer=it["ca"])
+    it["other"] = Certificate(folder, "elsewhere.example", issuer=it["ca"])
+    it["self"] = Certificate(folder, "self.example")
+    it["expired"] = Certificate(folder, "expired.example", days=(-10, -1), ca=True)
+    return it
+
+
+@pytest.fixture(autouse=True)
+def engine(request):
+    for name in ("smtpd", "release"):
+        if name in request.fixturenames:
+            engine_of(request.getfixturevalue(name))
+
+
+def tls(mode, pki=None, name=HOST, **more):
+    options = [f"--upstream-tls={mode}"]
+    if pki:
+        options += [f"--upstream-tls-ca={pki['ca'].certificate}", f"--upstream-tls-name={name}"]
+    return options + [f"--upstream-{key.replace('_', '-')}={value}" for key, value in more.items()]
+
+
+def check_refused(outcome, up, reason):
+    assert outcome.last.startswith(
+        b"451 4.7.5 the upstream server cannot be reached over TLS"), outcome.replies
+    line = lines(outcome.log, "upstream")[0]
+    assert re.search(reason.encode(), b" ".join(value for _, value in line.fields)), outcome.log
+    assert up.messages == [] and not any(b"MAIL" in c.raw for c in up.connections)
 
 
 __all__ = ["Account", "Upstream", "context_of", "ehlo", "implicit", "offers", "secure", "start_tls"]
