@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Exim, unpacked: it cannot be installed beside Postfix. It needs root."""
+"""Exim, unpacked: it cannot be installed beside Postfix. It needs root. It sends, or listens."""
 
+import contextlib
 import subprocess
 from pathlib import Path
 
-from conftest import let_everybody_reach, need_root, private_mounts
+from conftest import let_everybody_reach, need, need_root, private_mounts
+from servers import tcpserver
 from session import PATIENCE, environment
 from unpack import unpack
 
@@ -75,3 +77,36 @@ class Exim:
 
     def log(self):
         return "".join(path.read_text() for path in self.folder.glob("log.*"))
+
+
+EXIM_CONF = """\
+tls_advertise_hosts =
+smtputf8_advertise_hosts =
+queue_only
+acl_smtp_rcpt = rcpt
+acl_smtp_data = data
+begin acl
+rcpt:
+  deny local_parts = nobody
+       message = no such user here
+  defer local_parts = later
+       message = come again
+  accept
+data:
+  deny condition = ${if match{$h_Subject:}{refused}}
+       message = I do not like it
+  accept
+begin routers
+begin transports
+"""
+
+
+@contextlib.contextmanager
+def exim_at(private, conf):
+    """A server with this configuration (see exim.CONF for its beginning): its endpoint."""
+    need("tcpserver")
+    private.mkdir()
+    it = Exim(private)
+    it.configure(conf)
+    with tcpserver(private, *it.argv("-bs"), env=environment(**it.env)) as port:
+        yield f"127.0.0.1:{port}"

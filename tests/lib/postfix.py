@@ -6,7 +6,7 @@ import os
 import subprocess
 
 from conftest import need, need_root
-from session import PATIENCE, free_port
+from session import PATIENCE, free_port, wait_until
 
 MAIN_CF = """\
 compatibility_level = 3.6
@@ -89,3 +89,21 @@ class Postfix:
         """What is in it, the oldest first."""
         return sorted((self.folder / "mail/all/new").glob("*"),
                       key=lambda path: path.stat().st_mtime_ns)
+
+
+SETTINGS = MAILBOX + """\
+inet_protocols = all
+local_header_rewrite_clients =
+smtpd_recipient_restrictions = check_recipient_access inline:{nobody@example.com=REJECT, later@example.com=DEFER}, permit
+default_transport = error:nothing leaves this host
+relay_transport = error:nothing leaves this host
+message_size_limit = 2000000
+"""
+
+
+def take(postfix):
+    """The next message that comes into the mailbox."""
+    path = wait_until(postfix.mailbox, "delivery")[0]
+    text = path.read_bytes()
+    path.unlink()
+    return text

@@ -15,12 +15,11 @@ from acceptor import Acceptor, folder
 from conftest import need, need_root
 from dovecot import for_this_dovecot
 from logs import lines, one
-from postfix import Postfix
+from postfix import SETTINGS, Postfix, take
 from proxy import RECEIVED, SMALL, proxy
+from servers import folder as shared_folder, server
 from session import PATIENCE, Session, command, environment, run, tcp_pair, wait_until
 from test_tls_key import RealDoor
-from test_upstreams import SETTINGS, server, take
-from test_upstreams import folder as shared_folder
 from tls import Certificate, client_context, engine_of
 from upstream import EVERYTHING, Upstream, challenge, close
 from upstream_tls import Account, implicit, offers, secure

@@ -9,9 +9,9 @@ from conftest import need
 from list_server import mailman
 from postfix import MAILBOX, Postfix
 from proxy import SMALL, offers, play, proxy
+from servers import folder  # noqa: F401 (a fixture)
 from session import PATIENCE, Session, wait_until
 from test_clients import Direct
-from test_upstreams import folder  # noqa: F401 (a fixture)
 from upstream import EVERYTHING, Upstream, close
 
 ALL = (*EVERYTHING, "DSN")
