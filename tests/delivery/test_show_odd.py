@@ -9,7 +9,7 @@ import re
 
 import pytest
 from session import PATIENCE, Session, command
-from test_show import SHOWN, shown
+from show import SHOWN, shown
 
 SEEDS = range(200)
 
