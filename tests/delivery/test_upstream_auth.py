@@ -17,7 +17,7 @@ from processes import running_children
 from proxy import SMALL, check_exact, check_honest, play, proxy
 from session import Session, command, environment, run, wait_until
 from upstream import Upstream, close, silent
-from upstream_tls import HOST, Account, ehlo, implicit, offers, secure, tls
+from upstream_tls import Account, ehlo, implicit, offers, secure, tls
 from upstream_tls import engine, pki  # noqa: F401 (fixtures)
 
 USER, PASSWORD = "relay@example.com", "correct-horse~battery staple"
