@@ -21,6 +21,8 @@ FOUND = 9
 OPTIONS = ("--quiet", f"--error-exitcode={FOUND}", "--leak-check=full",
            "--errors-for-leak-kinds=definite,indirect,possible")
 PATIENCE = 120  # seconds: a session is 20 times as slow here
+CONNECT, LEFT_ALONE = 30, 11  # seconds: for a connection to an upstream, and after it failed
+ATTEMPTS = 5
 
 SMALL = b"Subject: one\r\n\r\n..\r\nhello\r\n"
 # more than the spool keeps in memory
@@ -52,10 +54,26 @@ def ended(session):
     assert status == 0 and not re.search(rb"==\d+== ", err), err[-3000:].decode(errors="replace")
 
 
-def deliver(argv, folder, content, verdict, **more):
+def begin(session):
+    session.begin("EHLO")
+
+
+def begin_with_patience(session):
+    """What a broker gives a connection is too short for valgrind on a busy machine: the client asks
+    again."""
+    begin(session)
+    session.deadline += ATTEMPTS * (CONNECT + LEFT_ALONE)
+    for _ in range(ATTEMPTS):
+        if not session.ask(b"MAIL FROM:<>").startswith(b"451 4.4.1 "):
+            break
+        time.sleep(LEFT_ALONE)
+    session.expect((b"RSET", b"250 "))
+
+
+def deliver(argv, folder, content, verdict, begin=begin, **more):
     """One message, a second one that is given up, and QUIT."""
     with open_session(argv, folder, **more) as session:
-        session.begin("EHLO")
+        begin(session)
         assert session.send_message(content).startswith(verdict)
         session.expect((b"MAIL FROM:<>", b"250 "), (b"RSET", b"250 "), (b"NOOP", b"250 "),
                        (b"QUIT", b"221 "))
@@ -133,12 +151,13 @@ def test_upstream_tls_under_valgrind(checked, tmp_path, content):
                 checked[-1], *options("--strategy=proxy", f"--upstream={up.endpoint}",
                                       "--upstream-tls=required",
                                       f"--upstream-tls-verify=sha256:{pair.fingerprint}")]
-        deliver(argv, tmp_path, content, b"250 ", env=without_filters(tmp_path))
+        deliver(argv, tmp_path, content, b"250 ", begin_with_patience,
+                env=without_filters(tmp_path))
         assert len(up.messages) == 1
     found = list(tmp_path.glob("found.*"))
     wait_until(lambda: not any(is_running(int(path.suffix[1:])) for path in found),
                "the end of all", PATIENCE)
-    assert {path.read_text() for path in found} == {""} and len(found) == 4
+    assert {path.read_text() for path in found} == {""} and len(found) >= 4
     (said,) = tmp_path.glob("err-*")
     assert b"are not confined: the kernel, or a sandbox around us, has no seccomp" in said.read_bytes()
 
