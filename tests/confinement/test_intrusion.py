@@ -11,10 +11,10 @@ import shutil
 import pytest
 from acceptor import NOBODY, Acceptor, folder
 from conftest import need_root
+from inetd import packages, start
 from machine import SHIPPED, UNITS, Client
 from processes import GONE, broker_of, children, is_running, running_children, status_of
 from session import Session, command, environment, wait_until
-from test_inetd import packages, start
 from test_sandbox import STRATEGIES, has_helper, inject, perform, tools
 from test_systemd import booted
 
