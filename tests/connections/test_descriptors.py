@@ -14,9 +14,9 @@ import time
 import tty
 
 import pytest
+from peers import CONNECTIONS, DIALOGUE, REPLIES, message
 from session import (PATIENCE, PYTHON, Session, codes, command, environment, printed, replies, run,
                      stop, tcp_pair)
-from test_peers import CONNECTIONS, DIALOGUE, REPLIES, message
 
 GREETING = (220, b"mx.example.com ESMTP smtpd")
 NOT_CONFIGURED = (421, b"4.3.5 this server is not configured correctly, try again later")

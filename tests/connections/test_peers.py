@@ -7,46 +7,15 @@ import contextlib
 import os
 import socket
 import subprocess
-import time
 
 import pytest
 from acceptor import Acceptor, folder
 from conftest import need
-from processes import running_children
-from session import (PATIENCE, Session, codes, command, environment, free_port, printed, replies,
-                     reset, run, stop, tcp_pair,
-                     wait_until)
+from peers import CONNECTIONS, DIALOGUE, REPLIES, SYSTEMD, UNKNOWN, V4, mapped_pair, message
+from session import (PATIENCE, Session, codes, command, environment, printed, replies, reset, run,
+                     tcp_pair, wait_until)
 
 _ = folder  # a fixture
-
-DIALOGUE = b"EHLO c\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nSubject: x\r\n\r\ntext\r\n.\r\nQUIT\r\n"
-REPLIES = [220, 250, 250, 250, 354, 250, 221]
-UNKNOWN = "unknown"
-
-
-def message(peer):
-    return b"Subject: x\n" + (b"X-Peer: %s\n" % peer.encode() if peer else b"") + b"\ntext\n"
-
-
-def mapped_pair(address="127.0.0.1"):
-    """A client of IPv4 at a listener of IPv6."""
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
-        ours = socket.create_connection((address, listener.getsockname()[1]), PATIENCE)
-        theirs, peer = listener.accept()
-    assert peer[0].startswith("::ffff:")
-    return ours, theirs
-
-
-CONNECTIONS = {
-    "tcp4": (lambda: tcp_pair(), "127.0.0.1"),
-    "127.0.0.9": (lambda: tcp_pair(address="127.0.0.9"), "127.0.0.1"),
-    "tcp6": (lambda: tcp_pair(socket.AF_INET6), "::1"),
-    "mapped": (mapped_pair, "127.0.0.1"),
-    "unix": (lambda: socket.socketpair(), "local"),
-}
-
-V4 = {"TCPREMOTEIP": "192.0.2.9", "TCPREMOTEPORT": "99"}
-SYSTEMD = {"REMOTE_ADDR": "2001:db8::9", "REMOTE_PORT": "98"}
 
 # What the environment says, and who the client is then, if it does not come from elsewhere by
 # itself.
@@ -272,138 +241,6 @@ def test_who_may_relay(release, tmp_path, kind, env, options, may_relay):
     assert verdict == (451, verdict[1]) if may_relay else verdict == (550, b"5.7.1 relaying denied")
 
 
-# --- by those who stand between -------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def running(*argv):
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=environment(),
-                               start_new_session=True)
-    try:
-        yield process
-    finally:
-        for pid in running_children(process.pid) if process.poll() is None else []:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 9)
-        stop(process)
-
-
-def connect_when_it_listens(address, port, source=None):
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return socket.create_connection((address, port), PATIENCE, source and (source, 0))
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-
-def hear(sock):
-    """A session over it: the code of each reply."""
-    with sock:
-        sock.sendall(DIALOGUE)
-        said = b""
-        while chunk := sock.recv(65536):
-            said += chunk
-    return codes(said)
-
-
-
-def script(smtpd, tmp_path, *options):
-    """A program to be started by others: its standard error is a file."""
-    path, log = tmp_path / "session.sh", tmp_path / "log"
-    log.touch()
-    path.write_text(f'#!/bin/sh\nexec {" ".join(command(smtpd, *options))} 2>>{log}\n')
-    path.chmod(0o755)
-    return path, log
-
-
-def expect_message(log, peer):
-    wait_until(lambda: b"smtpd: session " in log.read_bytes(), "the end of the session")
-    assert printed(log.read_bytes()) == [message(peer)]
-
-
-ADDRESSES = {"IPv4": ("127.0.0.1", "127.0.0.9", "127.0.0.9"), "IPv6": ("::1", None, "::1")}
-
-
-@pytest.mark.parametrize("how", ["EXEC:{}", "EXEC:{},nofork", "EXEC:{},pipes"])
-@pytest.mark.parametrize("family", ADDRESSES)
-def test_socat(release, tmp_path, family, how):
-    need("socat")
-    address, source, peer = ADDRESSES[family]
-    program, log = script(release, tmp_path)
-    port = free_port()
-    listen = (f"TCP4-LISTEN:{port},bind={address}" if family == "IPv4"
-              else f"TCP6-LISTEN:{port},bind=[{address}]")
-    with running("socat", f"{listen},reuseaddr", how.format(program)):
-        assert hear(connect_when_it_listens(address, port, source)) == REPLIES
-        expect_message(log, peer)
-
-
-def test_socat_at_a_local_socket(release, tmp_path):
-    """It says <anon>, which could be anybody."""
-    need("socat")
-    program, log = script(release, tmp_path)
-    with (running("socat", f"UNIX-LISTEN:{tmp_path}/socket", f"EXEC:{program}"),
-          socket.socket(socket.AF_UNIX) as sock):
-        wait_until((tmp_path / "socket").exists, "socat")
-        sock.connect(str(tmp_path / "socket"))
-        sock.settimeout(PATIENCE)
-        assert hear(sock) == REPLIES
-        expect_message(log, UNKNOWN)
-
-
-@pytest.mark.parametrize("family", ADDRESSES)
-def test_ncat(release, tmp_path, family):
-    """It gives us pipes."""
-    address, source, peer = ADDRESSES[family]
-    program, log = script(release, tmp_path)
-    port = free_port()
-    with running(need("ncat"), "-l", address, str(port), "--keep-open", "--exec", str(program)):
-        assert hear(connect_when_it_listens(address, port, source)) == REPLIES
-        expect_message(log, peer)
-
-
-@pytest.mark.parametrize("family", ["IPv4"])
-def test_tcpserver(release, tmp_path, family):
-    address, source, peer = ADDRESSES[family]
-    program, log = script(release, tmp_path)
-    port = free_port()
-    with running(need("tcpserver"), "-HRl0", address, str(port), program):
-        assert hear(connect_when_it_listens(address, port, source)) == REPLIES
-        expect_message(log, peer)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    subprocess.run([need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                    "-subj", "/CN=localhost", "-keyout", path, "-out", f"{path}.crt"], check=True,
-                   capture_output=True, timeout=60)
-    with open(path, "ab") as file, open(f"{path}.crt", "rb") as crt:
-        file.write(crt.read())
-    return path
-
-
-@pytest.mark.parametrize("family", ADDRESSES)
-def test_stunnel(release, tmp_path, certificate, family):
-    """exec= gives us its own loopback pair, and REMOTE_HOST."""
-    import ssl
-
-    address, source, peer = ADDRESSES[family]
-    program, log = script(release, tmp_path)
-    port = free_port()
-    conf = tmp_path / "stunnel.conf"
-    conf.write_text(f"foreground = yes\npid =\n[smtps]\naccept = {address}:{port}\ncert = "
-                    f"{certificate}\nexec = {program}\n")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with running(need("stunnel4"), conf):
-        assert hear(context.wrap_socket(connect_when_it_listens(address, port, source))) == REPLIES
-        expect_message(log, peer)
-
-
 # --- of the acceptor ------------------------------------------------------------------------------
 
 
@@ -437,48 +274,3 @@ def test_acceptor_says_who_a_client_was(release, folder, listen):
         (line,) = wait_until(lambda: acceptor.log("session"), "the log")
     peer = "local" if not name else f"{name[0]} port={name[1]}"
     assert line == b'session peer=%s end="the client left before the session began"' % peer.encode()
-
-
-# --- descriptors that nobody told us of -----------------------------------------------------------
-
-LEAKED = 77
-OPENER = """
-import os, sys
-for number in eval(sys.argv[1]):
-    os.dup2(int(sys.argv[2]), number)
-os.environ["LISTEN_PID"] = str(os.getpid())
-os.execv(sys.argv[3], sys.argv[3:])
-"""
-
-
-def open_ones(pid):
-    return {int(n): os.readlink(f"/proc/{pid}/fd/{n}") for n in os.listdir(f"/proc/{pid}/fd")}
-
-
-@pytest.mark.parametrize("env, numbers, kept", [
-    ({}, [3, 7, LEAKED], []),
-    ({"LISTEN_FDS": "1"}, [3, 4, LEAKED], [3]),
-    ({"SMTPD_OUTPUT_FD": str(LEAKED)}, [3, 9, LEAKED], [LEAKED]),
-    ({"SMTPD_OUTPUT_FD": "5", "SMTPD_COUNTER_FD": "8"}, [3, 5, 6, 8, 9], [5, 8]),
-], ids=["none", "listen", "output", "both"])
-def test_other_descriptors_are_closed(smtpd, tmp_path, env, numbers, kept):
-    with open(tmp_path / "leaked", "w") as leaked:
-        starter = ["/usr/bin/python3", "-c", OPENER, repr(numbers), str(leaked.fileno())]
-        with Session([*starter, *command(smtpd)], tmp_path, env=environment(**env),
-                     pass_fds=[leaked.fileno()]) as session:
-            session.begin("EHLO")
-            found = open_ones(session.pid)
-    assert [n for n, what in sorted(found.items()) if what == str(tmp_path / "leaked")] == kept
-
-
-@pytest.mark.parametrize("name", ["/dev/fd/%d", "/proc/self/fd/%d"])
-def test_configuration_in_a_descriptor_stays(smtpd, tmp_path, name):
-    """A shell's <(...) is one."""
-    reading, writing = os.pipe()
-    os.write(writing, b"hostname=passed.example\n")
-    os.close(writing)
-    argv = [smtpd, f"--config={name % reading}", "--strategy=print"]
-    done = subprocess.run(argv, input=b"QUIT\r\n", capture_output=True, pass_fds=[reading],
-                          env=environment(), timeout=PATIENCE)
-    os.close(reading)
-    assert done.stdout.startswith(b"220 passed.example ")
