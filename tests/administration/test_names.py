@@ -296,7 +296,7 @@ def is_known_word(word, known):
 
 FIXTURES = "\n".join((ROOT / name).read_text() for name in (
     "meson.build", "tests/conftest.py", "tests/sweep", "tests/template/meson.build",
-    "tests/administration/test_config.py"))
+    "tests/lib/options.py"))
 
 
 def unknown_words(text, known):

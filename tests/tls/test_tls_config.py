@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 from conftest import need_root
+from options import NOT_CONFIGURED
 from session import PATIENCE, Session, environment, replies, run
-from test_config import NOT_CONFIGURED
 from tls_stand import install, notes
 
 FILE = "/nonexistent/certificate.pem"
