@@ -1,168 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""AUTH: passed through to the upstream, which alone knows who is who (auth=upstream), and accepted
-from everybody (auth=any). transcripts/auth.txt and transcripts/core/auth.txt have what is said."""
+"""AUTH, passed through to the upstream, which alone knows who is who (auth=upstream): what it says,
+how it fails, TLS on both sides, and what the configuration does not allow."""
 
-import base64
-import os
-import re
 import smtplib
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from acceptor import Acceptor, folder
-from conftest import need, need_root
-from dovecot import for_this_dovecot
+from acceptor import folder
+from auth import NAME, OFFER, PASSWORD, any_, b64, extensions, has_secret, passing, plain
 from logs import lines, one
-from postfix import SETTINGS, Postfix, take
-from proxy import RECEIVED, SMALL, proxy
-from servers import folder as shared_folder, server
 from session import PATIENCE, Session, command, environment, run, tcp_pair, wait_until
+from test_proxy import RECEIVED, SMALL
 from test_tls_key import RealDoor
 from tls import Certificate, client_context, engine_of
 from upstream import EVERYTHING, Upstream, challenge, close
 from upstream_tls import Account, implicit, offers, secure
 
-_ = folder, shared_folder  # fixtures
-NAME, PASSWORD = "alice@example.org", "s3cret-Correct.horse"
-OFFER = (*EVERYTHING, "AUTH PLAIN LOGIN SCRAM-SHA-256")
-
-
-def plain(name=NAME, password=PASSWORD):
-    return base64.b64encode(f"\0{name}\0{password}".encode())
-
-
-def b64(text):
-    return base64.b64encode(text.encode())
-
-
-# in all forms that it has on its way
-SECRETS = [PASSWORD.encode(), b64(PASSWORD), plain(), plain()[4:-4]]
-
-
-def has_secret(octets):
-    return any(secret in octets for secret in SECRETS)
-
-
-def passing(smtpd, *upstreams_and_options):
-    return proxy(smtpd, *upstreams_and_options, "--auth=upstream")
-
-
-def any_(smtpd, *options):
-    return command(smtpd, "--auth=any", *options)
-
-
-def extensions(session):
-    """What EHLO offers."""
-    return {line[4:] for line in session.ask(b"EHLO client.example.org").split(b"\r\n")[1:]}
-
-
-# --- everybody is believed ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("steps", [
-    [(b"AUTH PLAIN " + plain(), b"235 2.7.0 ")],
-    [(b"AUTH PLAIN", b"334 "), (plain(), b"235 2.7.0 ")],
-    [(b"AUTH LOGIN", b"334 VXNlcm5hbWU6"), (b64(NAME), b"334 UGFzc3dvcmQ6"),
-     (b64(PASSWORD), b"235 2.7.0 ")],
-], ids=["initial response", "PLAIN", "LOGIN"])
-def test_any(smtpd, tmp_path, steps):
-    """The name is in the log, and how; the password is nowhere."""
-    with Session(any_(smtpd), tmp_path, pair=tcp_pair()) as session:
-        session.begin("greeting")
-        assert b"AUTH PLAIN LOGIN" in extensions(session)
-        session.expect(*steps)
-        assert session.send_message(SMALL).startswith(b"250 ")
-        assert session.end() == 0
-        log = session.err()
-    mechanism = steps[0][0].split()[1].decode()
-    line = one(log, "authentication")
-    assert line["auth"] == mechanism.encode() and line["user"] == NAME.encode()
-    assert line["verdict"].startswith(b"235 ")
-    for what in ("message", "session"):
-        assert one(log, what)["auth"] == mechanism.encode()
-        assert one(log, what)["protocol"] == b"ESMTPA"
-    assert not has_secret(log)
-
-
-def test_any_for_programs(smtpd, tmp_path):
-    """$SMTPD_AUTH is how the client has authenticated; empty if it has not."""
-    argv = any_(smtpd, "--strategy=exec", f"--command=/bin/sh -c 'env >>{tmp_path}/env'")
-    mail = b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n" + SMALL + b".\r\n"
-    status, said, err = run(argv,
-                            b"EHLO c\r\n" + mail + b"AUTH PLAIN " + plain() + b"\r\n" + mail
-                            + b"QUIT\r\n")
-    assert status == 0 and said.count(b"\n250 2.0.0 ") == 2, said
-    variables = (tmp_path / "env").read_bytes()
-    assert re.findall(rb"^SMTPD_AUTH=(.*)$", variables, re.M) == [b"", b"PLAIN"]
-    assert re.findall(rb"^SMTPD_PROTOCOL=(.*)$", variables, re.M) == [b"ESMTP", b"ESMTPA"]
-    assert not has_secret(variables + err)
-
-
-def test_hostile_names_in_the_log(smtpd):
-    name = 'a" verdict="250 \r\n<6>' + "\x1b[m\u00e4" + "x" * 200
-    said = b"EHLO c\r\nAUTH PLAIN " + plain(name) + b"\r\nQUIT\r\n"
-    _, _, err = run(any_(smtpd), said)
-    # logs.py looks at the line
-    assert one(err, "authentication")["user"].startswith(name[:30].encode())
-    _, said, err = run(any_(smtpd), b"EHLO c\r\nAUTH PLAIN " + plain("x" * 256) + b"\r\nQUIT\r\n")
-    assert b"\n501 5.5.2 " in said and "user" not in one(err, "authentication").keys()
-
-
-def login(port, kind="", password=PASSWORD):
-    with smtplib.SMTP("127.0.0.1", port, "client.example.org", PATIENCE) as client:
-        client.ehlo()
-        if kind:
-            client.auth(kind, getattr(client, f"auth_{kind.lower()}"),
-                        initial_response_ok=kind != "LOGIN")
-        else:
-            client.login(NAME, password)
-        client.sendmail("a@example.org", ["b@example.com"], SMALL)
-
-
-def say_by_curl(port, kind):
-    argv = [need("curl"), "--silent", "--show-error", "--url",
-            f"smtp://127.0.0.1:{port}/client.example.org", "--user", f"{NAME}:{PASSWORD}",
-            "--login-options", f"AUTH={kind}", "--mail-from", "a@example.org", "--mail-rcpt",
-            "b@example.com", "--upload-file", "-"]
-    return subprocess.run(argv, input=SMALL, capture_output=True, timeout=2 * PATIENCE, check=False)
-
-
-def say_by_msmtp(port, kind):
-    argv = [need("msmtp"), "-C", "/dev/null", "--host=127.0.0.1", f"--port={port}", "--timeout=20",
-            f"--auth={kind.lower()}", f"--user={NAME}",
-            f"--passwordeval=echo {PASSWORD}", "--tls=off", "--domain=client.example.org",
-            "--from=a@example.org", "--", "b@example.com"]
-    return subprocess.run(argv, input=SMALL, capture_output=True, timeout=2 * PATIENCE, check=False)
-
-
-def say_by_swaks(port, kind):
-    argv = [need("swaks"), "--server", f"127.0.0.1:{port}", "--helo", "client.example.org",
-            "--from", "a@example.org", "--to", "b@example.com",
-            "--auth", kind, "--auth-user", NAME, "--auth-password", PASSWORD, "--timeout", "20"]
-    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=2 * PATIENCE,
-                          check=False)
-
-
-CLIENTS = [(say_by_curl, "PLAIN"), (say_by_curl, "LOGIN"), (say_by_msmtp, "PLAIN"),
-           (say_by_msmtp, "LOGIN"), (say_by_swaks, "PLAIN"),
-           (say_by_swaks, "LOGIN")]
-
-
-def test_clients_with_any(release, folder):
-    with Acceptor(release, folder, "--auth=any") as door:
-        port = int(door.addresses[0].rpartition(":")[2])
-        for client, kind in CLIENTS:
-            if kind == "LOGIN" or client is say_by_curl:
-                done = client(port, kind)
-                assert done.returncode == 0, (client, kind, done)
-        login(port)
-        wait_until(lambda: len(lines(door.err(), "session")) == 5, "the sessions")
-        log = door.err()
-    assert {line["auth"] for line in lines(log, "message")} == {b"PLAIN", b"LOGIN"}
-    assert {line["user"] for line in lines(log, "authentication")} == {NAME.encode()}
-    assert not has_secret(log)
+_ = folder  # a fixture
 
 
 # --- passed through -------------------------------------------------------------------------------
@@ -395,47 +249,6 @@ def test_with_tls(release, folder):
     assert one(log, "message")["protocol"] == b"ESMTPSA" and not has_secret(log)
 
 
-# --- what is left of a secret ---------------------------------------------------------------------
-
-
-def memory_of(pid):
-    """What can be read and written there."""
-    need_root()
-    found = []
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-        for line in maps:
-            span, mode = line.split()[:2]
-            if mode.startswith("rw") and "[v" not in line:
-                start, end = (int(number, 16) for number in span.split("-"))
-                memory.seek(start)
-                found.append(memory.read(end - start))
-    return b"\0".join(found)
-
-
-@pytest.mark.parametrize("is_in_pieces", [False, True])
-@pytest.mark.parametrize("mode", ["upstream", "any"])
-def test_memory_forgets(release, tmp_path, mode, is_in_pieces):
-    script = {"AUTH": [None, b"535 5.7.8 no\r\n"]}
-    with Upstream(script, extensions=OFFER) as up:
-        argv = passing(release, up) if mode == "upstream" else any_(release)
-        with Session(argv, tmp_path, pair=tcp_pair()) as session:
-            session.begin("EHLO")
-            needle = b"EHLO client.example.org"[5:]
-            line = b"AUTH PLAIN " + plain() + b"\r\n"
-            for i in range(0, len(line), 9) if is_in_pieces else ():
-                session.say(line[i : i + 9])
-                time.sleep(0.01)
-            session.say(b"" if is_in_pieces else line)
-            session.expect((None, b"235 "), (b"AUTH PLAIN " + plain(), b"503 "))
-            memory = memory_of(session.pid)
-            assert needle in memory and not has_secret(memory)
-            environ = Path(
-                f"/proc/{session.pid}/environ").read_bytes() + Path(
-                    f"/proc/{session.pid}/cmdline").read_bytes()
-            assert not has_secret(environ + session.err())
-            session.end()
-
-
 # --- the configuration ----------------------------------------------------------------------------
 
 MISTAKES = {
@@ -505,83 +318,3 @@ def test_through_tls_of_the_upstream(smtpd, tmp_path, mode):
     assert account.secure == [True, True] and len(up.connections) == 1 and not has_secret(log)
     assert one(log, "message")["auth"] == b"LOGIN"
     assert one(log, "message")["secured"].startswith(b"TLSv1.3 ")
-
-
-# --- a real upstream ------------------------------------------------------------------------------
-
-DOVECOT_CONF = """\
-base_dir = {folder}/run
-log_path = {folder}/dovecot.log
-protocols =
-ssl = no
-disable_plaintext_auth = no
-auth_mechanisms = plain login scram-sha-256
-default_internal_user = nobody
-default_login_user = nobody
-default_internal_group = nogroup
-passdb {{
-  driver = static
-  args = password={password}
-}}
-userdb {{
-  driver = static
-  args = uid=65534 gid=65534 home=/nonexistent
-}}
-service auth {{
-  unix_listener {folder}/queue/sasl {{
-    mode = 0666
-  }}
-}}
-service stats {{
-  chroot =
-  client_limit = 100
-}}
-"""
-SASL_CF = """\
-smtpd_sasl_auth_enable = yes
-smtpd_sasl_type = dovecot
-smtpd_sasl_path = sasl
-smtpd_sasl_security_options = noanonymous
-smtpd_sasl_authenticated_header = yes
-"""
-
-
-@pytest.fixture(scope="module")
-def postfix(shared_folder):
-    """It asks Dovecot who is who, and takes mail of nobody else."""
-    need_root()
-    program = need("dovecot", "postfix")[0]
-    private = shared_folder / "auth"
-    settings = SETTINGS.replace(", permit\n", ", permit_sasl_authenticated, reject\n") + SASL_CF
-    it = Postfix(private, settings, bounce="discard")
-    (private / "dovecot.conf").write_text(
-        for_this_dovecot(DOVECOT_CONF.format(folder=private, password=PASSWORD)))
-    with (server(private / "dovecot.out", str(private / "queue/sasl"), program, "-F", "-c",
-                 str(private / "dovecot.conf")), it):
-        yield it
-
-
-def test_real_clients_and_a_real_upstream(release, folder, postfix):
-    """Each mechanism, end to end: swaks, msmtp, curl, smtplib, us, Postfix, Dovecot's SASL."""
-    options = ["--strategy=proxy", f"--upstream={postfix.endpoint}", "--auth=upstream",
-               "--relay-from=192.0.2.1"]
-    with Acceptor(release, folder, *options) as door:
-        port = int(door.addresses[0].rpartition(":")[2])
-        for client, kind in [*CLIENTS, (say_by_msmtp, "SCRAM-SHA-256"), (None, "")]:
-            if client:
-                done = client(port, kind)
-                assert done.returncode == 0, (client, kind, done, door.err().decode())
-            else:
-                login(port)
-            top = take(postfix)
-            assert f"(Authenticated sender: {NAME})".encode() in top
-            # a newer msmtp says SMTPUTF8 if it is offered
-            assert re.search(rb" with (ESMTP|UTF8SMTP)A id ", RECEIVED.search(top)[0]), top
-        with pytest.raises(smtplib.SMTPAuthenticationError) as refusal:
-            login(port, password="wrong")
-        assert refusal.value.smtp_code == 535
-        wait_until(lambda: len(lines(door.err(), "session")) == 9, "the sessions")
-        log = door.err()
-    assert {line["auth"] for line in lines(log, "message")} == {b"PLAIN", b"LOGIN",
-                                                                b"SCRAM-SHA-256"}
-    assert not has_secret(log) and not has_secret(postfix.log().encode())
