@@ -1,33 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""reply= and delay=: what the configuration says to a step of the session before anybody else is
-asked, with every strategy, in batches and in LMTP; what the log says of it; and what ends a
-delay."""
+"""reply=: what the configuration says to a step of the session before anybody else is asked, with
+every strategy, in batches and in LMTP; what the log says of it; mistakes in rules, also of
+delay=."""
 
-import signal
 import smtplib
 import subprocess
 import time
 
 import pytest
-from acceptor import Acceptor, folder  # noqa: F401
+from acceptor import Acceptor
 from conftest import need
 from logs import lines, one
-from session import (PATIENCE, Session, codes, command, environment, printed, replies, reset, run,
-                     tcp_pair)
+from rules import DIALOGUE, EHLO, HEADER, MAIL, STEPS, rcpt, rules
+from session import PATIENCE, Session, codes, command, printed, run, tcp_pair
 from upstream import Upstream
 
-EHLO = (b"EHLO client.example.org", b"250-")
-MAIL = (b"MAIL FROM:<a@example.org>", b"250 ")
-HEADER = b"Subject: x\r\n\r\ntext\r\n"
 PLAIN = ("SIZE", "8BITMIME")
-
-
-def rules(*words):
-    return [f"--reply={rule}" for rule in words]
-
-
-def rcpt(*names):
-    return [b"RCPT TO:<%s>" % name for name in names]
 
 
 # --- each step ------------------------------------------------------------------------------------
@@ -39,17 +27,6 @@ def strategies(folder):
     program.write_text(f'#!/bin/sh\n(echo "$SMTPD_RCPT_TO"; cat) >>{folder}/got\n')
     program.chmod(0o755)
     return {"print": [], "exec": ["--strategy=exec", f"--command={program}"]}
-
-
-STEPS = {
-    "helo": ("helo client.* 550 5.7.0 not you", b"EHLO client.example.org"),
-    "mail": ("mail A@*.org 451 4.7.0 later", b"MAIL FROM:<a@example.org>"),
-    "rcpt": ("rcpt b@example.com 550 moved", b"RCPT TO:<b@example.com>"),
-    "data": ("data b@* 452 4.3.1 full", b"DATA"),
-    "message": ("message *@example.com 554 5.6.0 no", b"."),
-}
-DIALOGUE = [b"EHLO client.example.org", b"MAIL FROM:<a@example.org>", b"RCPT TO:<b@example.com>",
-            b"DATA", b"."]
 
 
 @pytest.mark.parametrize("strategy", ["print", "exec"])
@@ -356,62 +333,3 @@ def test_sessions_of_an_acceptor_have_them(smtpd, tmp_path):
         assert [client.ask(line)[:3] for line in rcpt(b"a,b@c", b"c@c", b"d@c")] == [b"501", b"551",
                                                                                      b"250"]
         client.quit()
-
-
-# --- delays ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("step", ["connect", *STEPS])
-def test_delay_at_each_step(smtpd, tmp_path, step):
-    """The step itself waits, and no other; the reply of a rule comes after it."""
-    said, started = [], time.monotonic()
-    with Session(command(smtpd, f"--delay={step} * 1", *rules("message * 451 4.0.0 late")),
-                 tmp_path, pair=tcp_pair()) as session:
-        for name, asked in zip(("connect", *STEPS), [None, *DIALOGUE]):
-            started = time.monotonic() if asked else started  # it may greet before we look
-            said.append(session.reply() if asked is None else session.ask(asked))
-            assert time.monotonic() - started >= 1 or name != step
-        assert [reply[:3] for reply in said] == [b"220", b"250", b"250", b"250", b"354", b"451"]
-        assert session.end() == 0
-
-
-@pytest.mark.parametrize("end", ["SIGTERM", "session-timeout", "client"])
-@pytest.mark.parametrize("step", ["connect", "rcpt", "message"])
-def test_what_ends_a_delay(smtpd, tmp_path, step, end):
-    options = [f"--delay={step} * 600",
-               *(["--session-timeout=2"] if end == "session-timeout" else [])]
-    with Session(command(smtpd, *options), tmp_path, pair=tcp_pair()) as session:
-        if step != "connect":
-            session.begin("MAIL" if step == "rcpt" else "DATA")
-            session.say(b"RCPT TO:<b@example.com>\r\n" if step == "rcpt" else HEADER + b".\r\n")
-        time.sleep(0.2)
-        started = time.monotonic()
-        if end == "client":
-            reset(session.ours)
-        elif end == "SIGTERM":
-            session.process.send_signal(signal.SIGTERM)
-        if end != "client":
-            said = session.read_to_end()
-            assert codes(said) == [421]
-            assert replies(said)[0][1][:5] == (b"4.3.2" if end == "SIGTERM" else b"4.4.2")
-        assert session.status() == 0 and time.monotonic() - started < 15 and not session.messages()
-        if step != "connect":
-            assert not lines(session.err(), "message")
-
-
-def test_stopping_ends_a_delay_between_messages(smtpd, folder):  # noqa: F811
-    """As an acceptor tells its sessions: those in a transaction have stop-timeout."""
-    with (Acceptor(smtpd, folder, "--delay=mail * 600", "--stop-timeout=300") as acceptor,
-          acceptor.client("EHLO") as client):
-        client.say(MAIL[0] + b"\r\n")
-        time.sleep(0.2)
-        acceptor.signal(signal.SIGTERM)
-        assert codes(client.read_to_end()) == [421] and acceptor.status() == 0
-
-
-def test_no_delay_for_others(smtpd, folder):  # noqa: F811
-    """Each connection waits for itself."""
-    with Acceptor(smtpd, folder, "--delay=rcpt slow@* 600") as acceptor:
-        with acceptor.client("MAIL") as slow:
-            slow.say(b"RCPT TO:<slow@b.example>\r\n")
-            assert acceptor.serve_one().startswith(b"250 ")
