@@ -58,10 +58,12 @@ def pytest_sessionfinish(session):
 # Files that take minutes. Of the first ones the tests share nothing that has to be made first:
 # several processes can have them (pytest-xdist).
 LONG = [f"test_{name}.py"
-        for name in ("sweep", "analysis", "valgrind", "intrusion", "restraint", "proxy",
-                     "acceptor", "exec", "reproducible")]
+        for name in ("sweep", "analysis", "valgrind", "intrusion", "restraint", "proxy_lost",
+                     "proxy_replies", "proxy_message", "proxy_offers", "exec_misbehaving",
+                     "shortages", "reloading", "deaths", "connection_limits", "many_connections",
+                     "notify_acceptor", "stopping", "passed_sockets", "reproducible")]
 WHOLE = [f"test_{name}.py"
-         for name in ("fuzz", "ports", "service", "mailman", "upstreams", "systemd", "tls_server",
+         for name in ("fuzz", "ports", "service", "mailman_real", "mailman_faults", "systemd", "tls_server",
                       "tls_service", "tls_systemd")]
 
 

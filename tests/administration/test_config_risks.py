@@ -108,7 +108,7 @@ def test_risk_is_warned_of(smtpd, tmp_path, options, warning):
     """The configuration is valid: it is printed, and the exit status is 0."""
     tmp_path.chmod(0o755)
     status, out, complaints = check(smtpd, *options(tmp_path))
-    # test_upstream_tls.py has that
+    # test_upstream_tls_check.py has that
     complaints = [line for line in complaints if "upstream-tls: mail goes to " not in line]
     assert status == 0 and out["strategy"] in ("exec", "proxy", "mailman")
     assert len(complaints) == (warning is not None), complaints

@@ -5,8 +5,8 @@ ended without one."""
 import socket
 
 import pytest
-from logged import SMALL, proxy
 from logs import lines, one
+from proxy import SMALL, proxy
 from session import Session, command
 from upstream import Upstream, close
 

@@ -3,8 +3,9 @@
 server."""
 
 import pytest
-from logged import FULL, HELLO, RECIPIENT, SENDER, SMALL, play, proxy
+from logged import FULL, HELLO, RECIPIENT, SENDER, play
 from logs import lines, one
+from proxy import SMALL, proxy
 from session import Session, command
 from upstream import Upstream, close, last
 

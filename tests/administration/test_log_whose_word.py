@@ -2,8 +2,9 @@
 """Whose word a verdict was, by the log: the upstream's, a list server's, a program's, or ours."""
 
 import pytest
-from logged import FULL, SMALL, proxy
+from logged import FULL
 from logs import lines, one
+from proxy import SMALL, proxy
 from session import Session, command
 from upstream import Upstream, close, last
 

@@ -3,8 +3,9 @@
 are."""
 
 import pytest
-from logged import HELLO, RECIPIENT, SMALL, play, proxy
+from logged import HELLO, RECIPIENT, play
 from logs import lines, one
+from proxy import SMALL, proxy
 from session import Session, command
 from upstream import Upstream, close
 

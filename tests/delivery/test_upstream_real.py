@@ -12,14 +12,17 @@ from acceptor import Acceptor
 from auth import DOVECOT_CONF, NAME, PASSWORD, SASL_CF, has_secret, say_by_msmtp
 from conftest import everybodys, missing, need, need_root
 from dovecot import for_this_dovecot
+from exim import EXIM_CONF, exim_at
 from logs import one
-from postfix import Postfix
+from postfix import SETTINGS, Postfix, take
+from proxy import SMALL, as_sent, play, proxy
+from servers import HANDLER, behind_received, lf_text, server
+from servers import folder  # noqa: F401 (a fixture)
 from session import environment, free_port, wait_until
-from test_proxy import SMALL, as_sent, play, proxy
-from test_upstream_tls import pki, tls  # noqa: F401 (fixtures)
-from test_upstreams import EXIM_CONF, HANDLER, SETTINGS, behind_received, exim_at, folder, lf_text, server, take  # noqa: F401 (fixtures)
 from tls import engine_of
 from upstream import Upstream
+from upstream_tls import tls
+from upstream_tls import pki  # noqa: F401 (a fixture)
 
 TLS_CF = """\
 smtpd_tls_cert_file = {certificate}

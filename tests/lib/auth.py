@@ -6,8 +6,8 @@ import smtplib
 import subprocess
 
 from conftest import need
+from proxy import SMALL, proxy
 from session import PATIENCE, command
-from test_proxy import SMALL, proxy
 from upstream import EVERYTHING
 
 NAME, PASSWORD = "alice@example.org", "s3cret-Correct.horse"

@@ -1,16 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Sessions whose log tests look at."""
 
-from session import Session, command
+from session import Session
 
-SMALL = b"Subject: small\r\n\r\nsmall\r\n"
 FULL = b"421 4.7.0 too many connections from you\r\n"
-
-
-def proxy(smtpd, *upstreams_and_options):
-    names = [getattr(one, "endpoint", one) for one in upstreams_and_options]
-    return command(smtpd, "--strategy=proxy",
-                   *[n if n.startswith("--") else f"--upstream={n}" for n in names])
 
 
 def play(argv, folder, *dialogue, pair=None):

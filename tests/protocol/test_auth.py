@@ -9,8 +9,8 @@ import pytest
 from acceptor import folder
 from auth import NAME, OFFER, PASSWORD, any_, b64, extensions, has_secret, passing, plain
 from logs import lines, one
+from proxy import RECEIVED, SMALL
 from session import PATIENCE, Session, command, environment, run, tcp_pair, wait_until
-from test_proxy import RECEIVED, SMALL
 from test_tls_key import RealDoor
 from tls import Certificate, client_context, engine_of
 from upstream import EVERYTHING, Upstream, challenge, close

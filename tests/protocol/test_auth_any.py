@@ -8,8 +8,8 @@ from acceptor import Acceptor, folder
 from auth import (CLIENTS, NAME, PASSWORD, any_, b64, extensions, has_secret, login, plain,
                   say_by_curl)
 from logs import lines, one
+from proxy import SMALL
 from session import Session, run, tcp_pair, wait_until
-from test_proxy import SMALL
 
 _ = folder  # a fixture
 

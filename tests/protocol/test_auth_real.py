@@ -10,11 +10,11 @@ from auth import CLIENTS, DOVECOT_CONF, NAME, PASSWORD, SASL_CF, has_secret, log
 from conftest import need, need_root
 from dovecot import for_this_dovecot
 from logs import lines
-from postfix import Postfix
+from postfix import SETTINGS, Postfix, take
+from proxy import RECEIVED
+from servers import folder as shared_folder
+from servers import server
 from session import wait_until
-from test_proxy import RECEIVED
-from test_upstreams import SETTINGS, server, take
-from test_upstreams import folder as shared_folder
 
 _ = folder, shared_folder  # fixtures
 
