@@ -295,8 +295,8 @@ def is_known_word(word, known):
 
 
 FIXTURES = "\n".join((ROOT / name).read_text() for name in (
-    "meson.build", "tests/conftest.py", "tests/sweep", "tests/template/meson.build",
-    "tests/lib/options.py"))
+    "meson.build", "tests/conftest.py", "tests/sweep.d/sweeping/runner.py",
+    "tests/sweep.d/sweeping/strategies.py", "tests/template/meson.build", "tests/lib/options.py"))
 
 
 def unknown_words(text, known):

@@ -168,6 +168,8 @@ def of_rows(name):
     return lambda: table.search((ROOT / name).read_text())[1]
 
 
+SWEPT = "tests/sweep.d/sweeping/strategies.py"
+
 # What is read, and what finds the names of strategies in it.
 PLACES = {
     "--help": (lambda: re.sub(r"\n {30,}", " ",
@@ -178,7 +180,7 @@ PLACES = {
     "examples/smtpd.conf": (of_file("examples/smtpd.conf"), in_sample),
     "bash completion": (lambda: completion("bash"), words_of(r"--strategy\) .*-W '([a-z ]+)'")),
     "zsh completion": (lambda: completion("zsh"), words_of(r"--strategy=\[.*:NAME:\(([a-z ]+)\)")),
-    "tests/sweep": (of_rows("tests/sweep"), in_options),
+    "tests/sweep": (of_rows(SWEPT), in_options),
     "tests/confinement/test_sandbox.py": (of_rows("tests/confinement/test_sandbox.py"), in_options),
 }
 
@@ -209,5 +211,5 @@ def test_table_is_found():
 
 def test_whole_sweep_is_run():
     """By tests/faults/test_sweep.py: each row of tests/sweep."""
-    rows = of_rows("tests/sweep")()
+    rows = of_rows(SWEPT)()
     assert re.findall(r'^ +Strategy\("([a-z0-9.-]+)"', rows, re.M) == test_sweep.STRATEGIES
