@@ -2,7 +2,7 @@
 """A session that is taken over gets nothing, however smtpd was started, and with every strategy: a
 running session is made to perform the system calls of an intruder (tests/sandbox.d/inject.c). Under
 systemd the unit's own filter is there as well; here ours is what ends the process. What each call
-is, and all others, is in test_sandbox.py."""
+is, and all others, is in tests/lib/sandbox.py."""
 
 import contextlib
 import os
@@ -14,8 +14,8 @@ from conftest import need_root
 from inetd import packages, start
 from machine import SHIPPED, UNITS, Client
 from processes import GONE, broker_of, children, is_running, running_children, status_of
+from sandbox import STRATEGIES, has_helper, inject, perform, tools
 from session import Session, command, environment, wait_until
-from test_sandbox import STRATEGIES, has_helper, inject, perform, tools
 from test_systemd import booted
 
 _ = booted, folder, inject, packages, start, tools  # fixtures

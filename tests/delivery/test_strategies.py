@@ -181,7 +181,7 @@ PLACES = {
     "bash completion": (lambda: completion("bash"), words_of(r"--strategy\) .*-W '([a-z ]+)'")),
     "zsh completion": (lambda: completion("zsh"), words_of(r"--strategy=\[.*:NAME:\(([a-z ]+)\)")),
     "tests/sweep": (of_rows(SWEPT), in_options),
-    "tests/confinement/test_sandbox.py": (of_rows("tests/confinement/test_sandbox.py"), in_options),
+    "tests/lib/sandbox.py": (of_rows("tests/lib/sandbox.py"), in_options),
 }
 
 
