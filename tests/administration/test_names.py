@@ -316,7 +316,7 @@ def test_wrong_files_are_found(installed):
     known = installed | files_of_units()
     text = "/usr/sbin/smtpd, /run/smtpd/tls, /run/smtpd/tsl, /etc/smtpd/smtpd.cnf, /etc/systemd/a"
     assert list(unknown_files(text, known)) == ["/run/smtpd/tsl", "/etc/smtpd/smtpd.cnf"]
-    text = "src/main.c, test_faults.py, test_fauts.py, exec.conf.example, smtp.socket, a.socket(5)"
+    text = "src/main.c, test_floods.py, test_fauts.py, exec.conf.example, smtp.socket, a.socket(5)"
     assert list(unknown_names(text, known)) == ["test_fauts.py", "smtp.socket"]
     text = "`unit-body`, `unit-boddy`, `fuzz-server`, `src/deliver/`, `src/delivery/`, `socketpair`"
     assert unknown_words(text, known) == ["unit-boddy", "src/delivery/"]

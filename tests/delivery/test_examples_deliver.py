@@ -8,10 +8,10 @@ import re
 import time
 
 import pytest
+from bad_days import large
 from conftest import ROOT
 from examples import EXAMPLES, deliver, exec_command, said
 from session import Session, environment, run
-from test_faults import large
 from test_maildir import with_maildir_on
 
 TEXT = b"""From: Alice <alice@example.org>

@@ -6,11 +6,11 @@ import os
 import re
 
 import pytest
+from bad_days import large
 from hooks import DELIVERED, SMALL, STATUSES, exec_command, read, script, shell, start_transaction
 from hooks import hook, seen  # noqa: F401 (fixtures)
 from processes import descriptors, programs
 from session import PYTHON, Session, environment, tcp_pair, wait_until
-from test_faults import large
 
 VARIABLES = {"SMTPD_ID", "SMTPD_PEER", "SMTPD_PEER_PORT", "SMTPD_HELO", "SMTPD_PROTOCOL",
              "SMTPD_HOSTNAME", "SMTPD_MAIL_FROM",

@@ -7,12 +7,12 @@ import re
 import time
 
 import pytest
+from bad_days import large, with_small_disk
 from conftest import need
 from hooks import (DELIVERED, READER, SMALL, TRY_AGAIN, exec_command, on_the_wire, read, script,
                    text_of)
 from hooks import seen  # noqa: F401 (a fixture)
 from session import PYTHON, Session, environment, tcp_pair
-from test_faults import large, with_small_disk
 
 
 def test_full_disk_of_hooks(smtpd, tmp_path, seen):

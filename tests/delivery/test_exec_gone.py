@@ -7,11 +7,11 @@ import signal
 import time
 
 import pytest
+from bad_days import large
 from hooks import SMALL, exec_command, read, script, start_transaction
 from hooks import hook, seen  # noqa: F401 (fixtures)
 from processes import descriptors, group, is_running, programs
 from session import PATIENCE, Session, environment, replies, reset, run, tcp_pair, wait_until
-from test_faults import large
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])

@@ -5,11 +5,11 @@ import hashlib
 import json
 
 import pytest
+from bad_days import large
 from conftest import private_mounts
 from hooks import DELIVERED, READER, exec_command, on_the_wire, script, text_of
 from hooks import seen  # noqa: F401 (a fixture)
 from session import PATIENCE, PYTHON, Session, environment
-from test_faults import large
 
 
 def test_standard_input(smtpd, tmp_path, seen):

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from acceptor import NOBODY, Acceptor, folder
+from bad_days import large
 from conftest import everybodys, need, need_root, private_mounts
 from dovecot import for_this_dovecot, own_mail
 from session import PATIENCE, Session, command, environment, run
-from test_faults import large
 
 _ = folder  # a fixture
 STORED = b"250 2.0.0 stored in the Maildir"
