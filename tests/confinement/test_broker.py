@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The broker (src/broker/), asked by hand for what it does: programs, connections, lists; and how it
-ends."""
+"""The broker (src/broker/), asked by hand for what it does: programs, connections, lists; and how
+it ends."""
 
 import os
 import signal

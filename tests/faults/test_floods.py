@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Clients that drip, flood or do not listen: time, memory and descriptors stay within bounds, also in
-a long session."""
+"""Clients that drip, flood or do not listen: time, memory and descriptors stay within bounds, also
+in a long session."""
 
 import resource
 import select

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Signals to a session, also while its client does not listen: what the client still hears, and what
-is printed."""
+"""Signals to a session, also while its client does not listen: what the client still hears, and
+what is printed."""
 
 import signal
 import socket

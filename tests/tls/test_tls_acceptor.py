@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """TLS where connections are accepted: one process has the key, and every session asks it. Here a
-stand-in takes its place: what is tested is how it is started, kept alive and asked."""
+stand-in takes its place: what is tested is how it is started, and what it and sessions get."""
 
-import contextlib
 import os
 import re
 import signal
@@ -13,28 +12,12 @@ from pathlib import Path
 import pytest
 from acceptor import NOBODY, Acceptor, Client, connect, folder, read_all, start_that_fails
 from conftest import need_root
-from processes import descriptors, is_running, stat_of
-from session import environment, wait_until
-from tls_stand import (Door, answer, ask, install, notes, request_socket, send_request,
-                       variables_of, wait_for_end)
+from processes import descriptors, stat_of
+from session import STAY, environment, wait_until
+from tls_door import engine_that_answers, program, session_of
+from tls_stand import Door, ask, install, notes, request_socket, variables_of, wait_for_end
 
-_ = folder  # a fixture
-STAY = ["--user=0"] if os.geteuid() == 0 else []  # who stays root can start another engine
-FROM_CHAOS = {signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM}
-
-
-@pytest.fixture
-def program(smtpd, folder):
-    return install(smtpd, folder)
-
-
-@contextlib.contextmanager
-def session_of(door):
-    """(client, pid) of a session that has greeted."""
-    before = set(door.sessions())
-    with door.client("greeting") as client:
-        wait_until(lambda: set(door.sessions()) - before, "a session")
-        yield client, (set(door.sessions()) - before).pop()
+_ = folder, program  # fixtures
 
 
 def words_of(pid, first):
@@ -43,15 +26,6 @@ def words_of(pid, first):
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     wait_until(lambda: any(word.startswith("--peer=") for word in words()), "a session")
     return words()[first:]
-
-
-def engine_that_answers(door):
-    """Its pid, as a session hears it; None if there is none now."""
-    with session_of(door) as (client, pid), request_socket(pid) as sock:
-        said = ask(sock)
-        client.quit()
-    answer = re.fullmatch(rb"SSL_PROTOCOL=(\d+)\0\0", said)
-    return int(answer[1]) if answer else None
 
 
 # --- the start ------------------------------------------------------------------------------------
@@ -263,265 +237,6 @@ def test_refusal_on_a_port_for_tls_is_silent(program, folder):
         client.quit()
 
 
-# --- requests -------------------------------------------------------------------------------------
-
-
-def test_sessions_ask_the_engine(program, folder):
-    with Door(program, folder) as door:
-        assert {engine_that_answers(door) for _ in range(5)} == {door.engine}
-        assert [note["octets"]
-                for note in notes(folder, "request")] == ["Y\0HOSTNAME=mx.example.com\0"] * 5
-
-
-def test_many_sessions_at_once_in_tls(program, folder):
-    with (Door(program, folder, "--max-connections-per-source=100") as door,
-          contextlib.ExitStack() as stack):
-        for _ in range(30):
-            stack.enter_context(door.client("greeting"))
-        wait_until(lambda: len(door.sessions()) == 30, "all sessions")
-        sockets = [stack.enter_context(request_socket(pid)) for pid in door.sessions()]
-        controls = [send_request(sock) for sock in sockets]
-        assert {answer(control) for control in controls} == {b"SSL_PROTOCOL=%d\0\0" % door.engine}
-
-
-@pytest.mark.parametrize("number", sorted(FROM_CHAOS), ids=lambda number: number.name)
-def test_engine_killed_between_sessions(program, folder, number):
-    with Door(program, folder) as door:
-        first = engine_that_answers(door)
-        os.kill(first, number)
-        second = engine_that_answers(door)
-        assert second != first and second == door.engine and not is_running(first)
-        assert re.search(rb"the TLS engine \(process %d\) was killed by signal %d \([A-Za-z ]+\): "
-                         rb"restarting it" % (first, number), door.err())
-
-
-def test_requests_wait_for_the_next_engine(program, folder):
-    """One that was in the dying one's hands is lost, and its session hears of it."""
-    with (Door(program, folder) as door, session_of(door) as (client, pid),
-          request_socket(pid) as sock):
-        first = door.engine
-        os.kill(first, signal.SIGSTOP)
-        wait_until(lambda: stat_of(first).state == "T", "the stop")
-        controls = [send_request(sock) for _ in range(3)]
-        os.kill(first, signal.SIGKILL)
-        assert [answer(control)
-                for control in controls] == [b"SSL_PROTOCOL=%d\0\0" % door.engine] * 3
-        assert door.engine != first
-        client.quit()
-
-
-def test_engine_dies_with_a_request(program, folder):
-    with (Door(program, folder) as door, session_of(door) as (client, pid),
-          request_socket(pid) as sock):
-        (folder / "die").write_text("yes")
-        control = send_request(sock)
-        assert answer(control) == b""
-        (folder / "die").unlink()
-        assert ask(sock) == b"SSL_PROTOCOL=%d\0\0" % door.engine
-        client.quit()
-
-
-def test_engine_that_dies_again_and_again(program, folder):
-    """It is started once a second, no more; and its sessions all hear that there is no TLS."""
-    with (Door(program, folder) as door, session_of(door) as (client, pid),
-          request_socket(pid) as sock):
-        (folder / "die").write_text("yes")
-        begin = time.monotonic()
-        while time.monotonic() < begin + 3.5:
-            assert ask(sock) == b""
-        assert 3 <= len(notes(folder, "start")) <= 5
-        client.quit()
-
-
-def test_engine_that_cannot_be_started_again(program, folder):
-    """Nobody waits for it for long; and when it can be, all is well."""
-    with (Door(program, folder) as door, session_of(door) as (client, pid),
-          request_socket(pid) as sock):
-        (folder / "refuse").write_text("TLS: the key is gone")
-        first = door.engine
-        os.kill(first, signal.SIGKILL)
-        wait_for_end(first)
-        before = time.monotonic()
-        assert ask(sock) == b"" and time.monotonic() - before < 3
-        assert b"TLS: the key is gone\n" in door.err()
-        (folder / "refuse").unlink()
-        assert wait_until(lambda: ask(sock), "an engine") == b"SSL_PROTOCOL=%d\0\0" % door.engine
-        client.quit()
-
-
-def test_empty_requests_hold_nobody_up(program, folder):
-    """Somebody who has taken a session over sends them; other sessions hear that there is no
-    engine."""
-    with (Door(program, folder) as door, session_of(door) as (client, pid),
-          request_socket(pid) as sock):
-        (folder / "refuse").write_text("TLS: the key is gone")
-        os.kill(door.engine, signal.SIGSTOP)
-        for _ in range(5):
-            sock.sendmsg([b""])
-        control = send_request(sock, patience=5)
-        os.kill(door.engine, signal.SIGKILL)
-        assert answer(control) == b""
-        client.quit()
-
-
-def test_keeper_killed(program, folder):
-    with Door(program, folder, *STAY) as door:
-        engine_that_answers(door)
-        (keeper,) = door.keepers()
-        os.kill(keeper, signal.SIGKILL)
-        wait_until(lambda: door.keepers() and door.keepers() != [keeper], "another keeper")
-        assert b"the keeper of the TLS engine (process %d) ended" % keeper in door.err()
-        wait_until(lambda: len(notes(folder, "start")) == 2, "another engine")
-        for pid in {note["pid"] for note in notes(folder, "start")}:
-            os.kill(pid, signal.SIGKILL)
-        assert engine_that_answers(door) == door.engine
-
-
-def test_keeper_that_answers_late(program, folder):
-    """It is not dead: the next order has an answer of its own."""
-    with Door(program, folder) as door:
-        first = engine_that_answers(door)
-        (keeper,) = door.keepers()
-        os.kill(keeper, signal.SIGSTOP)
-        door.signal(signal.SIGHUP)
-        wait_until(lambda: b"not reloaded" in door.err(), "the acceptor's patience to end")
-        os.kill(keeper, signal.SIGCONT)
-        wait_until(lambda: engine_that_answers(door) not in (first, None), "the late engine")
-        door.reload()
-        assert door.keepers() == [keeper] and b"ended" not in door.err()
-
-
-# --- the end --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_nothing_is_left(program, folder, number):
-    with Door(program, folder) as door:
-        engine, keepers = engine_that_answers(door), door.keepers()
-        door.signal(number)
-        assert door.status() == 0
-        for pid in [engine, *keepers]:
-            assert not is_running(pid)
-
-
-def test_engine_serves_until_the_last_session_has_ended(program, folder):
-    """After SIGTERM sessions with a message under way go on."""
-    with Door(program, folder) as door, door.client("MAIL") as client:
-        (pid,) = door.sessions()
-        with request_socket(pid) as sock:
-            door.signal(signal.SIGTERM)
-            wait_until(lambda: b"stopping" in door.err(), "the stop")
-            assert ask(sock) == b"SSL_PROTOCOL=%d\0\0" % door.engine
-        client.expect((b"RSET", b"250 "))
-        client.read_to_end()
-        assert door.status() == 0 and not is_running(door.engine)
-
-
-def test_acceptor_killed(program, folder):
-    """Its sessions go on, with their engine; after them nothing is left."""
-    with Door(program, folder) as door, session_of(door) as (client, pid):
-        keepers = door.keepers()
-        door.process.kill()
-        door.process.wait()
-        door.has_ended = True
-        for keeper in keepers:
-            wait_for_end(keeper)
-        with request_socket(pid) as sock:
-            assert ask(sock) == b"SSL_PROTOCOL=%d\0\0" % door.engine
-        client.quit()
-        wait_for_end(door.engine)
-
-
-# --- another configuration ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def conf(folder):
-    def write(text):
-        path = folder / "smtpd.conf"
-        path.write_text(text)
-        path.chmod(0o644)
-        return f"--config={path}"
-
-    return write
-
-
-def test_reload_renews_the_certificate(program, folder):
-    """Another engine is started, which reads it; the one before ends when that is ready. Sessions
-    notice nothing."""
-    with (Door(program, folder, certificate="/a.pem") as door, session_of(door) as (client, pid),
-          request_socket(pid) as sock):
-        first = door.engine
-        door.reload()
-        assert door.engine != first
-        assert ask(sock) == b"SSL_PROTOCOL=%d\0\0" % door.engine
-        wait_for_end(first)
-        assert b"ended" not in door.err()
-        client.quit()
-
-
-def test_reload_with_a_bad_certificate(program, folder):
-    """The configuration is not taken, and the engine goes on."""
-    with Door(program, folder, certificate="/a.pem") as door:
-        first = door.engine
-        (folder / "refuse").write_text("TLS: there is no certificate in /a.pem")
-        door.reload(b"not reloaded")
-        assert b"TLS: there is no certificate in /a.pem\n" in door.err()
-        assert engine_that_answers(door) == first
-
-
-def test_reload_with_another_certificate(program, folder, conf):
-    """The same sockets: sessions that run can ask."""
-    option = conf("tls-certificate=/a.pem\n")
-    with (DoorOfFile(program, folder, option, *STAY) as door, session_of(door) as (client, pid),
-          request_socket(pid) as sock):
-        first, keepers = door.engine, door.keepers()
-        conf("tls-certificate=/b.pem\ntls-minimum=1.3\n")
-        door.reload()
-        start = notes(folder, "start")[-1]
-        assert {"--certificate=/b.pem", "--minimum=1.3"} <= set(start["argv"])
-        wait_for_end(first)
-        assert door.keepers() != keepers and len(door.keepers()) == 1
-        assert ask(sock) == b"SSL_PROTOCOL=%d\0\0" % door.engine == b"SSL_PROTOCOL=%d\0\0" % engine_that_answers(door)
-        client.quit()
-
-
-def test_reload_to_another_certificate_that_is_bad(program, folder, conf):
-    option = conf("tls-certificate=/a.pem\n")
-    with DoorOfFile(program, folder, option, *STAY) as door:
-        first, keepers = door.engine, door.keepers()
-        conf("tls-certificate=/b.pem\n")
-        (folder / "refuse").write_text("TLS: there is no certificate in /b.pem")
-        door.reload(b"not reloaded")
-        assert engine_that_answers(door) == first and door.keepers() == keepers
-
-
-def test_reload_begins_and_ends_tls(program, folder, conf):
-    option = conf("")
-    with DoorOfFile(program, folder, option, *STAY) as door:
-        assert door.keepers() == []
-        conf("tls-certificate=/a.pem\n")
-        door.reload()
-        engine = engine_that_answers(door)
-        with session_of(door) as (client, pid), request_socket(pid) as sock:
-            conf("")
-            door.reload()
-            assert ask(sock) == b"SSL_PROTOCOL=%d\0\0" % engine  # it was told that there is TLS
-            client.quit()
-        wait_for_end(engine)
-        with session_of(door) as (client, pid):
-            assert "SMTPD_TLS_FD" not in variables_of(pid)
-            client.quit()
-
-
-class DoorOfFile(Door):
-    """The configuration file has the certificate."""
-
-    def __init__(self, program, folder, *options, **given):
-        self.folder = folder
-        Acceptor.__init__(self, program, folder, *options, **given)
-
-
 # --- root's ---------------------------------------------------------------------------------------
 
 
@@ -557,17 +272,3 @@ def test_no_root_no_user(program, folder):
         (start,) = notes(folder, "start")
         assert start["uid"] == 65534
         assert not any(word.startswith("--user") for word in start["argv"])
-
-
-def test_certificate_of_root_that_changes_its_name(program, folder, conf):
-    """Nobody is root any more who could take orders of that kind."""
-    need_root()
-    option = conf("tls-certificate=/a.pem\n")
-    with DoorOfFile(program, folder, option, "--user=nobody") as door:
-        keepers = door.keepers()
-        conf("tls-certificate=/b.pem\n")
-        door.reload()
-        assert (b"TLS is unchanged: the changed options of certificate and key need a "
-                b"restart" in door.err())
-        assert "--certificate=/a.pem" in notes(folder, "start")[-1]["argv"]
-        assert door.keepers() == keepers

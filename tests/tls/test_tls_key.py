@@ -15,9 +15,9 @@ from acceptor import NOBODY, Acceptor, folder, start_that_fails
 from conftest import need_root
 from processes import is_running, running_children
 from session import PATIENCE, PYTHON, tcp_pair, wait_until
-from test_tls_acceptor import session_of
 from tls import (NAME, Certificate, client_context, engine_of, read_variables,
                  send_request_of_a_session)
+from tls_door import session_of
 from tls_stand import Door, request_socket, wait_for_end
 
 _ = folder  # a fixture
