@@ -16,9 +16,9 @@ from machine import SHIPPED, UNITS, Client
 from processes import GONE, broker_of, children, is_running, running_children, status_of
 from sandbox import STRATEGIES, has_helper, inject, perform, tools
 from session import Session, command, environment, wait_until
-from test_systemd import booted
 
-_ = booted, folder, inject, packages, start, tools  # fixtures
+pytest_plugins = ["booted"]  # a fixture, of which there is one for all files
+_ = folder, inject, packages, start, tools  # fixtures
 
 # What an intruder wants: another program, process, file; the memory, descriptors and signals of
 # others; a connection, by a new socket or by the client's; the standard descriptors of others who

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Which processes the sandbox is around (src/sandbox.h), and from when on: sessions on every
-kind of connection, transcripts, the acceptor, an old kernel. The build with sanitizers has no sandbox
-by default: they need more than it allows."""
+"""Which processes the sandbox is around (src/sandbox.h), and from when on: sessions on every kind
+of connection, transcripts, the acceptor, an old kernel. The build with sanitizers has no sandbox by
+default: they need more than it allows."""
 
 import fcntl
 import os

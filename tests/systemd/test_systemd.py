@@ -1,72 +1,30 @@
 # SPDX-License-Identifier: MIT
 """smtpd as it is installed, under the real systemd, with its units as they are shipped
-(tests/lib/machine.py). Whatever a test does, it leaves no session and no failed unit: the fixture
-looks after that."""
+(tests/lib/machine.py): the first mail, load, sessions that end badly, journald, another port.
+Whatever a test does, it leaves no session and no failed unit: the fixture looks after that."""
 
 import contextlib
-import os
 import re
 import socket
 import subprocess
 import threading
 
 import pytest
-from conftest import ROOT, missing, need
-from machine import UNITS, Machine
+from conftest import ROOT, need
+from machine import UNITS
 from manual import literals, readme_block, section
 from processes import is_running
 from session import PATIENCE, PYTHON, environment, reset
-from upstream_tls import Account, ehlo
+from units import (CLIENTS, MESSAGE, MESSAGE_ID, PROBE, SANDBOX, STORED, TEXT, deliver, probed,
+                   restart_journald, stored)
 
-MESSAGE = b"Subject: greetings\r\n\r\ntext\r\n"
-MESSAGE_ID = "03ee138b80854283b52b6fce238bfc85"
-STORED = b"250 2.0.0 stored in the journal"
-
-
-@pytest.fixture(scope="module")
-def booted(tmp_path_factory):
-    with Machine(tmp_path_factory.mktemp("machine")) as started:
-        if not started.path("/usr/libexec/smtpd/smtpd-journal").exists():
-            missing("smtpd-journal was not built: libsystemd is missing")
-        yield started
+pytest_plugins = ["booted"]  # a fixture, of which there is one for all files
 
 
 @pytest.fixture
 def machine(booted):
     yield booted
     booted.reset()
-
-
-def deliver(machine, content=MESSAGE, recipient=b"bob@example.net", port=25):
-    """A session with one message: the verdict."""
-    with machine.client(port=port) as client:
-        client.begin("EHLO")
-        verdict = client.send_message(content, recipient=recipient)
-        client.quit()
-    return verdict
-
-
-def stored(machine, recipient="bob@example.net"):
-    """The entries of strategy journal for somebody."""
-    return machine.entries(f"SMTPD_RCPT_TO={recipient}")
-
-
-def prints(machine, units):
-    """Strategy print, in the journal, which has no empty lines."""
-    assert deliver(machine).startswith(b"250 ")
-    log = machine.journalctl("-u", units, "-t", "smtpd", "-o", "cat").splitlines()
-    at = log.index("---------- MESSAGE FOLLOWS ----------")
-    assert log[at + 1 : at + 5] == ["Subject: greetings", "X-Peer: 127.0.0.1", "text",
-                                    "------------ END MESSAGE ------------"]
-
-
-def stores_large(machine):
-    """Strategy journal, by a file without a name in a place that the sandbox lets us write to."""
-    content = b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 100_000
-    assert deliver(machine, content) == STORED
-    entry, = stored(machine)
-    assert entry["SMTPD_TEXT"] == [
-        content.replace(b"\r\n", b"\n").replace(b"large\n", b"large\nX-Peer: 127.0.0.1\n")]
 
 
 # --- after the installation -----------------------------------------------------------------------
@@ -77,17 +35,6 @@ def test_installation_starts_nothing(machine):
     assert machine.systemctl("is-active", "smtpd.socket", check=False).stdout == "inactive\n"
     with pytest.raises(ConnectionRefusedError):
         machine.connect()
-
-
-TEXT = "From: alice@example.org\r\nSubject: greetings\r\n\r\nhow are you?\r\n"
-CLIENTS = {
-    "127.0.0.1": ["swaks", "--server", "127.0.0.1", "--from", "alice@example.org", "--to",
-                  "bob@example.net",
-                  "--ehlo", "client.example.org", "--data", "-"],
-    "::1": ["curl", "--silent", "--show-error", "smtp://[::1]/client.example.org", "--mail-from",
-            "alice@example.org",
-            "--mail-rcpt", "bob@example.net", "--upload-file", "-"],
-}
 
 
 @pytest.mark.parametrize("address", CLIENTS)
@@ -157,316 +104,6 @@ def test_status_says_what_the_session_does(machine):
         machine.wait_until(lambda: says("127.0.0.1", "waiting", "accepted: 1"),
                            "the status says nothing after the message", 5)
         client.quit()
-
-
-# --- every strategy in its sandbox ----------------------------------------------------------------
-
-
-def test_print(machine):
-    machine.configure("strategy=print\n")
-    prints(machine, "smtpd@*")
-
-
-def test_journal_stores_large_messages(machine):
-    machine.configure("strategy=journal\n")
-    stores_large(machine)
-
-
-def test_show(machine):
-    """In the journal, with nothing but what the unit lets it do."""
-    machine.configure("strategy=show\n")
-    assert deliver(machine, b"Subject: =?utf-8?Q?=C3=BC?=\r\n\r\ntext\r\n") == b"250 2.0.0 shown"
-    log = machine.journalctl("-u", "smtpd@*", "-o", "cat").splitlines()
-    at = log.index("---------- MESSAGE ----------")
-    assert log[at + 3 : at + 6] == ["Subject: ü", "text", "-------- END MESSAGE --------"]
-
-
-def test_maildir(machine):
-    """In the folder that the drop-in gives. Without it nothing is delivered."""
-    config = "strategy=maildir\nmaildir=/var/lib/smtpd\n"
-    machine.configure(config)
-    assert deliver(machine).startswith(b"451 ")
-    machine.configure(config, "maildir")
-    assert deliver(machine) == b"250 2.0.0 stored in the Maildir"
-    file, = machine.path("/var/lib/private/smtpd/new").iterdir()
-    assert file.read_bytes().endswith(b"\nSubject: greetings\nX-Peer: 127.0.0.1\n\ntext\n")
-    assert file.stat().st_uid == machine.user and file.stat().st_mode & 0o77 == 0
-
-
-def test_exec(machine):
-    """The shipped example of a program, into the folder that the drop-in gives."""
-    machine.configure("strategy=exec\ncommand=/usr/share/doc/smtpd/examples/maildir.sh "
-                      "/var/lib/smtpd/Maildir\n", "exec")
-    assert deliver(machine).startswith(b"250 ")
-    file, = machine.path("/var/lib/private/smtpd/Maildir/new").iterdir()
-    assert file.read_bytes() == b"Return-Path: <a@example.org>\nSubject: greetings\n\ntext\n"
-    assert file.stat().st_uid == machine.user and file.stat().st_mode & 0o77 == 0
-
-
-def test_exec_without_its_dropin_delivers_nothing(machine):
-    machine.configure("strategy=exec\ncommand=/usr/share/doc/smtpd/examples/maildir.sh "
-                      "/var/lib/elsewhere/Maildir\n")
-    assert deliver(machine).startswith(b"451 ")
-    assert not machine.path("/var/lib/elsewhere").exists()
-
-
-def test_readme_dropins(machine):
-    """As README copies them: that for proxy, and by the same commands that for exec."""
-    text = readme_block("install -D ")
-    assert text.endswith("systemctl daemon-reload\n")
-    with machine.upstream() as upstream:
-        machine.run("sh", "-ec", text)
-        machine.configure(f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\n")
-        assert deliver(machine) == b"250 2.0.0 taken as 1.0"
-    machine.run("sh", "-ec", text.replace("proxy.conf", "exec.conf"))
-    program = "/usr/share/doc/smtpd/examples/maildir.sh /var/lib/smtpd/Maildir"
-    machine.configure(f"strategy=exec\ncommand={program}\n")
-    assert deliver(machine).startswith(b"250 ")
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_proxy_by_tcp(machine, host):
-    with machine.upstream() as upstream:
-        machine.configure(f"strategy=proxy\nupstream={host}:{upstream.port}\n", "proxy")
-        assert deliver(machine) == b"250 2.0.0 taken as 1.0"
-        message, = upstream.messages
-    assert message.text.endswith(b"Subject: greetings\nX-Peer: 127.0.0.1\n\ntext\n")
-    assert message.recipients == [b"<bob@example.net>"]
-
-
-def test_proxy_by_tcp_needs_its_dropin(machine):
-    with machine.upstream() as upstream:
-        machine.configure(f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\n")
-        with machine.client() as client:
-            client.begin("EHLO")
-            client.expect((b"MAIL FROM:<a@example.org>", b"451 4.4.1 "))
-            client.quit()
-        assert upstream.connections == []
-
-
-def test_proxy_reaches_only_the_addresses_that_are_given(machine):
-    """As the drop-in proposes."""
-    with machine.upstream() as upstream:
-        machine.configure(
-            f"strategy=proxy\nupstream=127.0.0.1:{upstream.port}\nupstream-timeout=1\n", "proxy")
-        path = machine.path(f"{UNITS}/smtpd@.service.d/proxy.conf")
-        text = path.read_text()
-        for allowed, verdict in (("127.0.0.9", b"451 4.4.1 "), ("127.0.0.9 localhost", b"250 ")):
-            changed, n = re.subn(r"^IPAddressAllow=any$", f"IPAddressAllow={allowed}", text,
-                                 flags=re.M)
-            assert n == 1
-            path.write_text(changed)
-            machine.systemctl("daemon-reload")
-            with machine.client() as client:
-                client.begin("EHLO")
-                client.expect((b"MAIL FROM:<a@example.org>", verdict))
-                client.quit()
-
-
-LOGIN = "strategy=proxy\nupstream=127.0.0.1:{port}\nupstream-user=relay@example.org\nupstream-password=upstream-password\n"
-
-
-def password_file(machine):
-    """As the drop-in names it: for root alone."""
-    machine.put("/etc/smtpd/upstream-password", "open sesame\n", 0o600)
-    return {"EHLO": ehlo("AUTH PLAIN"), "AUTH": Account("relay@example.org", "open sesame")}
-
-
-def test_password_is_a_credential(machine):
-    with machine.upstream(password_file(machine)) as upstream:
-        text = LOGIN.format(port=upstream.port)
-        machine.configure(text.replace("upstream-password\n", "/etc/smtpd/upstream-password\n"), "proxy")
-        with machine.client() as client:
-            client.begin("EHLO")
-            client.expect((b"MAIL FROM:<a@example.org>", b"451 4.7.8 "))
-            client.quit()
-        machine.configure(text, "password")
-        assert deliver(machine) == b"250 2.0.0 taken as 1.0"
-    assert "open sesame" not in machine.journalctl("-o", "cat")
-
-
-@pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
-def test_proxy_to_a_local_socket(machine, protocol):
-    """With no drop-in: no network is needed."""
-    with machine.upstream(family=socket.AF_UNIX, lmtp=protocol == "lmtp") as upstream:
-        machine.configure(
-            f"strategy=proxy\nupstream={upstream.endpoint}\nupstream-protocol={protocol}\n")
-        assert deliver(machine) == b"250 2.0.0 taken as 1.0"
-        message, = upstream.messages
-    assert message.text.endswith(b"Subject: greetings\nX-Peer: 127.0.0.1\n\ntext\n")
-
-
-def test_mailman3(machine):
-    """Its LMTP server knows the list; the upstream gets the rest."""
-    unknown = b"550 Requested action not taken: mailbox unavailable\r\n"
-    with machine.upstream(lmtp=True) as lists, machine.upstream({}) as upstream:
-        machine.configure(
-            f"strategy=mailman\nmailman=127.0.0.1:{lists.port}\nupstream=127.0.0.1:{upstream.port}\n", "proxy")
-        assert deliver(machine, recipient=b"list@example.com").startswith(b"250 ")
-        lists.scripts = ({"RCPT": unknown},)
-        assert deliver(machine).startswith(b"250 ")
-        assert [m.recipients for m in lists.messages] == [[b"<list@example.com>"]]
-        assert [m.recipients for m in upstream.messages] == [[b"<bob@example.net>"]]
-
-
-# mail-wrapper.c of Mailman 2.1, as far as it is about who may do what: the calling group is
-# compared with the one that was compiled in (2), the real group becomes the effective one (3), the
-# script is executed (4).
-WRAPPER = r"""
-#define _GNU_SOURCE
-#include <grp.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-int main(int argc, char **argv) {
-	struct group *g = getgrnam("list");
-	if (argc < 3)
-		return 5;
-	if (!g)
-		return 8;
-	if (getgid() != g->gr_gid)
-		return 2;
-	if (setregid(getegid(), -1) < 0)
-		return 3;
-	umask(07);
-	setenv("WRAPPER_VAR", "/var/lib/mailman", 1);
-	execv("/usr/lib/mailman/scripts/driver", argv);
-	return 4;
-}
-"""
-
-
-def install_mailman2(machine, tmp_path):
-    (tmp_path / "wrapper.c").write_text(WRAPPER)
-    subprocess.run([need("cc"), "-o", tmp_path / "wrapper", tmp_path / "wrapper.c"], check=True,
-                   timeout=60)
-    machine.put("/usr/lib/mailman/scripts/driver", (ROOT / "tests/mailman2-wrapper").read_text(),
-                0o755)
-    machine.put("/usr/lib/mailman/mail/mailman", "")
-    machine.path("/usr/lib/mailman/mail/mailman").write_bytes((tmp_path / "wrapper").read_bytes())
-    machine.run("sh", "-ec", """
-        getent group list >/dev/null || groupadd --system list
-        chgrp list /usr/lib/mailman/mail/mailman; chmod 2755 /usr/lib/mailman/mail/mailman
-        umask 007; rm -rf /var/lib/mailman
-        mkdir -p /var/lib/mailman/lists/friends /var/lib/mailman/qfiles/in; touch /var/lib/mailman/lists/friends/config.pck
-        chgrp -R list /var/lib/mailman; find /var/lib/mailman -type d -exec chmod 2770 {} +""")
-
-
-MAILMAN2 = "strategy=mailman\nmailman-wrapper=/usr/lib/mailman/mail/mailman\nmailman-lists=/var/lib/mailman/lists\n"
-
-
-def test_mailman2(machine, tmp_path):
-    """The wrapper is called by its group, finds the lists and fills the queue; it can write nowhere
-    else."""
-    install_mailman2(machine, tmp_path)
-    machine.configure(MAILMAN2, "mailman2")
-    assert deliver(machine, recipient=b"friends@example.com").startswith(b"250 ")
-    queue = machine.path("/var/lib/mailman/qfiles/in")
-    file, = queue.glob("*.msg")
-    assert b"Subject: greetings\n" in file.read_bytes()
-    assert file.stat().st_gid == queue.stat().st_gid
-    assert file.with_suffix(".argv").read_text() == "post\nfriends\n"
-    # where the stand-in tries to keep it too
-    assert not machine.path("/var/lib/mailman/argv").exists()
-    with machine.client() as client:
-        client.begin("MAIL")
-        client.expect((b"RCPT TO:<nobody@example.com>", b"550 5.1.1 "))
-        client.quit()
-
-
-def test_mailman2_and_an_upstream(machine, tmp_path):
-    """Both drop-ins."""
-    install_mailman2(machine, tmp_path)
-    with machine.upstream() as upstream:
-        machine.configure(f"{MAILMAN2}upstream=127.0.0.1:{upstream.port}\n", "mailman2", "proxy")
-        assert deliver(machine, recipient=b"friends@example.com").startswith(b"250 ")
-        assert deliver(machine).startswith(b"250 ")
-        assert len(upstream.messages) == 1
-        assert len(list(machine.path("/var/lib/mailman/qfiles/in").glob("*.msg"))) == 1
-
-
-# --- the sandbox ----------------------------------------------------------------------------------
-
-PROBE = r"""
-import mmap, os, pwd, re, socket, sys, tempfile
-
-def attempt(name, function):
-    try:
-        function()
-        print(name, "OK", file=sys.stderr)
-    except OSError as error:
-        print(name, os.strerror(error.errno).replace(" ", "-"), file=sys.stderr)
-
-for folder in ("/etc", "/usr", "/var/lib", "/run", "/boot", "/var/lib/smtpd", "/var/lib/mailman/qfiles", "/tmp", "/var/tmp"):
-    attempt("write:" + folder, lambda: open(folder + "/probe", "w"))
-attempt("read:/etc/shadow", lambda: open("/etc/shadow"))
-attempt("list:/home", lambda: os.listdir("/home"))
-attempt("read:journal", lambda: open("/run/log/journal/" + open("/etc/machine-id").read().strip() + "/system.journal"))
-attempt("process:1", lambda: os.stat("/proc/1"))
-for name in ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"):
-    attempt(name, lambda: socket.socket(getattr(socket, name), socket.SOCK_DGRAM))
-attempt("write-and-execute", lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC))
-with tempfile.NamedTemporaryFile() as file:
-    attempt("setuid", lambda: os.chmod(file.name, 0o4755))
-attempt("chroot", lambda: os.chroot("/"))
-attempt("nice", lambda: os.setpriority(os.PRIO_PROCESS, 0, 5))
-status = open("/proc/self/status").read()
-for name in ("NoNewPrivs", "Seccomp", "CapEff", "CapBnd"):
-    print(name, re.search(name + r":\s*(\w+)", status)[1], file=sys.stderr)
-for name in ("net", "user", "mnt"):
-    print("namespace:" + name, os.readlink("/proc/self/ns/" + name), file=sys.stderr)
-print("user", "dynamic" if 61184 <= os.getuid() <= 65519 else pwd.getpwuid(os.getuid()).pw_name, file=sys.stderr)
-"""
-
-READ_ONLY, DENIED, NOT_PERMITTED = "Read-only-file-system", "Permission-denied", "Operation-not-permitted"
-NO_FILE, NO_FAMILY = "No-such-file-or-directory", "Address-family-not-supported-by-protocol"
-SANDBOX = {
-    "write:/etc": READ_ONLY, "write:/usr": READ_ONLY, "write:/var/lib": READ_ONLY,
-    "write:/run": DENIED, "write:/boot": READ_ONLY,
-    "write:/tmp": "OK", "write:/var/tmp": "OK", "read:/etc/shadow": DENIED, "list:/home": DENIED,
-    "process:1": NO_FILE,
-    "read:journal": "OK",  # strategy journal does that
-    "AF_UNIX": "OK", "AF_INET": NO_FAMILY, "AF_INET6": NO_FAMILY, "AF_NETLINK": NO_FAMILY,
-    "AF_PACKET": NO_FAMILY,
-    "write-and-execute": NOT_PERMITTED, "setuid": NOT_PERMITTED, "chroot": NOT_PERMITTED,
-    "nice": NOT_PERMITTED,
-    "NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000000", "CapBnd": "0000000000000000",
-    "user": "smtpd",
-}
-EXCEPT = {
-    "": {},
-    "exec": {"write:/var/lib/smtpd": "OK", "write-and-execute": "OK", "read:journal": DENIED},
-    "proxy": {"AF_INET": "OK", "AF_INET6": "OK", "read:journal": DENIED},
-    "mailman2": {"write:/var/lib/mailman/qfiles": "OK", "read:journal": DENIED},
-}
-
-
-def probed(machine, pattern):
-    """What the program said: a dictionary."""
-    log = machine.journalctl("-u", pattern, "-o", "cat")
-    found = dict(re.findall(r'^program .* stderr="(\S+) (\S+)"$', log, re.M))
-    if found["write-and-execute"] == DENIED:  # since systemd 257
-        found["write-and-execute"] = NOT_PERMITTED
-    return found
-
-
-@pytest.mark.parametrize("dropin", EXCEPT, ids=lambda name: name or "none")
-def test_sandbox_is_in_force(machine, dropin, tmp_path):
-    """A program within it can do what is expected, and nothing else of what it tries."""
-    machine.put("/usr/local/libexec/probe", PROBE)
-    if dropin == "mailman2":
-        install_mailman2(machine, tmp_path)
-    machine.configure("strategy=exec\ncommand=/usr/bin/python3 -I /usr/local/libexec/probe\n",
-                      *filter(None, [dropin]))
-    assert deliver(machine).startswith(b"250 ")
-    found = probed(machine, "smtpd@*")
-    expected = SANDBOX | EXCEPT[dropin]
-    assert {name: found.get(name) for name in expected} == expected
-    for path, name in (("/var/lib/smtpd", "exec"), ("/var/lib/mailman/qfiles", "mailman2")):
-        assert dropin == name or found[f"write:{path}"] != "OK"
-    for name in ("net", "user", "mnt"):
-        is_shared = found[f"namespace:{name}"] == os.readlink(f"/proc/{machine.leader}/ns/{name}")
-        assert is_shared == (name == "net" and dropin == "proxy"), name
 
 
 # --- load -----------------------------------------------------------------------------------------
@@ -571,18 +208,6 @@ def test_message_that_is_too_long(machine):
 
 
 # --- journald comes and goes ----------------------------------------------------------------------
-
-
-def restart_journald(machine, signal=None):
-    # five restarts in ten seconds would be one too many
-    machine.systemctl("reset-failed", "systemd-journald.service")
-    if signal:
-        gone = ("0", machine.show("systemd-journald", "MainPID"))
-        machine.systemctl("kill", f"--signal={signal}", "--kill-who=main", "systemd-journald")
-        machine.wait_until(lambda: machine.show("systemd-journald", "MainPID") not in gone,
-                           "journald does not come back")
-    else:
-        machine.systemctl("restart", "systemd-journald")
 
 
 @pytest.mark.parametrize("signal", [None, "KILL"], ids=["restart", "kill"])

@@ -8,8 +8,9 @@ import socket
 import pytest
 from conftest import BUILDS
 from session import PATIENCE
-from test_systemd import booted  # noqa: F401
 from tls import Asked, engine_of, issued
+
+pytest_plugins = ["booted"]  # a fixture, of which there is one for all files
 
 SERVICE, SOCKET = "smtpd-tls.service", "smtpd-tls.socket"
 
@@ -20,7 +21,7 @@ def pairs(tmp_path_factory):
 
 
 @pytest.fixture
-def machine(booted, pairs):  # noqa: F811
+def machine(booted, pairs):
     engine_of(BUILDS["release"] / "smtpd")
     put_pair(booted, pairs[0])
     booted.systemctl("start", SOCKET)

@@ -8,9 +8,10 @@ import pytest
 from conftest import BUILDS, need
 from machine import UNITS
 from manual import literals, section
-from test_systemd import booted  # noqa: F401
-from test_service import ACCEPT_NO
+from service import ACCEPT_NO
 from tls import engine_of, issued
+
+pytest_plugins = ["booted"]  # a fixture, of which there is one for all files
 
 FOLDER = "/etc/letsencrypt/live/mx.example.org"
 STARTTLS, IMPLICIT = ["--port", "25", "--tls"], ["--port", "465", "--tls-on-connect"]
@@ -27,7 +28,7 @@ ENGINE, HOOK, CREDENTIALS, PORT_465, SOCKET_465 = recipes()
 
 
 @pytest.fixture
-def machine(booted, tmp_path):  # noqa: F811
+def machine(booted, tmp_path):
     engine_of(BUILDS["release"] / "smtpd")
     need("swaks")
     put_pair(booted, tmp_path / "first")
