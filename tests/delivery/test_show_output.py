@@ -15,9 +15,9 @@ import pytest
 from acceptor import Acceptor
 from conftest import everybodys, need
 from processes import programs, stat_of, status_of
+from sandbox import inject, tools
 from session import PATIENCE, Session, run, wait_until
 from show import FRAME, SHOWN, showing, shown
-from test_sandbox import inject, tools
 
 _ = inject, tools  # fixtures
 
