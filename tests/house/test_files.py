@@ -17,16 +17,28 @@ LINES_MAX = 400
 LICENCE = "SPDX-License-Identifier: MIT"
 
 
+def is_program(name, text):
+    """C, Python, or a script of the shell or of Python."""
+    script = re.compile(r"#!\s*(/usr)?/bin/(env )?((ba|da)?sh|python3?)\b")
+    return name.endswith((".c", ".h", ".py")) or bool(script.match(text))
+
+
 def too_long(lengths):
     return [f"{name}: {n}" for name, n in lengths if n > LINES_MAX]
 
 
 def test_file_lengths():
-    """The line with the licence does not count."""
-    files = [p for p in sources() if p.suffix == ".c"]
-    lengths = [(p.relative_to(SRC).as_posix(), p.read_text().count("\n") - 1) for p in files]
-    assert len(lengths) > 30 and too_long(lengths) == []
+    """Of all programs, tests and all. The line with the licence does not count."""
+    texts = {p.relative_to(ROOT).as_posix(): text_of(p) for p in repository()}
+    lengths = [(name, text.count("\n") - 1) for name, text in texts.items()
+               if is_program(name, text)]
+    names = {name for name, _ in lengths}
+    assert {"src/main.c", "tests/conftest.py", "tests/run", "tests/sweep"} <= names
+    found = too_long(lengths)
+    assert found == [], f"more than {LINES_MAX} lines: {', '.join(found)}"
     assert too_long([("a.c", 400), ("b.c", 401)]) == ["b.c: 401"]
+    assert is_program("a", "#!/usr/bin/env python3\n") and is_program("a", "#!/bin/sh -e\n")
+    assert not is_program("a.md", "# a\n") and not is_program("a", "#!/usr/bin/awk -f\n")
 
 
 def has_licence(name, text):
