@@ -1,25 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* test-address.c - smtp/address: what is a path and what is none, where it ends, and what UTF-8 is.
- *
- * The parser is compared with a table, with the grammar written a second time as a POSIX regular
- * expression, and octet by octet.
- */
-#include "smtp/address.h"
-
-#include <regex.h>
-#include <stdint.h>
+/* test-address.c - smtp/address: what is a path and what is none, where it ends, and what is the
+ * same. */
 #include <stdio.h>
 
-#include "unit.h"
-
-/* Parses a copy whose end is the end of its memory. */
-static enum address_status parse(const char *s, size_t n, struct address *ret, size_t *ret_used) {
-        static char buffer[5000];
-
-        memset(ret, 'z', 8); /* it owes nothing to what was there */
-        ret->is_utf8 = ret->has_route = true;
-        return address_parse_path(unit_copy(buffer, sizeof(buffer), s, n), n, ret, ret_used);
-}
+#include "path.h"
 
 /* --- paths ------------------------------------------------------------------------------------ */
 
@@ -322,111 +306,6 @@ START_TEST(measures) {
 }
 END_TEST
 
-/* --- every octet at every place --------------------------------------------------------------- */
-
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define DIGITS "0123456789"
-
-static const struct {
-        const char *before, *after;
-        const char *allowed; /* beside those of `from` to `to`, if they are given */
-        unsigned char from, to;
-} places[] = {
-        { "<a", "a@b>", LETTERS DIGITS "!#$%&'*+-/=?^_`{|}~.", 1, 0 },
-        { "<", "a@b>", LETTERS DIGITS "!#$%&'*+-/=?^_`{|}~.", 1, 0 },
-        { "<\"", "\"@b>", "", 32, 126 },   /* but not all: see below */
-        { "<\"\\", "\"@b>", "", 32, 126 }, /* here too */
-        { "<\"\\", "a\"@b>", "", 32, 126 },
-        { "<a@b", "b>", LETTERS DIGITS "-_.", 1, 0 },
-        { "<a@", "b>", LETTERS DIGITS "_", 1, 0 },
-        { "<a@b", ">", LETTERS DIGITS "_.", 1, 0 },
-        { "<a@[", "0.0.0.1]>", "123456789", 1, 0 },
-        { "<@b", "b:a@b>", LETTERS DIGITS "-_.", 1, 0 },
-        { "<a@b>", "", "", 1, 0 },
-};
-
-/* What those that take nearly everything do not take: the quotes of their own. */
-static bool is_excepted(const char *before, const char *after, int c) {
-        return strcmp(before, "<\"") == 0 && strcmp(after, "\"@b>") == 0 && (c == '"' || c == '\\');
-}
-
-START_TEST(knows_every_octet) {
-        for (int c = 0; c < 256; c++) {
-                char path[32];
-                const char *before = places[_i].before, *after = places[_i].after;
-                size_t used, n = (size_t) snprintf(path, sizeof(path), "%s%c%s", before, c, after);
-                struct address a;
-                bool want = (c != '\0' && strchr(places[_i].allowed, c)) ||
-                            (c >= places[_i].from && c <= places[_i].to &&
-                             !is_excepted(before, after, c));
-                bool got = parse(path, n, &a, &used) == ADDRESS_OK && used == n;
-
-                ck_assert_msg(got == want, "octet %d after %s", c, before);
-        }
-}
-END_TEST
-
-/* --- the grammar again ------------------------------------------------------------------------ */
-
-#define NON_ASCII "\xc3\xa9" /* the only UTF-8 of these tests */
-#define ATOMS "([!#$%&'*+/=?^_`{|}~0-9A-Za-z.-]|" NON_ASCII ")+"
-#define QUOTED "\"([]^-~ !#-[]|\\\\[ -~]|" NON_ASCII ")*\""
-#define LABEL_OCTET "([0-9A-Za-z_]|" NON_ASCII ")"
-#define LABEL LABEL_OCTET "((" LABEL_OCTET "|-)*" LABEL_OCTET ")?"
-#define DOMAIN LABEL "(\\." LABEL ")*"
-#define LITERAL "\\[[0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+]"
-#define MAILBOX "(" ATOMS "|" QUOTED ")(@(" DOMAIN "\\.?|" LITERAL "))?"
-#define PATH "^(" MAILBOX "|<>|<(@" DOMAIN "(,@" DOMAIN ")*:)?" MAILBOX ">)$"
-
-/* No control octet, and no blank but those in the quotes of a local part. */
-static bool is_harmless(const struct address *a) {
-        bool in_quotes = false;
-
-        for (const char *p = a->text; *p; p++) {
-                if (*p == '\\' && in_quotes)
-                        p++;
-                else if (*p == '"' && p < a->text + a->n_local)
-                        in_quotes = !in_quotes;
-                if ((unsigned char) *p < ' ' || *p == '\x7f' || (*p == ' ' && !in_quotes))
-                        return false;
-        }
-        return !in_quotes && a->n_local <= strlen(a->text);
-}
-
-/* Around a piece that the test spells. */
-static const char *const frames[] = { "%s",         "<%s>",     "<a%sb@c>", "<a@b%sc>",
-                                      "<\"%s\"@c>", "<@%sa@b>", "<a@[%s]>" };
-
-/* Every piece of up to four of these octets. Accepted as a whole is what the expression matches. */
-START_TEST(agrees_with_grammar) {
-        /* with its NUL: pieces that are shorter */
-        static const char octets[] = "a.-\"\\@<>[]:, \t\xc3\xa9";
-        enum { N = sizeof(octets) };
-        regex_t grammar;
-
-        ck_assert_int_eq(regcomp(&grammar, PATH, REG_EXTENDED | REG_NOSUB), 0);
-        for (size_t i = 0; i < N * N * N * N; i += unit_step()) {
-                char piece[5] = { octets[i % N], octets[i / N % N], octets[i / N / N % N],
-                                  octets[i / N / N / N] };
-                char path[32];
-                struct address a;
-                size_t used, n;
-                bool got;
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-                n = (size_t) snprintf(path, sizeof(path), frames[_i], piece);
-#pragma GCC diagnostic pop
-                got = parse(path, n, &a, &used) == ADDRESS_OK;
-                if (got && (used > n || !is_harmless(&a)))
-                        ck_abort_msg("not harmless: %s", path);
-                if ((got && used == n) != (regexec(&grammar, path, 0, NULL, 0) == 0))
-                        ck_abort_msg("%s: %s", got && used == n ? "accepted" : "refused", path);
-        }
-        regfree(&grammar);
-}
-END_TEST
-
 /* --- postmaster ------------------------------------------------------------------------------- */
 
 static const struct {
@@ -481,79 +360,6 @@ START_TEST(knows_the_same) {
 }
 END_TEST
 
-/* --- UTF-8 ------------------------------------------------------------------------------------ */
-
-/* The reference: decode by arithmetic, then ask whether this code point is written so. */
-static size_t utf8_reference(const unsigned char *s, size_t n) {
-        static const uint32_t minimum[] = { 0, 0, 0x80, 0x800, 0x10000 };
-        size_t length = 0;
-        uint32_t point;
-
-        while (length < 8 && s[0] & 0x80 >> length)
-                length++;
-        if (length < 2 || length > 4 || n < length)
-                return 0;
-        point = s[0] & (0xffU >> (length + 1));
-        for (size_t i = 1; i < length; i++) {
-                if (s[i] / 64 != 2)
-                        return 0;
-                point = point * 64 + s[i] % 64;
-        }
-        return point >= minimum[length] && point <= 0x10ffff && point / 0x800 != 0xd800 / 0x800
-                       ? length
-                       : 0;
-}
-
-static void compare_utf8(const unsigned char *s, size_t n) {
-        if (utf8_length((const char *) s, n) != utf8_reference(s, n))
-                ck_abort_msg("%zu of %02x %02x %02x %02x", n, s[0], s[1], s[2], s[3]);
-}
-
-/* _i is the first octet: all second ones, all third ones where they count, and the edges among the
- * fourth. */
-START_TEST(agrees_on_utf8) {
-        static const unsigned char fourth[] = {
-                0x00, 0x41, 0x7f, 0x80, 0x81, 0xa5, 0xbf, 0xc0, 0xff
-        };
-
-        for (unsigned second = 0; second < 256; second += unit_step())
-                for (unsigned third = 0; third < 256; third += _i < 0xe0 ? 51 : 1)
-                        for (size_t i = 0; i < ELEMENTS(fourth); i++) {
-                                unsigned char s[] = { (unsigned char) _i, (unsigned char) second,
-                                                      (unsigned char) third, fourth[i] };
-
-                                for (size_t n = i == 0 && third == 0 ? 1 : 3; n <= 4; n++)
-                                        compare_utf8(s, n);
-                        }
-}
-END_TEST
-
-/* Every code point as it is written. */
-START_TEST(knows_every_character) {
-        for (uint32_t c = 0x80; c < 0x110000; c += unit_step()) {
-                size_t length = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-                unsigned char s[4];
-                uint32_t rest = c;
-
-                for (size_t i = length - 1; i > 0; i--, rest >>= 6)
-                        s[i] = (unsigned char) (0x80 | (rest & 0x3f));
-                s[0] = (unsigned char) (0xf00U >> length | rest);
-                if (utf8_length((char *) s, length) != (c >= 0xd800 && c <= 0xdfff ? 0 : length))
-                        ck_abort_msg("U+%04X", c);
-        }
-}
-END_TEST
-
-START_TEST(reads_no_further) {
-        static const char *const cut[] = { "",     "\xc3",     "\xe2",         "\xe2\x82",
-                                           "\xf0", "\xf0\x9f", "\xf0\x9f\x98", "a" };
-        char buffer[8];
-        size_t n = strlen(cut[_i]);
-
-        ck_assert_uint_eq(utf8_length(unit_copy(buffer, sizeof(buffer), cut[_i], n), n), 0);
-}
-END_TEST
-
 int main(void) {
         Suite *suite = suite_create("address");
         TCase *tcase = unit_tcase(suite, "paths");
@@ -561,13 +367,7 @@ int main(void) {
         UNIT_TABLE(tcase, takes, good);
         UNIT_TABLE(tcase, refuses, bad);
         UNIT_TABLE(tcase, measures, sizes);
-        UNIT_TABLE(tcase, knows_every_octet, places);
-        UNIT_TABLE(tcase, agrees_with_grammar, frames);
         UNIT_TABLE(tcase, knows_postmaster, postmasters);
         UNIT_TABLE(tcase, knows_the_same, pairs);
-        tcase = unit_tcase(suite, "utf8");
-        tcase_add_loop_test(tcase, agrees_on_utf8, 0, 256);
-        tcase_add_test(tcase, knows_every_character);
-        tcase_add_loop_test(tcase, reads_no_further, 0, 8);
         return unit_run(suite);
 }
