@@ -16,6 +16,8 @@ from manual import literals, page, readme_block, readme_blocks, section
 from session import BEGIN, END, PATIENCE, environment, free_port, printed, run, with_x_peer
 from tls_stand import install
 
+SLOW = 300  # seconds, for apt-get and meson on a busy machine
+
 SOURCES = {path.relative_to(ROOT / "src").as_posix(): path.read_text()
            for path in sorted((ROOT / "src").rglob("*.[ch]"))}
 SESSION = ROOT / "examples/session.txt"
@@ -139,7 +141,7 @@ def test_readme_build_for_systemd(tmp_path):
     assert install == f"meson install -C {folder}"
     env = environment(PKG_CONFIG_LIBDIR=str(tmp_path))
     argv = setup.replace(folder, build).split()
-    how = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 60}
+    how = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": SLOW}
     failed = subprocess.run(argv, env=env, **how)
     assert failed.returncode != 0 and 'Dependency "libsystemd" not found' in failed.stdout
     done = subprocess.run(argv, env=environment(), **how)
@@ -153,7 +155,7 @@ def test_readme_packages():
     (update, install), = [line.split(" && ") for line in lines if "apt-get" in line]
     assert update == "apt-get update" and install.startswith("apt-get install ")
     argv = install.replace(" install ", " install --simulate ").split()
-    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=SLOW)
     assert done.returncode == 0, done.stderr
 
 
