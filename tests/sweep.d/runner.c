@@ -4,7 +4,7 @@
  *
  *   runner FOLDER CONNECTION UPSTREAM PROGRAM [ARGUMENT...]
  *
- * FOLDER has the file "session" (world.c), and "spool", the program's $TMPDIR. CONNECTION is "tcp"
+ * FOLDER has the file "session" (client.c), and "spool", the program's $TMPDIR. CONNECTION is "tcp"
  * or "local"; UPSTREAM "smtp" or "lmtp", in capitals one that refuses. In the arguments @UPSTREAM@
  * and @MAILMAN@ stand for where the servers are. Runs are asked for by lines on standard input:
  *

@@ -42,8 +42,8 @@ def nth(codes, n):
 
 @dataclass
 class Session:
-    """What the client says: steps for tests/sweep.d/world.c, (octets, codes of the replies when all
-    goes well, the class that they must have, the step after that, the step otherwise)."""
+    """What the client says: steps for tests/sweep.d/client.c, (octets, codes of the replies when
+    all goes well, the class that they must have, the step after that, the step otherwise)."""
 
     name: str
     messages: list
