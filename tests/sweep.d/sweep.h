@@ -11,7 +11,7 @@
 enum { RUN_SECONDS = 60, N_SERVERS = 2 };
 
 /* What goes wrong in the program: at one of its system calls, or of those of its children
- * (trace.c). */
+ * (faults.c). */
 enum fault_kind {
         FAULT_NONE = 'n',
         FAULT_LIST = 'l',       /* nothing; the calls are listed */

@@ -8,7 +8,8 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parents[1]
 
-HELPERS = {"runner": ["runner.c", "trace.c", "world.c", "client.c", "servers.c"],
+HELPERS = {"runner": ["runner.c", "trace.c", "calls.c", "faults.c", "registers.c",
+                      "world.c", "client.c", "servers.c"],
            "deliver": ["-static", "deliver.c"],
            "engine": ["engine.c"],
            "failmalloc.so": ["-shared", "-fPIC", "failmalloc.c"]}
