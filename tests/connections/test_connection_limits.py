@@ -106,9 +106,10 @@ def test_silent_clients_do_not_keep_others_out(release, folder):
         began = time.monotonic()
         late = silent[67:]
         assert [client.reply() for client in late] == [TIMEOUT] * len(late)
-        assert 5 < time.monotonic() - began < 15
+        assert 5 < time.monotonic() - began < 60  # and not 300
         for client in late:
             client.ours.close()
+        wait_until(lambda: len(acceptor.sessions()) == 67, "the end of those that were late")
         with acceptor.client("EHLO") as client:
             assert client.send_message(MESSAGE) == b"250 2.0.0 printed"
             client.quit()
