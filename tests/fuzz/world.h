@@ -7,11 +7,12 @@
  * answers as a friendly one does. What the servers hear is read as by a server of the RFCs' words,
  * with no code of the program, and kept as handovers.
  *
- *      0xfe   the client says what follows              0xfd   a server says it, in place of its
- * friendly answer; the 0xfc   a server says it and is gone                     friendly one if it
- * is empty 0xfb   a server is silent for ever               0xfa   a server says it without being
- * asked, before it is due 0xf9   the client says it many times: 16 for each unit of its first
- * octet, up to 64 KiB
+ *      0xfe   the client says what follows
+ *      0xfd   a server says it, in place of its friendly answer; the friendly one if it is empty
+ *      0xfc   a server says it and is gone
+ *      0xfb   a server is silent for ever
+ *      0xfa   a server says it without being asked, before it is due
+ *      0xf9   the client says it many times: 16 for each unit of its first octet, up to 64 KiB
  */
 #pragma once
 

@@ -4,12 +4,14 @@
  *
  * A session is written down as one line of words, one for each event:
  *
- *      R250      SERVER_REPLY, its code; "s", "r", "m" after it: our refusal of the sender, the
- *                recipient, the message
- *                                                B(text)  SERVER_BODY, as one however it came; "|"
- * is an LF H(name)   SERVER_HELLO                    E0:5     SERVER_END, its index and the size of
- * the message S(address), T(address)  sender, recipient          D  DATA   X  RESET   C  CLOSE L
- * TLS   Z  SECURE                        A(line)  AUTH, and lines of its exchange
+ *      R250                    SERVER_REPLY, its code; "s", "r", "m" after it: our refusal of the
+ *                              sender, the recipient, the message
+ *      B(text)                 SERVER_BODY, as one however it came; "|" is an LF
+ *      H(name)                 SERVER_HELLO
+ *      E0:5                    SERVER_END, its index and the size of the message
+ *      S(address), T(address)  SERVER_SENDER, SERVER_RECIPIENT
+ *      A(line)                 SERVER_AUTH: AUTH, and lines of its exchange
+ *      D  X  C  L  Z           SERVER_DATA, SERVER_RESET, SERVER_CLOSE, SERVER_TLS, SERVER_SECURE
  *
  * SERVER_MORE is written (as M) only where a test asks for it: where it comes depends on how the
  * input was cut.
