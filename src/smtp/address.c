@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* smtp/address.c - mailboxes and paths. RFC 5321 section 4.1.2, 4.1.3; RFC 6531 section 3.3.
  *
- *   Path           = "<" [ A-d-l ":" ] Mailbox ">"  /  "<>"  /  "<" Local-part ">"  /  Mailbox
- *   A-d-l          = "@" Domain *( "," "@" Domain )
- *   Mailbox        = Local-part "@" ( Domain / address-literal )
- *   Local-part     = Dot-string / Quoted-string
- *   Dot-string     = 1*( atext / "." / UTF8-non-ascii ), with dots anywhere: such addresses are no
- * RFC's, but exist Quoted-string  = DQUOTE *( qtext / "\" %d32-126 / UTF8-non-ascii ) DQUOTE Domain
- * = sub-domain *( "." sub-domain ) [ "." ], the dot at the end is dropped sub-domain     = 1*63(
- * ALPHA / DIGIT / "-" / "_" / UTF8-non-ascii ), without a hyphen at either end; "_" is no RFC's,
- *                    but is in use
- *   address-literal = "[" IPv4-address "]" / "[IPv6:" IPv6-address "]", all of the RFC's grammar
- * that is in use
+ *   Path            = "<" [ A-d-l ":" ] Mailbox ">"  /  "<>"  /  "<" Local-part ">"  /  Mailbox
+ *   A-d-l           = "@" Domain *( "," "@" Domain )
+ *   Mailbox         = Local-part "@" ( Domain / address-literal )
+ *   Local-part      = Dot-string / Quoted-string
+ *   Dot-string      = 1*( atext / "." / UTF8-non-ascii )
+ *   Quoted-string   = DQUOTE *( qtext / "\" %d32-126 / UTF8-non-ascii ) DQUOTE
+ *   Domain          = sub-domain *( "." sub-domain ) [ "." ]
+ *   sub-domain      = 1*63( ALPHA / DIGIT / "-" / "_" / UTF8-non-ascii )
+ *   address-literal = "[" IPv4-address "]" / "[IPv6:" IPv6-address "]"
+ *
+ * A Dot-string may have dots anywhere, and a sub-domain "_": neither is the RFC's, but both are in
+ * use. No hyphen is at either end of a sub-domain. The dot at the end of a Domain is dropped. Of
+ * literals there is all of the RFC's grammar that is in use.
  *
  * UTF8-non-ascii does not include what is no character to a reader, but changes how the others are
  * shown: C1 controls, line and paragraph separators, controls of the writing direction, the byte

@@ -2,9 +2,12 @@
 /* smtp/command.c - the arguments of MAIL and RCPT. RFC 5321 sections 4.1.1.2, 4.1.1.3, 4.1.1.11;
  * RFC 3461 section 4 (DSN).
  *
- *   MAIL args = "FROM:" *SP Path [ SP parameters ]      RCPT args = "TO:" *SP Path [ SP parameters
- * ] parameters = parameter *( SP parameter )            parameter = keyword [ "=" value ] keyword =
- * ( ALPHA / DIGIT ) *( ALPHA / DIGIT / "-" )  value = 1*( %d33-60 / %d62-126 )
+ *   MAIL args  = "FROM:" *SP Path [ SP parameters ]
+ *   RCPT args  = "TO:" *SP Path [ SP parameters ]
+ *   parameters = parameter *( SP parameter )
+ *   parameter  = keyword [ "=" value ]
+ *   keyword    = ( ALPHA / DIGIT ) *( ALPHA / DIGIT / "-" )
+ *   value      = 1*( %d33-60 / %d62-126 )
  */
 #include "smtp/command.h"
 
