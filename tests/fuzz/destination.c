@@ -108,7 +108,7 @@ void destination_judge_printed(struct given *g, const struct envelope *e) {
         text_clear(&want);
 }
 
-/* The addressee from `*from` on that has this address, and a copy of its own. */
+/* The addressee from `from` on that has this address, and a copy of its own. */
 static size_t find_addressee(const struct envelope *e, size_t from, const char *address, size_t n) {
         while (from < e->n_addressees &&
                (e->addressees[from].same ||

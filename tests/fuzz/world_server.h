@@ -55,7 +55,6 @@ struct server_end {
         struct text reply; /* the line of a reply that is under way */
         int code;          /* of its lines so far */
         unsigned n_lines;
-        bool has_nul;
         struct text sender, recipients; /* of the transaction */
         unsigned n_recipients;
         long handover;   /* whose verdicts are under way, or -1 */
