@@ -49,8 +49,9 @@ def test_what_cannot_be_done(forbidden, monkeypatch, is_ci):
 def test_it_is_found_out_in_one_way():
     """Whoever needs a program that not every system lets us use, says need()."""
     word, wrong = re.compile(rf'[\[(]"({"|".join(conftest.EXAMPLES_OF)})"'), []
-    for path in set((ROOT / "tests").rglob("*.py")) - {ROOT / "tests/conftest.py",
-                                                       ROOT / "tests/house/test_bare.py"}:
+    no_tests = {ROOT / "tests/conftest.py", ROOT / "tests/house/test_bare.py",
+                *(ROOT / "tests/bench.d").rglob("*.py")}
+    for path in set((ROOT / "tests").rglob("*.py")) - no_tests:
         lines = path.read_text().splitlines()
         wrong += [f"{path.name}: {line}" for line in lines if word.search(line)
                   and "need(" not in line]
