@@ -65,9 +65,11 @@ LONG = [f"test_{name}.py"
                      "shortages", "reloading", "deaths", "connection_limits", "many_connections",
                      "notify_acceptor", "stopping", "passed_sockets", "reproducible")]
 WHOLE = [f"test_{name}.py"
-         for name in ("fuzz", "ports", "service", "service_ends", "service_strategies",
-                      "mailman_real", "mailman_faults", "systemd", "systemd_strategies",
-                      "tls_server", "tls_server_certificates", "tls_service", "tls_systemd")]
+         for name in ("fuzz", "ports", "patience", "service", "service_ends", "service_strategies",
+                      "mailman_real", "mailman_faults", "systemd", "systemd_strategies", "units",
+                      "output", "metrics", "batches", "install", "hostile", "program_name",
+                      "clients", "tls_server", "tls_server_certificates", "tls_service",
+                      "tls_systemd")]
 
 
 def pytest_collection_modifyitems(items):
