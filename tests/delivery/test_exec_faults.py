@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Strategy exec where there is no room for the message, or system calls fail."""
 
-import hashlib
-import json
 import re
 import time
 
 import pytest
 from bad_days import large, with_small_disk
 from conftest import need
-from hooks import (DELIVERED, READER, SMALL, TRY_AGAIN, exec_command, on_the_wire, read, script,
-                   text_of)
+from hooks import (DELIVERED, READER, SMALL, TRY_AGAIN, exec_command, on_the_wire, read, read_two,
+                   script, text_of)
 from hooks import seen  # noqa: F401 (a fixture)
 from session import PYTHON, Session, environment, tcp_pair
 
@@ -60,15 +58,7 @@ def test_no_memory_files(release, tmp_path, seen, size):
     """Where there is no memfd_create(2), the message is a file for the hook."""
     program = script(tmp_path, READER, interpreter=PYTHON)
     argv = traced(exec_command(release, program), "memfd_create:error=ENOSYS")
-    with Session(argv, tmp_path, env=environment(SEEN=str(seen))) as session:
-        session.begin("EHLO")
-        text = text_of(size)
-        for n in (1, 2):
-            assert session.send_message(on_the_wire(text), sender=b"%d@x.example" % n) == DELIVERED
-            with open(seen / f"{n}@x.example") as file:
-                assert json.load(file)[:5] == [0, size, hashlib.sha256(text).hexdigest(), True,
-                                               True]
-        assert session.end() == 0
+    read_two(argv, tmp_path, seen, size)
 
 
 @pytest.mark.parametrize("inject, reason", [

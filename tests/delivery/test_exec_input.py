@@ -7,7 +7,7 @@ import json
 import pytest
 from bad_days import large
 from conftest import private_mounts
-from hooks import DELIVERED, READER, exec_command, on_the_wire, script, text_of
+from hooks import DELIVERED, READER, exec_command, on_the_wire, read_two, script, text_of
 from hooks import seen  # noqa: F401 (a fixture)
 from session import PATIENCE, PYTHON, Session, environment
 
@@ -78,12 +78,4 @@ def test_no_proc(release, tmp_path, seen, size):
     program = script(tmp_path, READER, interpreter=PYTHON)
     argv = [*private_mounts(), "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh",
             *exec_command(release, program)]
-    with Session(argv, tmp_path, env=environment(SEEN=str(seen))) as session:
-        session.begin("EHLO")
-        text = text_of(size)
-        for n in (1, 2):
-            assert session.send_message(on_the_wire(text), sender=b"%d@x.example" % n) == DELIVERED
-            with open(seen / f"{n}@x.example") as file:
-                assert json.load(file)[:5] == [0, size, hashlib.sha256(text).hexdigest(), True,
-                                               True]
-        assert session.end() == 0
+    read_two(argv, tmp_path, seen, size)

@@ -5,11 +5,13 @@ Most are a few lines of sh. One that shall be looked at while it runs waits at a
 nothing of its own disturbs what /proc then says about it."""
 
 import contextlib
+import hashlib
+import json
 import os
 
 import pytest
 from processes import GONE, programs
-from session import command, wait_until
+from session import Session, command, environment, wait_until
 
 SMALL = b"Subject: small\r\n\r\nsmall\r\n"
 TRY_AGAIN = b"451 4.3.0 temporary failure, try again later"
@@ -145,3 +147,16 @@ def text_of(n):
 def on_the_wire(text):
     wire = text.replace(b"\n.", b"\n..").replace(b"\n", b"\r\n")
     return b"." + wire if wire.startswith(b".") else wire
+
+
+def read_two(argv, folder, seen, size):
+    """Two messages of that size for READER, which reads each of them whole."""
+    with Session(argv, folder, env=environment(SEEN=str(seen))) as session:
+        session.begin("EHLO")
+        text = text_of(size)
+        for n in (1, 2):
+            assert session.send_message(on_the_wire(text), sender=b"%d@x.example" % n) == DELIVERED
+            with open(seen / f"{n}@x.example") as file:
+                assert json.load(file)[:5] == [0, size, hashlib.sha256(text).hexdigest(), True,
+                                               True]
+        assert session.end() == 0
