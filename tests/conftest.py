@@ -19,7 +19,7 @@ sys.path[:0] = sorted(str(path) for path in (ROOT / "tests").iterdir() if any(pa
 BUILDS = {name: ROOT / "build-test" / name for name in ("release", "sanitize")}
 if os.environ.get("TESTS_BUILD"):  # another one in the place of both: see tests/coverage
     BUILDS = {"release": Path(os.environ["TESTS_BUILD"])}
-NIGHT = os.environ.get("TESTS_NIGHT")  # what takes long and seldom finds something, too
+NIGHT = os.environ.get("TESTS_NIGHT")  # see tests/run --night
 collect_ignore = [] if NIGHT else ["house/test_reproducible.py"]
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")  # see environment() in session.py
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
