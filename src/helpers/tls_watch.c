@@ -60,14 +60,20 @@ static bool is_settled(const struct identity *i) {
         return i->ino != 0 && time(NULL) - i->changed.tv_sec >= MOMENT;
 }
 
+static bool may_read_all(void) {
+        for (size_t i = 0; i < watched.n; i++)
+                if (faccessat(AT_FDCWD, watched.paths[i], R_OK, 0) < 0)
+                        return false;
+        return true;
+}
+
 enum tls_watch tls_watch_look(void) {
         struct identity now[PATHS];
-        bool is_changed = false, may_be_read = true;
+        bool is_changed = false;
 
         for (size_t i = 0; i < watched.n; i++) {
                 now[i] = identify(watched.paths[i], &watched.known[i]);
                 is_changed |= !is_equal(&now[i], &watched.known[i]);
-                may_be_read &= faccessat(AT_FDCWD, watched.paths[i], R_OK, 0) == 0;
         }
         if (!is_changed)
                 return TLS_WATCH_SAME;
@@ -76,5 +82,5 @@ enum tls_watch tls_watch_look(void) {
                         return TLS_WATCH_SAME;
         for (size_t i = 0; i < watched.n; i++)
                 watched.known[i] = now[i];
-        return may_be_read ? TLS_WATCH_NEW : TLS_WATCH_LOCKED;
+        return may_read_all() ? TLS_WATCH_NEW : TLS_WATCH_LOCKED;
 }
