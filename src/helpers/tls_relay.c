@@ -31,6 +31,7 @@ struct relay {
         char *data;       /* that came in */
         size_t at, n;     /* what is left of it */
         ssize_t late;     /* what a read has said after these, or NOT_LATE */
+        char *piece;      /* room for what goes out */
 };
 
 /* An operation that did not go on. */
@@ -136,8 +137,7 @@ static void discard(struct relay *r, char *data, size_t n) {
 }
 
 static bool send_some(struct relay *r) {
-        char data[RELAY_PIECE];
-        ssize_t n = recv(r->clear, data, sizeof(data), MSG_PEEK | MSG_DONTWAIT), k;
+        ssize_t n = recv(r->clear, r->piece, RELAY_PIECE, MSG_PEEK | MSG_DONTWAIT), k;
 
         if (n < 0 && errno == EINTR)
                 return true;
@@ -150,12 +150,12 @@ static bool send_some(struct relay *r) {
                 end_soon(r);
                 return true;
         }
-        k = r->cipher->write(r->cipher->context, data, (size_t) n);
+        k = r->cipher->write(r->cipher->context, r->piece, (size_t) n);
         if (k > 0)
-                discard(r, data, (size_t) k);
+                discard(r, r->piece, (size_t) k);
         else
                 note(r, &r->outward_wait, k);
-        if (k == n && n < (ssize_t) sizeof(data))
+        if (k == n && n < RELAY_PIECE)
                 r->outward_wait.clear = POLLIN;
         return k > 0;
 }
@@ -221,7 +221,8 @@ static void wait_for_more(struct relay *r) {
 }
 
 int relay_run(const struct relay_cipher *cipher, int connection, int clear) {
-        static char data[GATHERED] = ""; /* pages that are not used cost nothing */
+        /* pages that are not used cost nothing */
+        static char data[GATHERED] = "", piece[RELAY_PIECE] = "";
         struct relay r = {
                 .cipher = cipher,
                 .connection = connection,
@@ -229,6 +230,7 @@ int relay_run(const struct relay_cipher *cipher, int connection, int clear) {
                 .deadline = INT64_MAX,
                 .data = data,
                 .late = NOT_LATE,
+                .piece = piece,
         };
         bool has_moved_inward, has_moved_outward;
 
