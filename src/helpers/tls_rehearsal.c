@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/tls_rehearsal.c - a handshake with ourselves, in memory.
+/* helpers/tls_rehearsal.c - a handshake with ourselves.
  *
  * OpenSSL 3 looks algorithms up when they are first used, which takes longer than to use them: each
  * process of a connection would do it again.
  */
 #include "helpers/tls_rehearsal.h"
 
-#include <openssl/bio.h>
 #include <openssl/err.h>
-#include <stdbool.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "helpers/tls_self_signed.h"
+#include "helpers/tls_socket.h"
 
-enum { ROUNDS = 8, ROOM = 64 * 1024 };
+enum { ROUNDS = 8 };
 
 /* Both sides speak in turn, until both are done. */
 static bool shake_hands(SSL *client, SSL *server) {
@@ -36,31 +37,46 @@ static void talk(SSL *client, SSL *server) {
         SSL_read(client, octets, sizeof(octets));
 }
 
-static void rehearse(SSL *client, SSL *server) {
-        BIO *one, *other;
+static bool use_socket(SSL *ssl, int fd) {
+        BIO *socket = tls_socket_new(fd);
 
-        if (BIO_new_bio_pair(&one, ROOM, &other, ROOM) != 1)
-                return;
-        SSL_set_bio(client, one, one);
-        SSL_set_bio(server, other, other);
-        SSL_set_connect_state(client);
-        SSL_set_accept_state(server);
-        if (shake_hands(client, server))
-                talk(client, server);
+        if (socket)
+                SSL_set_bio(ssl, socket, socket);
+        return socket != NULL;
 }
 
-void tls_rehearse(SSL_CTX *client) {
-        SSL_CTX *server = SSL_CTX_new(TLS_server_method());
-        SSL *ours, *theirs;
+static void rehearse(SSL *client, SSL *server) {
+        int fds[2];
 
-        if (server)
-                tls_self_signed_use(server, "localhost");
-        ours = SSL_new(client);
-        theirs = server ? SSL_new(server) : NULL;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+                return;
+        if (use_socket(client, fds[0]) && use_socket(server, fds[1])) {
+                SSL_set_connect_state(client);
+                SSL_set_accept_state(server);
+                if (shake_hands(client, server))
+                        talk(client, server);
+        }
+        close(fds[0]);
+        close(fds[1]);
+}
+
+/* Whom we talk to as a server is a client, which does not verify us; and the other way round. */
+static SSL_CTX *new_other_side(bool is_server) {
+        SSL_CTX *other = SSL_CTX_new(is_server ? TLS_client_method() : TLS_server_method());
+
+        if (other && !is_server)
+                tls_self_signed_use(other, "localhost");
+        return other;
+}
+
+void tls_rehearse(SSL_CTX *context, bool is_server) {
+        SSL_CTX *other = new_other_side(is_server);
+        SSL *ours = SSL_new(context), *theirs = other ? SSL_new(other) : NULL;
+
         if (ours && theirs)
-                rehearse(ours, theirs);
+                rehearse(is_server ? theirs : ours, is_server ? ours : theirs);
         SSL_free(ours);
         SSL_free(theirs);
-        SSL_CTX_free(server);
+        SSL_CTX_free(other);
         ERR_clear_error();
 }

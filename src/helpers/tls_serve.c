@@ -337,10 +337,9 @@ static int prepare(struct server *s) {
         s->context = tls_context_new(o);
         if (!s->context)
                 return EX_CONFIG;
-        if (o->is_connecting)
-                tls_rehearse(s->context);
-        else
+        if (!o->is_connecting)
                 tls_tickets_offer(s->context);
+        tls_rehearse(s->context, !o->is_connecting);
         if (o->user && (r = user_become(o->user)) < 0) {
                 log_say(LOG_ERR, "TLS: cannot switch to user %s: %s", o->user,
                         r == -ENOENT ? "no such user" : strerror(-r));
