@@ -85,8 +85,8 @@ def test_socat_at_a_local_socket(release, tmp_path):
     program, log = script(release, tmp_path)
     with (running("socat", f"UNIX-LISTEN:{tmp_path}/socket", f"EXEC:{program}"),
           socket.socket(socket.AF_UNIX) as sock):
-        wait_until((tmp_path / "socket").exists, "socat")
-        sock.connect(str(tmp_path / "socket"))
+        # the file is there before it listens
+        wait_until(lambda: sock.connect_ex(str(tmp_path / "socket")) == 0, "socat")
         sock.settimeout(PATIENCE)
         assert hear(sock) == REPLIES
         expect_message(log, UNKNOWN)
