@@ -79,7 +79,7 @@ static int get_answer(const struct engine *e) {
         return n > 0 && read(e->orders, &status, 1) == 1 ? status : EX_TEMPFAIL;
 }
 
-static int start_keeper(struct engine *e) {
+static int start_keeper(struct engine *e, bool is_patient) {
         char program[PATH_MAX];
         struct keeper_engine engine = { program, e->arguments, e->served };
 
@@ -91,7 +91,7 @@ static int start_keeper(struct engine *e) {
                         e->role == ENGINE_FOR_CLIENTS ? "tls" : "upstream-tls");
                 return EX_CONFIG;
         }
-        e->keeper = keeper_start(&engine, &e->orders);
+        e->keeper = keeper_start(&engine, is_patient, &e->orders);
         if (e->keeper < 0)
                 log_say(LOG_ERR, "cannot start smtpd-tls: %s", strerror((int) -e->keeper));
         return e->keeper < 0 ? EX_TEMPFAIL : get_answer(e);
@@ -143,7 +143,7 @@ static int replace(struct engine *e, char **arguments) {
         int status = e->requests < 0 ? make_socket(&other) : 0;
 
         if (status == 0)
-                status = start_keeper(&other);
+                status = start_keeper(&other, false);
         if (status != 0) {
                 if (e->requests >= 0)
                         other.requests = other.served = -1;
@@ -230,9 +230,10 @@ void engine_keep(struct engine *e) {
                 return;
         log_say(LOG_ERR, "the keeper of the TLS engine (process %d) ended", (int) e->keeper);
         fd_close(&e->orders);
-        if (is_fixed(e))
+        if (is_fixed(e)) {
                 log_say(LOG_ERR, "the TLS engine is not restarted if it ends: restart " PROGRAM);
-        else if (start_keeper(e) != 0)
+                fd_close(&e->served); /* so that sessions hear of its end, and do not wait */
+        } else if (start_keeper(e, true) != 0 && !drop_late_answers(e))
                 fd_close(&e->orders);
 }
 

@@ -157,14 +157,18 @@ static void drop_requests(const struct keeper *k) {
                         return;
 }
 
-static void start_anew(struct keeper *k) {
-        if (start_engine(k) == 0) {
+/* Returns as start_engine(), and is due again if it fails. */
+static int start_anew(struct keeper *k) {
+        int status = start_engine(k);
+
+        if (status == 0) {
                 k->pause = PAUSE;
-                return;
+                return 0;
         }
         k->next = deadline_now() + k->pause;
         k->pause = k->pause < PAUSE_MAX / 2 ? 2 * k->pause : PAUSE_MAX;
         drop_requests(k);
+        return status;
 }
 
 /* --- orders ----------------------------------------------------------------------------------- */
@@ -275,21 +279,21 @@ static int watch_children(void) {
         return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-_Noreturn static void keep(const struct keeper_engine *engine, int orders) {
+_Noreturn static void keep(const struct keeper_engine *engine, bool is_patient, int orders) {
         struct keeper k = { .engine = engine, .orders = orders, .pause = PAUSE, .words = -1 };
         int status;
 
         arrange(&k);
         k.children = watch_children();
-        status = start_engine(&k);
+        status = is_patient ? start_anew(&k) : start_engine(&k);
         answer(&k, status);
-        if (status != 0)
+        if (status != 0 && !is_patient)
                 _exit(status);
         for (;;)
                 wait_and_act(&k);
 }
 
-pid_t keeper_start(const struct keeper_engine *engine, int *ret_orders) {
+pid_t keeper_start(const struct keeper_engine *engine, bool is_patient, int *ret_orders) {
         int ends[2];
         pid_t pid;
 
@@ -297,7 +301,7 @@ pid_t keeper_start(const struct keeper_engine *engine, int *ret_orders) {
                 return -errno;
         pid = fork();
         if (pid == 0)
-                keep(engine, ends[1]);
+                keep(engine, is_patient, ends[1]);
         close(ends[1]);
         if (pid < 0) {
                 close(ends[0]);

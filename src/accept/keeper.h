@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 enum keeper_order {
@@ -21,6 +22,7 @@ struct keeper_engine {
 
 /* Starts a keeper. It answers on `*ret_orders` with one octet, after its start and after each order
  * to renew: 0 when an engine is ready, or an exit status after logging why; the old engine then
- * goes on. If the acceptor closes the socket, the keeper ends but leaves the engine running,
- * because sessions may need it. Returns its pid or a negative errno. */
-pid_t keeper_start(const struct keeper_engine *engine, int *ret_orders);
+ * goes on. A keeper whose first engine cannot be started ends, unless it is patient: then it tries
+ * again, and drops the requests that wait. If the acceptor closes the socket, the keeper ends but
+ * leaves the engine running, because sessions may need it. Returns its pid or a negative errno. */
+pid_t keeper_start(const struct keeper_engine *engine, bool is_patient, int *ret_orders);

@@ -133,6 +133,26 @@ def test_keeper_killed(program, folder):
         assert engine_that_answers(door) == door.engine
 
 
+def test_keeper_killed_while_no_engine_can_be_started(program, folder):
+    """The next keeper tries again, as the one before would have done; until it has an engine,
+    sessions hear that there is none."""
+    with Door(program, folder, *STAY) as door:
+        first = engine_that_answers(door)
+        (keeper,) = door.keepers()
+        (folder / "refuse").write_text("TLS: the key is gone")
+        os.kill(keeper, signal.SIGKILL)
+        wait_until(lambda: b"TLS: the key is gone\n" in door.err(), "another start")
+        assert engine_that_answers(door) == first
+        os.kill(first, signal.SIGKILL)
+        wait_for_end(first)
+        with session_of(door) as (client, pid), request_socket(pid) as sock:
+            assert answer(send_request(sock, patience=5)) == b""
+            client.quit()
+        (folder / "refuse").unlink()
+        wait_until(lambda: engine_that_answers(door), "an engine")
+        assert len(door.keepers()) == 1
+
+
 def test_keeper_that_answers_late(program, folder):
     """It is not dead: the next order has an answer of its own."""
     with Door(program, folder) as door:
