@@ -56,6 +56,8 @@ struct server {
         int64_t begun, silent_until; /* one line of dropped requests a second */
         /* a socket to whoever starts our successor before we end; -1: there is nobody */
         int keeper;
+        bool has_lost_keeper;
+        bool is_other_user; /* than we were started as */
         bool is_listening;
 };
 
@@ -135,18 +137,26 @@ static enum end reap(void) {
 
 /* Whether there is a keeper, which hears of it. What it starts may find that the files do not
  * belong together: then we go on, until they change again. */
-static bool tell_keeper(const struct server *s) {
+static bool tell_keeper(struct server *s) {
         if (s->keeper < 0)
                 return false;
-        send(s->keeper, "new\n", 4, MSG_DONTWAIT | MSG_NOSIGNAL);
-        return true;
+        if (send(s->keeper, "new\n", 4, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EAGAIN)
+                return true;
+        close(s->keeper);
+        s->keeper = -1;
+        s->has_lost_keeper = true;
+        return false;
 }
 
-static enum end look_at_files(const struct server *s) {
+/* Of a keeper that was killed there is a successor, with an engine of its own: we would show an old
+ * certificate beside it. Root's has none, if sessions have another user. */
+static enum end look_at_files(struct server *s) {
         enum tls_watch files = tls_watch_look();
 
         if (files != TLS_WATCH_SAME && tell_keeper(s))
                 return GOING_ON;
+        if (files == TLS_WATCH_NEW && s->has_lost_keeper && s->is_other_user)
+                files = TLS_WATCH_LOCKED;
         switch (files) {
         case TLS_WATCH_SAME: break;
         case TLS_WATCH_NEW:
@@ -330,6 +340,7 @@ static void tell_ready(struct server *s) {
 /* Nothing is read of a peer before all is given up that is not needed. */
 static int prepare(struct server *s) {
         const struct tls_options *o = s->options;
+        const uid_t first = geteuid();
         int r;
 
         tls_watch_begin(o);
@@ -345,6 +356,7 @@ static int prepare(struct server *s) {
                         r == -ENOENT ? "no such user" : strerror(-r));
                 return r == -ENOENT ? EX_CONFIG : EX_TEMPFAIL;
         }
+        s->is_other_user = geteuid() != first;
         tell_ready(s);
         tls_confine_server(o->is_connecting);
         return EX_OK;

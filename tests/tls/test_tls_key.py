@@ -207,6 +207,21 @@ def test_key_that_comes_after_its_certificate(program, folder, pair):
         wait_until(lambda: shown(door) == in_der(new), "the new certificate")
 
 
+def test_engine_of_a_dead_keeper_leaves_a_new_certificate_to_others(program, folder, pair):
+    """The next keeper has an engine of its own at the same socket: the one before goes on beside
+    it, but not with an old certificate."""
+    with RealDoor(program, folder, pair, *STAY) as door:
+        first, engine, (keeper,) = shown(door), door.engine, door.keepers()
+        os.kill(keeper, signal.SIGKILL)
+        wait_until(lambda: door.keepers() and door.engine != engine, "the next engine")
+        assert is_running(engine) and shown(door) == first
+        new = Certificate(folder)
+        wait_until(lambda: shown(door) in (first, in_der(new)) and not is_running(engine),
+                   "the end of the old engine")
+        wait_until(lambda: shown(door) == in_der(new), "the new certificate")
+        assert {shown(door) for _ in range(5)} == {in_der(new)}
+
+
 def test_connections_outlive_a_renewal(program, folder, pair):
     with (RealDoor(program, folder, pair) as door, session_of(door) as (client, pid),
           request_socket(pid) as sock):
