@@ -255,6 +255,22 @@ def test_engine_of_root(program, folder):
         assert [note["uid"] for note in notes(folder, "start")] == [0, 0, 0]
 
 
+def test_keeper_of_root_is_killed(program, folder):
+    """Nobody can be root any more, to start another one. When its engine has ended too, clients
+    hear that there is no TLS, and do not wait for it."""
+    need_root()
+    with Door(program, folder, "--user=nobody") as door:
+        (keeper,) = door.keepers()
+        os.kill(keeper, signal.SIGKILL)
+        wait_until(lambda: b"the TLS engine is not restarted if it ends" in door.err(), "the line")
+        assert engine_that_answers(door) == door.engine
+        os.kill(door.engine, signal.SIGKILL)
+        wait_for_end(door.engine)
+        with door.client("EHLO") as client:
+            client.expect((b"STARTTLS", b"454 4.7.0 "), (b"NOOP", b"250 "))
+            client.quit()
+
+
 @pytest.mark.parametrize("options, user",
                          [(["--user=nobody"], "nobody"),
                           (["--user=nobody", "--tls-user=daemon"], "daemon")],
