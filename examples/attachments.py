@@ -16,9 +16,10 @@ import sys
 
 
 def safe_name(name):
-    """The last part of a path, of characters that are the same to every file system."""
+    """The last part of a path, of characters that are the same to every file system, and of 150
+    octets at most."""
     name = re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", name or "")[-1])
-    return name.lstrip(".")[-100:] or "attachment"
+    return name.lstrip(".").encode()[-150:].decode(errors="ignore") or "attachment"
 
 
 def content(part):

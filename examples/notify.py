@@ -26,10 +26,17 @@ def request(kind, url, subject, text):
     return urllib.request.Request(url, text.encode(), {"Title": title})
 
 
+def text_of(part):
+    try:
+        return part.get_content()
+    except LookupError:  # a charset that Python does not know
+        return part.get_payload(decode=True).decode(errors="replace")
+
+
 if len(sys.argv) != 3 or sys.argv[1] not in ("ntfy", "slack"):
     sys.exit("usage: notify.py ntfy|slack URL")
 message = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
 part = message.get_body(("plain", "html"))
-text = part.get_content().strip()[:LENGTH] if part else ""
+text = text_of(part).strip()[:LENGTH] if part else ""
 subject = " ".join(str(message["Subject"] or "(no subject)").split())
 urllib.request.urlopen(request(*sys.argv[1:], subject, text), timeout=60).close()

@@ -26,6 +26,13 @@ def token():
         return {"Authorization": "Bearer " + file.read().strip()}
 
 
+def text_of(part):
+    try:
+        return part.get_content()
+    except LookupError:  # a charset that Python does not know
+        return part.get_payload(decode=True).decode(errors="replace")
+
+
 def ticket(message):
     part = message.get_body(("plain", "html"))
     return {
@@ -34,7 +41,7 @@ def ticket(message):
         "queues": os.environ["SMTPD_RCPT_TO"].split("\n"),
         # The same one if the mail comes again.
         "message_id": str(message["Message-ID"] or os.environ["SMTPD_ID"]),
-        "text": part.get_content() if part else "",
+        "text": text_of(part) if part else "",
     }
 
 

@@ -121,6 +121,18 @@ def test_no_ticket(release, tmp_path, web, status, answer, reply):
     assert send(release, tmp_path, [EXAMPLES / "ticket.py", web.url])[0].startswith(reply)
 
 
+@pytest.mark.parametrize("argv, field", [(["notify.py", "slack"], "text"), (["ticket.py"], "text")],
+                         ids=["notify", "ticket"])
+def test_charset_that_python_does_not_know(release, tmp_path, web, argv, field):
+    """The client would try for ever."""
+    web.answer = b'{"id": 17}'
+    content = b"Content-Type: text/plain; charset=x-nobody\r\n\r\nAt noon, Gr\xc3\xbc\xc3\x9fe \xff\r\n"
+    reply, err = send(release, tmp_path, [EXAMPLES / argv[0], *argv[1:], web.url], content=content)
+    assert reply.startswith(b"250 2.0.0 ") and err == []
+    ((_, _, _, body),) = web.requests
+    assert json.loads(body)[field].rstrip("\n").endswith("At noon, Grüße \ufffd")
+
+
 # --- attachments.py -------------------------------------------------------------------------------
 
 
@@ -146,6 +158,20 @@ def test_attachments(release, tmp_path):
     saved = ["1-scan_1.pdf", "2-passwd", "3-scan.pdf", "4-bashrc", "5-übersicht.txt"]
     assert found == {name: bytes([i]) * 1000 for i,
                      name in enumerate(saved)} | {"6-notes.txt": "text ü\n".encode()}
+
+
+def test_attachment_with_a_long_name(release, tmp_path):
+    """What a file system has room for are octets; the end of the name is what tells the type."""
+    message = email.message.EmailMessage()
+    message.add_attachment(b"x", maintype="application", subtype="pdf",
+                           filename="日" * 200 + ".pdf")
+    content = message.as_bytes(policy=email.policy.SMTP)
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    reply, _ = send(release, tmp_path, [EXAMPLES / "attachments.py", folder], content=content)
+    assert reply == b"250 2.0.0 1 saved"
+    (path,) = folder.iterdir()
+    assert re.fullmatch(r"[0-9a-f.]+-1-日{30,}\.pdf", path.name)
 
 
 def test_no_attachments(release, tmp_path):
