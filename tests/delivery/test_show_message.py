@@ -2,12 +2,13 @@
 """Strategy show: the message as a person reads it, in the wild's variety, and on a terminal."""
 
 import base64
+import contextlib
 import email.message
 import os
 import pty
 import re
 import resource
-import select
+import threading
 import tty
 
 import pytest
@@ -15,13 +16,17 @@ from session import PATIENCE, Session
 from show import SHOWN, showing, shown
 
 
+def on_the_wire(message):
+    octets = message if isinstance(message, bytes) else message.encode()
+    wire = re.sub(rb"^\.", b"..", octets.replace(b"\r\n", b"\n"), flags=re.M)
+    return wire.replace(b"\n", b"\r\n") + b"\r\n" * (not wire.endswith(b"\n"))
+
+
 def show(smtpd, folder, message):
     """What becomes of one."""
     with Session(showing(smtpd), folder) as session:
         session.begin("EHLO")
-        wire = re.sub(rb"^\.", b"..", message.replace(b"\r\n", b"\n"), flags=re.M).replace(b"\n",
-                                                                                           b"\r\n")
-        assert session.send_message(wire + b"\r\n" * (not wire.endswith(b"\r\n"))) == SHOWN
+        assert session.send_message(on_the_wire(message)) == SHOWN
         assert session.end() == 0
         ((envelope, client, text),) = shown(session.err())
     assert envelope == "<a@example.org> to <b@example.com>"
@@ -204,7 +209,7 @@ MESSAGES = {
 @pytest.mark.parametrize("name", MESSAGES)
 def test_show_message(release, tmp_path, name):
     message, expected = MESSAGES[name]
-    text = show(release, tmp_path, message if isinstance(message, bytes) else message.encode())
+    text = show(release, tmp_path, message)
     # there is an empty line after the envelope in any case
     assert text == expected.removeprefix("\n")
 
@@ -215,10 +220,7 @@ def test_all_of_them_with_sanitizers(smtpd, tmp_path):
         session.deadline += 4 * PATIENCE
         session.begin("EHLO")
         for message, _ in MESSAGES.values():
-            octets = message if isinstance(message, bytes) else message.encode()
-            wire = re.sub(rb"^\.", b"..", octets.replace(b"\r", b""), flags=re.M).replace(b"\n",
-                                                                                          b"\r\n")
-            assert session.send_message(wire) == SHOWN, message
+            assert session.send_message(on_the_wire(message)) == SHOWN, message
         assert session.end() == 0
         assert len(shown(session.err())) == len(MESSAGES)
 
@@ -244,15 +246,21 @@ def test_tags_without_an_end(release, tmp_path):
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 10
 
 
-def test_large_attachment(release, tmp_path):
-    """5 MB, which nobody wants to see."""
+def holiday():
     message = email.message.EmailMessage()
     message["Subject"] = "Holiday"
     message.set_content("Look!\n")
     message.add_attachment(os.urandom(5_000_000), maintype="image", subtype="jpeg",
                            filename="beach.jpg")
-    text = show(release, tmp_path, message.as_bytes())
-    assert text == "Subject: Holiday\n\nLook!\n\nAttachment: beach.jpg, image/jpeg, 5000000 octets\n"
+    return message.as_bytes()
+
+
+HOLIDAY = "Subject: Holiday\n\nLook!\n\nAttachment: beach.jpg, image/jpeg, 5000000 octets\n"
+
+
+def test_large_attachment(release, tmp_path):
+    """5 MB, which nobody wants to see."""
+    assert show(release, tmp_path, holiday()) == HOLIDAY
 
 
 def test_show_many_recipients(release, tmp_path):
@@ -270,27 +278,41 @@ def test_show_many_recipients(release, tmp_path):
 # --- on a terminal --------------------------------------------------------------------------------
 
 
-def read_terminal(master):
-    said = b""
-    while select.select([master], [], [], 0.2)[0]:
-        said += os.read(master, 65536)
-    return said
+class Screen:
+    """A real pseudo-terminal, and all that is written to it."""
+
+    def __enter__(self):
+        self.master, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        self.said = []
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+        return self
+
+    def read(self):
+        with contextlib.suppress(OSError):  # EIO: all have closed it
+            while octets := os.read(self.master, 65536):
+                self.said.append(octets)
+
+    def __exit__(self, *_):
+        os.close(self.slave)
+        self.reader.join(PATIENCE)
+        os.close(self.master)
+
+    def file(self):
+        return open(self.slave, "wb", 0, closefd=False)
 
 
 def test_on_a_terminal(smtpd, tmp_path):
-    """A real pseudo-terminal, which obeys nothing of it."""
-    master, slave = pty.openpty()
-    tty.setraw(slave)
-    try:
-        with (open(slave, "wb", 0, closefd=False) as err,
-              Session(showing(smtpd), tmp_path, err=err) as session):
+    """All of them, and one with 5 MB attached: as in a file, and the terminal obeys nothing."""
+    with Screen() as screen:
+        with screen.file() as err, Session(showing(smtpd), tmp_path, err=err) as session:
+            session.deadline += 4 * PATIENCE
             session.begin("EHLO")
-            assert session.send_message(MESSAGES["escapes"][0].replace(b"\n", b"\r\n")) == SHOWN
+            for message in [*(message for message, _ in MESSAGES.values()), holiday()]:
+                assert session.send_message(on_the_wire(message)) == SHOWN, message
             assert session.end() == 0
-        said = read_terminal(master)
-    finally:
-        os.close(slave)
-        os.close(master)
-    ((_, _, text),) = shown(said)
-    assert text == MESSAGES["escapes"][1]
+    said = b"".join(screen.said)
+    texts = [text for _, _, text in shown(said)]
+    assert texts == [*(text.removeprefix("\n") for _, text in MESSAGES.values()), HOLIDAY]
     assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", said)
