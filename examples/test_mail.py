@@ -10,6 +10,7 @@ import os
 import re
 import smtplib
 import subprocess
+import threading
 import time
 
 import pytest
@@ -27,12 +28,13 @@ class Mails:
         said = self.process.stderr.readline()
         assert (match := re.search(r"listening address=127\.0\.0\.1:(\d+)", said)), said
         self.port = int(match[1])
+        # The log: if nobody read it, smtpd would wait once the pipe is full.
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
 
     def all(self):
         return list(mailbox.Maildir(self.folder)) if os.path.isdir(self.folder / "new") else []
 
-    def wait(self, n=1, seconds=10):
-        """The first n."""
+    def wait(self, n=1, seconds=10):  # for the first n
         deadline = time.monotonic() + seconds
         while len(found := self.all()) < n:
             assert time.monotonic() < deadline, f"{len(found)} of {n} mails in {seconds} s"
@@ -41,13 +43,11 @@ class Mails:
 
 
 @pytest.fixture
-def mails(tmp_path):
-    folder = tmp_path / "mails"
-    folder.mkdir()
-    mails = Mails(folder)
+def mails(tmp_path_factory):
+    mails = Mails(tmp_path_factory.mktemp("mails"))
     yield mails
     mails.process.terminate()
-    mails.process.communicate()
+    mails.process.wait()
 
 
 # ==================================================================================================
