@@ -7,6 +7,7 @@
 
 #include "base/array.h"
 #include "base/ascii.h"
+#include "helpers/show_page.h"
 
 enum { NAME_MAX_LENGTH = 12, NO_BREAK_SPACE = 0xa0, SOFT_HYPHEN = 0xad, ZERO_WIDTH = 0x200b };
 
@@ -53,6 +54,15 @@ static gunichar find(const char *name, size_t n) {
         return 0;
 }
 
+/* In HTML the numbers of C1 are those of Windows-1252. */
+static gunichar decode_windows(gunichar c1) {
+        char octet = (char) c1, *text = page_decode(&octet, 1, "windows-1252");
+        gunichar c = g_utf8_get_char(text);
+
+        g_free(text);
+        return c;
+}
+
 /* "#252" or "#xfc"; 0: no character. */
 static gunichar parse_number(const char *s, size_t n) {
         bool is_hex = n > 1 && ascii_lower(s[1]) == 'x';
@@ -65,6 +75,8 @@ static gunichar parse_number(const char *s, size_t n) {
                         return 0;
                 c = c * (is_hex ? 16 : 10) + (gunichar) digit;
         }
+        if (c >= 0x80 && c < NO_BREAK_SPACE)
+                return decode_windows(c);
         return c == NO_BREAK_SPACE ? ' ' : g_unichar_validate(c) ? c : 0;
 }
 

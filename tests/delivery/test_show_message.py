@@ -118,6 +118,8 @@ MESSAGES = {
              "<pre>  a\n   b</pre>1 < 2 & 3</body></html>\n",
              "\nGrüße\n\nOne\ntwo <three> € €\n* a\n* b\nlink <https://example.org/?a=1&b=2> "
              "c@example.org [a cat]\n  a\n   b\n1 < 2 & 3\n"),
+    "html-numbers-of-windows": ("Content-Type: text/html\n\nIt&#146;s 5 &#x80; &#129;<img "
+                                "alt='&#147;x&#148;'>\n", "\nIt\u2019s 5 € \ufffd[“x”]\n"),
     "html-head-without-end": ("Content-Type: text/html\n\n<head><title>no</title><body>text <svg/>"
                               "and this\n", "\ntext and this\n"),
     "broken-html": ("Content-Type: text/html\n\n<p>one <b>two <a href=\"x three <p>four\n",
