@@ -209,6 +209,26 @@ static const char *choose(const struct part *parts) {
         return best ? best : last;
 }
 
+/* One that is not chosen: what is in it is listed, so that no attachment is missed. */
+static void list_alternative(struct view *v, const struct part *part) {
+        bool has_parts = ++v->depth <= DEPTH_MAX && is_multipart(part) && part_has_parts(part);
+        struct octets octets;
+
+        if (!has_parts)
+                list_part(v, "Alternative", part);
+        for (size_t at = 0; has_parts && part_next(part, &at, &octets);) {
+                struct part inner;
+
+                part_read_inner(&inner, &octets, usual_type(part));
+                if (is_multipart(&inner) || is_text(&inner))
+                        list_alternative(v, &inner);
+                else
+                        list_part(v, "Attachment", &inner);
+                part_free(&inner);
+        }
+        v->depth--;
+}
+
 static void show_parts(struct view *v, const struct part *parts) {
         bool is_alternative = part_is(parts, "multipart", "alternative");
         const char *chosen = is_alternative ? choose(parts) : NULL;
@@ -221,7 +241,7 @@ static void show_parts(struct view *v, const struct part *parts) {
                 if (!is_alternative || octets.data == chosen)
                         show_part(v, &part);
                 else
-                        list_part(v, "Alternative", &part);
+                        list_alternative(v, &part);
                 part_free(&part);
         }
 }

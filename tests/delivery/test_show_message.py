@@ -131,6 +131,24 @@ MESSAGES = {
                                  "boundary=b\n\n--b\nContent-Type: text/plain\n\n\n--b\n"
                                  "Content-Type: text/html\n\n<p>html\n--b--\n",
                                  "\nhtml\n\nAlternative: text/plain, 0 octets\n"),
+    "alternative-with-a-picture": ("Content-Type: multipart/alternative; boundary=b\n\n--b\n\nplain\n"
+                                   "--b\nContent-Type: multipart/related; boundary=c\n\n--c\n"
+                                   "Content-Type: text/html\n\n<img src=cid:x>\n--c\nContent-Type: "
+                                   "image/png; name=logo.png\nContent-Transfer-Encoding: base64\n\n"
+                                   "AAAA\n--c--\n--b--\n",
+                                   "\nplain\n\nAlternative: text/html, 15 octets\n"
+                                   "Attachment: logo.png, image/png, 3 octets\n"),
+    "alternative-deep": ("Content-Type: multipart/alternative; boundary=b\n\n--b\n\nplain\n--b\n"
+                         "Content-Type: multipart/mixed; boundary=c\n\n--c\n"
+                         "Content-Type: multipart/related; boundary=d\n\n--d\n"
+                         "Content-Type: text/html\n\n<p>\n--d--\n--c\nContent-Type: text/plain\n"
+                         "Content-Disposition: attachment; filename=a.txt\n\nx\n--c\n"
+                         "Content-Type: message/rfc822\n\nSubject: y\n\nz\n--c--\n--b\n"
+                         "Content-Type: application/ics\n\nx\n--b--\n",
+                         "\nplain\n\nAlternative: text/html, 3 octets\n"
+                         "Attachment: a.txt, text/plain, 1 octet\n"
+                         "Attachment: message/rfc822, 13 octets\n"
+                         "Alternative: application/ics, 1 octet\n"),
     "attachment": (MIXED % "Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: "
                            "base64\n\nAAAAAAAA",
                    "From: a@example.org\nSubject: mixed\n\nthe text\n\nAttachment: a.pdf, "
