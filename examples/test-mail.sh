@@ -12,13 +12,14 @@ set -eu
 folder=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || :; rm -rf "$folder"' EXIT
 mkdir "$folder/mails"
+: >"$folder/log"
 
 "${SMTPD:-smtpd}" --listen=127.0.0.1:0 --strategy=maildir --maildir="$folder/mails" \
 	--user="$(id -u)" 2>"$folder/log" &
 server=$!
 until MAIL_PORT=$(sed -n 's/.*listening address=127\.0\.0\.1:\([0-9]*\) .*/\1/p' "$folder/log") &&
 	[ "$MAIL_PORT" ]; do
-	kill -0 "$server" || { cat "$folder/log" >&2; exit 1; }
+	kill -0 "$server" 2>/dev/null || { cat "$folder/log" >&2; exit 1; }
 	sleep 0.1
 done
 export MAIL_PORT

@@ -252,10 +252,25 @@ def test_wait_in_the_shell(release, tmp_path, command, status):
                           text=True, stdin=subprocess.DEVNULL,
                           env=environment(SMTPD=release, TMPDIR=str(tmp_path)), timeout=PATIENCE,
                           check=False)
-    assert done.returncode == status, done.stderr
+    assert (done.returncode, done.stderr) == (status, "")
     assert ("\nDelivered-To: bob@example.net\n" in done.stdout
             and done.stdout.endswith("\n\nbody\n")) == (status == 0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("server, said", [
+    ("/nowhere/smtpd", r".*/nowhere/smtpd: (No such file|not found).*\n"),
+    ("""#!/bin/sh
+sleep 0.2; echo 'smtpd: cannot' >&2; exit 75""", r"smtpd: cannot\n")])
+def test_shell_test_without_a_server(tmp_path, server, said):
+    """Its reason is all that is said."""
+    if server.startswith("#!"):
+        (tmp_path / "smtpd").write_text(server)
+        (tmp_path / "smtpd").chmod(0o755)
+        server = str(tmp_path / "smtpd")
+    done = subprocess.run([EXAMPLES / "test-mail.sh", "true"], capture_output=True, text=True,
+                          env=environment(SMTPD=server), timeout=PATIENCE, check=False)
+    assert done.returncode == 1 and re.fullmatch(said, done.stderr), done.stderr
 
 
 def test_examples_use_nothing_but_posix():
