@@ -97,7 +97,7 @@ static void wait_for_next(struct relay *r) {
 }
 
 /* If nobody reads there any more what comes is dropped: it is read all the same, for the peer to
- * hear our end. */
+ * hear our end. After another failure nothing may follow: it would be a message with a hole. */
 static bool hand_over(struct relay *r) {
         ssize_t k = send(r->clear, r->data + r->at, r->n, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -105,6 +105,10 @@ static bool hand_over(struct relay *r) {
                 return true;
         if (k < 0 && errno == EAGAIN) {
                 r->inward_wait.clear = POLLOUT;
+                return false;
+        }
+        if (k < 0 && errno != EPIPE) {
+                r->result = RELAY_LOST;
                 return false;
         }
         if (k < 0)
@@ -124,15 +128,15 @@ static bool move_inward(struct relay *r) {
 
 /* --- outward ---------------------------------------------------------------------------------- */
 
-/* They are there: they were seen. */
+/* They are there: they were seen. What stayed there would be said twice. */
 static void discard(struct relay *r, char *data, size_t n) {
-        while (n > 0) {
+        while (n > 0 && r->result == 0) {
                 ssize_t k = recv(r->clear, data, n, MSG_DONTWAIT);
 
-                if (k == 0 || (k < 0 && errno != EINTR))
-                        return;
                 if (k > 0)
                         n -= (size_t) k;
+                else if (k == 0 || errno != EINTR)
+                        r->result = RELAY_LOST;
         }
 }
 
