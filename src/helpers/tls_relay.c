@@ -96,8 +96,8 @@ static void wait_for_next(struct relay *r) {
                 r->inward_wait.connection = POLLIN;
 }
 
-/* If nobody reads there any more what comes is dropped: it is read all the same, for the peer to
- * hear our end. After another failure nothing may follow: it would be a message with a hole. */
+/* What cannot be handed over is dropped, and nothing may follow it: it would be a message with a
+ * hole. The rest is read all the same, for the peer to hear our end. */
 static bool hand_over(struct relay *r) {
         ssize_t k = send(r->clear, r->data + r->at, r->n, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -107,12 +107,10 @@ static bool hand_over(struct relay *r) {
                 r->inward_wait.clear = POLLOUT;
                 return false;
         }
-        if (k < 0 && errno != EPIPE) {
-                r->result = RELAY_LOST;
-                return false;
-        }
-        if (k < 0)
+        if (k < 0) {
+                shutdown(r->clear, SHUT_WR); /* further ones fail, too */
                 k = (ssize_t) r->n;
+        }
         r->at += (size_t) k;
         r->n -= (size_t) k;
         if (r->n == 0)
