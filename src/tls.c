@@ -26,6 +26,7 @@
 
 enum {
         FAREWELL_SECONDS = 2,
+        REASON_SECONDS = 1, /* more than the engine gives the client, to hear from it why */
         REQUEST_MILLISECONDS = 2000,
         ENGINE_REQUEST_MAX = 1024, /* octets */
 };
@@ -242,8 +243,8 @@ bool tls_finish(struct channel *client, struct security *ret,
                 char ret_reason[static SECURITY_REASON_MAX]) {
         static char answer[SECURITY_ANSWER_MAX];
         size_t n;
-        int r = engine_read_answer(tls.control, client->patience, deadline_after(client->timeout),
-                                   answer, &n);
+        int64_t deadline = deadline_after(client->timeout + REASON_SECONDS);
+        int r = engine_read_answer(tls.control, client->patience, deadline, answer, &n);
 
         if (r < 0) {
                 security_read_reason(answer, n, ret_reason);
