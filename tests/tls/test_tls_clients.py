@@ -170,6 +170,42 @@ def test_nodemailer(door, folder, kind):
     assert b"Subject: TLS\n" in message and message.endswith(b"\n.a line\n")
 
 
+S_CLIENT = [(b"EHLO client.example.org", b"250 "), (b"MAIL FROM:<a@example.org>", b"250 "),
+            (b"rCPT TO:<b@example.com>", b"250 "), (b"DATA", b"354 "), (b"Subject: TLS\n\n.", b"250 ")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_tls_s_client(door, version, kind):
+    """ALPN, new keys before each line, and an end without close_notify. (It takes a line that
+    begins with R for an order to renegotiate.)"""
+    argv = [need("openssl"), "s_client", "-connect", f"127.0.0.1:{door.port(kind)}", "-crlf",
+            "-alpn", "smtp", version, *(["-starttls", "smtp"] if kind == "starttls" else [])]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, bufsize=0) as client:
+        said = read_until(client, b"220 " if kind == "implicit" else b"250 ")
+        assert b"ALPN protocol: smtp" in said
+        for line, reply in S_CLIENT:
+            if version == "-tls1_3":
+                client.stdin.write(b"K\n")
+                read_until(client, b"KEYUPDATE")
+            client.stdin.write(line + b"\n")
+            read_until(client, reply)
+        client.kill()
+    wait_until(lambda: door.log("session "), "the end")
+    assert has_message(door) == with_x_peer(b"Subject: TLS\n\n", "127.0.0.1")
+    assert b"duplicate possible" not in door.err()
+
+
+def read_until(client, word):
+    """A line that begins with it."""
+    lines = []
+    while not lines or not lines[-1].startswith(word):
+        assert (line := client.stdout.readline()), lines
+        lines.append(line)
+    return b"".join(lines)
+
+
 # --- other mail servers ---------------------------------------------------------------------------
 
 POSTFIX = """\

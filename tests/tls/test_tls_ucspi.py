@@ -7,8 +7,8 @@ import smtplib
 import subprocess
 
 from conftest import need
-from session import PATIENCE
-from tls import NAME, client_context, engine, folder, tcp_pair
+from session import PATIENCE, command
+from tls import NAME, client_context, engine, engine_of, folder, tcp_pair
 from tls_peer import ours, until_closed
 
 _ = engine, folder, ours  # fixtures
@@ -93,3 +93,21 @@ def test_mailfront(engine, ours):
         assert client.sendmail("alice@example.org", ["bob@example.net"],
                                "Subject: x\r\n\r\n" + "x" * 70_000 + "\r\n") == {}
         assert client.quit()[0] == 221
+
+
+def test_smtpd(smtpd, tmp_path, ours):
+    """As any other program that asks for it."""
+    log = tmp_path / "log"
+    with open(log, "wb") as file, started(engine_of(smtpd), ours, *command(smtpd),
+                                          log=file) as (process, peer):
+        peer.settimeout(PATIENCE)
+        client = smtplib.SMTP(local_hostname="client.example.org", timeout=PATIENCE)
+        client.sock, client._host = peer, NAME
+        assert client.getreply()[0] == 220
+        assert client.ehlo()[0] == 250 and client.has_extn("starttls")
+        assert client.starttls(context=client_context())[0] == 220
+        assert client.sendmail("alice@example.org", ["bob@example.net"],
+                               "Subject: x\r\n\r\n" + "x" * 70_000 + "\r\n") == {}
+        assert client.quit()[0] == 221
+        assert process.wait(PATIENCE) == 0
+    assert b' protocol=ESMTPS tls="TLSv1.3 ' in log.read_bytes()
