@@ -60,7 +60,9 @@ const struct kind value_reply_rules = {
         .is_set = value_is_list_set,
         .clear = value_clear_list,
         .is_list = true,
-        .expected = "STEP PATTERN NNN [x.y.z] TEXT, with " STEPS ", and NNN of 4xx or 5xx",
+        .expected =
+                "STEP PATTERN NNN [x.y.z] TEXT, with " STEPS ", NNN of 4xx or 5xx, x.y.z of the "
+                "same class, and TEXT in ASCII",
 };
 const struct kind value_delay_rules = {
         .parse = parse_delay,
