@@ -63,18 +63,42 @@ static bool is_guessed(const char *charset) {
         return false;
 }
 
-/* Converts what it can; leaves out an octet where it cannot. */
-static void convert(iconv_t cd, char *in, size_t n, GString *out) {
+/* The octets of a character of ISO-2022-JP, such as one of the many that only Microsoft has. */
+static size_t length_in_japanese(const char *line, const char *at, size_t n) {
+        enum { LINE_LENGTH_MAX = 998 }; /* so that a long line takes no time */
+        size_t before =
+                (size_t) (at - line) < LINE_LENGTH_MAX ? (size_t) (at - line) : LINE_LENGTH_MAX;
+        const char *escape = memrchr(at - before, '\033', before);
+
+        return n > 1 && *at > ' ' && at[1] > ' ' && escape && escape[1] == '$' ? 2 : 1;
+}
+
+/* Converts what it can; leaves out a character where it cannot. */
+static void convert(iconv_t cd, char *in, size_t n, bool is_japanese, GString *out) {
+        const char *line = in;
+
         while (n > 0) {
                 char buffer[4096], *to = buffer;
-                size_t room = sizeof(buffer), r = iconv(cd, &in, &n, &to, &room);
+                size_t room = sizeof(buffer), r = iconv(cd, &in, &n, &to, &room), n_bad;
 
                 g_string_append_len(out, buffer, (gssize) (sizeof(buffer) - room));
                 if (r != (size_t) -1 || errno == E2BIG)
                         continue;
                 g_string_append_unichar(out, 0xfffd);
-                in++;
-                n--;
+                n_bad = is_japanese ? length_in_japanese(line, in, n) : 1;
+                in += n_bad;
+                n -= n_bad;
+        }
+}
+
+/* Each line of ISO-2022-JP begins in ASCII (RFC 1468), whatever is wrong with the one before. */
+static void convert_lines(iconv_t cd, char *in, size_t n, GString *out) {
+        for (size_t n_line; n > 0; in += n_line, n -= n_line) {
+                char *lf = memchr(in, '\n', n);
+
+                n_line = lf ? (size_t) (lf - in) + 1 : n;
+                iconv(cd, NULL, NULL, NULL, NULL);
+                convert(cd, in, n_line, true, out);
         }
 }
 
@@ -89,7 +113,10 @@ char *page_decode(const char *text, size_t n, const char *charset) {
         if ((intptr_t) cd == -1)
                 return decode_guess(text, n);
         out = g_string_sized_new(n);
-        convert(cd, (char *) text, n, out);
+        if (g_ascii_strncasecmp(charset, "iso-2022-jp", 11) == 0)
+                convert_lines(cd, (char *) text, n, out);
+        else
+                convert(cd, (char *) text, n, false, out);
         g_mime_iconv_close(cd);
         decoded = decode_guess(out->str, out->len);
         g_string_free(out, TRUE);

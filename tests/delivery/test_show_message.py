@@ -84,6 +84,9 @@ MESSAGES = {
     "iso-2022-jp": ("Subject: =?iso-2022-jp?B?GyRCRnxLXBsoQg==?=\nContent-Type: text/plain; "
                     "charset=ISO-2022-JP\n\n".encode()
                     + "日本語です\n".encode("iso-2022-jp"), "Subject: 日本\n\n日本語です\n"),
+    "not-iso-2022-jp": (b"Content-Type: text/plain; charset=iso-2022-jp\n\n\x1b$B-!F|-\"K\\\x1b(B x "
+                        b"\x1b$BF|-\nx\n\x1b$BF|K\\\x1b(B \xff\n",
+                        "\n\ufffd日\ufffd本 x 日\ufffd\nx\n日本 \ufffd\n"),
     "shift-jis": (b"Content-Type: text/plain; charset=\"Shift_JIS\"\n\n"
                   + "日本\n".encode("shift-jis"), "\n日本\n"),
     "latin-1": (b"Content-Type: text/plain; charset=iso-8859-1\n\nGr\xfc\xdfe \x80\n",
