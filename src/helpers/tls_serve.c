@@ -149,17 +149,20 @@ static bool tell_keeper(struct server *s) {
 }
 
 /* Of a keeper that was killed there is a successor, with an engine of its own: we would show an old
- * certificate beside it. Root's has none, if sessions have another user. */
+ * certificate beside it. Root's has none if sessions have another user. */
 static enum end look_at_files(struct server *s) {
         enum tls_watch files = tls_watch_look();
 
         if (files != TLS_WATCH_SAME && tell_keeper(s))
                 return GOING_ON;
-        if (files == TLS_WATCH_NEW && s->has_lost_keeper && s->is_other_user)
-                files = TLS_WATCH_LOCKED;
         switch (files) {
         case TLS_WATCH_SAME: break;
         case TLS_WATCH_NEW:
+                if (s->has_lost_keeper && s->is_other_user) {
+                        log_say(LOG_WARNING, "TLS: new certificate or key, but nobody is there to "
+                                             "restart us: restart what has started us");
+                        break;
+                }
                 log_say(LOG_INFO, "TLS: new certificate or key: restarting");
                 return NEW_CERTIFICATE;
         case TLS_WATCH_LOCKED:
