@@ -75,7 +75,7 @@ def test_tls_from_the_first_octet(release, tmp_path, certificate, pieces):
         tls_.write(SAID)
         while chunk := step(lambda: tls_.read(65536)):
             heard += chunk
-            if b"221" in heard:
+            if b"\r\n221 " in heard:
                 break
         assert codes(heard) == REPLIES
         said += outgoing.read()
