@@ -22,10 +22,13 @@ def safe_name(name):
     return name.lstrip(".").encode()[-150:].decode(errors="ignore") or "attachment"
 
 
-def content(part):
-    if part.is_multipart():  # a message in the message
-        return b"".join(inner.as_bytes() for inner in part.get_payload())
-    return part.get_payload(decode=True)
+def content(part, whole):
+    if not part.is_multipart():
+        return part.get_payload(decode=True)
+    try:  # a message in the message
+        return b"".join(inner.as_bytes(policy=email.policy.compat32) for inner in part.get_payload())
+    except Exception:  # Python cannot write all that it reads
+        return whole
 
 
 def save(folder, name, octets):
@@ -44,12 +47,13 @@ def save(folder, name, octets):
 
 if len(sys.argv) != 2:
     sys.exit("usage: attachments.py DIRECTORY")
-message = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
+octets = sys.stdin.buffer.read()
+message = email.message_from_bytes(octets, policy=email.policy.default)
 parts = [part for part in message.walk() if part.get_filename()]
 if not parts:
     print("550 5.6.0 there is no attachment in the message")
     sys.exit()
 for number, part in enumerate(parts, 1):
     name = f"{os.environ['SMTPD_ID']}-{number}-{safe_name(part.get_filename())}"
-    save(sys.argv[1], name, content(part))
+    save(sys.argv[1], name, content(part, octets))
 print(f"250 2.0.0 {len(parts)} saved")

@@ -26,17 +26,20 @@ def request(kind, url, subject, text):
     return urllib.request.Request(url, text.encode(), {"Title": title})
 
 
-def text_of(part):
+def text_of(message, text):
     try:
-        return part.get_content()
-    except LookupError:  # a charset that Python does not know
-        return part.get_payload(decode=True).decode(errors="replace")
+        if not (part := message.get_body(("plain", "html"))):
+            return ""
+        text = part.get_payload(decode=True)
+        return text.decode(part.get_content_charset("utf-8"), "replace")
+    except Exception:  # malformed, or in a charset that Python does not know
+        return text.decode(errors="replace")
 
 
 if len(sys.argv) != 3 or sys.argv[1] not in ("ntfy", "slack"):
     sys.exit("usage: notify.py ntfy|slack URL")
-message = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
-part = message.get_body(("plain", "html"))
-text = text_of(part).strip()[:LENGTH] if part else ""
+octets = sys.stdin.buffer.read()
+message = email.message_from_bytes(octets, policy=email.policy.default)
+text = text_of(message, octets).strip()[:LENGTH]
 subject = " ".join(str(message["Subject"] or "(no subject)").split())
 urllib.request.urlopen(request(*sys.argv[1:], subject, text), timeout=60).close()

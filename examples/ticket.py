@@ -4,12 +4,10 @@
 
     command=/path/to/ticket.py https://tickets.example/api/tickets
 
-The file $TICKET_TOKEN_FILE has the token, if that is set. The client gets the ticket's number in
-the reply. A 404 means that there is no such queue, which is a permanent failure; anything else but
-2xx is a temporary one.
+The file $TICKET_TOKEN_FILE, if that is set, has the token. The reply tells the client the ticket's
+number. A 404 (there is no such queue) is a permanent failure, all else but 2xx a temporary one.
 """
 
-import email
 import email.policy
 import json
 import os
@@ -18,39 +16,41 @@ import urllib.error
 import urllib.request
 
 
-def token():
-    path = os.environ.get("TICKET_TOKEN_FILE")
-    if not path:
-        return {}
-    with open(path) as file:
-        return {"Authorization": "Bearer " + file.read().strip()}
-
-
-def text_of(part):
+def header(message, name, default):
     try:
-        return part.get_content()
-    except LookupError:  # a charset that Python does not know
-        return part.get_payload(decode=True).decode(errors="replace")
+        return str(message[name] or default)
+    except Exception:  # Python's parser fails on some malformed ones
+        return default
 
 
-def ticket(message):
-    part = message.get_body(("plain", "html"))
+def text_of(message, text):
+    try:
+        if not (part := message.get_body(("plain", "html"))):
+            return ""
+        text = part.get_payload(decode=True)
+        return text.decode(part.get_content_charset("utf-8"), "replace")
+    except Exception:  # malformed, or in a charset that Python does not know
+        return text.decode(errors="replace")
+
+
+def ticket(octets):
+    message = email.message_from_bytes(octets, policy=email.policy.default)
     return {
-        "title": str(message["Subject"] or "(no subject)"),
-        "from": str(message["From"] or os.environ["SMTPD_MAIL_FROM"]),
+        "title": header(message, "Subject", "(no subject)"),
+        "from": header(message, "From", os.environ["SMTPD_MAIL_FROM"]),
         "queues": os.environ["SMTPD_RCPT_TO"].split("\n"),
-        # The same one if the mail comes again.
-        "message_id": str(message["Message-ID"] or os.environ["SMTPD_ID"]),
-        "text": text_of(part) if part else "",
+        "message_id": header(message, "Message-ID", os.environ["SMTPD_ID"]),  # equal in a retry
+        "text": text_of(message, octets),
     }
 
 
 if len(sys.argv) != 2:
     sys.exit("usage: ticket.py URL")
-content = email.message_from_binary_file(sys.stdin.buffer, policy=email.policy.default)
-body = json.dumps(ticket(content)).encode()
+body = json.dumps(ticket(sys.stdin.buffer.read())).encode()
+headers = {"Content-Type": "application/json"}
+if path := os.environ.get("TICKET_TOKEN_FILE"):
+    headers["Authorization"] = "Bearer " + open(path).read().strip()
 try:
-    headers = {"Content-Type": "application/json"} | token()
     request = urllib.request.Request(sys.argv[1], body, headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         print(f"250 2.0.0 ticket {int(json.load(answer)['id'])}")

@@ -133,6 +133,32 @@ def test_charset_that_python_does_not_know(release, tmp_path, web, argv, field):
     assert json.loads(body)[field].rstrip("\n").endswith("At noon, Grüße \ufffd")
 
 
+NOON = b"At noon?\r\n"
+MALFORMED = {
+    "Message-ID": b"Message-ID: <>\r\nSubject: Lunch\r\n\r\n" + NOON,
+    "Message-ID, literal": b"Message-ID: <a@[\r\nSubject: Lunch\r\n\r\n" + NOON,
+    "From, quote": b"Subject: Lunch\r\nFrom: \"\r\n\r\n" + NOON,
+    "From, bracket": b"Subject: Lunch\r\nFrom: Alice <\r\n\r\n" + NOON,
+    "From, literal": b"Subject: Lunch\r\nFrom: alice@[192.0.2.1\r\n\r\n" + NOON,
+    "charset": b"Subject: Lunch\r\nContent-Type: text/plain; charset=undefined\r\n\r\n" + NOON,
+    "alternative": b"Subject: Lunch\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"
+                   b"--b\r\nContent-Type: multipart/related; boundary=c\r\n\r\n" + NOON + b"--b--\r\n",
+}
+
+
+@pytest.mark.parametrize("argv", [["notify.py", "slack"], ["ticket.py"]], ids=["notify", "ticket"])
+@pytest.mark.parametrize("what", MALFORMED)
+def test_malformed_mail(release, tmp_path, web, argv, what):
+    """Python's parser raises exceptions of all kinds; the client would try for ever."""
+    web.answer = b'{"id": 17}'
+    reply, err = send(release, tmp_path, [EXAMPLES / argv[0], *argv[1:], web.url],
+                      content=MALFORMED[what])
+    assert reply.startswith(b"250 2.0.0 ") and err == []
+    ((_, _, _, body),) = web.requests
+    said = json.loads(body)
+    assert "Lunch" in said.get("title", said["text"]) and "At noon?" in said["text"]
+
+
 # --- attachments.py -------------------------------------------------------------------------------
 
 
@@ -172,6 +198,17 @@ def test_attachment_with_a_long_name(release, tmp_path):
     assert reply == b"250 2.0.0 1 saved"
     (path,) = folder.iterdir()
     assert re.fullmatch(r"[0-9a-f.]+-1-日{30,}\.pdf", path.name)
+
+
+def test_attached_message_that_python_cannot_write(release, tmp_path):
+    """Nothing is lost: the whole message is kept in its place."""
+    content = (b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+               b"Content-Type: message/rfc822; name=a.eml\r\n\r\n"
+               b"Content-Type: multipart/mixed; boundary=c\r\n\r\nno part \xff\r\n--b--\r\n")
+    reply, _ = send(release, tmp_path, [EXAMPLES / "attachments.py", tmp_path], content=content)
+    assert reply == b"250 2.0.0 1 saved"
+    (path,) = tmp_path.glob("*-1-a.eml")
+    assert b"no part \xff" in path.read_bytes()
 
 
 def test_no_attachments(release, tmp_path):
