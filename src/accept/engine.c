@@ -140,18 +140,19 @@ static int replace(struct engine *e, char **arguments) {
                                 -1,
                                 .is_of_root = geteuid() == 0,
                                 .arguments = arguments };
-        int status = e->requests < 0 ? make_socket(&other) : 0;
+        int status = e->served < 0 ? make_socket(&other) : 0;
 
         if (status == 0)
                 status = start_keeper(&other, false);
         if (status != 0) {
-                if (e->requests >= 0)
+                if (other.served == e->served)
                         other.requests = other.served = -1;
                 forget(&other);
                 return status;
         }
         stop_keeper(e);
-        e->requests = e->served = -1;
+        if (other.served == e->served)
+                e->requests = e->served = -1;
         forget(e);
         *e = other;
         return 0;
@@ -205,7 +206,7 @@ static bool change(struct engine *e, const struct config *c) {
         char **arguments = arguments_of(e, c, is_fixed(e) || geteuid() == 0);
         bool is_same = arguments && e->arguments && is_equal(e->arguments, arguments);
 
-        if (arguments && !is_same && !is_fixed(e))
+        if (arguments && !is_fixed(e) && (!is_same || e->orders < 0))
                 return replace(e, arguments) == 0;
         if (!arguments)
                 return false;
@@ -230,11 +231,12 @@ void engine_keep(struct engine *e) {
                 return;
         log_say(LOG_ERR, "the keeper of the TLS engine (process %d) ended", (int) e->keeper);
         fd_close(&e->orders);
-        if (is_fixed(e)) {
-                log_say(LOG_ERR, "the TLS engine is not restarted if it ends: restart " PROGRAM);
-                fd_close(&e->served); /* so that sessions hear of its end, and do not wait */
-        } else if (start_keeper(e, true) != 0 && !drop_late_answers(e))
-                fd_close(&e->orders);
+        if (!is_fixed(e) && (start_keeper(e, true) == 0 || drop_late_answers(e)))
+                return;
+        log_say(LOG_ERR, "the TLS engine is not restarted if it ends: %s " PROGRAM,
+                is_fixed(e) ? "restart" : "reload");
+        fd_close(&e->orders);
+        fd_close(&e->served); /* so that sessions hear of its end, and do not wait */
 }
 
 void engine_stop(struct engine *e) {

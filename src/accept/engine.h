@@ -19,7 +19,7 @@ enum engine_role { ENGINE_FOR_CLIENTS, ENGINE_FOR_UPSTREAMS };
 struct engine {
         enum engine_role role;
         int requests; /* the sessions' end; -1: there is no engine */
-        int served;   /* the engine's end */
+        int served;   /* the engine's end; -1 if there is no keeper that could give it to another */
         int orders;   /* to the keeper; -1 if the keeper has ended */
         pid_t keeper;
         bool is_of_root;
@@ -38,8 +38,9 @@ int engine_start(struct engine *e, const struct config *c, const struct listener
  * nothing has changed. */
 bool engine_reload(struct engine *e, const struct config *c, const struct listeners *l);
 
-/* To be called when `orders` is readable: replaces a keeper that has ended. Does nothing without an
- * engine. */
+/* To be called when `orders` is readable: replaces a keeper that has ended. If that fails, the
+ * engine goes on, and after its end sessions hear that there is none, until a reload. Does nothing
+ * without an engine. */
 void engine_keep(struct engine *e);
 
 /* Ends the engine. */

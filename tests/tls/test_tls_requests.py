@@ -5,6 +5,7 @@ alive, and what is left after the end."""
 import contextlib
 import os
 import re
+import resource
 import signal
 import time
 
@@ -151,6 +152,28 @@ def test_keeper_killed_while_no_engine_can_be_started(program, folder):
         (folder / "refuse").unlink()
         wait_until(lambda: engine_that_answers(door), "an engine")
         assert len(door.keepers()) == 1
+
+
+def test_keeper_killed_while_no_other_can_be_started(program, folder):
+    """The engine serves on. After its end clients hear that there is none, and do not wait for it;
+    a reload starts both."""
+    with Door(program, folder, *STAY) as door:
+        first = engine_that_answers(door)
+        (keeper,) = door.keepers()
+        limits = resource.prlimit(door.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (4, limits[1]))
+        os.kill(keeper, signal.SIGKILL)
+        wait_until(lambda: b"the TLS engine is not restarted if it ends: reload smtpd" in door.err(),
+                   "the line")
+        resource.prlimit(door.pid, resource.RLIMIT_NOFILE, limits)
+        assert engine_that_answers(door) == first and door.keepers() == []
+        os.kill(first, signal.SIGKILL)
+        wait_for_end(first)
+        with door.client("EHLO") as client:
+            client.expect((b"STARTTLS", b"454 4.7.0 "), (b"NOOP", b"250 "))
+            client.quit()
+        door.reload()
+        assert engine_that_answers(door) == door.engine and len(door.keepers()) == 1
 
 
 def test_keeper_that_answers_late(program, folder):
