@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* helpers/show_charsets.c - which character sets a message seems to name: RFC 2045 section 5.1
- * (charset=), RFC 2047 (=?NAME?), RFC 2231 (*=NAME'). No parser: too many do no harm. */
+/* helpers/show_charsets.c - the C library's character sets, by the names that mail has for them. */
 #include "helpers/show_charsets.h"
 
 #include <gmime/gmime.h>
@@ -8,6 +7,18 @@
 #include <string.h>
 
 #include "base/ascii.h"
+
+iconv_t charsets_open(const char *name) {
+        iconv_t cd = g_mime_iconv_open("UTF-8", name);
+
+        if (cd == (iconv_t) -1 && *name)
+                cd = iconv_open("UTF-8", name);
+        if (cd == (iconv_t) -1 && ascii_is_equal(name, "x-", 2))
+                cd = g_mime_iconv_open("UTF-8", name + 2);
+        return cd;
+}
+
+/* --- loading ---------------------------------------------------------------------------------- */
 
 enum { NAMES_MAX = 24, NAME_ROOM = 41 };
 
@@ -32,7 +43,7 @@ static void load(struct names *names, const char *name) {
         if (names->n == NAMES_MAX || is_known(names, name))
                 return;
         strcpy(names->name[names->n], name);
-        names->handle[names->n++] = g_mime_iconv_open("UTF-8", name);
+        names->handle[names->n++] = charsets_open(name);
 }
 
 /* The name that begins at `p`. */
@@ -49,6 +60,8 @@ static void take(struct names *names, const char *p, const char *end) {
                 load(names, name);
 }
 
+/* Those of RFC 2045 section 5.1 (charset=), RFC 2047 (=?NAME?), RFC 2231 (*=NAME'). No parser: too
+ * many do no harm. */
 void charsets_load(const char *message, size_t n) {
         static struct names names;
         const char *end = message + n;

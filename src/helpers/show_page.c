@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <gmime/gmime.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "base/array.h"
 #include "base/display.h"
+#include "helpers/show_charsets.h"
 
 /* --- character sets --------------------------------------------------------------------------- */
 
@@ -109,15 +109,15 @@ char *page_decode(const char *text, size_t n, const char *charset) {
 
         if (!charset || is_guessed(charset))
                 return decode_guess(text, n);
-        cd = g_mime_iconv_open("UTF-8", charset);
-        if ((intptr_t) cd == -1)
+        cd = charsets_open(charset);
+        if (cd == (iconv_t) -1)
                 return decode_guess(text, n);
         out = g_string_sized_new(n);
         if (g_ascii_strncasecmp(charset, "iso-2022-jp", 11) == 0)
                 convert_lines(cd, (char *) text, n, out);
         else
                 convert(cd, (char *) text, n, false, out);
-        g_mime_iconv_close(cd);
+        iconv_close(cd);
         decoded = decode_guess(out->str, out->len);
         g_string_free(out, TRUE);
         return decoded;

@@ -89,6 +89,11 @@ MESSAGES = {
                         "\n\ufffd日\ufffd本 x 日\ufffd\nx\n日本 \ufffd\n"),
     "shift-jis": (b"Content-Type: text/plain; charset=\"Shift_JIS\"\n\n"
                   + "日本\n".encode("shift-jis"), "\n日本\n"),
+    "windows-31j": (b"Content-Type: text/plain; charset=Windows-31J\n\n"
+                    + "①日本".encode("cp932") + b"\n", "\n①日本\n"),
+    "x-sjis": (b"Content-Type: text/plain; charset=x-sjis\n\n" + "日本".encode("shift_jis") + b"\n",
+               "\n日本\n"),
+    "iso-8859-8-i": (b"Content-Type: text/plain; charset=iso-8859-8-i\n\n\xf9\xec\xe5\xed\n", "\nשלום\n"),
     "latin-1": (b"Content-Type: text/plain; charset=iso-8859-1\n\nGr\xfc\xdfe \x80\n",
                 "\nGrüße €\n"),
     "latin-9": (b"Content-Type: text/plain; charset=iso-8859-15\n\n\xa4\n", "\n€\n"),
