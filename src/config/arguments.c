@@ -26,6 +26,20 @@ static void note_listen(struct reading *r, const char *value) {
         value_listen.clear(&list);
 }
 
+/* A word without an option's name. A port or an address is where somebody wants us to listen; a
+ * path may as well be a file's. */
+static void complain_of_word(struct reading *r, const char *word) {
+        const struct place here = { NULL, 0 };
+        struct list list = { NULL, 0 };
+        bool is_address = *word != '/' && value_listen.parse(NULL, word, &list);
+
+        value_listen.clear(&list);
+        read_complain(
+                r, here,
+                "%.200s: options are written --name=value or --name value%s%.200s; see --help",
+                word, is_address ? ", such as --listen=" : "", is_address ? word : "");
+}
+
 /* Takes --name, --name=value or --name value, and returns how many arguments that are. */
 static int take_argument(struct reading *r, char **argv, enum pass pass) {
         const struct place here = { NULL, 0 };
@@ -35,10 +49,7 @@ static int take_argument(struct reading *r, char **argv, enum pass pass) {
 
         if (strncmp(argument, "--", 2) != 0 || name[0] == '\0') {
                 if (pass == PASS_BEFORE_FILE && strcmp(argument, "-bs") != 0) /* of sendmail's */
-                        read_complain(r, here,
-                                      "%.200s: options are written --name=value or "
-                                      "--name value; see --help",
-                                      argument);
+                        complain_of_word(r, argument);
                 return n;
         }
         equals = strchrnul(name, '=');

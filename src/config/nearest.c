@@ -2,6 +2,7 @@
 /* config/nearest.c - the option that somebody may have meant. */
 #include <string.h>
 
+#include "base/array.h"
 #include "base/ascii.h"
 #include "config/options.h"
 
@@ -31,6 +32,19 @@ static unsigned distance(const char *a, size_t n_a, const char *b, size_t n_b) {
         return row[n_b];
 }
 
+/* What other programs call it. */
+static const struct option *find_alias(const char *name, size_t n) {
+        static const char *const aliases[][2] = {
+                { "port", "listen" }, { "bind", "listen" },   { "address", "listen" },
+                { "debug", "trace" }, { "verbose", "trace" },
+        };
+
+        for (size_t i = 0; i < ELEMENTS(aliases); i++)
+                if (strlen(aliases[i][0]) == n && ascii_is_equal(aliases[i][0], name, n))
+                        return options_find(aliases[i][1], strlen(aliases[i][1]));
+        return NULL;
+}
+
 const struct option *options_nearest(const char *name, size_t n) {
         const struct option *nearest = NULL;
         unsigned best = n < 6 ? (unsigned) n / 2 : 3; /* what is not near enough any more */
@@ -44,5 +58,5 @@ const struct option *options_nearest(const char *name, size_t n) {
                         nearest = o;
                 }
         }
-        return nearest;
+        return nearest ? nearest : find_alias(name, n);
 }

@@ -33,7 +33,8 @@ extern const struct option options[];
 /* The option of the name at `name`, which has n octets; or NULL. */
 const struct option *options_find(const char *name, size_t n);
 
-/* The option that may have been meant by it: its name is at most two letters away. Or NULL. */
+/* The option that may have been meant by it: its name is at most two letters away, or it is what
+ * other programs call that. Or NULL. */
 const struct option *options_nearest(const char *name, size_t n);
 
 /* Whether the option is allowed in the file: all but actions and the name of the file. */

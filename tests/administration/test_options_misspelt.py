@@ -21,7 +21,8 @@ NAMES = [("listne", "listen"), ("upstraem", "upstream"), ("max_size", "max-size"
          ("Max-Size", "max-size"), ("max-siz", "max-size"), ("hepl", None), ("helpp", "help"),
          ("nonsense", None), ("", None), ("l", None), ("x" * 300, None),
          ("max-connections-per-sources", "max-connections-per-source"),
-         ("max-connections-per-sourcexyz", None)]
+         ("max-connections-per-sourcexyz", None), ("port", "listen"), ("bind", "listen"),
+         ("verbose", "trace"), ("ports", None)]
 
 
 @pytest.mark.parametrize("name, guess", NAMES)
@@ -44,3 +45,15 @@ def test_its_value_is_no_mistake_of_its_own(smtpd):
         of_command_line("stratgey", "strategy"), of_command_line("listne", "listen")]
     assert complaints(smtpd, "--nonsense", "--listne", "1025") == [
         of_command_line("nonsense", None), of_command_line("listne", "listen")]
+
+
+@pytest.mark.parametrize("word", ["1025", "127.0.0.1:1025", "[::1]:1025"])
+def test_address_alone(smtpd, word):
+    """Of Python's smtpd and of others."""
+    assert complaints(smtpd, word) == [
+        f"smtpd: command line: {word}: options are written --name=value or --name value, such as "
+        f"--listen={word}; see --help"]
+    for other in ("nonsense", "/etc/smtpd.conf"):
+        assert complaints(smtpd, other) == [
+            f"smtpd: command line: {other}: options are written --name=value or --name value; see "
+            "--help"]
