@@ -12,12 +12,12 @@ import re
 import smtplib
 import socket
 import subprocess
-import threading
 import time
 import types
 
 import pytest
 from conftest import need
+from direct import Direct
 from processes import running_children
 from session import (PATIENCE, codes, command, environment, free_port, printed, replies, wait_until,
                      with_x_peer)
@@ -69,36 +69,6 @@ def start_tcpserver(argv, err):
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, env=environment(),
     )
     return process, int(process.stdout.readline())
-
-
-class Direct:
-    """The test itself accepts and starts smtpd, as a super-server does."""
-
-    def __init__(self, argv, err):
-        self.argv, self.err = argv, err
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.children = []
-        self.thread = threading.Thread(target=self.accept, daemon=True)
-        self.thread.start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            with connection:
-                self.children.append(
-                    subprocess.Popen(self.argv, stdin=connection, stdout=connection,
-                                     stderr=self.err, env=environment())
-                )
-
-    def stop(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self.thread.join(PATIENCE)
-        statuses = [child.wait(PATIENCE) for child in self.children]
-        assert statuses == [0] * len(statuses)
 
 
 SUPERSERVERS = {"socket-activate": start_socket_activate, "tcpserver": start_tcpserver}

@@ -9,11 +9,11 @@ import subprocess
 import pytest
 from acceptor import Acceptor, Client
 from conftest import ROOT, need
+from installing import INSTALLED, install_with, output_of
 from journald import Journald
 from processes import children, command_line
-from session import Session, command, environment, run, wait_until
-from test_install import INSTALLED, install_with, output_of
-from test_syslog import inetd_session, syslogd
+from session import command, environment, run, wait_until
+from syslogd import inetd_session, syslogd
 
 NAME = "mailin"
 SESSION = (ROOT / "examples/session.txt").read_bytes()

@@ -11,8 +11,8 @@ import pytest
 from bad_days import large
 from conftest import ROOT
 from examples import EXAMPLES, deliver, exec_command, said
+from maildirs import with_maildir_on
 from session import Session, environment, run
-from test_maildir import with_maildir_on
 
 TEXT = b"""From: Alice <alice@example.org>
 To: Bob <bob@example.net>

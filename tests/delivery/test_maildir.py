@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from acceptor import NOBODY, Acceptor, folder
 from bad_days import large
-from conftest import everybodys, need, need_root, private_mounts
+from conftest import everybodys, need, need_root
 from dovecot import for_this_dovecot, own_mail
+from maildirs import with_maildir_on
 from session import PATIENCE, Session, command, environment, run
 
 _ = folder  # a fixture
@@ -238,16 +239,6 @@ def test_order_of_the_calls(release, tmp_path, maildir):
 
 
 # --- what fails -----------------------------------------------------------------------------------
-
-
-def with_maildir_on(argv, maildir, options):
-    """The command line with a file system of its own, seen by nobody else, for the Maildir; what is
-    in it is listed at the end."""
-    text = ('mount -t tmpfs -o mode=700 none "$1" && mkdir "$1/tmp" "$1/new" "$1/cur" && mount -o '
-            '"remount,$2" "$1" || exit 99\n'
-            'maildir=$1; shift 2; "$@"; status=$?\nls -A "$maildir/tmp" "$maildir/new" '
-            '"$maildir/cur" >&2; exit $status')
-    return [*private_mounts(), "sh", "-c", text, "sh", str(maildir), options, *argv]
 
 
 @pytest.mark.parametrize("options, size, reply, reason", [

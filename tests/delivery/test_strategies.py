@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import test_sweep
 from conftest import BUILDS, ROOT
 from processes import status_of
 from session import PYTHON, STAY, Session, environment, run
@@ -207,9 +206,3 @@ def test_table_is_found():
     text = "".join(path.read_text() for path in (ROOT / "src/deliver").glob("*.c"))
     rows = re.findall(r'^const struct delivery_ops (\w+)_ops = {\n +\.name = "(.*)",', text, re.M)
     assert len(STRATEGIES) >= 5 and sorted(rows) == sorted((name, name) for name in STRATEGIES)
-
-
-def test_whole_sweep_is_run():
-    """By tests/faults/test_sweep.py: each row of tests/sweep."""
-    rows = of_rows(SWEPT)()
-    assert re.findall(r'^ +Strategy\("([a-z0-9.-]+)"', rows, re.M) == test_sweep.STRATEGIES

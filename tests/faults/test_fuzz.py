@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from conftest import ROOT, missing
-from test_units import listed
+from meson_tests import listed
 
 SECONDS = 5
 TARGETS = ["session", "config", "server", "broker", "address", "reply", "match", "tls", "proxy"]

@@ -3,6 +3,7 @@
 with each of its errors, and of that a third. The two builds share the points: one has the sandbox,
 the other sees wrong uses of memory. tests/sweep alone has all points for each."""
 
+import re
 import subprocess
 
 import pytest
@@ -36,3 +37,9 @@ def test_sweep(smtpd, strategy):
     if run.returncode == 77:
         missing(said.strip())
     assert run.returncode == 0, said[-6000:]
+
+
+def test_each_strategy_is_swept():
+    """What tests/sweep has."""
+    rows = (ROOT / "tests/sweep.d/sweeping/strategies.py").read_text()
+    assert re.findall(r'^ +Strategy\("([a-z0-9.-]+)"', rows, re.M) == STRATEGIES

@@ -41,6 +41,14 @@ def test_file_lengths():
     assert not is_program("a.md", "# a\n") and not is_program("a", "#!/usr/bin/awk -f\n")
 
 
+def test_no_test_imports_another():
+    """What tests share is in tests/lib."""
+    importing = re.compile(r"^\s*(?:from|import) +(test_\w+)", re.M)
+    assert [(path.name, found[1]) for path in (ROOT / "tests").glob("*/test_*.py")
+            for found in importing.finditer(text_of(path))] == []
+    assert importing.search("from test_a import b\n") and not importing.search("import tests\n")
+
+
 def has_licence(name, text):
     """Whether the text begins, after its interpreter, with the line that names the licence. Data
     need none; units/sandbox becomes part of units."""

@@ -11,8 +11,8 @@ from auth import NAME, OFFER, PASSWORD, any_, b64, extensions, has_secret, passi
 from logs import lines, one
 from proxy import RECEIVED, SMALL
 from session import PATIENCE, Session, command, environment, run, tcp_pair, wait_until
-from test_tls_key import RealDoor
 from tls import Certificate, client_context, engine_of
+from tls_real_door import RealDoor
 from upstream import EVERYTHING, Upstream, challenge, close
 from upstream_tls import Account, implicit, offers, secure
 

@@ -6,12 +6,12 @@ import subprocess
 
 import pytest
 from conftest import need
+from direct import Direct
 from list_server import mailman
 from postfix import MAILBOX, Postfix
 from proxy import SMALL, offers, play, proxy
 from servers import folder  # noqa: F401 (a fixture)
 from session import PATIENCE, Session, wait_until
-from test_clients import Direct
 from upstream import EVERYTHING, Upstream, close
 
 ALL = (*EVERYTHING, "DSN")

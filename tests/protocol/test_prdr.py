@@ -4,12 +4,12 @@ all. There is a draft (draft-hall-prdr) and one client, Exim: what that makes of
 specification."""
 
 import pytest
+from direct import Direct
 from exim import Exim
 from list_server import LIST, OTHER, mailman, message, scripted
 from logs import lines, one
 from proxy import SMALL, offers, proxy
 from session import Session, command
-from test_clients import Direct
 from upstream import EVERYTHING, Upstream, close
 
 LMTP = "--upstream-protocol=lmtp"

@@ -2,25 +2,13 @@
 """The unit tests written in C, and the transcripts played to the core: each program that meson
 knows as a test, in both builds."""
 
-import json
 import os
 import subprocess
 
 import pytest
 from conftest import BUILDS, ROOT
+from meson_tests import listed
 from session import environment
-
-
-def listed(build):
-    """What meson lists; an item that fails where there is no build, since a test that vanishes
-    would not be missed."""
-    done = subprocess.run(["meson", "introspect", "--tests", str(BUILDS[build])],
-                          capture_output=True, text=True)
-    try:
-        return json.loads(done.stdout)
-    except ValueError:
-        return [{"name": "nothing-built", "cmd": ["false"], "env": {}, "workdir": None,
-                 "timeout": 1}]
 
 
 def items():

@@ -11,10 +11,10 @@ import time
 import pytest
 from conftest import ROOT, need
 from machine import SHIPPED, UNITS
+from metrics_file import figures_in, parse
 from service import (ACCEPT_NO, UNIT, configure, failures, forgive, log, machine, main_pid,
                      processes, reload, state, wait_for_status)
 from session import PATIENCE
-from test_metrics import figures_in, parse
 from units import CLIENTS, MESSAGE, STORED, TEXT, deliver, stored
 
 pytest_plugins = ["booted"]  # a fixture, of which there is one for all files

@@ -14,9 +14,9 @@ import pytest
 from acceptor import connect, folder, read_all
 from processes import running_children
 from session import STAY, environment, reset, wait_until
-from test_tls_key import RealDoor, installed
 from tls import NAME, client_context
 from tls_peer import hello_of
+from tls_real_door import RealDoor, installed
 
 _ = folder  # a fixture
 KINDS = ("starttls", "implicit")

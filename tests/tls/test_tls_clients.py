@@ -19,8 +19,8 @@ from exim import Exim
 from postfix import Postfix
 from processes import is_running
 from session import PATIENCE, environment, wait_until, with_x_peer
-from test_tls_key import RealDoor
 from tls import NAME, Certificate, client_context, engine_of
+from tls_real_door import RealDoor
 
 _ = folder  # a fixture
 MESSAGE = b"Subject: TLS\n\n" + b".a line\n" * 3

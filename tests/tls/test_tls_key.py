@@ -11,23 +11,18 @@ import ssl
 import subprocess
 
 import pytest
-from acceptor import NOBODY, Acceptor, folder, start_that_fails
+from acceptor import NOBODY, folder, start_that_fails
 from conftest import need_root
-from processes import is_running, running_children
+from processes import is_running
 from session import PATIENCE, PYTHON, tcp_pair, wait_until
-from tls import (NAME, Certificate, client_context, engine_of, read_variables,
+from tls import (NAME, Certificate, client_context, read_variables,
                  send_request_of_a_session)
 from tls_door import session_of
-from tls_stand import Door, request_socket, wait_for_end
+from tls_real_door import RealDoor, installed, options_of
+from tls_stand import request_socket, wait_for_end
 
 _ = folder  # a fixture
 STAY = ["--user=0"] if os.geteuid() == 0 else []
-
-
-def installed(smtpd, folder):
-    """smtpd and smtpd-tls, at a place that others can reach."""
-    shutil.copy(engine_of(smtpd), folder / "smtpd-tls")
-    return str(shutil.copy(smtpd, folder / "smtpd"))
 
 
 @pytest.fixture
@@ -38,25 +33,6 @@ def program(smtpd, folder):
 @pytest.fixture
 def pair(folder):
     return Certificate(folder)
-
-
-class RealDoor(Door):
-    """Its keeper's child is the engine."""
-
-    def __init__(self, program, folder, pair, *options, **given):
-        self.folder = folder
-        Acceptor.__init__(self, program, folder, *options_of(pair), *options, **given)
-
-    @property
-    def engine(self):
-        (keeper,) = self.keepers()
-        wait_until(lambda: len(running_children(keeper)) == 1, "the only engine")
-        return running_children(keeper)[0]
-
-
-def options_of(pair):
-    return [f"--tls-certificate={pair.certificate}",
-            f"--tls-key={pair.key}"] if pair else ["--tls-certificate=self-signed"]
 
 
 def speak_tls(sock):

@@ -12,9 +12,9 @@ import pytest
 from acceptor import connect, folder
 from processes import is_running, running_children
 from session import PATIENCE, STAY, wait_until
-from test_tls_key import RealDoor, installed
 from tls import NAME, client_context
 from tls_peer import hello_of
+from tls_real_door import RealDoor, installed
 from tls_stand import wait_for_end
 
 _ = folder  # a fixture
