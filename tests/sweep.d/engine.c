@@ -35,10 +35,11 @@ static long now(void) {
 /* One direction. */
 struct way {
         int from, to;
-        bool is_blocked, is_over;
+        bool is_outward, is_blocked, is_over;
 };
 
-/* As much as goes without waiting. What cannot be taken any more is dropped. */
+/* As much as goes without waiting. What the session cannot take any more is dropped; what the
+ * connection cannot take stays where it is, so that the session knows. */
 static void pass_on(struct way *w) {
         char piece[PIECE];
         ssize_t n = recv(w->from, piece, sizeof(piece), MSG_PEEK | MSG_DONTWAIT), k = n;
@@ -48,8 +49,11 @@ static void pass_on(struct way *w) {
         if (n > 0)
                 k = send(w->to, piece, (size_t) n, MSG_DONTWAIT | MSG_NOSIGNAL);
         w->is_blocked = n > 0 && k < 0 && errno == EAGAIN;
-        if (n > 0 && k < 0 && !w->is_blocked)
+        if (n > 0 && k < 0 && !w->is_blocked) {
+                if (w->is_outward)
+                        exit(EXIT_SUCCESS);
                 k = n;
+        }
         if (k > 0)
                 recv(w->from, piece, (size_t) k, MSG_DONTWAIT);
         w->is_over = n == 0;
@@ -66,7 +70,7 @@ static struct pollfd wait_of(const struct way *w) {
 
 static void relay(int connection, int plain) {
         struct way in = { .from = connection, .to = plain };
-        struct way out = { .from = plain, .to = connection };
+        struct way out = { .from = plain, .to = connection, .is_outward = true };
         long until = 0;
 
         while (!in.is_over || !out.is_over) {
