@@ -6,7 +6,9 @@ client is served, and nothing is left running."""
 import contextlib
 import os
 import signal
+import socket
 import ssl
+import struct
 
 import pytest
 from acceptor import connect, folder
@@ -124,3 +126,28 @@ def test_one_of_all_connections_is_killed(release, folder, name, step):
             wait_until(lambda: not door.sessions(), "the end of the session")
             serves_another(door)
         assert len(door.messages()) == (step != "handshake")
+
+
+def reset(peer):
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+def close_after_notice(peer):
+    """It has said in TLS that it ends, and does not wait for an answer."""
+    peer.settimeout(0)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        peer.unwrap()
+    peer.close()
+
+
+@pytest.mark.parametrize("leave", [lambda peer: peer.close(), reset, close_after_notice],
+                         ids=["close", "reset", "close_notify"])
+def test_client_leaves_before_the_verdict(release, folder, leave):
+    """It has not heard 250, so either nobody has the message, or the log says so."""
+    with Door(release, folder) as door:
+        client = Client(door, "verdict")
+        leave(client.peer)
+        wait_until(lambda: door.log("session ") and not door.sessions(), "the end")
+        assert len(door.messages()) == door.err().count(b"duplicate possible: connection lost")
+        serves_another(door)
