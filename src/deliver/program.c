@@ -166,7 +166,7 @@ static void run(const struct program *p, struct envelope *e, int message,
         r.ending = (struct ending) {
                 .wait_status = r.answer.wait_status,
                 .error = has_refused(&r) ? 0 : error_of(&r.answer, e->patience),
-                .seconds = (unsigned) (had / 1000),
+                .seconds = (unsigned) ((had + 500) / 1000),
         };
         if (r.answer.outcome == ANSWER_FAILED) {
                 text_format(e->destination, sizeof(e->destination), "%s not run", p->name);
