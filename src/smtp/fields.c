@@ -73,7 +73,7 @@ const char *fields_take(struct fields *ret, const struct printed *p, size_t *ret
                 if (mistake || (!is_part(ret, line, n) && (at + n < p->n || !p->is_cut)))
                         break;
                 mistake = add(ret, line, n);
-                at += n + (at + n < p->n);
+                at += mistake ? 0 : n + (at + n < p->n);
         }
         if (!mistake && at == p->n && p->is_cut)
                 mistake = too_much;

@@ -112,6 +112,7 @@ def test_why_fields_are_not_taken(release, tmp_path, script):
         (tmp_path / "said").write_bytes(said)
         _, _, log = ask(release, tmp_path, script(f"cat {tmp_path}/said"))
         assert rb'reason="%s"' % reason in log
+        assert re.search(rb'ignored="?X', log, re.IGNORECASE)
 
 
 def test_after_it_is_killed(release, tmp_path, script):
