@@ -135,11 +135,11 @@ struct place read_place(const struct reading *r, const char *name) {
 /* The strategy has the word on its options. */
 static void check_together(struct reading *r) {
         const struct config *c = r->config;
-        const char *complaint = strategies_check(c);
+        const char *option, *complaint = strategies_check(c, &option);
         char others[STRATEGIES_TEXT_MAX];
 
         if (complaint)
-                read_complain(r, read_place(r, "strategy"), "%s", complaint);
+                read_complain(r, read_place(r, option), "%s", complaint);
         for (const struct option *o = options; o->name; o++)
                 if (r->is_given[o - options] && !strategies_allow(c, o)) {
                         strategies_having(c, o, others);

@@ -63,8 +63,9 @@ bool strategies_has_judge(const struct config *c) {
         return c->strategy->authenticate;
 }
 
-const char *strategies_check(const struct config *c) {
-        return c->strategy->check ? c->strategy->check(c) : NULL;
+const char *strategies_check(const struct config *c, const char **ret_option) {
+        *ret_option = "strategy";
+        return c->strategy->check ? c->strategy->check(c, ret_option) : NULL;
 }
 
 /* --- the value of "strategy" ------------------------------------------------------------------ */

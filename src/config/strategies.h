@@ -33,5 +33,6 @@ bool strategies_allow(const struct config *c, const struct option *o);
 /* Whether it knows somebody who takes AUTH. */
 bool strategies_has_judge(const struct config *c);
 
-/* What the strategy in use says of its options: a complaint; NULL if they are all right. */
-const char *strategies_check(const struct config *c);
+/* What the strategy in use says of its options: a complaint, and the option to blame; NULL if they
+ * are all right. */
+const char *strategies_check(const struct config *c, const char **ret_option);

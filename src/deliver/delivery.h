@@ -90,9 +90,9 @@ struct delivery_ops {
          * between; NULL: none. An option that is in no row is for all. */
         const char *options;
 
-        /* Whether its options go together: a complaint that says what to do, or NULL. NULL: they
-         * do. */
-        const char *(*check)(const struct config *c);
+        /* Whether its options go together: a complaint that says what to do, or NULL. `*ret_option`
+         * is the one to blame, preset to "strategy". NULL: they do. */
+        const char *(*check)(const struct config *c, const char **ret_option);
 
         bool needs_domain; /* of each address: it passes mail on */
         bool needs_output; /* it shows messages: io/output.h */

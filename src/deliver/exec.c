@@ -17,7 +17,8 @@ static int exec_open(const struct delivery_context *x, struct delivery **ret) {
         return 0;
 }
 
-static const char *exec_check(const struct config *c) {
+static const char *exec_check(const struct config *c, const char **ret_option) {
+        (void) ret_option;
         return c->command ? NULL : "strategy=exec needs command=PROGRAM [ARG...]";
 }
 

@@ -31,7 +31,8 @@ static int maildir_open(const struct delivery_context *x, struct delivery **ret)
         return hook_open(x->config, &helper, words, ret);
 }
 
-static const char *maildir_check(const struct config *c) {
+static const char *maildir_check(const struct config *c, const char **ret_option) {
+        (void) ret_option;
         return c->maildir ? NULL : "strategy=maildir needs maildir=DIR";
 }
 

@@ -373,17 +373,11 @@ static void mailman_needs(const struct delivery *d, struct services *ret) {
         ret->lists = d->config->mailman_lists;
 }
 
-static const char *mailman_check(const struct config *c) {
-        return !c->mailman_wrapper == !c->mailman_lists
-                       ? NULL
-                       : "Mailman 2.1 needs both mailman-wrapper and mailman-lists";
-}
-
 const struct delivery_ops mailman_ops = {
         .name = "mailman",
         .summary = "passes mail for lists to GNU Mailman, all other mail to the upstream",
         .options = "mailman mailman-wrapper mailman-lists " UPSTREAM_OPTIONS " " RELAY_OPTIONS,
-        .check = mailman_check,
+        .check = mailman2_check,
         .needs_domain = true,
         .needs = mailman_needs,
         .open = mailman_open,

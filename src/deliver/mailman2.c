@@ -24,6 +24,19 @@ static const struct fixed_reply list_ok = { 250, "2.1.5", "list OK" };
 static const struct fixed_reply no_wrapper = { 451, "4.3.0",
                                                "the list server cannot be run, try again later" };
 
+const char *mailman2_check(const struct config *c, const char **ret_option) {
+        *ret_option = c->mailman_wrapper ? "mailman-wrapper" : "mailman-lists";
+        if (c->mailman_wrapper && !c->mailman_lists)
+                return "mailman-wrapper needs mailman-lists=DIR";
+        if (c->mailman_lists && !c->mailman_wrapper)
+                return "mailman-lists needs mailman-wrapper=PROGRAM";
+        if (!c->mailman || !c->mailman_wrapper)
+                return NULL;
+        *ret_option = "mailman";
+        return "mailman makes no sense with mailman-wrapper, which is of Mailman 2.1: remove one "
+               "of the two";
+}
+
 enum mailman_owner mailman2_find(const struct config *c, const struct envelope *e,
                                  const struct recipient *recipient, struct reply *ret_verdict) {
         struct answer answer;

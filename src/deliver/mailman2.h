@@ -12,6 +12,9 @@ struct mailman2_copy {
         struct program wrapper;
 };
 
+/* Whether the options are those of one Mailman: as in delivery.h. */
+const char *mailman2_check(const struct config *c, const char **ret_option);
+
 /* Finds out to whom the address belongs, from the lists directory. The verdict is positive, or a
  * temporary failure if that is unknown. */
 enum mailman_owner mailman2_find(const struct config *c, const struct envelope *e,

@@ -149,7 +149,8 @@ static void proxy_needs(const struct delivery *d, struct services *ret) {
         gate_needs(&d->gate, ret);
 }
 
-static const char *proxy_check(const struct config *c) {
+static const char *proxy_check(const struct config *c, const char **ret_option) {
+        (void) ret_option;
         return c->upstream.n > 0 ? NULL : "strategy=proxy needs upstream=HOST[:PORT]";
 }
 

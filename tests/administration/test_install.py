@@ -137,8 +137,7 @@ def options_for(name, value, only_for):
     if name == "strategy":
         return []
     needed = {"maildir": ["maildir=/tmp"], "exec": ["command=/bin/true"],
-              "proxy": ["upstream=127.0.0.1"],
-              "mailman": ["mailman-wrapper=/bin/true", "mailman-lists=/"]}
+              "proxy": ["upstream=127.0.0.1"], "mailman": []}
     for strategy, others in needed.items():
         if strategy in only_for.split():
             return [f"--strategy={strategy}",
@@ -167,6 +166,8 @@ def test_each_line_about_tls_is_valid(release, tmp_path, name, value):
 
 
 TOGETHER = {  # what makes sense only with others
+    "mailman-wrapper": ["--mailman-lists=/"],
+    "mailman-lists": ["--mailman-wrapper=/bin/true"],
     "upstream-tls-verify": ["--upstream-tls=required"],
     "upstream-tls-ca": ["--upstream-tls=required"],
     "upstream-tls-name": ["--upstream-tls=required"],

@@ -8,8 +8,10 @@ import socket
 import subprocess
 
 import pytest
-from options import ACTIONS, OPTIONS, check
+from options import ACTIONS, OPTIONS, check, conf
 from session import PATIENCE, command, environment, replies, run
+
+_ = conf  # a fixture
 
 
 def test_help_lists_every_option(smtpd):
@@ -100,6 +102,21 @@ def test_defaults(smtpd):
     assert (status, complaints) == (0, [])
     assert got.items() >= {name: value for name, (value, *_) in OPTIONS.items() if value}.items()
     assert "peer" not in got
+
+
+@pytest.mark.parametrize("option, complaint", [
+    ("mailman-lists=/x", "mailman-lists needs mailman-wrapper=PROGRAM"),
+    ("mailman-wrapper=/x", "mailman-wrapper needs mailman-lists=DIR"),
+    ("mailman=127.0.0.1\nmailman-lists=/x\nmailman-wrapper=/x",
+     "mailman makes no sense with mailman-wrapper, which is of Mailman 2.1: remove one of the two"),
+], ids=["lists", "wrapper", "both versions"])
+def test_options_of_one_mailman(smtpd, conf, option, complaint):
+    """The place is that of the option, wherever the strategy is chosen."""
+    path = conf(f"{option}\n")
+    assert check(smtpd, "--strategy=mailman", config=path) == (78, {}, [f"smtpd: {path}:1: {complaint}"])
+    argv = [f"--{line}" for line in option.split("\n")]
+    path = conf("strategy=mailman\n")
+    assert check(smtpd, *argv, config=path) == (64, {}, [f"smtpd: command line: {complaint}"])
 
 
 def test_short_options(smtpd):
