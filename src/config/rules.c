@@ -62,7 +62,8 @@ const struct kind value_reply_rules = {
         .is_list = true,
         .expected =
                 "STEP PATTERN NNN [x.y.z] TEXT, with " STEPS ", NNN of 4xx or 5xx, x.y.z of the "
-                "same class, and TEXT in ASCII",
+                "same class, and TEXT in ASCII; at most 504 octets from NNN on, with single blanks "
+                "before TEXT",
 };
 const struct kind value_delay_rules = {
         .parse = parse_delay,

@@ -73,7 +73,7 @@ bool match_read(const char *text, struct match_rule *ret) {
         return i < ELEMENTS(steps) && *ret->action;
 }
 
-enum { TEXT_MAX = REPLY_LINE_MAX - sizeof("5.7.1") };
+enum { TEXT_MAX = REPLY_LINE_MAX - sizeof("5.7.1") }; /* as config/rules.c and smtpd(8) say */
 
 /* Printable ASCII, not too much of it. */
 static bool is_line(const char *s) {

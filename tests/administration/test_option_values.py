@@ -43,6 +43,15 @@ def test_delay_of_nothing(smtpd):
     assert status == 64 and complaint.endswith("SECONDS between 1 and 31536000")
 
 
+def test_rule_that_is_too_long(smtpd):
+    """What is sent of it has to fit into a line, with a code that we add."""
+    assert check(smtpd, f"--reply=rcpt * 550 {'x' * 500}")[0] == 0
+    for reply in ("550 " + "x" * 501, "550  x", "550 5.1.1  x"):
+        status, _, (complaint,) = check(smtpd, f"--reply=rcpt * {reply}")
+        assert status == 64
+        assert complaint.endswith("at most 504 octets from NNN on, with single blanks before TEXT")
+
+
 @pytest.mark.parametrize("name, written, effective", values())
 def test_good_value(smtpd, conf, name, written, effective):
     status, got, complaints = check(smtpd, f"--{name}={written}")
