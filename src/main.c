@@ -312,22 +312,6 @@ static bool load_again(void *context, struct config *ret) {
         return load(context, ret) == 0;
 }
 
-/* Returns 0, or an exit status, having said why. */
-static int check_single_session(const struct config *c) {
-        if (c->count > 0) {
-                log_say(LOG_ERR,
-                        "count=%llu is only for accepting connections: use --listen, or remove it",
-                        (unsigned long long) c->count);
-                return EX_CONFIG;
-        }
-        if (c->tls <= TLS_NO || !config_is_self_signed(c))
-                return 0;
-        log_say(LOG_ERR,
-                "tls-certificate=" TLS_SELF_SIGNED " is for --listen: it is made when that "
-                "starts; for a single session name a file");
-        return EX_CONFIG;
-}
-
 /* A client that is there already is served, whatever the configuration says of listening. */
 static bool is_connection(const struct descriptors *d) {
         struct peer p;
@@ -385,7 +369,7 @@ int main(int argc, char **argv) {
                 return EX_TEMPFAIL;
         }
         if (!mistakes)
-                mistakes = check_single_session(&the.config);
+                mistakes = config_check_single(&the.config, complain);
         return mistakes ? refuse(&the.config, &the.channel, mistakes)
                         : serve(&the.config, &d, &the.channel);
 }

@@ -54,6 +54,12 @@ struct list {
         size_t n;
 };
 
+/* The place of an option. */
+struct place {
+        const char *file; /* NULL: on the command line */
+        unsigned line;    /* 0: in no particular one */
+};
+
 struct config {
         const char *file; /* read as configuration file; NULL if there was none */
         const struct delivery_ops *const *strategies; /* those that there are; then NULL */
@@ -112,7 +118,8 @@ struct config {
         uint64_t stop_timeout;   /* seconds */
         uint64_t exit_idle_time; /* seconds; 0 if not given */
         uint64_t count;          /* of messages, after which to end; 0: not given */
-        char *metrics_file;      /* NULL if not given */
+        struct place count_place, tls_certificate_place; /* of the last one */
+        char *metrics_file;                              /* NULL if not given */
 
         /* what the command line asks for */
         enum {
@@ -161,6 +168,10 @@ typedef void config_complaint(const char *where, const char *what);
  * the command line was wrong, EX_CONFIG if the file was (sysexits.h); `c` is usable for the action
  * in any case. */
 int config_load(int argc, char **argv, struct config *c, config_complaint *complain);
+
+/* Complains about what is only for accepting connections, as there is a single session. Returns as
+ * config_load() does. */
+int config_check_single(const struct config *c, config_complaint *complain);
 
 /* Print the effective configuration as a configuration file, with a comment for the default of what
  * is not set; or only the part for a session, without the options for accepting connections. */

@@ -162,6 +162,10 @@ static void set_defaults(struct config *c) {
                 strcpy(c->hostname, "localhost");
 }
 
+static int exit_status(const struct reading *r) {
+        return r->n_in_arguments > 0 ? EX_USAGE : r->n_in_files > 0 ? EX_CONFIG : 0;
+}
+
 int config_load(int argc, char **argv, struct config *c, config_complaint *complain) {
         struct reading r = { .config = c, .complain = complain };
 
@@ -173,13 +177,31 @@ int config_load(int argc, char **argv, struct config *c, config_complaint *compl
                 c->file = DEFAULT_CONFIG;
         read_arguments(&r, argc, argv, PASS_AFTER_FILE);
         c->is_strategy_given = r.is_given[index_of("strategy")];
+        c->count_place = read_place(&r, "count");
+        c->tls_certificate_place = read_place(&r, "tls-certificate");
         if (c->strategy && !r.is_incomplete)
                 check_together(&r);
         if (c->strategy && !r.is_incomplete)
                 auth_check(&r);
         tls_settle(&r);
         upstream_settle(&r);
-        return r.n_in_arguments > 0 ? EX_USAGE : r.n_in_files > 0 ? EX_CONFIG : 0;
+        return exit_status(&r);
+}
+
+int config_check_single(const struct config *c, config_complaint *complain) {
+        struct reading r = { .complain = complain };
+
+        if (c->count > 0)
+                read_complain(&r, c->count_place,
+                              "count=%llu is only for accepting connections: use --listen, or "
+                              "remove it",
+                              (unsigned long long) c->count);
+        if (c->tls > TLS_NO && config_is_self_signed(c))
+                read_complain(&r, c->tls_certificate_place,
+                              "tls-certificate=" TLS_SELF_SIGNED
+                              " is for --listen: it is made when that starts; for a single session "
+                              "name a file");
+        return exit_status(&r);
 }
 
 void config_free(struct config *c) {

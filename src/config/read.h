@@ -6,12 +6,6 @@
 
 #include "config/options.h"
 
-/* The place of an option. */
-struct place {
-        const char *file; /* NULL: on the command line */
-        unsigned line;    /* 0: in no particular one */
-};
-
 /* The state of reading a configuration. */
 struct reading {
         struct config *config;

@@ -99,9 +99,15 @@ def test_mistakes_have_their_own_status(smtpd, tmp_path):
 
 
 def test_without_accepting_it_makes_no_sense(smtpd, tmp_path):
-    with Session(command(smtpd, "--count=1"), tmp_path) as session:
-        assert codes(session.read_to_end()) == [421] and session.status() == 78
-        assert b"count=1 is only for accepting connections" in session.err()
+    config = tmp_path / "smtpd.conf"
+    config.write_text("strategy=print\ncount=1\n")
+    for argv, status, place in (
+            (command(smtpd, "--count=1"), 64, "command line"),
+            ([smtpd, f"--config={config}"], 78, f"{config}:2")):
+        with Session(argv, tmp_path) as session:
+            assert codes(session.read_to_end()) == [421] and session.status() == status
+            assert session.err().decode() == f"smtpd: {place}: count=1 is only for accepting " \
+                                             f"connections: use --listen, or remove it\n"
 
 
 def test_message_under_way_comes_to_its_end(smtpd, tmp_path):

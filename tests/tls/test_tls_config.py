@@ -150,9 +150,9 @@ def test_self_signed_is_for_who_accepts(smtpd, tmp_path):
     argv = [smtpd, "--config=/dev/null", "--strategy=print", "--tls-certificate=self-signed"]
     with Session(argv, tmp_path) as session:
         assert replies(session.read_to_end()) == [NOT_CONFIGURED]
-        assert session.status() == 78
-        assert session.err() == b"smtpd: tls-certificate=self-signed is for --listen: it is made when that starts; " \
-                                b"for a single session name a file\n"
+        assert session.status() == 64
+        assert session.err() == b"smtpd: command line: tls-certificate=self-signed is for --listen: it is made " \
+                                b"when that starts; for a single session name a file\n"
     with Session([*argv, "--tls=no"], tmp_path) as session:
         session.begin("EHLO")
         assert session.end() == 0
