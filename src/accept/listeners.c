@@ -41,17 +41,24 @@ bool listeners_take_passed(struct listeners *ret) {
         return ret->n > 0;
 }
 
-static void complain(const char *endpoint, int error, const char *why) {
-        const char *advice = "";
+static const char *advice_on_path(int error) {
+        switch (error) {
+        case -EADDRINUSE: return "; another program uses it: stop it, or remove the socket it left";
+        case -EACCES: return "; let this user write to its directory";
+        case -ENOENT:
+        case -ENOTDIR: return "; create its directory";
+        default: return "";
+        }
+}
 
-        if (error == -EADDRINUSE && *endpoint == '/')
-                advice = "; another program uses it: stop it, or remove the socket it left";
-        else if (error == -EADDRINUSE)
-                advice = "; another program uses it: stop it, or choose another address";
-        else if (error == -EACCES && *endpoint != '/')
-                advice = "; ports below 1024 need root: start as root (user= names the user to "
-                         "switch to), or choose another";
-        log_say(LOG_ERR, "cannot listen on %s: %s%s", endpoint, why, advice);
+static const char *advice_on_port(int error) {
+        switch (error) {
+        case -EADDRINUSE: return "; another program uses it: stop it, or choose another address";
+        case -EACCES:
+                return "; ports below 1024 need root: start as root (user= names the user to "
+                       "switch to), or choose another";
+        default: return "";
+        }
 }
 
 /* Returns 0 or an exit status. */
@@ -59,10 +66,14 @@ static int open_at(struct listeners *l, const char *endpoint, bool is_tls) {
         const char *why;
         int n = listen_at(endpoint, l->items + l->n, LISTENERS_MAX - l->n, &why);
 
-        if (n < 0) {
-                complain(endpoint, n, why);
+        if (n < 0 && l->n == LISTENERS_MAX)
+                log_say(LOG_ERR, "cannot listen on %s: %s; at most %d are possible", endpoint, why,
+                        LISTENERS_MAX);
+        else if (n < 0)
+                log_say(LOG_ERR, "cannot listen on %s: %s%s", endpoint, why,
+                        *endpoint == '/' ? advice_on_path(n) : advice_on_port(n));
+        if (n < 0)
                 return n == -EINVAL ? EX_CONFIG : EX_TEMPFAIL;
-        }
         for (; n > 0; n--)
                 l->items[l->n++].is_tls = is_tls;
         return 0;

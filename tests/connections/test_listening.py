@@ -309,5 +309,17 @@ def test_directory_that_we_cannot_write_to(release, folder):
     os.chmod(folder, 0o755)
     who = NOBODY if os.geteuid() == 0 else {}
     status, said = start_that_fails(release, folder, listen="/socket", **who)
-    assert status == 75 and b"cannot listen on /socket: Permission denied" in said
-    assert b"ports" not in said
+    assert status == 75
+    assert b"cannot listen on /socket: Permission denied; let this user write to its directory\n" in said
+
+
+def test_directory_that_is_not_there(release, folder):
+    status, said = start_that_fails(release, folder, listen=f"{folder}/not/socket")
+    assert status == 75
+    assert b"%s/not/socket: No such file or directory; create its directory\n" % str(folder).encode() in said
+
+
+def test_too_many_addresses(release, folder):
+    status, said = start_that_fails(release, folder, listen=",".join(["127.0.0.1:0"] * 65))
+    assert status == 78
+    assert said == b"smtpd: cannot listen on 127.0.0.1:0: too many addresses; at most 64 are possible\n"
