@@ -162,7 +162,8 @@ def test_file_without_permission(release):
         nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
         status, out, err = run([program, "--check", f"--config={path}"], **nobody)
     assert (status, out, err) == (78, b"",
-                                  f"smtpd: {path}: cannot be opened: Permission denied\n".encode())
+                                  f"smtpd: {path}: cannot be opened: Permission denied: let "
+                                  f"the user that smtpd runs as read it\n".encode())
 
 
 # --- when a session is to be served ---------------------------------------------------------------

@@ -88,7 +88,8 @@ def test_file_that_the_user_cannot_read_is_not_taken(smtpd, folder, config):
     config.chmod(0o600)
     with start_with_file(smtpd, folder, config) as acceptor:
         acceptor.reload(b"not reloaded")
-        assert b"%s: cannot be opened: Permission denied" % str(config).encode() in acceptor.err()
+        assert b"%s: cannot be opened: Permission denied: let the user that smtpd runs as read it" \
+               b"\n" % str(config).encode() in acceptor.err()
         assert greeting(acceptor) == "one.example"
 
 
