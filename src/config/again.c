@@ -100,6 +100,7 @@ int again_open(const char *name) {
 const char *again_why(int error) {
         switch (error) {
         case EACCES: return "Permission denied: let the user that " PROGRAM " runs as read it";
+        case EFBIG: return "it must be smaller than 16 MiB";
         case ESPIPE: return "a pipe or a descriptor can be read only once: name a file";
         case ETIME: return "not read within 10 seconds: does its file system hang?";
         default: return strerror(error);

@@ -131,7 +131,7 @@ bool read_file(struct reading *r, const char *name, bool must_exist) {
                 return false;
         error = -read_text(fd, &t);
         if (error) {
-                read_complain(r, place, "cannot be read: %s", strerror(error));
+                read_complain(r, place, "cannot be read: %s", again_why(error));
                 r->is_incomplete = true;
         }
         if (!error)

@@ -146,7 +146,7 @@ def test_check_shows_defaults(smtpd):
     ("/", "/: cannot be read: Is a directory"),
     ("/dev/null/x", "/dev/null/x: cannot be opened: Not a directory"),
     ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error"),
-    ("/dev/zero", "/dev/zero: cannot be read: File too large"),
+    ("/dev/zero", "/dev/zero: cannot be read: it must be smaller than 16 MiB"),
 ])
 def test_unreadable_file(smtpd, path, complaint):
     assert check(smtpd, config=path) == (78, {}, [f"smtpd: {complaint}"])
