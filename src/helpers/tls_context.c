@@ -119,15 +119,17 @@ static STACK_OF(X509) * read_certificates(const char *path) {
         return NULL;
 }
 
-static EVP_PKEY *read_key(const char *path) {
+/* `is_same`: it is the certificate's file. */
+static EVP_PKEY *read_key(const char *path, bool is_same) {
         BIO *file = open_file("key", path);
         EVP_PKEY *key = file ? PEM_read_bio_PrivateKey(file, NULL, no_passphrase, NULL) : NULL;
 
         if (file && !key)
                 tls_complain(
                         TLS_ERROR,
-                        "no readable key in %s: it must be in PEM format, without a passphrase",
-                        path);
+                        "no readable key in %s: it must be in PEM format, without a passphrase%s",
+                        path,
+                        is_same ? "; if it is in a file of its own, name that (tls-key)" : "");
         BIO_free(file);
         ERR_clear_error();
         return key;
@@ -176,14 +178,16 @@ static void use_pair(SSL_CTX *context, STACK_OF(X509) * certificates, EVP_PKEY *
 
 static void load_pair(SSL_CTX *context, const char *path, const char *key_path,
                       const struct tls_options *o) {
+        bool is_same = strcmp(key_path, path) == 0;
         STACK_OF(X509) *certificates = read_certificates(path);
-        EVP_PKEY *key = read_key(key_path);
+        EVP_PKEY *key = read_key(key_path, is_same);
 
         if (o->role != TLS_ONE_CONNECTION) {
                 if (certificates)
                         tls_judge_certificate(sk_X509_value(certificates, 0),
                                               sk_X509_num(certificates) - 1, path, o);
-                tls_judge_key_file(key_path, o);
+                if (key || !is_same)
+                        tls_judge_key_file(key_path, o);
         }
         if (certificates && key)
                 use_pair(context, certificates, key, path, key_path);

@@ -117,6 +117,16 @@ def test_files_that_are_none(engine, good, tmp_path):
                                           f"--key={locked}")[1]
 
 
+def test_key_that_was_not_named(engine, good, tmp_path):
+    """The certificate's file is looked at for one, and everybody may read that file."""
+    certificate = shutil.copy(good.certificate, tmp_path / "chain")
+    os.chmod(certificate, 0o644)
+    for options in ([], [f"--key={certificate}"]):  # smtpd names it twice
+        assert only(engine, f"--certificate={certificate}", *options) == (
+            78, f"error: no readable key in {certificate}: it must be in PEM format, without a "
+                f"passphrase; if it is in a file of its own, name that (tls-key)")
+
+
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
 def test_chain_that_is_cut(engine, good, tmp_path, part):
     """It was read while it was written, or was copied in part. Clients could not find out who
