@@ -165,6 +165,16 @@ static int prepare(const char *endpoint, int fd, int64_t deadline) {
         return fd;
 }
 
+static void log_why(struct log_line *l, const struct prologue_result *result) {
+        const struct reply *said = &result->said;
+
+        if (said->code > 0)
+                log_said(l, "reply", "%u%s%s %s", (unsigned) said->code, *said->enhanced ? " " : "",
+                         said->enhanced, said->text);
+        else
+                log_said(l, "reason", "%s", result->why);
+}
+
 /* Where TLS is a chance, not a condition, one that cannot be had leaves the way in clear (RFC
  * 7435). */
 static int connect_in_clear(const char *endpoint, const char *port) {
@@ -177,7 +187,7 @@ static int connect_in_clear(const char *endpoint, const char *port) {
                 return -1;
         log_start(&l, "no TLS with the upstream: it is asked again in plain text");
         log_field(&l, "endpoint", "%s", endpoint);
-        log_said(&l, "reason", "%s", result.why);
+        log_why(&l, &result);
         log_send(&l, LOG_WARNING);
         b.answer.n_text = 0;
         return connect_endpoint(endpoint, port);

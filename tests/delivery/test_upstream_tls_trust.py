@@ -245,7 +245,11 @@ def test_opportunistic_goes_on_in_clear(smtpd, tmp_path, pki, case, n_connection
         assert outcome.codes[-1] == 250, outcome
         check_exact(up.messages[0], SMALL)
         assert len(up.connections) == n_connections
-    assert len(lines(outcome.log, "no TLS with the upstream")) == n_connections - 1
+    said = lines(outcome.log, "no TLS with the upstream")
+    assert len(said) == n_connections - 1
+    for line in said:
+        why = "reply" if case == "refused" else "reason"
+        assert line.keys() == ["endpoint", why] and line[why]
     assert "secured" not in one(outcome.log, "message").keys()
 
 
