@@ -186,5 +186,8 @@ bool client_said(const struct client *c, struct reply *ret);
 /* Forgets what it said of the last message: that is no reason to refuse the next. */
 void client_forget(struct client *c);
 
+/* Logs a reply that our client does not hear, although nothing failed. */
+void client_log_reply(struct client *c, const char *step, const struct reply *reply);
+
 /* Sends QUIT and closes without waiting for the reply. Does nothing if it is not open. */
 void client_close(struct client *c);

@@ -77,6 +77,14 @@ void client_forget(struct client *c) {
         c->said.code = 0;
 }
 
+void client_log_reply(struct client *c, const char *step, const struct reply *reply) {
+        c->step = step;
+        c->failure = CLIENT_REFUSED;
+        c->said = *reply;
+        client_log(c);
+        client_forget(c);
+}
+
 void client_leave_alone(const struct client *c, struct outage *o) {
         o->end = deadline_after(CLIENT_OUTAGE_SECONDS);
         if (!client_said(c, &o->reason))

@@ -149,6 +149,8 @@ void mailman3_commit(struct mailman3_copy *copy, const char *id) {
         struct reply *verdict = &copy->transaction.addressees[0]->verdict;
 
         transaction_commit(&copy->transaction, id);
-        if (verdict->code == 550)
+        if (verdict->code == 550) {
+                client_log_reply(&copy->client, "final dot", verdict);
                 say_failed(verdict);
+        }
 }

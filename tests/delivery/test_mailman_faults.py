@@ -8,6 +8,7 @@ import time
 import pytest
 from list_server import (LARGE, LIST, NO_LIST, OTHER, UNHEARD, ask, check_nobody_has_it, lists,
                          logged, mailman, message, play, scripted, send, session, token)
+from logs import one
 from session import Session
 from upstream import Body, Upstream, close, deaf, last, reset, silent
 
@@ -198,6 +199,10 @@ def test_faults_at_the_dot(release, tmp_path, name):
     assert verdict.startswith(expected) and len(up.messages) == 1
     assert logged(log) == ({LIST: expected[:3], OTHER: b"250"}, expected[:3])
     assert (UNHEARD in log) == is_possible and (b"message" in log)
+    if name.startswith("550"):  # the client does not hear it
+        line = one(log, "Mailman")
+        assert (line["endpoint"], line["step"]) == (mm.endpoint.encode(), b"final dot")
+        assert line["reply"] == action.strip()
 
 
 @pytest.mark.parametrize("name", AT_THE_DOT)
