@@ -38,7 +38,7 @@ def examples(page):
 
 
 EXEC_CONF = examples("smtpd.conf.5")[0]
-PROXY_CONF = next(text for text in examples("smtpd.conf.5") if "deputy" in text)
+PROXY_CONF = next(text for text in examples("smtpd.conf.5") if "backup.example.org" in text)
 
 
 class Kind:
