@@ -25,7 +25,7 @@ def safe_name(name):
 def content(part, whole):
     if not part.is_multipart():
         return part.get_payload(decode=True)
-    try:  # a message in the message
+    try:  # an attached message
         return b"".join(inner.as_bytes(policy=email.policy.compat32) for inner in part.get_payload())
     except Exception:  # Python cannot write all that it reads
         return whole

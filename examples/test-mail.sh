@@ -29,7 +29,7 @@ export MAIL_PORT
 n=0
 until mail=$(ls "$folder/mails/new" 2>/dev/null) && [ "$mail" ]; do
 	n=$((n + 1))
-	[ $n -lt 100 ] || { echo 'no mail has come' >&2; exit 1; }
+	[ $n -lt 100 ] || { echo 'no mail arrived' >&2; exit 1; }
 	sleep 0.1
 done
 cat "$folder/mails/new/"*

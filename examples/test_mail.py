@@ -1,8 +1,8 @@
 #!/usr/bin/env -S python3 -m pytest
 # SPDX-License-Identifier: MIT
-"""A pytest fixture: a mail server for the application under test, which waits for its mails.
+"""A pytest fixture: a mail server that waits for the mails of the application under test.
 
-The application is given `mails.port` of 127.0.0.1. For conftest.py: what is above the line of "=".
+It listens on port `mails.port` of 127.0.0.1. What is above the line of "=" belongs in conftest.py.
 """
 
 import mailbox

@@ -5,7 +5,7 @@
     command=/path/to/ticket.py https://tickets.example/api/tickets
 
 The file $TICKET_TOKEN_FILE, if that is set, has the token. The reply tells the client the ticket's
-number. A 404 (there is no such queue) is a permanent failure, all else but 2xx a temporary one.
+number. A 404 (there is no such queue) is a permanent failure, any other but 2xx a temporary one.
 """
 
 import email.policy
