@@ -3,17 +3,21 @@
 #include "helpers/show_charsets.h"
 
 #include <gmime/gmime.h>
-#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/ascii.h"
 
+bool charsets_is_open(iconv_t cd) {
+        return (intptr_t) cd != -1;
+}
+
 iconv_t charsets_open(const char *name) {
         iconv_t cd = g_mime_iconv_open("UTF-8", name);
 
-        if (cd == (iconv_t) -1 && *name)
+        if (!charsets_is_open(cd) && *name)
                 cd = iconv_open("UTF-8", name);
-        if (cd == (iconv_t) -1 && ascii_is_equal(name, "x-", 2))
+        if (!charsets_is_open(cd) && ascii_is_equal(name, "x-", 2))
                 cd = g_mime_iconv_open("UTF-8", name + 2);
         return cd;
 }

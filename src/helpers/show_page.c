@@ -110,7 +110,7 @@ char *page_decode(const char *text, size_t n, const char *charset) {
         if (!charset || is_guessed(charset))
                 return decode_guess(text, n);
         cd = charsets_open(charset);
-        if (cd == (iconv_t) -1)
+        if (!charsets_is_open(cd))
                 return decode_guess(text, n);
         out = g_string_sized_new(n);
         if (g_ascii_strncasecmp(charset, "iso-2022-jp", 11) == 0)
