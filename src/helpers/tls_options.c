@@ -15,7 +15,7 @@ static const char usage[] =
         "TLS for the connection on descriptor 0: at once, or when PROGRAM asks for it\n"
         "(UCSPI-TLS). See smtpd-tls(8).\n"
         "\n"
-        "  --certificate=FILE     certificate and intermediates, PEM; twice: RSA and ECDSA;\n"
+        "  --certificate=FILE     certificate and intermediates, PEM; several: RSA, ECDSA;\n"
         "                         self-signed, with --serve: make one for --hostname\n"
         "  --key=FILE             its key, in the same order (default: the certificate's file)\n"
         "  --minimum=1.2|1.3      oldest accepted version of TLS (default: 1.2)\n"
