@@ -156,12 +156,13 @@ def private_mounts():
 @contextlib.contextmanager
 def everybodys(smtpd):
     """Copies of the programs, where everybody can read and run them: into the checkout, perhaps,
-    nobody else than root can."""
+    nobody else than root can. (Not shutil.copy(): a child that another thread forks meanwhile has
+    the file open for writing, so that it cannot be executed: "Text file busy".)"""
+    names = ("smtpd", "smtpd-journal", "smtpd-maildir", "smtpd-show", "smtpd-tls")
+    there = [path for name in names if (path := Path(smtpd).parent / name).exists()]
     with tempfile.TemporaryDirectory(prefix="smtpd-test.") as folder:
         os.chmod(folder, 0o755)
-        for name in ("smtpd", "smtpd-journal", "smtpd-maildir", "smtpd-show", "smtpd-tls"):
-            if (program := Path(smtpd).parent / name).exists():
-                shutil.copy(program, folder)
+        subprocess.run(["cp", *there, folder], check=True)
         yield folder + "/smtpd"
 
 

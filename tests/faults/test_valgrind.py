@@ -64,7 +64,7 @@ def begin_with_patience(session):
     begin(session)
     session.deadline += ATTEMPTS * (CONNECT + LEFT_ALONE)
     for _ in range(ATTEMPTS):
-        if not session.ask(b"MAIL FROM:<>").startswith(b"451 4.4.1 "):
+        if not session.ask(b"MAIL FROM:<>").startswith((b"451 4.4.1 ", b"451 4.7.5 ")):
             break
         time.sleep(LEFT_ALONE)
     session.expect((b"RSET", b"250 "))

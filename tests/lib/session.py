@@ -202,7 +202,8 @@ class Session:
         """Pairs of what to say (None: nothing) and how the reply must begin."""
         for line, beginning in dialogue:
             got = self.reply() if line is None else self.ask(line)
-            assert got.startswith(beginning), f"to {line!r}: expected {beginning!r}, got {got!r}"
+            assert got.startswith(beginning), (f"to {line!r}: expected {beginning!r}, got {got!r}; "
+                                               f"log: {self.end_of_log()!r}")
 
     def begin(self, stage="DATA"):
         """Goes to a stage of the first transaction: "greeting", "EHLO", "MAIL", "RCPT" or
@@ -259,6 +260,10 @@ class Session:
     def err(self):
         with open(self.err_path, "rb") as file:
             return file.read()
+
+    def end_of_log(self):
+        """For a message; b"" if the log is somebody else's."""
+        return self.err()[-1000:] if hasattr(self, "err_path") else b""
 
     def messages(self):
         return printed(self.err())
