@@ -5,7 +5,7 @@
     command=/path/to/ticket.py https://tickets.example/api/tickets
 
 The file $TICKET_TOKEN_FILE, if that is set, has the token. The reply tells the client the ticket's
-number. A 404 (there is no such queue) is a permanent failure, any other but 2xx a temporary one.
+number. 404 (no such queue) is a permanent failure, any other status except 2xx a temporary one.
 """
 
 import email.policy
@@ -39,7 +39,7 @@ def ticket(octets):
         "title": header(message, "Subject", "(no subject)"),
         "from": header(message, "From", os.environ["SMTPD_MAIL_FROM"]),
         "queues": os.environ["SMTPD_RCPT_TO"].split("\n"),
-        "message_id": header(message, "Message-ID", os.environ["SMTPD_ID"]),  # equal in a retry
+        "message_id": header(message, "Message-ID", os.environ["SMTPD_ID"]),  # the same in a retry
         "text": text_of(message, octets),
     }
 

@@ -162,7 +162,7 @@ def everybodys(smtpd):
     there = [path for name in names if (path := Path(smtpd).parent / name).exists()]
     with tempfile.TemporaryDirectory(prefix="smtpd-test.") as folder:
         os.chmod(folder, 0o755)
-        subprocess.run(["cp", *there, folder], check=True)
+        subprocess.run(["cp", "-p", *there, folder], check=True)
         yield folder + "/smtpd"
 
 

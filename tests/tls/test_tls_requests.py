@@ -160,8 +160,11 @@ def test_keeper_killed_while_no_other_can_be_started(program, folder):
     with Door(program, folder, *STAY) as door:
         first = engine_that_answers(door)
         (keeper,) = door.keepers()
+        wait_until(lambda: not door.sessions(), "the end of the session")
         limits = resource.prlimit(door.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (4, limits[1]))
+        used = {int(name) for name in os.listdir(f"/proc/{door.pid}/fd")}
+        first_free = min(set(range(len(used) + 1)) - used)  # poll(2) still works, for those in use
+        resource.prlimit(door.pid, resource.RLIMIT_NOFILE, (first_free, limits[1]))
         os.kill(keeper, signal.SIGKILL)
         wait_until(lambda: b"the TLS engine is not restarted if it ends: reload smtpd" in door.err(),
                    "the line")
